@@ -1,0 +1,206 @@
+"""What a failed look-up or a failed constructor tells the user."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.utils.errors import ReadableKeyError, add_note
+from mm2pl.utils.package_utils import MODULE2PACKAGE
+
+if TYPE_CHECKING:
+    from mm2pl.registry.registry import Registry
+
+MISTAKEN_NAMES = {
+    # Tutorials of MMEngine
+    "SchedulerStepHook": "ParamSchedulerHook",
+    "LinearLRScheduler": "LinearLR",
+    # MMCV 1.x
+    "EpochBasedRunner": "EpochBasedTrainLoop",
+    "IterBasedRunner": "IterBasedTrainLoop",
+    "TextLoggerHook": "LoggerHook",
+    "TensorboardLoggerHook": "TensorboardVisBackend",
+    "WandbLoggerHook": "WandbVisBackend",
+    "MlflowLoggerHook": "MLflowVisBackend",
+    "OptimizerHook": "OptimWrapper",
+    "GradientCumulativeOptimizerHook": "OptimWrapper",
+    "Fp16OptimizerHook": "AmpOptimWrapper",
+    "DefaultOptimizerConstructor": "DefaultOptimWrapperConstructor",
+    "LrUpdaterHook": "ParamSchedulerHook",
+    "CosineAnnealingLrUpdaterHook": "CosineAnnealingLR",
+    "PolyLrUpdaterHook": "PolyLR",
+    "StepLrUpdaterHook": "MultiStepLR",
+}
+"""Names that people write, and what the thing is called."""
+
+MISTAKEN_ENDINGS = {"LRScheduler": "LR", "MomentumScheduler": "Momentum", "Param": "ParamScheduler"}
+
+SUBSTITUTES = (
+    "torch.optim.lr_scheduler",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.loggers",
+    "lightning.pytorch.strategies",
+    "lightning.pytorch.profilers",
+    "torchmetrics",
+    "torchmetrics.classification",
+)
+"""Modules whose classes have no short name here; looked at only if they are imported already."""
+
+_MAX_FILES = 500
+
+
+class RegistryKeyError(ReadableKeyError):
+    """A name that a registry does not have, or has already."""
+
+
+def unknown_scope(
+    scope: str, scopes: Iterable[str], problem: ImportError | None
+) -> RegistryKeyError:
+    """Say that no registry has the default scope."""
+    parts = [f"No registry has the scope {scope!r} (default_scope or _scope_)."]
+    if problem is not None:
+        parts.append(f"Importing {scope}.registry failed: {problem}.")
+    elif scope in MODULE2PACKAGE:
+        parts.append(f"Install it with `pip install {MODULE2PACKAGE[scope]}`.")
+    parts.append(f"Known scopes: {', '.join(sorted(scopes))}.{_did_you_mean(scope, scopes)}")
+    parts.append(
+        f"Make one with Registry(..., parent=MODELS, scope={scope!r}) in {scope}/registry.py, "
+        "or leave default_scope out."
+    )
+    return RegistryKeyError(" ".join(parts))
+
+
+def not_found(key: str, registry: Registry) -> RegistryKeyError:
+    """Say where ``key`` was looked for, what resembles it, and what would register it."""
+    head = f"{key} is not in the {registry.scope}::{registry.name} registry."
+    lines = [head, *_searched(key, registry), *_resembling(key, registry), *_import_hints(key)]
+    return RegistryKeyError("\n".join(lines))
+
+
+def _chain(registry: Registry | None) -> list[Registry]:
+    return [] if registry is None else [registry, *_chain(registry.parent)]
+
+
+def _searched(key: str, registry: Registry) -> list[str]:
+    where = ", ".join(f"{r.scope}::{r.name} ({len(r)} names)" for r in _chain(registry))
+    scope = registry.split_scope_key(key)[0]
+    if scope is None:
+        return [f"Searched: {where}."]
+    return [
+        f"Searched: {where}; the scope {scope!r}; the import path {key!r}.",
+        *_import_problem(key),
+    ]
+
+
+def _import_problem(path: str) -> list[str]:
+    """Import ``path`` once more to learn what kept it from importing."""
+    module, _, name = path.rpartition(".")
+    try:
+        import_module(module)
+    except ImportError as problem:
+        scope = path.partition(".")[0]
+        if scope in MODULE2PACKAGE and getattr(problem, "name", None) == scope:
+            return [f"{scope} is not installed: `pip install {MODULE2PACKAGE[scope]}`."]
+        return [f"Importing {module} failed: {problem}."]
+    close = _did_you_mean(name, vars(sys.modules[module]))
+    return [f"The module {module} has no {name}.{close}"]
+
+
+def _resembling(key: str, registry: Registry) -> list[str]:
+    name = key.rpartition(".")[2]
+    names = {n for r in _chain(registry) for n in r.module_dict}
+    lines = [close.strip()] if (close := _did_you_mean(name, names)) else []
+    everywhere = list(type(registry)._all)
+    elsewhere = sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
+    if elsewhere:
+        lines.append(f"{name} is registered in {', '.join(elsewhere)}, which was not searched.")
+    for module in SUBSTITUTES:
+        if hasattr(sys.modules.get(module), name):
+            lines.append(f"For {module.partition('.')[0]}'s, write type='{module}.{name}'.")
+            break
+    return lines
+
+
+def _did_you_mean(name: str, names: Iterable[str]) -> str:
+    names = [n for n in names if not n.startswith("_")]
+    known = MISTAKEN_NAMES.get(name)
+    for ending, right in MISTAKEN_ENDINGS.items():
+        if known is None and name.endswith(ending):
+            known = next((n for n in names if n == name.removesuffix(ending) + right), None)
+    same = [n for n in names if n.lower() == name.lower()]
+    close = [n for n in [known, *same, *difflib.get_close_matches(name, names)] if n]
+    return f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
+
+
+def _import_hints(key: str) -> list[str]:
+    name = key.rpartition(".")[2]
+    if module := _defined_in_sys_modules(name):
+        return [f"{module} defines {name} but does not register it: @...register_module() there."]
+    module = _defined_near(name) or "my_package.my_module"
+    return [
+        f"If it is defined in a module of yours, that module must be imported first: "
+        f"custom_imports=dict(imports=['{module}']) in the config, or `import {module}` in code."
+    ]
+
+
+def _defined_in_sys_modules(name: str) -> str | None:
+    for module_name, module in list(sys.modules.items()):
+        # Reading __dict__ keeps lazy modules lazy.
+        found = getattr(module, "__dict__", {}).get(name)
+        if callable(found) and getattr(found, "__module__", None) == module_name:
+            return module_name
+    return None
+
+
+def _defined_near(name: str) -> str | None:
+    """Return the module below the working directory whose source defines ``name``."""
+    define = re.compile(rf"^(?:class|def) {re.escape(name)}\b", re.MULTILINE)
+    here = Path.cwd()
+    files = [*here.glob("*.py"), *here.glob("*/*.py"), *here.glob("*/*/*.py")][:_MAX_FILES]
+    for file in files:
+        try:
+            if define.search(file.read_text(encoding="utf-8")):
+                return ".".join(file.relative_to(here).with_suffix("").parts)
+        except (OSError, UnicodeDecodeError):
+            continue
+    return None
+
+
+def accepted_arguments(factory: Callable[..., Any]) -> list[str] | None:
+    """Return the keyword arguments of ``factory``; None if it takes any, or does not say."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def explain_failure(
+    error: Exception, factory: Callable[..., Any], args: Iterable[str], registry: Registry
+) -> None:
+    """Note on ``error`` which ``type`` was being built.
+
+    Raises:
+        TypeError: From ``error``, if an argument is unknown, with those that are accepted.
+    """
+    name = getattr(factory, "__name__", repr(factory))
+    module = getattr(factory, "__module__", "?")
+    accepted = accepted_arguments(factory) if isinstance(error, TypeError) else None
+    unknown = [a for a in args if a not in (accepted or ()) and repr(a) in str(error)]
+    where = f"type={name!r} of the {registry.scope}::{registry.name} registry ({module}.{name})"
+    if accepted is None or not unknown:
+        add_note(error, f"While building {where}.")
+        return
+    close = "".join(_did_you_mean(argument, accepted) for argument in unknown)
+    raise TypeError(
+        f"{name}() got an unexpected keyword argument {', '.join(map(repr, unknown))}, building "
+        f"{where}. Accepted: {', '.join(accepted) or 'none'}.{close}"
+    ) from error

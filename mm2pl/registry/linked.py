@@ -1,0 +1,178 @@
+"""Registries that also look where MMEngine's packages registered something.
+
+MMPretrain's ``MODELS`` is a child of MMEngine's ``MODELS``. If MMEngine is loaded, a root registry
+here treats MMEngine's registry of the same name as a second half of itself: what toolboxes put into
+it is found, and its children appear as children here. MMEngine is never imported for that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from mm2pl.registry.registry import SCOPE, Registry
+from mm2pl.utils import get_object_from_string
+
+FAMILIES = {
+    "torch": ("torch.optim", "torch.optim.lr_scheduler"),
+    "lightning": (
+        "lightning.pytorch.callbacks",
+        "lightning.pytorch.loggers",
+        "lightning.pytorch.strategies",
+        "lightning.pytorch.profilers",
+    ),
+    "torchmetrics": (
+        "torchmetrics.classification",
+        "torchmetrics.regression",
+        "torchmetrics.aggregation",
+        "torchmetrics.segmentation",
+        "torchmetrics.image",
+        "torchmetrics.detection",
+        "torchmetrics.retrieval",
+        "torchmetrics.text",
+        "torchmetrics.audio",
+        "torchmetrics.clustering",
+        "torchmetrics.nominal",
+    ),
+}
+"""Where ``package.Name`` is looked for if the package itself does not have it."""
+
+_SCOPES = itertools.count()
+
+
+class LinkedRegistry(Registry):
+    """A registry with a counterpart in MMEngine, as soon as there is one."""
+
+    def _theirs(self) -> Any:
+        """Return MMEngine's registry, or None."""
+        raise NotImplementedError
+
+    @property
+    def children(self) -> dict[str, Registry]:
+        """The child registries by scope, those of MMEngine's registry included."""
+        theirs = self._theirs()
+        for scope, child in theirs.children.items() if theirs is not None else ():
+            if scope not in self._children and scope != "mmengine":
+                MirrorRegistry(child, self)
+        return self._children
+
+
+class RootRegistry(LinkedRegistry):
+    """A root registry of ours: the user's names first, then our own.
+
+    What mm2pl itself registers never blocks a name: a user's class of the same name, registered
+    before or after, here or in MMEngine's registry, is the one that is found.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        build_func: Callable[..., Any] | None = None,
+        locations: Sequence[str] = (),
+        by_name: dict[str, str] | None = None,
+    ) -> None:
+        """Take also ``by_name``: import paths of optional classes, for names found nowhere else."""
+        super().__init__(name, build_func, scope=SCOPE, locations=locations)
+        self._builtin: set[str] = set()
+        self._by_name = by_name or {}
+
+    def _theirs(self) -> Any:
+        module = sys.modules.get("mmengine.registry.root")
+        if module is None or module is sys.modules.get("mm2pl.registry.root"):
+            return None
+        registries = (v for v in vars(module).values() if type(v).__name__ == "Registry")
+        return next((r for r in registries if r.name == self._name), None)
+
+    def _find(self, name: str) -> Any:
+        if name in self._module_dict and name not in self._builtin:
+            return self._module_dict[name]
+        theirs = self._theirs()
+        found = None if theirs is None else theirs.module_dict.get(name)
+        if found is not None and not _is_mmengines(found):
+            return found
+        ours = super()._find(name)
+        if ours is None and found is None and name in self._by_name:
+            ours = get_object_from_string(self._by_name[name])
+        return found if ours is None else ours
+
+    def _import_object(self, path: str) -> Any:
+        found = super()._import_object(path)
+        if found is None:
+            package, _, name = path.partition(".")
+            paths = (f"{module}.{name}" for module in FAMILIES.get(package, ()))
+            found = next((o for p in paths if (o := get_object_from_string(p)) is not None), None)
+        return found
+
+    def _register_module(
+        self, module: Any, module_name: str | Sequence[str] | None = None, force: bool = False
+    ) -> None:
+        if getattr(module, "__module__", "").partition(".")[0] == SCOPE and not force:
+            self._register_builtin(module, module_name or module.__name__)
+            return
+        names = [module_name] if isinstance(module_name, str) else list(module_name or [])
+        for name in names or [getattr(module, "__name__", "")]:
+            if name in self._builtin:
+                self._builtin.remove(name)
+                del self._module_dict[name]
+        super()._register_module(module, module_name, force)
+
+    def _register_builtin(self, module: Any, names: str | Sequence[str]) -> None:
+        """Register what is ours; a user's class of that name stays."""
+        for name in [names] if isinstance(names, str) else names:
+            if name in self._builtin and self._module_dict[name] is not module:
+                super()._register_module(module, name)  # tells where the other one is
+            if name not in self._module_dict:
+                self._module_dict[name] = module
+                self._builtin.add(name)
+
+
+class MirrorRegistry(LinkedRegistry):
+    """A toolbox's registry (a child of MMEngine's), seen as a child of ours."""
+
+    def __init__(self, theirs: Any, parent: Registry) -> None:
+        self._mirrored = theirs
+        super().__init__(theirs.name, _build_func(theirs), parent, theirs.scope)
+        self._module_dict = theirs.module_dict  # the same dict, so both see what is registered
+
+    def _theirs(self) -> Any:
+        return self._mirrored
+
+    def import_from_location(self) -> None:
+        """Let the toolbox import what it registers."""
+        self._mirrored.import_from_location()
+
+    def _entered(self, for_a_while: bool) -> AbstractContextManager[None]:
+        return _their_default_scope(self._scope, for_a_while)
+
+
+def _build_func(theirs: Any) -> Callable[..., Any] | None:
+    """Return the toolbox's own build function; None if it is one of MMEngine's, as ours will do."""
+    build = theirs.build_func
+    if getattr(build, "__module__", "").startswith("mmengine."):
+        return None
+
+    def build_theirs(cfg: Any, *args: Any, registry: Registry, **kwargs: Any) -> Any:
+        return build(cfg, *args, registry=theirs, **kwargs)
+
+    return build_theirs
+
+
+def _is_mmengines(obj: Any) -> bool:
+    return getattr(obj, "__module__", "").partition(".")[0] in ("mmengine", "torch")
+
+
+@contextmanager
+def _their_default_scope(scope: str, for_a_while: bool) -> Iterator[None]:
+    """Make ``scope`` MMEngine's default scope too: toolboxes build parts by its registries."""
+    their_scope = sys.modules["mmengine.registry.default_scope"].DefaultScope
+    if for_a_while:
+        with their_scope.overwrite_default_scope(scope):
+            yield
+        return
+    current = their_scope.get_current_instance()
+    if current is None or current.scope_name != scope:
+        their_scope.get_instance(f"{SCOPE}-{next(_SCOPES)}", scope_name=scope)
+    yield

@@ -1,0 +1,83 @@
+"""The root registries: MMEngine's, by its names.
+
+What mm2pl registers itself is imported when a name is first not found. Lightning's callbacks,
+loggers and strategies and torchmetrics' metrics have no short names, only import paths.
+"""
+
+from __future__ import annotations
+
+from mm2pl.registry.build_functions import (
+    build_model_from_cfg,
+    build_optimizer_from_cfg,
+    build_runner_from_cfg,
+    build_scheduler_from_cfg,
+)
+from mm2pl.registry.linked import RootRegistry
+
+_OPTIONAL_OPTIMIZERS = {
+    "Adafactor": "transformers.Adafactor",
+    "Lion": "lion_pytorch.Lion",
+    "SophiaG": "Sophia.SophiaG",
+    **{name: f"dadaptation.{name}" for name in ("DAdaptAdaGrad", "DAdaptAdam", "DAdaptSGD")},
+    "DeepSpeedCPUAdam": "deepspeed.ops.adam.DeepSpeedCPUAdam",
+    "FusedAdam": "deepspeed.ops.adam.FusedAdam",
+    "FusedLamb": "deepspeed.ops.lamb.FusedLamb",
+    "OnebitAdam": "deepspeed.runtime.fp16.onebit.OnebitAdam",
+    "OnebitLamb": "deepspeed.runtime.fp16.onebit.OnebitLamb",
+    "ZeroOneAdam": "deepspeed.runtime.fp16.onebit.ZeroOneAdam",
+    **{f"bnb_{name}": f"bitsandbytes.optim.{name}" for name in ("Adagrad", "Adam", "AdamW")},
+    **{f"bnb_{name}": f"bitsandbytes.optim.{name}" for name in ("RMSprop", "SGD")},
+    **{
+        f"{paged}{name}{bits}": f"bitsandbytes.optim.{paged}{name}{bits}"
+        for paged, names in {
+            "": ("Adagrad", "Adam", "AdamW", "LAMB", "LARS", "Lion", "RMSprop", "SGD"),
+            "Paged": ("Adam", "AdamW", "Lion"),
+        }.items()
+        for name in names
+        for bits in ("", "8bit", "32bit")
+        if paged or bits or name in ("LAMB", "LARS")
+    },
+}
+"""Import paths of optimizers whose packages may be installed, by MMEngine's names for them."""
+
+RUNNERS = RootRegistry("runner", build_runner_from_cfg, locations=["mm2pl.runner"])
+"""Runners, which ``runner_type`` names."""
+RUNNER_CONSTRUCTORS = RootRegistry("runner constructor")
+LOOPS = RootRegistry("loop", locations=["mm2pl.runner"])
+HOOKS = RootRegistry("hook", locations=["mm2pl.hooks"])
+STRATEGIES = RootRegistry("strategy", locations=["mm2pl.lightning"])
+
+DATASETS = RootRegistry("dataset", locations=["mm2pl.dataset"])
+DATA_SAMPLERS = RootRegistry("data sampler", locations=["mm2pl.dataset"])
+TRANSFORMS = RootRegistry("transform")
+
+MODELS = RootRegistry("model", build_model_from_cfg, locations=["mm2pl.model"])
+MODEL_WRAPPERS = RootRegistry("model_wrapper", locations=["mm2pl.model"])
+WEIGHT_INITIALIZERS = RootRegistry("weight initializer", locations=["mm2pl.model"])
+
+OPTIMIZERS = RootRegistry(
+    "optimizer",
+    build_optimizer_from_cfg,
+    locations=["mm2pl.registry.torch_optimizers", "mm2pl.optim"],
+    by_name=_OPTIONAL_OPTIMIZERS,
+)
+OPTIM_WRAPPERS = RootRegistry("optim_wrapper", locations=["mm2pl.optim"])
+OPTIM_WRAPPER_CONSTRUCTORS = RootRegistry(
+    "optimizer wrapper constructor", locations=["mm2pl.optim"]
+)
+PARAM_SCHEDULERS = RootRegistry(
+    "parameter scheduler", build_scheduler_from_cfg, locations=["mm2pl.optim"]
+)
+
+METRICS = RootRegistry("metric", locations=["mm2pl.evaluator"])
+EVALUATOR = RootRegistry("evaluator", locations=["mm2pl.evaluator"])
+
+TASK_UTILS = RootRegistry("task util")
+"""Task-specific parts such as anchor generators and box coders."""
+
+VISUALIZERS = RootRegistry("visualizer", locations=["mm2pl.visualization"])
+VISBACKENDS = RootRegistry("vis_backend", locations=["mm2pl.visualization"])
+LOG_PROCESSORS = RootRegistry("log_processor", locations=["mm2pl.runner"])
+INFERENCERS = RootRegistry("inferencer")
+FUNCTIONS = RootRegistry("function", locations=["mm2pl.dataset"])
+"""Functions such as ``collate_fn``s."""

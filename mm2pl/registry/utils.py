@@ -1,0 +1,71 @@
+"""Statistics of the registries, and setting the default scope."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mm2pl.registry import root
+from mm2pl.registry.default_scope import DefaultScope
+from mm2pl.registry.registry import Registry
+
+
+def traverse_registry_tree(registry: Registry, verbose: bool = True) -> list[dict[str, Any]]:
+    """Describe every registry of the tree that ``registry`` is in, depth first.
+
+    Each is ``{'num_modules': …, 'scope': …, '<folder of a module>': [names]}``.
+    """
+    found: list[dict[str, Any]] = []
+
+    def visit(node: Registry) -> None:
+        info: dict[str, Any] = {"num_modules": len(node), "scope": node.scope}
+        for name, module in node.module_dict.items():
+            info.setdefault("/".join(module.__module__.split(".")[:-1]), []).append(name)
+        found.append(info)
+        if verbose:
+            print(f"Find {len(node)} modules in {node.scope}'s '{node.name}' registry")
+        for child in node.children.values():
+            visit(child)
+
+    visit(registry.root)
+    return found
+
+
+def count_registered_modules(save_path: str | None = None, verbose: bool = True) -> dict[str, Any]:
+    """Describe all root registries and their children, with mm2pl's own modules imported.
+
+    With ``save_path`` the result also goes to ``<save_path>/modules_statistic_results.json``.
+    """
+    for room in ("dataset", "evaluator", "hooks", "model", "optim", "runner", "visualization"):
+        import_module(f"mm2pl.{room}")
+    registries = {
+        name: traverse_registry_tree(registry, verbose)
+        for name, registry in sorted(vars(root).items())
+        if isinstance(registry, Registry)
+    }
+    now = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    scan = {"scan_date": now, "registries": registries}
+    if verbose:
+        print(f"Finish registry analysis, got: {scan}")
+    if save_path is not None:
+        path = Path(save_path, "modules_statistic_results.json")
+        path.write_text(json.dumps(scan, indent=2), encoding="utf-8")
+        if verbose:
+            print(f"Result has been saved to {path}")
+    return scan
+
+
+def init_default_scope(scope: str) -> None:
+    """Make ``scope`` the default scope; a change of an earlier one is told."""
+    current = DefaultScope.get_current_instance()
+    if current is None or not DefaultScope.check_instance_created(scope):
+        DefaultScope.get_instance(scope, scope_name=scope)
+    elif current.scope_name != scope:
+        print(
+            f'The current default scope "{current.scope_name}" is not "{scope}", '
+            f'`init_default_scope` will force set the current default scope to "{scope}".',
+        )
+        DefaultScope.get_instance(f"{scope}-{datetime.datetime.now()}", scope_name=scope)
