@@ -20,7 +20,7 @@ class ArgumentError(AssertionError, TypeError, ValueError):
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Append ``note`` to what is printed of ``error``; `BaseException.add_note` is Python 3.11's."""
+    """Append ``note`` to the text of ``error``, which Python < 3.11 cannot do by itself."""
     if hasattr(error, "add_note"):
         error.add_note(note)
     elif len(error.args) == 1 and isinstance(error.args[0], str):
