@@ -1,1 +1,8 @@
+"""The bridge between MMEngine's world and Lightning's."""
 
+from mm2pl.lightning.callbacks import RunCallback as RunCallback
+from mm2pl.lightning.checkpoint_io import MMCheckpointIO as MMCheckpointIO
+from mm2pl.lightning.datamodule import MMDataModule as MMDataModule
+from mm2pl.lightning.module import MMLightningModule as MMLightningModule
+from mm2pl.lightning.prediction_writer import PredictionWriter as PredictionWriter
+from mm2pl.lightning.translate import translate as translate

@@ -1,0 +1,1 @@
+model = dict(type='DigitsResNet', width=16, dropout=0.1)

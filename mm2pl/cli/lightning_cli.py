@@ -1,0 +1,123 @@
+"""LightningCLI with MMEngine's configs in front and MMEngine's order of building behind."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
+
+from mm2pl.config import Config
+from mm2pl.lightning.callbacks import RunCallback
+from mm2pl.lightning.prediction_writer import PredictionWriter
+from mm2pl.lightning.translate import Plan
+from mm2pl.runner.checkpoint import find_latest_checkpoint
+from mm2pl.runner.runner import Runner
+
+
+class MMCLI(LightningCLI):
+    """Parse Trainer options with jsonargparse, then build seeds, model, data and Trainer in MMEngine's order.
+
+    Subclass it as any LightningCLI: ``add_arguments_to_parser``, ``before_fit``, … work.
+
+    Args:
+        plan: What an MMEngine config asks for. Its values replace what jsonargparse has parsed of them, which knows no
+            tuples and no live objects.
+        cfg: The config itself, for ``runner.cfg``.
+        options: The options that ``mm2pl`` itself has parsed.
+        kwargs: LightningCLI's arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan | None = None,
+        cfg: Config | None = None,
+        options: argparse.Namespace | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.plan = plan
+        self.cfg = cfg
+        self.options = options or argparse.Namespace()
+        self.runner: Runner | None = None
+        super().__init__(
+            model_class=LightningModule,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            **kwargs,
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Open the run: seeds, process group, logger, before any model is built."""
+        config = self.config[self.subcommand]
+        run = next(
+            (c for c in config.trainer.callbacks or [] if c.class_path.endswith("RunCallback")), None
+        )
+        if run is None:
+            return
+        settings = vars(run.init_args)
+        if self.plan is not None:
+            settings.update(self.plan.run)
+            vars(config.model.init_args).update(self.plan.model)
+            vars(config.data.init_args).update(self.plan.data)
+        for name in ("work_dir", "resume"):
+            if getattr(self.options, name, None):
+                settings[name] = getattr(self.options, name)
+        config.trainer.default_root_dir = settings["work_dir"]
+        self.runner = Runner.__new__(Runner)
+        self.runner._open(settings, self.cfg)
+
+    def after_instantiate_classes(self) -> None:
+        """Hand the built parts to the run."""
+        out = getattr(self.options, "out", None)
+        if self.subcommand == "predict" and out:
+            self.trainer.callbacks.append(PredictionWriter(out))
+        if self.runner is None:
+            return
+        callback = next(c for c in self.trainer.callbacks if isinstance(c, RunCallback))
+        callback.runner = self.runner
+        self.runner.module = self.model
+        self.runner.datamodule = self.datamodule  # type: ignore[attr-defined]
+        self.runner._adopt(self.trainer)
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        arguments = super()._prepare_subcommand_kwargs(subcommand)
+        path = getattr(self.options, "ckpt_path", None)
+        if self.runner is not None:
+            if path in ("best", "last"):
+                path = checkpoint_of(self.runner.work_dir, path)
+            elif path is None and subcommand == "fit":
+                path = self.runner.resume_path()
+        if path is not None:
+            arguments["ckpt_path"] = path
+        return arguments
+
+
+def checkpoint_of(work_dir: str, which: str) -> str:
+    """Return the newest or the best checkpoint of a work folder.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If there are several best ones.
+    """
+    if which == "last":
+        found = find_latest_checkpoint(work_dir)
+        if found is None:
+            raise FileNotFoundError(f"--ckpt_path last: there is no checkpoint in {work_dir!r}")
+        return str(found)
+    best = sorted(str(path) for path in Path(work_dir).glob("best_*.pth"))
+    if not best:
+        raise FileNotFoundError(
+            f"--ckpt_path best: there is no best_*.pth in {work_dir!r} → train with "
+            "default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='auto'))"
+        )
+    if len(best) > 1:
+        raise ValueError(f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}")
+    return best[0]

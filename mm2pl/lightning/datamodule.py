@@ -1,0 +1,65 @@
+"""Dataloader dicts as a LightningDataModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+
+from mm2pl.dataset import build_dataloader
+from mm2pl.lightning.stream import EvalStream
+
+
+class MMDataModule(LightningDataModule):
+    """Give the Trainer the loaders of an MMEngine config, built when first asked for.
+
+    Args:
+        train_dataloader: A loader, or ``dict(dataset=…, sampler=…, batch_size=…)``.
+        val_dataloader: The same for validation.
+        test_dataloader: The same for testing and predicting.
+        seed: Seed of the samplers and workers; ``None``: the samplers agree on one over the processes.
+        diff_rank_seed: Whether every process seeds differently.
+    """
+
+    def __init__(
+        self,
+        train_dataloader: Any = None,
+        val_dataloader: Any = None,
+        test_dataloader: Any = None,
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.configs = {"train": train_dataloader, "val": val_dataloader, "test": test_dataloader}
+        self.seed = seed
+        self.diff_rank_seed = diff_rank_seed
+        self.loaders: dict[str, Any] = {}
+
+    def loader(self, stage: str) -> Any:
+        """Return the loader of ``train``, ``val`` or ``test``, building it on first use; ``[]`` if none is configured."""
+        if stage not in self.loaders:
+            config = self.configs[stage]
+            if config is None:
+                return []
+            self.loaders[stage] = build_dataloader(config, self.seed, self.diff_rank_seed)
+        return self.loaders[stage]
+
+    def train_dataloader(self) -> Any:
+        """Return the training loader, or the stream that a config-driven run has put in its place."""
+        return self.loader("train")
+
+    def val_dataloader(self) -> Any:
+        """Return the validation loader."""
+        return self._view("val")
+
+    def test_dataloader(self) -> Any:
+        """Return the test loader."""
+        return self._view("test")
+
+    def predict_dataloader(self) -> Any:
+        """Return the test loader, for ``mm2pl predict``; the training loader is never used for it."""
+        return self._view("test")
+
+    def _view(self, stage: str) -> Any:
+        loader = self.loader(stage)
+        return EvalStream(loader) if loader else []

@@ -1,0 +1,42 @@
+"""Run an optimizer wrapper's backward, step and gradient synchronisation through a Lightning strategy."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from lightning.pytorch import LightningModule
+    from torch import nn
+
+
+class LightningExecutor:
+    """Stand for :class:`mm2pl.optim.TorchExecutor` while a Trainer drives the module.
+
+    ``backward`` and ``step`` go through the Trainer's strategy, so ``global_step`` counts, DDP and DeepSpeed work, and
+    callbacks see ``on_before_optimizer_step``.
+    """
+
+    def __init__(self, module: LightningModule) -> None:
+        self._module = module
+        self._steppers: dict[int, Any] = {}
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Run backward; ``kwargs`` go to ``Tensor.backward``."""
+        self._module.manual_backward(loss, **kwargs)
+
+    def step(self, optimizer: torch.optim.Optimizer, **kwargs: Any) -> Any:
+        """Step the optimizer through the strategy; ``kwargs`` go to ``Optimizer.step``."""
+        stepper = self._steppers.get(id(optimizer))
+        if stepper is None:
+            trainer = self._module.trainer
+            steppers = trainer.strategy._lightning_optimizers
+            self._steppers = {id(wrapped.optimizer): wrapped for wrapped in steppers}
+            stepper = self._steppers.get(id(optimizer), optimizer)
+        return stepper.step(**kwargs)
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Skip the gradient all-reduce: the wrapper that knows how is the strategy's, around the whole module."""
+        wrapped = self._module.trainer.strategy.model
+        return wrapped.no_sync() if hasattr(wrapped, "no_sync") else nullcontext()

@@ -1,0 +1,347 @@
+"""The ``runner`` that MMEngine's hooks, models and loops see, over a live Lightning Trainer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from mm2pl.lightning import checkpoint as files
+from mm2pl.hooks import Hook
+from mm2pl.hooks.stages import STAGES, overridden_stages
+from mm2pl.logging import MessageHub, MMLogger
+from mm2pl.registry import EVALUATOR
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from mm2pl.config import Config
+    from mm2pl.evaluator import Evaluator
+
+
+class RunnerFacade:
+    """What every ``runner`` offers, whoever made the Trainer.
+
+    Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``, ``message_hub``,
+    ``visualizer``, ``log_processor``). Everything here is derived from those, so it can be read at any moment.
+    """
+
+    trainer: Trainer
+    module: Any
+    train_loop: Any
+    val_loop: Any
+    test_loop: Any
+    logger: MMLogger
+    message_hub: MessageHub
+    visualizer: Any
+    log_processor: Any
+    cfg: Config
+    hooks: list[Any]
+    work_dir: str
+    timestamp: str
+    experiment_name: str
+    launcher: str
+    seed: int | None
+    deterministic: bool
+    diff_rank_seed: bool
+
+    def __init__(self) -> None:
+        self._dispatch: dict[str, list[Any]] = {}
+
+    # Where the run is
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished so far."""
+        return self.train_loop.epoch if self.train_loop is not None else 0
+
+    @property
+    def iter(self) -> int:
+        """Iterations finished so far."""
+        return self.train_loop.iter if self.train_loop is not None else 0
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.train_loop.max_epochs if self.train_loop is not None else 0
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run."""
+        return self.train_loop.max_iters if self.train_loop is not None else 0
+
+    @property
+    def val_interval(self) -> int:
+        """Epochs or iterations between validations, at this moment."""
+        return self.train_loop.val_interval
+
+    @property
+    def val_begin(self) -> int:
+        """The first epoch or iteration that is followed by a validation."""
+        return self.train_loop.val_begin
+
+    # What it works with
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The bare model; Lightning's strategy wraps the module around it, never the model itself."""
+        return self.module.model
+
+    @property
+    def model_name(self) -> str:
+        """The class name of the model."""
+        return type(self.model).__name__
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """The optimizer wrapper, or what it will be built from."""
+        return self.module.optim_wrapper
+
+    @optim_wrapper.setter
+    def optim_wrapper(self, value: Any) -> None:
+        self.module.optim_wrapper = value
+
+    @property
+    def param_schedulers(self) -> Any:
+        """The built schedules: a list, or a dict of lists for several optimizers."""
+        return self.module.param_schedulers
+
+    @param_schedulers.setter
+    def param_schedulers(self, value: Any) -> None:
+        self.module.param_schedulers = value
+
+    @property
+    def device(self) -> torch.device:
+        """The device that this process computes on."""
+        return self.trainer.strategy.root_device
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The training loader."""
+        return self.train_loop.dataloader
+
+    @property
+    def val_dataloader(self) -> Any:
+        """The validation loader."""
+        return self.val_loop.dataloader
+
+    @property
+    def test_dataloader(self) -> Any:
+        """The test loader."""
+        return self.test_loop.dataloader
+
+    @property
+    def val_evaluator(self) -> Any:
+        """The evaluator of the validation loop."""
+        return self.val_loop.evaluator
+
+    @property
+    def test_evaluator(self) -> Any:
+        """The evaluator of the test loop."""
+        return self.test_loop.evaluator
+
+    # The processes
+
+    @property
+    def rank(self) -> int:
+        """This process's global rank."""
+        return self.trainer.global_rank
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        return self.trainer.world_size
+
+    @property
+    def distributed(self) -> bool:
+        """Whether several processes train together."""
+        return self.launcher != "none" or self.world_size > 1
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of this start's log: ``work_dir/<timestamp>``."""
+        return str(Path(self.work_dir) / self.timestamp)
+
+    # Hooks
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call one point of every hook that has it, in priority order; users may invent points."""
+        for method in self.methods_of(fn_name):
+            method(self, **kwargs)
+
+    def methods_of(self, point: str) -> list[Any]:
+        """Return the hooks' methods for a point, in priority order, without those that do nothing."""
+        methods = self._dispatch.get(point)
+        if methods is None:
+            methods = self._dispatch[point] = [
+                getattr(hook, point)
+                for hook in self.hooks
+                if hasattr(hook, point)
+                and (point not in STAGES or point in overridden_stages(hook))
+            ]
+        return methods
+
+    # Building
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
+
+        Raises:
+            TypeError: If ``evaluator`` is none of these.
+        """
+        from mm2pl.evaluator import Evaluator
+
+        if isinstance(evaluator, dict) and "metrics" in evaluator:
+            return EVALUATOR.build({"type": "Evaluator", **evaluator})
+        if isinstance(evaluator, (dict, list)):
+            return Evaluator(evaluator)
+        if hasattr(evaluator, "process"):
+            return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
+        raise TypeError(
+            f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
+        )
+
+    def limit_train_batches(self, length: int) -> int:
+        """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""
+        limit = self.trainer.limit_train_batches
+        return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+    # Checkpoints
+
+    def meta(self) -> dict[str, Any]:
+        """Return what a checkpoint's ``meta`` says about the run."""
+        meta = {
+            "epoch": self.epoch,
+            "iter": self.iter,
+            "cfg": self.cfg.pretty_text,
+            "seed": self.seed,
+            "experiment_name": self.experiment_name,
+            "time": time.strftime("%Y%m%d_%H%M%S"),
+        }
+        metainfo = getattr(getattr(self.train_loop, "dataloader", None), "dataset", None)
+        if hasattr(metainfo, "metainfo"):
+            meta["dataset_meta"] = metainfo.metainfo
+        return meta
+
+    def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add MMEngine's keys to a Lightning checkpoint, then let ``before_save_checkpoint`` hooks change it."""
+        files.add_mmengine_keys(checkpoint, self)
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+
+    def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let ``after_load_checkpoint`` hooks change what was read, before any weight is loaded."""
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+
+
+class TrainerView(RunnerFacade):
+    """The ``runner`` for hooks in a Trainer that the user made: everything is read from the Trainer."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        from mm2pl.config import Config
+        from mm2pl.runner.log_processor import LogProcessor
+
+        self.trainer = trainer
+        self.timestamp = time.strftime("%Y%m%d_%H%M%S")
+        self.experiment_name = f"trainer-{id(trainer)}"
+        self.work_dir = trainer.default_root_dir
+        self.launcher = "none"
+        self.seed = None
+        self.deterministic = self.diff_rank_seed = False
+        self.logger = MMLogger.get_instance("mm2pl")
+        self.message_hub = MessageHub.get_instance(self.experiment_name)
+        self.log_processor = LogProcessor()
+        self.cfg = Config({})
+        self.visualizer = SimpleNamespace(dataset_meta=None, add_scalars=self._log_scalars)
+        self.train_loop = TrainerLoop(trainer)
+
+    def _log_scalars(self, scalars: dict[str, Any], step: int = 0, **_: Any) -> None:
+        for logger in self.trainer.loggers:
+            logger.log_metrics(scalars, step)
+
+    @property
+    def module(self) -> LightningModule:  # type: ignore[override]
+        """The LightningModule being trained."""
+        return self.trainer.lightning_module
+
+    @property
+    def hooks(self) -> list[Any]:  # type: ignore[override]
+        """The hooks among the Trainer's callbacks, in their order."""
+        return [callback for callback in self.trainer.callbacks if isinstance(callback, Hook)]
+
+    @property
+    def val_loop(self) -> Any:  # type: ignore[override]
+        """The validation loop, if the module validates with an evaluator."""
+        return getattr(self.module, "loops", {}).get("val")
+
+    @property
+    def test_loop(self) -> Any:  # type: ignore[override]
+        """The test loop, if the module tests with an evaluator."""
+        return getattr(self.module, "loops", {}).get("test")
+
+
+class TrainerLoop:
+    """The train loop of a Trainer that the user made, read from its counters."""
+
+    val_begin = 1
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished so far."""
+        return self._trainer.current_epoch
+
+    @property
+    def iter(self) -> int:
+        """Index of the current iteration."""
+        return max(self._trainer.fit_loop.total_batch_idx, 0)
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self._trainer.max_epochs or 0
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run, as far as the Trainer knows."""
+        return int(self._trainer.estimated_stepping_batches * self._trainer.accumulate_grad_batches)
+
+    @property
+    def val_interval(self) -> int:
+        """Epochs between validations."""
+        return self._trainer.check_val_every_n_epoch or 1
+
+    @property
+    def dataloader(self) -> Any:
+        """The training loader."""
+        return self._trainer.train_dataloader
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether the run was asked to end."""
+        return self._trainer.should_stop
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._trainer.should_stop = value
+
+
+_VIEWS: WeakKeyDictionary[Any, TrainerView] = WeakKeyDictionary()
+
+
+def runner_of(trainer: Trainer) -> Any:
+    """Return the runner of a Trainer: that of its config-driven run, or a view of the Trainer."""
+    from mm2pl.lightning.callbacks import RunCallback
+
+    for callback in trainer.callbacks:
+        if isinstance(callback, RunCallback) and callback.runner is not None:
+            return callback.runner
+    if trainer not in _VIEWS:
+        _VIEWS[trainer] = TrainerView(trainer)
+    return _VIEWS[trainer]

@@ -1,0 +1,318 @@
+"""An MMEngine model as a LightningModule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import nn
+
+from mm2pl.lightning.executor import LightningExecutor
+from mm2pl.lightning.facade import runner_of
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, tick
+from mm2pl.lightning.optimization import (
+    make_optim_wrapper,
+    needs_manual_optimization,
+    wrappers_of,
+)
+from mm2pl.lightning.plain import is_plain
+from mm2pl.optim import build_param_schedulers, scale_lr
+from mm2pl.registry import MODELS, DefaultScope
+from mm2pl.runner.loops import TestLoop, ValLoop
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+    from mm2pl.runner.loops import _EvalLoop
+
+
+class MMLightningModule(LightningModule):
+    """Drive a model that speaks ``forward(..., mode="loss" | "predict" | "tensor")`` from a Lightning Trainer.
+
+    Used alone, it is an ordinary LightningModule: automatic optimization, so Trainer flags such as
+    ``accumulate_grad_batches`` work, unless the model has its own ``train_step``, several optimizers or an
+    ``AmpOptimWrapper``. In a run that a config drives, the model's own ``train_step(data, optim_wrapper)`` is called
+    (manual optimization), which is equal to MMEngine to the last bit.
+
+    Args:
+        model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``, any module with the three modes), or
+            the dict to build one from.
+        optim_wrapper: As in an MMEngine config, or a built wrapper.
+        param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers.
+        auto_scale_lr: As in an MMEngine config: ``dict(enable=True, base_batch_size=256)``.
+        data_preprocessor: Put into a model dict that has none.
+        val_evaluator: Metrics for validation: a dict, a list of dicts, or an Evaluator. Without it, validation logs the
+            mean training losses as ``val_loss``.
+        test_evaluator: The same for testing.
+        default_scope: The registry scope in which type names are looked up first.
+        compile: ``True`` or keyword arguments for :func:`torch.compile` of the model's step.
+        init_weights: Call the model's ``init_weights()`` before training. ``None``: if it was built here, from a dict.
+
+    Raises:
+        TypeError: If ``model`` is neither a module nor a dict.
+        ValueError: If a Trainer flag contradicts ``optim_wrapper`` (``gradient_clip_val`` and ``clip_grad``, …).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | dict[str, Any],
+        optim_wrapper: Any = None,
+        param_scheduler: Any = None,
+        auto_scale_lr: dict[str, Any] | None = None,
+        data_preprocessor: Any = None,
+        val_evaluator: Any = None,
+        test_evaluator: Any = None,
+        default_scope: str | None = None,
+        compile: bool | dict[str, Any] | None = None,
+        init_weights: bool | None = None,
+    ) -> None:
+        super().__init__()
+        given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.save_hyperparameters({k: v for k, v in given.items() if is_plain(v)}, logger=False)
+        if default_scope is not None:
+            DefaultScope.get_instance(f"module-{id(self)}", scope_name=default_scope)
+        self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
+        self.model = build_model(model, data_preprocessor)
+        self.optim_wrapper = optim_wrapper
+        self.param_scheduler = param_scheduler
+        self.param_schedulers: Any = None
+        self.auto_scale_lr = auto_scale_lr
+        self.evaluators = {"val": val_evaluator, "test": test_evaluator}
+        self.compile_options = compile
+        self.loops: dict[str, _EvalLoop] = {}
+        self.eval_metrics: dict[str, Any] = {}
+        self.driven_by_run = False
+        self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
+
+    # One file for both worlds: weights are stored without the ``model.`` prefix.
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the model's own state dict; keys are those of an MMEngine checkpoint."""
+        return self.model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Load a model's state dict, with or without Lightning's ``model.`` prefix."""
+        own = self.model.state_dict().keys()
+        if state_dict and all(k.startswith("model.") for k in state_dict) and not (own & state_dict.keys()):
+            state_dict = {k.removeprefix("model."): v for k, v in state_dict.items()}
+        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+
+    # Optimization
+
+    def setup(self, stage: str) -> None:
+        """Build what the Trainer is about to need, unless a config-driven run has done so."""
+        if self.driven_by_run or stage != "fit":
+            return
+        if self.init_weights and hasattr(self.model, "init_weights"):
+            self.model.init_weights()
+        if self.optim_wrapper is None:
+            raise ValueError(
+                "MMLightningModule got no optim_wrapper → training needs one, such as "
+                "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
+            )
+        self.optim_wrapper = make_optim_wrapper(self.model, self.optim_wrapper)
+        self.reconcile_flags()
+
+    def reconcile_flags(self) -> None:
+        """Refuse what was given twice, and hand accumulation to the Trainer in automatic optimization."""
+        wrapper, trainer = self.optim_wrapper, self.trainer
+        if not self.automatic_optimization:
+            wrapper.executor = LightningExecutor(self)
+            return
+        if trainer.gradient_clip_val is not None and wrapper.clip_grad_kwargs:
+            raise ValueError(
+                f"Trainer(gradient_clip_val={trainer.gradient_clip_val!r}) and optim_wrapper's "
+                f"clip_grad={wrapper.clip_grad_kwargs!r} both clip gradients → keep one of the two"
+            )
+        if wrapper._accumulative_counts > 1:
+            if trainer.accumulate_grad_batches != 1:
+                raise ValueError(
+                    f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches!r}) and optim_wrapper's "
+                    f"accumulative_counts={wrapper._accumulative_counts!r} both accumulate → keep one of the two"
+                )
+            trainer.accumulate_grad_batches = wrapper._accumulative_counts
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
+        if self.param_schedulers is None and self.param_scheduler is not None:
+            loop = runner_of(self.trainer).train_loop
+            epoch_length = self.trainer.num_training_batches
+            scale_lr(self.optim_wrapper, self.auto_scale_lr, self._total_batch_size())
+            self.param_schedulers = build_param_schedulers(
+                self.param_scheduler,
+                self.optim_wrapper,
+                max_epochs=loop.max_epochs,
+                max_iters=loop.max_iters,
+                epoch_length=epoch_length,
+                by_epoch=True,
+            )
+        wrappers = wrappers_of(self.optim_wrapper)
+        views = [
+            SchedulesOfOptimizer(wrapper.optimizer, self._schedulers_of(name))
+            for name, wrapper in wrappers.items()
+        ]
+        return (
+            [wrapper.optimizer for wrapper in wrappers.values()],
+            [{"scheduler": view, "interval": "step"} for view in views if view.schedulers],
+        )  # type: ignore[return-value]
+
+    def _schedulers_of(self, name: str) -> list[Any]:
+        schedulers = self.param_schedulers or []
+        return list(schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers)
+
+    def _total_batch_size(self) -> int:
+        loader = self.trainer.train_dataloader
+        return int(getattr(loader, "batch_size", None) or 1) * self.trainer.world_size
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps."""
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as ``optim_wrapper``'s ``clip_grad`` says, or else as the Trainer's flags say."""
+        if getattr(self.optim_wrapper, "clip_grad_kwargs", None):
+            self.optim_wrapper._clip_grad()
+        else:
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return the model's log variables; under automatic optimization the loss keeps its graph."""
+        if self.automatic_optimization:
+            data = self.model.data_preprocessor(batch, True)
+            loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
+            return {**log_vars, "loss": loss}
+        return self.step_model(batch, batch_idx)
+
+    def step_model(self, batch: Any, batch_idx: int) -> Any:
+        """Run one iteration of manual optimization; a run replaces this by a custom loop's ``run_iter``."""
+        return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+
+    def on_train_start(self) -> None:
+        """Begin counting accumulation windows."""
+        if self.driven_by_run:
+            return
+        loop = runner_of(self.trainer).train_loop
+        self.model.train()
+        if not self.automatic_optimization:
+            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+
+    def on_train_epoch_start(self) -> None:
+        """Call the model's ``train()``: models override it to keep frozen stages in eval mode, Lightning never calls it."""
+        if not self.driven_by_run:
+            self.model.train()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules."""
+        if self.driven_by_run:
+            return
+        trainer = self.trainer
+        if (trainer.fit_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
+            self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
+        tick(self.param_schedulers, by_epoch=False)
+        if batch_idx + 1 == trainer.num_training_batches:
+            tick(self.param_schedulers, by_epoch=True)
+
+    # Evaluation
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
+        return batch
+
+    def on_validation_start(self) -> None:
+        """Make the loop that feeds the evaluator, unless a run brought its own."""
+        self._open_loop("val", ValLoop)
+
+    def on_test_start(self) -> None:
+        """Make the loop that feeds the evaluator, unless a run brought its own."""
+        self._open_loop("test", TestLoop)
+
+    def _open_loop(self, stage: str, cls: type[_EvalLoop]) -> None:
+        if not self.driven_by_run and self.evaluators[stage] is not None:
+            loaders = getattr(self.trainer, f"{stage}_dataloaders")
+            loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
+            self.loops[stage] = cls(runner_of(self.trainer), loader, self.evaluators[stage])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the model's predictions; the evaluator has seen them."""
+        return self._evaluate("val", batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the model's predictions; the evaluator has seen them."""
+        return self._evaluate("test", batch, batch_idx)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """Return the model's predictions for one batch, as ``test_step`` of the model gives them."""
+        return self.model.test_step(batch)
+
+    def _evaluate(self, stage: str, batch: Any, batch_idx: int) -> Any:
+        loop = self.loops.get(stage)
+        if loop is None:
+            data = self.model.data_preprocessor(batch, False)
+            loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
+            size = getattr(self.trainer, f"{stage}_dataloaders")
+            self.log(f"{stage}_loss", loss, batch_size=getattr(size, "batch_size", None) or 1)
+            return log_vars
+        return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log the metrics, under MMEngine's names."""
+        self._finish("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Compute and log the metrics, under MMEngine's names."""
+        self._finish("test")
+
+    def _finish(self, stage: str) -> None:
+        loop = self.loops.get(stage)
+        if loop is not None:
+            self.eval_metrics = loop.metrics()
+            # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
+            self.log_dict(scalars_of(self.eval_metrics), logger=not self.driven_by_run, batch_size=1)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add MMEngine's keys, and let hooks change the file's contents."""
+        runner_of(self.trainer).complete_checkpoint(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
+        if self._trainer is not None:
+            runner_of(self.trainer).accept_checkpoint(checkpoint)
+
+
+def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
+    """Build a model from its dict (a given module is returned as it is).
+
+    Raises:
+        TypeError: If ``model`` is neither a module nor a dict.
+    """
+    if isinstance(model, nn.Module):
+        return model
+    if not isinstance(model, dict):
+        raise TypeError(f"model={model!r} → a torch.nn.Module or a dict(type=…) is needed")
+    model = dict(model)
+    if data_preprocessor is not None:
+        model.setdefault("data_preprocessor", data_preprocessor)
+    return MODELS.build(model)
+
+
+def scalars_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Keep what Lightning can log: numbers and tensors with one element.
+
+    >>> scalars_of({"accuracy": 97.5, "per_class": [1.0, 2.0], "name": "val"})
+    {'accuracy': 97.5}
+    """
+    return {
+        name: value.detach() if isinstance(value, torch.Tensor) else float(value)
+        for name, value in values.items()
+        if (isinstance(value, torch.Tensor) and value.numel() == 1)
+        or (hasattr(value, "__float__") and not isinstance(value, torch.Tensor) and getattr(value, "size", 1) == 1)
+    }

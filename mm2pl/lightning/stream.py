@@ -1,0 +1,114 @@
+"""The training data as Lightning sees them: an epoch, or an endless run of passes, that can start anywhere."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from mm2pl.dataset import skip_batches
+from mm2pl.lightning.checkpoint import rng_state, set_rng_state
+from mm2pl.runner.loops import next_pass, set_sampler_epoch
+
+
+class TrainStream:
+    """Feed a train loop's loader to the Trainer, with MMEngine's moments of drawing random numbers.
+
+    Lightning asks for its iterator before the epoch begins (and before ``set_epoch``); MMEngine makes the loader's
+    iterator after ``before_train_epoch``, or for iteration-based runs when the loop is built. So ``__iter__`` is lazy, and
+    ``open`` makes the iterator at the right moment.
+
+    Args:
+        loader: Any loader.
+        length: Batches until Lightning's epoch ends: the loader's length, or ``max_iters`` of an iteration-based run.
+        endless: Start another pass when the loader runs out.
+    """
+
+    def __init__(self, loader: Any, length: int, endless: bool) -> None:
+        self.loader = loader
+        self.length = length
+        self.endless = endless
+        self.passes = 0
+        self.consumed = 0
+        self._iterator: Iterator[Any] | None = None
+        self._rng_at_open: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def dataset(self) -> Any:
+        """The loader's data set."""
+        return self.loader.dataset
+
+    @property
+    def batch_size(self) -> int | None:
+        """The loader's batch size, if it has one."""
+        return getattr(self.loader, "batch_size", None)
+
+    def open(self, skip: int = 0) -> None:
+        """Make the loader's iterator now, ``skip`` batches into the pass, without loading the skipped ones."""
+        self._rng_at_open = rng_state()
+        self.consumed = skip
+        self._iterator = skip_batches(self.loader, skip) if skip else iter(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            if self._iterator is None:
+                self.open()
+            iterator = self._iterator
+            assert iterator is not None
+            for batch in iterator:
+                self.consumed += 1
+                yield batch
+            self._iterator = None
+            if not self.endless:
+                self.consumed = 0
+                return
+            self.passes += 1
+            next_pass(self.loader, self.passes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say where the stream stands: pass, batches taken of it, and the random state it was opened with."""
+        between_epochs = not self.endless and self.consumed >= self.length
+        return {
+            "passes": self.passes,
+            "consumed": 0 if between_epochs else self.consumed,
+            "rng_at_open": None if between_epochs else self._rng_at_open,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Reopen at a saved place, with the shuffle and the worker seeds of the run that saved it.
+
+        The random state is left as the iterator's creation leaves it; the caller restores the one of the moment of saving.
+        """
+        self.passes = state["passes"]
+        if self.endless and self.passes:
+            set_sampler_epoch(self.loader, self.passes)
+        if state["rng_at_open"] is not None:
+            set_rng_state(state["rng_at_open"])
+            self.open(state["consumed"])
+
+
+class EvalStream:
+    """Feed a validation, test or predict loader to the Trainer as it is.
+
+    Lightning inspects, warns about and (for ``predict``) rebuilds DataLoaders; the config has said what it wants.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.loader)
+
+    @property
+    def dataset(self) -> Any:
+        """The loader's data set."""
+        return self.loader.dataset
+
+    @property
+    def batch_size(self) -> int | None:
+        """The loader's batch size, if it has one."""
+        return getattr(self.loader, "batch_size", None)

@@ -1,0 +1,222 @@
+"""The ``build_*`` methods of a Runner: from a config's dicts to objects, as MMEngine's Runner offers them."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mm2pl.dataset import build_dataloader
+from mm2pl.hooks import Hook
+from mm2pl.lightning.facade import RunnerFacade
+from mm2pl.lightning.module import build_model
+from mm2pl.lightning.optimization import make_optim_wrapper
+from mm2pl.logging import MessageHub, MMLogger
+from mm2pl.optim import build_param_schedulers
+from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
+from mm2pl.runner.log_processor import LogProcessor
+from mm2pl.runner.loops import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    TestLoop,
+    ValLoop,
+    refuse_own_run,
+)
+from mm2pl.runner.priority import Priority, get_priority
+
+DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
+    "runtime_info": {"type": "RuntimeInfoHook"},
+    "timer": {"type": "IterTimerHook"},
+    "sampler_seed": {"type": "DistSamplerSeedHook"},
+    "logger": {"type": "LoggerHook"},
+    "param_scheduler": {"type": "ParamSchedulerHook"},
+    "checkpoint": {"type": "CheckpointHook", "interval": 1},
+}
+
+
+class RunnerBuilders(RunnerFacade):
+    """Build each part of a run; a subclass may override any of these methods."""
+
+    build_dataloader = staticmethod(build_dataloader)
+
+    def build_model(self, model: Any) -> nn.Module:
+        """Build a model from its dict; a module is returned as it is."""
+        return build_model(model)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build an optimizer wrapper over the model; a built one is returned as it is."""
+        return make_optim_wrapper(self.model, optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers."""
+        loop = self.train_loop
+        return build_param_schedulers(
+            scheduler,
+            self.optim_wrapper,
+            max_epochs=loop.max_epochs,
+            max_iters=loop.max_iters,
+            epoch_length=len(loop.dataloader),
+            by_epoch=isinstance(loop, EpochBasedTrainLoop),
+        )
+
+    def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> Any:
+        """Build the training loop from a ``train_cfg``.
+
+        Raises:
+            RuntimeError: If the dict has both ``type`` and ``by_epoch``.
+            TypeError: If a custom loop replaces what Lightning's Trainer does.
+            ValueError: If the dict has neither.
+        """
+        if isinstance(loop, dict) and "type" not in loop:
+            if "by_epoch" not in loop:
+                raise ValueError(
+                    f"train_cfg={dict(loop)!r} → 'by_epoch' or 'type' is needed, e.g. dict(by_epoch=True, max_epochs=10)"
+                )
+            default = EpochBasedTrainLoop if loop["by_epoch"] else IterBasedTrainLoop
+            loop = {k: v for k, v in loop.items() if k != "by_epoch"}
+            return self._build_loop(loop, default, dataloader=self.dataloader_of("train"))
+        if isinstance(loop, dict) and "by_epoch" in loop:
+            raise RuntimeError(
+                f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → only one of the two may be given"
+            )
+        return self._build_loop(
+            loop, EpochBasedTrainLoop, dataloader=self.dataloader_of("train")
+        )
+
+    def build_val_loop(self, loop: BaseLoop | dict[str, Any]) -> Any:
+        """Build the validation loop from a ``val_cfg``."""
+        return self._build_eval_loop(loop, ValLoop, "val")
+
+    def build_test_loop(self, loop: BaseLoop | dict[str, Any]) -> Any:
+        """Build the test loop from a ``test_cfg``."""
+        return self._build_eval_loop(loop, TestLoop, "test")
+
+    def _build_eval_loop(self, loop: Any, default: type[BaseLoop], stage: str) -> Any:
+        evaluator = self.module.evaluators[stage]
+        return self._build_loop(
+            loop, default, dataloader=self.dataloader_of(stage), evaluator=evaluator
+        )
+
+    def _build_loop(self, loop: Any, default: type[BaseLoop], **parts: Any) -> Any:
+        if isinstance(loop, BaseLoop):
+            return loop
+        if not isinstance(loop, dict):
+            raise TypeError(f"a loop config {loop!r} → a dict or a loop object is needed")
+        loop = copy.deepcopy(dict(loop))
+        if "type" not in loop:
+            return default(runner=self, **parts, **loop)
+        cls = LOOPS.get(loop["type"]) if isinstance(loop["type"], str) else loop["type"]
+        if isinstance(cls, type) and issubclass(cls, BaseLoop):
+            refuse_own_run(cls)
+        return LOOPS.build(loop, default_args={"runner": self, **parts})
+
+    def dataloader_of(self, stage: str) -> Any:
+        """Return the loader config (or loader) of ``train``, ``val`` or ``test``.
+
+        Raises:
+            ValueError: If the run has none.
+        """
+        config = self.datamodule.configs.get(stage)  # type: ignore[attr-defined]
+        if config is None:
+            raise ValueError(
+                f"there is no {stage}_dataloader in this run → add one, or leave out {stage}_cfg"
+            )
+        return config
+
+    def build_log_processor(self, log_processor: Any) -> LogProcessor:
+        """Build the log processor from its dict."""
+        if not isinstance(log_processor, dict):
+            return log_processor
+        return LOG_PROCESSORS.build({"type": LogProcessor, **log_processor})
+
+    def build_logger(
+        self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """Make the run's logger; it writes to the console and to ``work_dir/<timestamp>/<timestamp>.log``."""
+        log_file = log_file or str(Path(self.log_dir) / f"{self.timestamp}.log")
+        options = {"name": self.experiment_name, "file_mode": "a", **kwargs}
+        return MMLogger.get_instance(log_level=log_level, log_file=log_file, **options)
+
+    def build_message_hub(self, message_hub: dict[str, Any] | None = None) -> MessageHub:
+        """Make the run's message hub."""
+        return MessageHub.get_instance(**{"name": self.experiment_name, **(message_hub or {})})
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        """Build the visualizer; without a config it writes scalars to ``vis_data/`` in the log folder."""
+        if visualizer is None:
+            visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+        if not isinstance(visualizer, dict):
+            return visualizer
+        defaults = {"name": self.experiment_name, "save_dir": self.log_dir}
+        return VISUALIZERS.build({**defaults, **copy.deepcopy(dict(visualizer))})
+
+    # Hooks
+
+    def register_hook(self, hook: Any, priority: int | str | Priority | None = None) -> None:
+        """Insert a hook behind those of the same or a higher priority.
+
+        Args:
+            hook: A hook, or its dict, which may hold ``priority``.
+            priority: Overrides the hook's own; a name such as ``"VERY_LOW"`` or a number from 0 to 100.
+
+        Raises:
+            TypeError: If ``hook`` is neither a hook nor a dict.
+        """
+        if isinstance(hook, dict):
+            hook = copy.deepcopy(dict(hook))
+            own = hook.pop("priority", None)
+            priority = own if priority is None else priority
+            hook = HOOKS.build(hook)
+        elif not isinstance(hook, Hook) and not hasattr(hook, "priority"):
+            raise TypeError(f"hook={hook!r} → a Hook or a dict(type=…) is needed")
+        if not hasattr(hook, "get_triggered_stages"):
+            self.lightning_callbacks.append(hook)  # type: ignore[attr-defined]
+            return
+        if priority is not None:
+            hook.priority = priority
+        rank = get_priority(hook.priority)
+        behind = [i for i, other in enumerate(self.hooks) if get_priority(other.priority) <= rank]
+        self.hooks.insert(behind[-1] + 1 if behind else 0, hook)
+        self._dispatch.clear()
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Register the six default hooks, changed and extended by ``hooks``; ``None`` as a value removes one."""
+        chosen = {**DEFAULT_HOOKS, **(hooks or {})}
+        for hook in chosen.values():
+            if hook is not None:
+                self.register_hook(hook)
+
+    def register_custom_hooks(self, hooks: list[Any]) -> None:
+        """Register further hooks."""
+        for hook in hooks:
+            self.register_hook(hook)
+
+    def register_hooks(
+        self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None
+    ) -> None:
+        """Register the default hooks and then the custom ones."""
+        self.register_default_hooks(default_hooks)
+        self.register_custom_hooks(custom_hooks or [])
+
+    def get_hooks_info(self) -> str:
+        """Describe which hooks act at which point, in their order."""
+        blocks = []
+        for stage in Hook.stages:
+            lines = [
+                f"({_priority_name(hook):<12}) {type(hook).__name__:<35}"
+                for hook in self.hooks
+                if stage in hook.get_triggered_stages()
+            ]
+            if lines:
+                blocks.append("\n".join([f"{stage}:", *lines, " -------------------- "]))
+        return "\n".join(blocks)
+
+
+def _priority_name(hook: Any) -> str:
+    try:
+        return Priority(get_priority(hook.priority)).name
+    except ValueError:
+        return str(hook.priority)

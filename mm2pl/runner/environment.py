@@ -1,0 +1,73 @@
+"""The process a run lives in: seeds, worker start method, file limits, process group."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
+from mm2pl.utils.dl_utils import set_multi_processing
+
+
+def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
+    """Apply an ``env_cfg`` and join the process group that ``launcher`` describes.
+
+    Args:
+        env_cfg: ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg``, ``resource_limit`` (open files).
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Returns:
+        The time of the start as ``YYYYMMDD_HHMMSS``, the same in every process.
+    """
+    if env_cfg.get("cudnn_benchmark"):
+        torch.backends.cudnn.benchmark = True
+    distributed = launcher != "none"
+    set_multi_processing(**env_cfg.get("mp_cfg", {}), distributed=distributed)
+    if distributed and not is_distributed():
+        init_dist(launcher, **env_cfg.get("dist_cfg", {}))
+    raise_file_limit(env_cfg.get("resource_limit", 4096))
+    now = torch.tensor(time.time(), dtype=torch.float64)
+    broadcast(now)
+    return time.strftime("%Y%m%d_%H%M%S", time.localtime(now.item()))
+
+
+def raise_file_limit(soft: int) -> None:
+    """Allow at least ``soft`` open files, as far as the hard limit permits: workers share tensors through files."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    current, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, current), hard), hard))
+
+
+def set_random_seed(
+    seed: int | None = None, deterministic: bool = False, diff_rank_seed: bool = False
+) -> int:
+    """Seed Python, NumPy and torch.
+
+    Args:
+        seed: The seed; ``None``: one random seed that all processes agree on.
+        deterministic: Make cuDNN and torch choose deterministic algorithms.
+        diff_rank_seed: Add the rank to the seed.
+
+    Returns:
+        The seed of this process.
+    """
+    seed = sync_random_seed() if seed is None else seed
+    if diff_rank_seed:
+        seed += get_rank()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    if deterministic:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
+    return seed

@@ -1,0 +1,351 @@
+"""``Runner``: MMEngine's entry point, as a facade over a Lightning Trainer."""
+
+from __future__ import annotations
+
+import copy
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+import torch
+
+from mm2pl.config import Config
+from mm2pl.lightning.callbacks import RunCallback
+from mm2pl.lightning.checkpoint_state import RunState
+from mm2pl.lightning.datamodule import MMDataModule
+from mm2pl.lightning.executor import LightningExecutor
+from mm2pl.lightning.module import MMLightningModule
+from mm2pl.lightning.optimization import wrappers_of
+from mm2pl.lightning.stream import TrainStream
+from mm2pl.lightning.trainer import make_trainer
+from mm2pl.lightning.translate import translate
+from mm2pl.model import revert_sync_batchnorm
+from mm2pl.registry import RUNNERS, DefaultScope
+from mm2pl.runner.building import RunnerBuilders
+from mm2pl.runner.checkpoint import find_latest_checkpoint
+from mm2pl.runner.environment import set_random_seed, setup_env
+from mm2pl.runner.loops import BaseLoop, EpochBasedTrainLoop
+from mm2pl.utils import import_modules_from_strings
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+
+@RUNNERS.register_module()
+class Runner(RunState, RunnerBuilders):
+    """Train, validate and test what an MMEngine config describes.
+
+    Every argument is the config key of that name; see :class:`~mm2pl.lightning.MMLightningModule`,
+    :class:`~mm2pl.lightning.MMDataModule` and :class:`~mm2pl.lightning.RunCallback`, which hold them. The Trainer is
+    ``runner.trainer``; everything Lightning offers can be reached through it.
+
+    Raises:
+        ValueError: If of ``train_dataloader``, ``train_cfg`` and ``optim_wrapper`` (or of the loader, ``cfg`` and evaluator of
+            validation or test) only some are given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        work_dir: str,
+        train_dataloader: Any = None,
+        val_dataloader: Any = None,
+        test_dataloader: Any = None,
+        train_cfg: dict[str, Any] | None = None,
+        val_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        auto_scale_lr: dict[str, Any] | None = None,
+        optim_wrapper: Any = None,
+        param_scheduler: Any = None,
+        val_evaluator: Any = None,
+        test_evaluator: Any = None,
+        default_hooks: dict[str, Any] | None = None,
+        custom_hooks: list[Any] | None = None,
+        data_preprocessor: Any = None,
+        load_from: str | None = None,
+        resume: bool = False,
+        launcher: str = "none",
+        env_cfg: dict[str, Any] | None = None,
+        log_processor: Any = None,
+        log_level: str | int = "INFO",
+        visualizer: Any = None,
+        default_scope: str | None = "mmengine",
+        randomness: dict[str, Any] | None = None,
+        experiment_name: str | None = None,
+        cfg: Config | dict[str, Any] | None = None,
+        trainer: dict[str, Any] | None = None,
+    ) -> None:
+        given = {
+            key: value
+            for key, value in locals().items()
+            if key not in ("self", "cfg", "trainer", "__class__") and value is not None
+        }
+        whole = dict(cfg.items()) if cfg is not None else {}
+        plan = translate({**whole, **given}, filename=getattr(cfg, "filename", None))
+        plan.trainer.update(trainer or {})
+        self._open(plan.run, cfg)
+        self.module = self._make_module(plan.model)
+        self.datamodule = MMDataModule(**plan.data, seed=self.seed, diff_rank_seed=self.diff_rank_seed)
+        callback = RunCallback(**plan.run)
+        callback.runner = self
+        self._adopt(make_trainer(plan.trainer, callback))
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | dict[str, Any]) -> Runner:
+        """Make a runner from a whole config.
+
+        Raises:
+            KeyError: If ``model`` or ``work_dir`` is missing.
+        """
+        cfg = copy.deepcopy(cfg)
+        for key in ("model", "work_dir"):
+            if key not in cfg:
+                raise KeyError(f"the config has no {key!r} → Runner.from_cfg needs 'model' and 'work_dir'")
+        names = cls.__init__.__code__.co_varnames[1 : cls.__init__.__code__.co_argcount]
+        given = {name: cfg[name] for name in names if name in cfg and name not in ("cfg", "trainer")}
+        return cls(**given, cfg=cfg)
+
+    @classmethod
+    def for_trainer(cls, callback: RunCallback, trainer: Trainer, module: Any) -> Runner:
+        """Make the runner of a Trainer that LightningCLI (or a user) has built around a :class:`RunCallback`."""
+        runner = cls.__new__(cls)
+        runner._open(callback.settings, None)
+        runner.module = module
+        runner.datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        runner._adopt(trainer)
+        return runner
+
+    def _open(self, settings: dict[str, Any], cfg: Any) -> None:
+        """Set up the process and the services, before anything is built that could draw a random number."""
+        super().__init__()
+        self.settings = settings
+        self.cfg = cfg if isinstance(cfg, Config) else Config(dict(cfg or settings.get("variables") or {}))
+        if settings.get("custom_imports"):
+            import_modules_from_strings(**settings["custom_imports"])
+        self.work_dir = os.path.abspath(settings["work_dir"])
+        self.launcher = settings.get("launcher") or "none"
+        self.timestamp = setup_env(settings.get("env_cfg") or {}, self.launcher)
+        self._randomness = dict(settings.get("randomness") or {})
+        self.deterministic = self._randomness.get("deterministic", False)
+        self.diff_rank_seed = self._randomness.get("diff_rank_seed", False)
+        self.seed = set_random_seed(**self._randomness)
+        filename = settings.get("filename")
+        name = settings.get("experiment_name") or (Path(filename).stem if filename else None)
+        self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
+        scope = settings.get("default_scope") or "mmengine"
+        self.default_scope = DefaultScope.get_instance(self.experiment_name, scope_name=scope)
+        os.makedirs(self.log_dir, exist_ok=True)
+        self.log_processor = self.build_log_processor(settings.get("log_processor") or {})
+        self.logger = self.build_logger(settings.get("log_level") or "INFO")
+        self.message_hub = self.build_message_hub()
+        self.visualizer = self.build_visualizer(settings.get("visualizer"))
+        self.train_loop = self.val_loop = self.test_loop = None
+        self.hooks = []
+        self.lightning_callbacks: list[Any] = []
+        self.loop_drives_hooks = False
+        self.train_after_validation = False
+        self.has_loaded = False
+
+    def _make_module(self, arguments: dict[str, Any]) -> MMLightningModule:
+        arguments = {**arguments, "model": arguments.get("model")}
+        module = MMLightningModule(**arguments)
+        if not self.launcher_is_parallel:
+            module.model = revert_sync_batchnorm(module.model)
+        return module
+
+    @property
+    def launcher_is_parallel(self) -> bool:
+        """Whether the config starts several processes."""
+        return self.launcher != "none"
+
+    def _adopt(self, trainer: Trainer) -> None:
+        """Take over a Trainer: register the hooks and describe the run in its log and work folder."""
+        self.trainer = trainer
+        self.module.driven_by_run = True
+        self.register_hooks(self.settings.get("default_hooks"), self.settings.get("custom_hooks"))
+        trainer.callbacks.extend(self.lightning_callbacks)
+        if self.rank == 0:
+            self.log_environment()
+            self.dump_config()
+
+    # The three verbs
+
+    def train(self) -> torch.nn.Module:
+        """Train, and return the model.
+
+        Raises:
+            RuntimeError: If the run was made without ``train_cfg``.
+        """
+        self._require("train")
+        self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=self.resume_path())
+        return self.model
+
+    def val(self) -> dict[str, Any]:
+        """Validate, and return the metrics.
+
+        Raises:
+            RuntimeError: If the run was made without ``val_cfg``.
+        """
+        self._require("val")
+        self.trainer.validate(self.module, datamodule=self.datamodule, verbose=False)
+        return self.module.eval_metrics
+
+    def test(self) -> dict[str, Any]:
+        """Test, and return the metrics.
+
+        Raises:
+            RuntimeError: If the run was made without ``test_cfg``.
+        """
+        self._require("test")
+        self.trainer.test(self.module, datamodule=self.datamodule, verbose=False)
+        return self.module.eval_metrics
+
+    def _require(self, stage: str) -> None:
+        if self.settings.get(f"{stage}_cfg") is None:
+            raise RuntimeError(
+                f"Runner.{stage}() needs {stage}_cfg → give {stage}_cfg, {stage}_dataloader and "
+                + ("optim_wrapper" if stage == "train" else f"{stage}_evaluator")
+            )
+
+    def resume_path(self) -> str | None:
+        """Return the checkpoint to resume, if ``resume`` asks for one."""
+        if not self.settings.get("resume") or self.has_loaded:
+            return None
+        path = self.settings.get("load_from") or find_latest_checkpoint(self.work_dir)
+        self.logger.info(f"Auto resumed from the latest checkpoint {path}.")
+        return path
+
+    # What the callback asks for
+
+    def prepare(self, stage: str) -> None:
+        """Build what ``fit``, ``validate``, ``test`` or ``predict`` needs, in MMEngine's order."""
+        self.module.to(self.device)
+        if stage == "fit":
+            self._prepare_fit()
+        elif stage in ("validate", "test"):
+            self._prepare_evaluation("val" if stage == "validate" else "test")
+            self.call_hook("before_run")
+        if not self.settings.get("resume"):
+            self.load_weights()
+
+    def _prepare_fit(self) -> None:
+        self.train_loop = self.build_train_loop(self._train_cfg())
+        self.by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
+        self._open_stream()
+        self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+        self.module.automatic_optimization = False
+        self.module.reconcile_flags()
+        self.scale_lr(self.optim_wrapper, self.module.auto_scale_lr)
+        if self.module.param_scheduler is not None:
+            self.param_schedulers = self.build_param_scheduler(self.module.param_scheduler)
+        if self.settings.get("val_cfg") is not None:
+            self._prepare_evaluation("val")
+        self.call_hook("before_run")
+        self.init_model_weights()
+
+    def _train_cfg(self) -> Any:
+        """Return ``train_cfg`` with the Trainer's ``max_epochs``: a flag wins over the config."""
+        config = self.settings["train_cfg"]
+        if isinstance(config, dict) and "max_epochs" in config and self.trainer.max_epochs:
+            return {**config, "max_epochs": self.trainer.max_epochs}
+        return config
+
+    def _open_stream(self) -> None:
+        loop = self.train_loop
+        length = len(loop.dataloader) if self.by_epoch else loop.max_iters
+        self.stream = TrainStream(loop.dataloader, length, endless=not self.by_epoch)
+        self.datamodule.loaders["train"] = self.stream
+        if not self.by_epoch:
+            self.stream.open()
+        self.loop_drives_hooks = loop.overrides_run_iter
+        if self.loop_drives_hooks:
+            self.module.step_model = self._step_by_loop
+
+    def _step_by_loop(self, batch: Any, batch_idx: int) -> None:
+        if self.by_epoch:
+            self.train_loop.run_iter(batch_idx, batch)
+        else:
+            self.train_loop.run_iter(batch)
+
+    def _prepare_evaluation(self, stage: str) -> None:
+        build = self.build_val_loop if stage == "val" else self.build_test_loop
+        config = self.settings.get(f"{stage}_cfg")
+        loop: BaseLoop = build({} if config is None else config)
+        setattr(self, f"{stage}_loop", loop)
+        self.module.loops[stage] = loop
+        self.datamodule.loaders[stage] = loop.dataloader
+
+    def init_model_weights(self) -> None:
+        """Call the model's ``init_weights`` and apply the options that change the model afterwards."""
+        model, options = self.model, self.settings.get("options") or {}
+        if hasattr(model, "init_weights"):
+            model.init_weights()
+            for tensor in model.state_dict().values():
+                self.trainer.strategy.broadcast(tensor) if self.world_size > 1 else None
+        if options.get("activation_checkpointing"):
+            from mm2pl.model import turn_on_activation_checkpointing
+
+            turn_on_activation_checkpointing(model, options["activation_checkpointing"])
+        if options.get("efficient_conv_bn_eval"):
+            from mm2pl.model import turn_on_efficient_conv_bn_eval
+
+            turn_on_efficient_conv_bn_eval(model, options["efficient_conv_bn_eval"])
+
+    def start_training(self) -> None:
+        """Begin, or continue, counting accumulation windows; compile the step if asked to."""
+        wrapper = self.optim_wrapper
+        for single in wrappers_of(wrapper).values():
+            single.executor = LightningExecutor(self.module)
+        wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
+        options = self.module.compile_options
+        if options:
+            step = torch.compile(self.model.train_step, **(options if isinstance(options, dict) else {}))
+            self.model.train_step = step
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+        """Scale the learning rates from ``base_batch_size`` to the real total batch size."""
+        from mm2pl.optim import scale_lr
+
+        batch_size = getattr(self.train_loop.dataloader, "batch_size", None) or 1
+        scale_lr(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
+
+    # Logs
+
+    def log_environment(self) -> None:
+        """Write the machine, the settings of the process, the config and the hooks into the log."""
+        from mm2pl.utils.dl_utils import collect_env
+
+        line = "-" * 60
+        runtime = {
+            **(self.settings.get("env_cfg") or {}),
+            **self._randomness,
+            "seed": self.seed,
+            "Distributed launcher": self.launcher,
+            "Distributed training": self.distributed,
+            "GPU number": self.world_size,
+        }
+        system, runtime_text = (
+            "".join(f"\n    {key}: {value}" for key, value in block.items())
+            for block in (collect_env(), runtime)
+        )
+        self.logger.info(
+            f"\n{line}\nSystem environment:{system}\n\nRuntime environment:{runtime_text}\n{line}\n"
+        )
+        if len(self.cfg):
+            self.logger.info(f"Config:\n{self.cfg.pretty_text}")
+            self.visualizer.add_config(self.cfg)
+        self.logger.info(f"Hooks will be executed in the following order:\n{self.get_hooks_info()}")
+
+    def dump_config(self) -> None:
+        """Write the config into the work folder, under its own name."""
+        name = self.settings.get("filename")
+        self.cfg.dump(str(Path(self.work_dir) / (Path(name).name if name else f"{self.timestamp}.py")))
+
+    @contextmanager
+    def _saving_as(self, **options: Any) -> Iterator[None]:
+        self.save_options = options
+        try:
+            yield
+        finally:
+            self.save_options = {}
