@@ -1,0 +1,56 @@
+"""Check the arguments of a CheckpointHook when it is built, not hours later at the first save."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from mm2pl.utils import is_seq_of
+from mm2pl.utils.errors import ArgumentError
+
+
+def refuse_unknown(function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    """Reject what ended up in a catch-all ``**kwargs`` of ``function``.
+
+    Raises:
+        TypeError: there is any; the message lists close names and all accepted ones.
+    """
+    if not kwargs:
+        return
+    accepted = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    said = []
+    for name in kwargs:
+        close = difflib.get_close_matches(name, accepted, 1)
+        said.append(f"{name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
+    raise TypeError(f"CheckpointHook has no argument {', '.join(said)}; it accepts {accepted}")
+
+
+def names(argument: str, value: str | list[str] | None) -> list[str] | None:
+    """Return a list of distinct names, or None."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return [value]
+    if not is_seq_of(value, str):
+        raise ArgumentError(
+            f'"{argument}" should be a str or list of str or None, but got {value!r}'
+        )
+    if len(set(value)) < len(value):
+        raise ArgumentError(f'Find duplicate element in "{argument}": {value!r}')
+    return list(value)
+
+
+def keys(argument: str, value: Any, default: list[str]) -> Any:
+    """Return a sequence of names, ``default`` for None."""
+    if value is None:
+        return default
+    found = value if isinstance(value, list | tuple) else (value,)
+    if not is_seq_of(found, str):
+        raise ArgumentError(f'"{argument}" should hold str only, but got {value!r}')
+    return found

@@ -1,0 +1,362 @@
+"""Save checkpoints periodically and the best ones, and keep the folder tidy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections import deque
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mm2pl.dist import is_main_process, master_only
+from mm2pl.fileio import get_file_backend
+from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
+from mm2pl.hooks.checkpoint_face import CheckpointFace
+from mm2pl.hooks.hook import DATA_BATCH, Hook
+from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
+from mm2pl.hooks.storage import chosen_backend_args
+from mm2pl.logging import print_log
+from mm2pl.registry import HOOKS
+from mm2pl.utils.errors import ArgumentError, ReadableKeyError
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook, CheckpointFace):
+    """Save ``epoch_N.pth`` or ``iter_N.pth``, ``best_*.pth`` and the text file ``last_checkpoint``.
+
+    File names, the order of saving and what the message hub remembers are those of
+    ``mmengine.hooks.CheckpointHook``: the best checkpoint is decided after validation, and then the
+    last periodic one is written again so that it knows the best score. Files are deleted only after
+    those that replace them are complete, so a kill leaves one too many, never one too few.
+
+    To Lightning it is the ``trainer.checkpoint_callback``, with ``best_model_path``.
+
+    Args:
+        interval: epochs or iterations between two checkpoints; -1 means never.
+        by_epoch: count epochs rather than iterations.
+        save_optimizer: put the optimizer's state into periodic checkpoints.
+        save_param_scheduler: put the schedulers' state into periodic checkpoints.
+        out_dir: a directory or URI; checkpoints go to a folder there that is named as the last
+            part of ``work_dir``. Default: ``work_dir`` itself.
+        max_keep_ckpts: keep only so many periodic checkpoints; -1 keeps all.
+        save_last: save at the end of training whatever ``interval`` says.
+        save_best: a metric, a list of metrics (one best file each), or ``"auto"`` (the first).
+        rule: ``"greater"`` or ``"less"``, one for all or a list; guessed from names by default.
+        greater_keys: what the guess takes for "more is better".
+        less_keys: what the guess takes for "less is better".
+        file_client_args: the old form of ``backend_args``.
+        filename_tmpl: a name with one ``{}`` for the epoch or iteration.
+        backend_args: arguments of the storage backend of ``out_dir``.
+        published_keys: after training, also write last and best with these keys only and a hash in
+            their names.
+        save_begin: the epoch or iteration from which ``interval`` is counted.
+
+    Raises:
+        TypeError: an unknown argument (MMEngine fails on it at the first save, hours later).
+    """
+
+    priority = "VERY_LOW"
+
+    rule_map = RULES
+    init_value_map = WORST
+    _default_greater_keys: ClassVar[list[str]] = GREATER_KEYS
+    _default_less_keys: ClassVar[list[str]] = LESS_KEYS
+
+    def __init__(
+        self,
+        interval: int = -1,
+        by_epoch: bool = True,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        out_dir: str | Path | None = None,
+        max_keep_ckpts: int = -1,
+        save_last: bool = True,
+        save_best: str | list[str] | None = None,
+        rule: str | list[str] | None = None,
+        greater_keys: list[str] | tuple[str, ...] | str | None = None,
+        less_keys: list[str] | tuple[str, ...] | str | None = None,
+        file_client_args: dict | None = None,
+        filename_tmpl: str | None = None,
+        backend_args: dict | None = None,
+        published_keys: str | list[str] | None = None,
+        save_begin: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        refuse_unknown(CheckpointHook.__init__, kwargs)
+        if save_begin < 0:
+            raise ValueError(f"save_begin should not be less than 0, but got {save_begin}")
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.save_optimizer = save_optimizer
+        self.save_param_scheduler = save_param_scheduler
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_last = save_last
+        self.save_begin = save_begin
+        self.filename_tmpl = filename_tmpl or ("epoch_{}.pth" if by_epoch else "iter_{}.pth")
+        self.file_client_args = file_client_args
+        self.backend_args = chosen_backend_args(backend_args, file_client_args)
+        self._out_root = out_dir
+        self.out_dir: Any = out_dir
+        self.keep_ckpt_ids: deque[int] = deque(maxlen=max(max_keep_ckpts, 0))
+        self.last_ckpt: str | None = None
+        self.published_keys = names("published_keys", published_keys)
+        self.greater_keys = keys("greater_keys", greater_keys, self._default_greater_keys)
+        self.less_keys = keys("less_keys", less_keys, self._default_less_keys)
+        self.save_best = names("save_best", save_best)
+        self._start_best(rule)
+
+    def _start_best(self, rule: str | list[str] | None) -> None:
+        rules: list[str | None] = rule if isinstance(rule, list) else [rule]  # type: ignore[assignment]
+        if not all(each is None or isinstance(each, str) for each in rules):
+            raise ArgumentError(f'"rule" should be a str or list of str or None, but got {rule!r}')
+        self.is_better_than: dict[str, Any] = {}
+        self.key_indicators: list[str] = []
+        self.rules: list[str | None] = []
+        self.best_ckpt_path: str | None = None
+        self.best_ckpt_path_dict: dict[str, str | None] = {}
+        self._best_score: float | None = None
+        if self.save_best is None:
+            return
+        if "auto" in self.save_best and len(self.save_best) > 1:
+            raise ArgumentError(
+                f'Only support one "auto" in "save_best" list, but got {self.save_best}'
+            )
+        if len(rules) not in (1, len(self.save_best)):
+            raise ArgumentError(
+                'Number of "rule" must be 1 or the same as number of "save_best" '
+                f"({len(self.save_best)}), but got {len(rules)}: {rules!r}"
+            )
+        self._init_rule(rules, self.save_best)
+
+    def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
+        """Settle how each metric is compared; for ``"auto"`` that is at the first validation."""
+        self.rules = []
+        for rule, key in zip(
+            rules * len(key_indicators) if len(rules) == 1 else rules, key_indicators, strict=True
+        ):
+            check_rule(rule)
+            if rule is None and key != "auto":
+                rule = infer_rule(key, self.greater_keys, self.less_keys)
+            if rule is not None:
+                self.is_better_than[key] = self.rule_map[rule]
+            self.rules.append(rule)
+        self.key_indicators = key_indicators
+
+    # When to save
+
+    def before_train(self, runner: Any) -> None:
+        """Find the folder, and take up what a resumed message hub remembers."""
+        root = runner.work_dir if self._out_root is None else self._out_root
+        self.file_backend = get_file_backend(root, backend_args=self.backend_args)
+        self.out_dir = root
+        if root != runner.work_dir:
+            name = os.path.basename(runner.work_dir.rstrip(os.sep))
+            self.out_dir = self.file_backend.join_path(root, name)
+        runner.logger.info(f"Checkpoints will be saved to {self.out_dir}.")
+
+        hub = runner.message_hub
+        for key in self.key_indicators:
+            self.set_best(key, hub.get_info(self._hub_key("best_ckpt", key)))
+        if self.max_keep_ckpts > 0:
+            kept = list(hub.get_info("keep_ckpt_ids") or [])
+            for step in kept[: -self.max_keep_ckpts]:
+                self._remove(self._path(step))
+            # A kill between saving a checkpoint and deleting the one it replaces leaves the latter.
+            for path in hub.get_info("outdated_ckpts") or []:
+                self._remove(path)
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save every ``interval`` epochs, and at the last one."""
+        if self.by_epoch and (
+            self.every_n_epochs(runner, self.interval, self.save_begin)
+            or (self.save_last and self.is_last_train_epoch(runner))
+        ):
+            runner.logger.info(f"Saving checkpoint at {runner.epoch + 1} epochs")
+            self._save_checkpoint(runner)
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Save every ``interval`` iterations, and at the last one."""
+        if not self.by_epoch and (
+            self.every_n_train_iters(runner, self.interval, self.save_begin)
+            or (self.save_last and self.is_last_train_iter(runner))
+        ):
+            runner.logger.info(f"Saving checkpoint at {runner.iter + 1} iterations")
+            self._save_checkpoint(runner)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Save the model if a watched metric is better than ever."""
+        if not metrics:
+            runner.logger.warning(
+                "Since `metrics` is an empty dict, the behavior to save "
+                "the best checkpoint will be skipped in this evaluation."
+            )
+            return
+        self._save_best_checkpoint(runner, metrics)
+
+    def after_train(self, runner: Any) -> None:
+        """Publish the last and the best checkpoints."""
+        if self.published_keys is None:
+            return
+        paths = [self.last_ckpt] if self.save_last else []
+        for path in [*paths, self.best_ckpt_path, *self.best_ckpt_path_dict.values()]:
+            if path is not None:
+                self._publish_model(runner, path)
+
+    # How to save
+
+    def _save_checkpoint(self, runner: Any) -> None:
+        step = (runner.epoch if self.by_epoch else runner.iter) + 1
+        meta = (
+            {"epoch": step, "iter": runner.iter}
+            if self.by_epoch
+            else {"epoch": runner.epoch, "iter": step}
+        )
+        self._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+        """Write the periodic checkpoint of ``step``, then delete the one that is too many."""
+        outdated: list[str] = []
+        if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                outdated.append(self._path(self.keep_ckpt_ids.popleft()))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+            runner.message_hub.update_info("outdated_ckpts", outdated)
+        self.last_ckpt = self._path(step)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+        )
+        if is_main_process():
+            _write(os.path.join(runner.work_dir, "last_checkpoint"), self.last_ckpt)
+        for path in outdated:
+            self._remove(path)
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+        """Write the best checkpoint of each metric that improved, and the periodic one again."""
+        if not self.save_best:
+            return
+        unit, step = ("epoch", runner.epoch) if self.by_epoch else ("iter", runner.iter)
+        meta = {"epoch": runner.epoch, "iter": runner.iter}
+        if "auto" in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+
+        replaced: list[str] = []
+        improved = False
+        for key, rule in zip(self.key_indicators, self.rules, strict=True):
+            assert rule is not None
+            score = metrics[key] if key in metrics else self._no_metric(key, metrics)
+            score_key = self._hub_key("best_score", key)
+            best = runner.message_hub.get_info(score_key, self.init_value_map[rule])
+            if score is None or not self.is_better_than[key](score, best):
+                continue
+            improved = True
+            runner.message_hub.update_info(score_key, score)
+            name = f"best_{key}_{self.filename_tmpl.format(step)}".replace("/", "_")
+            previous = self.get_best(key)
+            if previous and is_main_process() and self._exists(previous):
+                replaced.append(previous)
+                runner.logger.info(f"The previous best checkpoint {previous} is removed")
+            path = self.file_backend.join_path(self.out_dir, name)
+            self.set_best(key, path)
+            self._best_score = score
+            runner.message_hub.update_info(self._hub_key("best_ckpt", key), path)
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=False,
+                save_param_scheduler=False,
+                meta=dict(meta),
+                by_epoch=False,
+                backend_args=self.backend_args,
+            )
+            runner.logger.info(
+                f"The best checkpoint with {score:0.4f} {key} at {step} {unit} is saved to {name}."
+            )
+        # The periodic checkpoint, written before this validation, knows the previous best only.
+        if improved and self.last_ckpt is not None:
+            self._save_checkpoint_with_step(runner, step, meta)
+        best_now = {self.get_best(key) for key in self.key_indicators}
+        for path in replaced:
+            if path not in best_now:
+                self._remove(path)
+
+    @staticmethod
+    def _no_metric(key: str, metrics: dict[str, Any]) -> Any:
+        raise ReadableKeyError(
+            f"save_best={key!r} is not among the metrics {list(metrics)}: "
+            "set CheckpointHook(save_best=…) to one of them"
+        )
+
+    @master_only
+    def _publish_model(self, runner: Any, ckpt_path: str) -> None:
+        from mm2pl.runner.checkpoint import _load_checkpoint, save_checkpoint
+
+        checkpoint = _load_checkpoint(ckpt_path)
+        assert self.published_keys is not None
+        removed = [key for key in checkpoint if key not in self.published_keys]
+        if removed:
+            print_log(
+                f"Key {removed} will be removed because they are not found in published_keys. "
+                f"If you want to keep them, please set `{removed}` in published_keys",
+                logger="current",
+            )
+        checkpoint = {key: checkpoint[key] for key in checkpoint if key in self.published_keys}
+        digest = hashlib.sha256(pickle.dumps(checkpoint)).hexdigest()
+        final_path = f"{os.path.splitext(ckpt_path)[0]}-{digest[:8]}.pth"
+        save_checkpoint(checkpoint, final_path)
+        print_log(f"The checkpoint ({ckpt_path}) is published to {final_path}.", logger="current")
+
+    # Where things are
+
+    def _hub_key(self, what: str, key: str) -> str:
+        return what if len(self.key_indicators) == 1 else f"{what}_{key}"
+
+    def get_best(self, key: str) -> str | None:
+        """Return the path of the best checkpoint by the metric ``key``."""
+        return (
+            self.best_ckpt_path if len(self.key_indicators) == 1 else self.best_ckpt_path_dict[key]
+        )
+
+    def set_best(self, key: str, path: str | None) -> None:
+        """Remember the path of the best checkpoint by the metric ``key``."""
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = path
+        else:
+            self.best_ckpt_path_dict[key] = path
+
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+    def _exists(self, path: str) -> bool:
+        return self.file_backend.isfile(path) or self.file_backend.isdir(path)
+
+    def _remove(self, path: str) -> None:
+        if not is_main_process():
+            return
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # DeepSpeed's and FSDP's checkpoints are folders
+            self.file_backend.rmtree(path)
+
+
+def _write(path: str, text: str) -> None:
+    """Replace a small text file in one step, so that a kill leaves the old one or the new one."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    with open(f"{path}.tmp", "w") as file:
+        file.write(text)
+    os.replace(f"{path}.tmp", path)

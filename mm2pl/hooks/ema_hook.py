@@ -1,0 +1,165 @@
+"""Keep a moving average of the model, and validate, test and publish that one."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from mm2pl.hooks.hook import DATA_BATCH, Hook
+from mm2pl.logging import print_log
+from mm2pl.model import is_model_wrapper
+from mm2pl.registry import HOOKS, MODELS
+from mm2pl.utils.errors import ArgumentError
+
+
+@HOOKS.register_module()
+class EMAHook(Hook):
+    """Average the weights after every iteration (``mmengine.hooks.EMAHook``).
+
+    Validation and test run with the averaged weights; training never sees them. In a checkpoint
+    ``state_dict`` holds the *averaged* model, ready to deploy, and ``ema_state_dict`` the raw one.
+
+    Args:
+        ema_type: a registered averaged model: ``ExponentialMovingAverage``,
+            ``MomentumAnnealingEMA``, ``StochasticWeightAverage`` or your own.
+        strict_load: whether the keys of a loaded model must match exactly.
+        begin_iter: the iteration from which to average; until then the average is a copy.
+        begin_epoch: the same in epochs; only one of the two may be set.
+        kwargs: further arguments of the averaged model, such as ``momentum``.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(
+        self,
+        ema_type: str = "ExponentialMovingAverage",
+        strict_load: bool = False,
+        begin_iter: int = 0,
+        begin_epoch: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if begin_iter and begin_epoch:
+            raise ArgumentError(
+                "`begin_iter` and `begin_epoch` should not be both set, "
+                f"but got {begin_iter} and {begin_epoch}"
+            )
+        for name, value in (("begin_iter", begin_iter), ("begin_epoch", begin_epoch)):
+            if value < 0:
+                raise ArgumentError(f"`{name}` must be larger than or equal to 0, but got {value}")
+        self.strict_load = strict_load
+        self.ema_cfg = {"type": ema_type, **kwargs}
+        self.begin_iter = begin_iter
+        self.begin_epoch = begin_epoch
+        self.enabled_by_epoch = begin_epoch > 0
+
+    def before_run(self, runner: Any) -> None:
+        """Copy the model as it is now, before ``init_weights`` or loading."""
+        model = runner.model
+        self.src_model = model.module if is_model_wrapper(model) else model
+        self.ema_model = MODELS.build(dict(self.ema_cfg), default_args={"model": self.src_model})
+
+    def before_train(self, runner: Any) -> None:
+        """Check the beginning, and follow the model to its device."""
+        begin, name = (
+            (self.begin_epoch, "epochs") if self.enabled_by_epoch else (self.begin_iter, "iters")
+        )
+        last = getattr(runner, f"max_{name}")
+        if begin > last:
+            raise ArgumentError(
+                f"EMAHook would begin at {begin} {name}, but the run ends at {last}: "
+                f"set begin_{name[:-1]} to at most that"
+            )
+        for parameter in itertools.islice(self.src_model.parameters(), 1):
+            self.ema_model.to(parameter.device)
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Move the average towards the model."""
+        if self._ema_started(runner):
+            self.ema_model.update_parameters(self.src_model)
+        else:
+            source = self.src_model.state_dict()
+            for key, value in self.ema_model.module.state_dict().items():
+                value.data.copy_(source[key].data)
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Validate the average."""
+        self._swap_ema_parameters()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Take the trained weights back."""
+        self._swap_ema_parameters()
+
+    def before_test_epoch(self, runner: Any) -> None:
+        """Test the average."""
+        self._swap_ema_parameters()
+
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Take the trained weights back."""
+        self._swap_ema_parameters()
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Put the average into ``state_dict`` and the model into ``ema_state_dict``."""
+        ema = self.ema_model.state_dict()
+        checkpoint["ema_state_dict"] = {key: value.cpu() for key, value in ema.items()}
+        self._swap_ema_state_dict(checkpoint)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Resume the average, or start it from the loaded weights."""
+        from mm2pl.runner.checkpoint import load_state_dict
+
+        resume = getattr(runner, "_resume", False)
+        if "ema_state_dict" in checkpoint and resume:
+            self._swap_ema_state_dict(checkpoint)
+            self.ema_model.load_state_dict(checkpoint["ema_state_dict"], strict=self.strict_load)
+            return
+        if resume:
+            print_log(
+                "There is no `ema_state_dict` in checkpoint. `EMAHook` will make a copy of "
+                "`state_dict` as the initial `ema_state_dict`",
+                "current",
+                logging.WARNING,
+            )
+        load_state_dict(
+            self.ema_model.module,
+            copy.deepcopy(checkpoint["state_dict"]),
+            strict=self.strict_load,
+        )
+
+    def _swap_ema_parameters(self) -> None:
+        """Exchange values, not tensors: optimizer, DDP and CUDA graphs keep what they hold."""
+        # Lightning's test runs in inference mode, where the averages would become unusable.
+        with torch.inference_mode(False), torch.no_grad():
+            for average, source in zip(
+                self._averaged(self.ema_model.module), self._averaged(self.src_model), strict=True
+            ):
+                kept = average.data.clone()
+                average.data.copy_(source.data)
+                source.data.copy_(kept)
+
+    def _averaged(self, model: torch.nn.Module) -> Iterator[torch.Tensor]:
+        yield from model.parameters()
+        if self.ema_model.update_buffers:
+            yield from model.buffers()
+
+    def _swap_ema_state_dict(self, checkpoint: dict) -> None:
+        model, ema = checkpoint["state_dict"], checkpoint["ema_state_dict"]
+        for key in ema:
+            if key.startswith("module."):
+                name = key.removeprefix("module.")
+                ema[key], model[name] = model[name], ema[key]
+
+    def _ema_started(self, runner: Any) -> bool:
+        if self.enabled_by_epoch:
+            return runner.epoch + 1 >= self.begin_epoch
+        return runner.iter + 1 >= self.begin_iter

@@ -1,0 +1,170 @@
+"""The base of every hook: MMEngine's points, doing nothing, on a Lightning callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mm2pl.hooks.priority import Priority
+from mm2pl.hooks.stages import (
+    GENERIC,
+    STAGES,
+    LightningStages,
+    leading_hooks,
+    overridden_stages,
+)
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+DATA_BATCH = dict | tuple | list | None
+
+
+def _point(name: str) -> Any:
+    """Write the method of one point: it calls the generic behind it, if there is one.
+
+    Its arguments follow from the name: iterations get ``(runner, batch_idx, data_batch=None)``
+    and afterwards ``outputs=None``, the end of an evaluation gets ``metrics=None``, checkpoints
+    get ``checkpoint``.
+    """
+    generic = GENERIC.get(name)
+    when, mode, _ = [*name.split("_"), ""][:3]
+
+    def plain(self: Hook, runner: Any) -> None:
+        if generic:
+            getattr(self, generic)(runner, mode=mode)
+
+    def with_metrics(self: Hook, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        getattr(self, f"_{when}_epoch")(runner, mode=mode)
+
+    def with_batch(self: Hook, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
+        self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode=mode)
+
+    def with_outputs(
+        self: Hook,
+        runner: Any,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | Sequence | None = None,
+    ) -> None:
+        batch = {"batch_idx": batch_idx, "data_batch": data_batch, "outputs": outputs}
+        self._after_iter(runner, **batch, mode=mode)  # type: ignore[arg-type]
+
+    def with_checkpoint(self: Hook, runner: Any, checkpoint: dict) -> None:
+        pass
+
+    method: Callable[..., None] = plain
+    if name.endswith("_iter"):
+        method = with_batch if when == "before" else with_outputs
+    elif name.endswith("_checkpoint"):
+        method = with_checkpoint
+    elif name in ("after_val_epoch", "after_test_epoch"):
+        method = with_metrics
+    method.__name__ = name
+    method.__qualname__ = f"Hook.{name}"
+    method.__doc__ = f"Do something at ``{name}``; :mod:`mm2pl.hooks.stages` shows when that is."
+    return method
+
+
+class Hook(LightningStages):
+    """Do something at any of MMEngine's points (``mmengine.hooks.Hook``).
+
+    Override the points you need; each gets the ``runner``. The same object works in a config's
+    ``custom_hooks`` and in ``lightning.pytorch.Trainer(callbacks=[hook])``.
+
+    >>> class Count(Hook):
+    ...     seen = 0
+    ...     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    ...         self.seen += 1
+    >>> Count().get_triggered_stages()
+    ['after_train_iter']
+    """
+
+    priority: int | str | Priority = "NORMAL"
+    stages: ClassVar[tuple[str, ...]] = STAGES
+
+    driven: bool = False
+    """Whether a Runner's dispatcher calls the points, so that Lightning's stages must not."""
+
+    before_run = _point("before_run")
+    after_load_checkpoint = _point("after_load_checkpoint")
+    before_train = _point("before_train")
+    before_train_epoch = _point("before_train_epoch")
+    before_train_iter = _point("before_train_iter")
+    after_train_iter = _point("after_train_iter")
+    after_train_epoch = _point("after_train_epoch")
+    before_val = _point("before_val")
+    before_val_epoch = _point("before_val_epoch")
+    before_val_iter = _point("before_val_iter")
+    after_val_iter = _point("after_val_iter")
+    after_val_epoch = _point("after_val_epoch")
+    after_val = _point("after_val")
+    before_save_checkpoint = _point("before_save_checkpoint")
+    after_train = _point("after_train")
+    before_test = _point("before_test")
+    before_test_epoch = _point("before_test_epoch")
+    before_test_iter = _point("before_test_iter")
+    after_test_iter = _point("after_test_iter")
+    after_test_epoch = _point("after_test_epoch")
+    after_test = _point("after_test")
+    after_run = _point("after_run")
+
+    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+        """Do something before an epoch of any ``mode``: train, val or test."""
+
+    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+        """Do something after an epoch of any ``mode``."""
+
+    def _before_iter(
+        self, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None, mode: str = "train"
+    ) -> None:
+        """Do something before an iteration of any ``mode``."""
+
+    def _after_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | Sequence | None = None,
+        mode: str = "train",
+    ) -> None:
+        """Do something after an iteration of any ``mode``."""
+
+    def every_n_epochs(self, runner: Any, n: int, start: int = 0) -> bool:
+        """Tell whether the epoch, counted from 1, is ``start`` plus a multiple of ``n``."""
+        return _is_multiple(runner.epoch + 1 - start, n)
+
+    def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
+        """Tell whether the current batch, counted from 1 in its epoch, is a multiple of ``n``."""
+        return _is_multiple(batch_idx + 1, n)
+
+    def every_n_train_iters(self, runner: Any, n: int, start: int = 0) -> bool:
+        """Tell whether the iteration, counted from 1, is ``start`` plus a multiple of ``n``."""
+        return _is_multiple(runner.iter + 1 - start, n)
+
+    def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
+        """Tell whether ``batch_idx`` is the last of ``dataloader``, if that has a length."""
+        try:
+            return batch_idx + 1 == len(dataloader)
+        except TypeError:
+            return False
+
+    def is_last_train_epoch(self, runner: Any) -> bool:
+        """Tell whether the current training epoch is the last one."""
+        return runner.epoch + 1 == runner.max_epochs
+
+    def is_last_train_iter(self, runner: Any) -> bool:
+        """Tell whether the current training iteration is the last one."""
+        return runner.iter + 1 == runner.max_iters
+
+    def get_triggered_stages(self) -> list[str]:
+        """List the points this hook does something at."""
+        return overridden_stages(self)
+
+    def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
+        """Return the hooks this one drives in a plain Trainer: see :func:`leading_hooks`."""
+        return leading_hooks(self, trainer)
+
+
+def _is_multiple(count: int, n: int) -> bool:
+    return n > 0 and count >= 0 and count % n == 0

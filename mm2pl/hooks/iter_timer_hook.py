@@ -1,0 +1,64 @@
+"""Measure how long iterations and loading take, and when the run will end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mm2pl.hooks.hook import DATA_BATCH, Hook
+from mm2pl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class IterTimerHook(Hook):
+    """Record ``time`` and ``data_time`` of each iteration and ``eta``, all in seconds.
+
+    ``data_time`` runs from the end of the last iteration to the start of this one, ``time`` to the
+    end of this one. On a GPU they are the host's times: nothing waits for the device
+    (``mmengine.hooks.IterTimerHook``).
+    """
+
+    priority = "NORMAL"
+
+    def __init__(self) -> None:
+        self.time_sec_tot = 0.0
+        self.time_sec_test_val = 0.0
+        self.start_iter = 0
+        self.t = time.time()
+
+    def before_train(self, runner: Any) -> None:
+        """Average over the iterations of this process only, not those before a resume."""
+        self.start_iter = runner.iter
+
+    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+        self.t = time.time()
+
+    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+        self.time_sec_test_val = 0.0
+
+    def _before_iter(
+        self, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None, mode: str = "train"
+    ) -> None:
+        runner.message_hub.update_scalar(f"{mode}/data_time", time.time() - self.t)
+
+    def _after_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | Sequence | None = None,
+        mode: str = "train",
+    ) -> None:
+        now = time.time()
+        elapsed, self.t = now - self.t, now
+        runner.message_hub.update_scalar(f"{mode}/time", elapsed)
+        if mode == "train":
+            self.time_sec_tot += elapsed
+            average = self.time_sec_tot / (runner.iter - self.start_iter + 1)
+            left = runner.max_iters - runner.iter - 1
+        else:
+            self.time_sec_test_val += elapsed
+            average = self.time_sec_test_val / (batch_idx + 1)
+            left = len(getattr(runner, f"{mode}_dataloader")) - batch_idx - 1
+        runner.message_hub.update_info("eta", average * left)

@@ -1,0 +1,62 @@
+"""Step the schedules of learning rate, momentum and other optimizer parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mm2pl.hooks.hook import DATA_BATCH, Hook
+from mm2pl.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ParamSchedulerHook(Hook):
+    """Step schedulers by iteration after each batch and those by epoch after each epoch.
+
+    Never per optimizer step: accumulation changes nothing. Schedulers with ``need_val_args``
+    (``ReduceOnPlateau…``) get the metrics of each validation.
+    Stands for ``mmengine.hooks.ParamSchedulerHook``.
+    """
+
+    priority = "LOW"
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Step the schedulers that count iterations."""
+        for scheduler in _schedulers(runner):
+            if not scheduler.by_epoch:
+                scheduler.step()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Step the schedulers that count epochs."""
+        for scheduler in _schedulers(runner):
+            if scheduler.by_epoch:
+                scheduler.step()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Hand the metrics to the schedulers that wait for them."""
+        if metrics is None:
+            return
+        for scheduler in _schedulers(runner):
+            # A run that only validates may still hold configs (dicts) here.
+            if getattr(scheduler, "need_val_args", False) and scheduler.by_epoch:
+                scheduler.step(metrics)
+
+
+def _schedulers(runner: Any) -> Iterator[Any]:
+    found = runner.param_schedulers
+    if found is None:
+        return
+    lists = found.values() if isinstance(found, dict) else [found]
+    for schedulers in lists:
+        if not isinstance(schedulers, list):
+            raise TypeError(
+                f"runner.param_schedulers holds {schedulers!r}: it must be a list of schedulers, "
+                "or a dict of such lists, one per optimizer"
+            )
+        yield from schedulers

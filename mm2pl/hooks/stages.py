@@ -1,0 +1,304 @@
+"""MMEngine's 22 hook points, which of them a hook really uses, and when Lightning reaches them.
+
+A Lightning Trainer calls *stages* (``on_train_batch_end``) of callbacks; MMEngine calls *points*
+(``after_train_iter``) of hooks. :class:`LightningStages` is the one place that translates. As code,
+one epoch with a validation at its end is::
+
+    before_train_epoch
+    for each batch: before_train_iter, after_train_iter
+    after_train_epoch          # inside on_train_batch_end of the last batch, *before* validation
+    before_val, before_val_epoch
+    for each batch: before_val_iter, after_val_iter
+    after_val_epoch(metrics), after_val
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback
+
+from mm2pl.hooks.priority import get_priority
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+STAGES = (
+    "before_run",
+    "after_load_checkpoint",
+    "before_train",
+    "before_train_epoch",
+    "before_train_iter",
+    "after_train_iter",
+    "after_train_epoch",
+    "before_val",
+    "before_val_epoch",
+    "before_val_iter",
+    "after_val_iter",
+    "after_val_epoch",
+    "after_val",
+    "before_save_checkpoint",
+    "after_train",
+    "before_test",
+    "before_test_epoch",
+    "before_test_iter",
+    "after_test_iter",
+    "after_test_epoch",
+    "after_test",
+    "after_run",
+)
+"""Every point, in the order of ``mmengine.hooks.Hook.stages``."""
+
+GENERIC = {
+    f"{when}_{mode}_{what}": f"_{when}_{what}"
+    for when in ("before", "after")
+    for mode in ("train", "val", "test")
+    for what in ("epoch", "iter")
+}
+"""The method a point falls back on: overriding ``_before_iter`` is to override three points."""
+
+LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
+    "setup": ("before_run",),
+    "on_load_checkpoint": ("after_load_checkpoint",),
+    "on_train_start": ("before_train",),
+    "on_train_epoch_start": ("before_train_epoch",),
+    "on_train_batch_start": ("before_train_iter",),
+    "on_train_batch_end": ("after_train_iter", "after_train_epoch"),
+    "on_train_epoch_end": ("after_train_epoch",),  # only when the epoch was cut short
+    "on_train_end": ("after_train",),
+    "on_validation_start": ("before_val",),
+    "on_validation_epoch_start": ("before_val_epoch",),
+    "on_validation_batch_start": ("before_val_iter",),
+    "on_validation_batch_end": ("after_val_iter",),
+    "on_validation_end": ("after_val_epoch", "after_val"),
+    "on_test_start": ("before_test",),
+    "on_test_epoch_start": ("before_test_epoch",),
+    "on_test_batch_start": ("before_test_iter",),
+    "on_test_batch_end": ("after_test_iter",),
+    "on_test_end": ("after_test_epoch", "after_test"),
+    "on_save_checkpoint": ("before_save_checkpoint",),
+    "teardown": ("after_run",),
+}
+"""Which points each Lightning stage reaches. Metrics are complete at ``on_*_end`` only: Lightning
+calls ``on_*_epoch_end`` of the callbacks before that of the module, which computes them."""
+
+_BASES = {("mm2pl.hooks.hook", "Hook"), ("mmengine.hooks.hook", "Hook")}
+
+PointCalls = dict[str, tuple[Callable[..., None], ...]]
+
+
+def _defines(hook: Any, name: str) -> bool:
+    if name in getattr(hook, "__dict__", ()):
+        return True
+    for cls in type(hook).__mro__:
+        if (cls.__module__, cls.__qualname__) in _BASES:
+            return False
+        if name in vars(cls):
+            return True
+    return False
+
+
+def overridden_stages(hook: Any) -> list[str]:
+    """List the points ``hook`` does something at, in the order of :data:`STAGES`.
+
+    Overriding a generic (``_after_epoch``) counts for the three points behind it. Hooks of a real
+    MMEngine and objects that only look like a hook are understood too.
+    """
+    return [
+        point
+        for point in STAGES
+        if _defines(hook, point) or (point in GENERIC and _defines(hook, GENERIC[point]))
+    ]
+
+
+def bind_points(hooks: Iterable[Any]) -> PointCalls:
+    """Collect the methods to call at each point, in the order of ``hooks``; not for idle points."""
+    calls: dict[str, list[Callable[..., None]]] = {}
+    for hook in hooks:
+        for point in overridden_stages(hook):
+            if callable(method := getattr(hook, point, None)):
+                calls.setdefault(point, []).append(method)
+    return {point: tuple(methods) for point, methods in calls.items()}
+
+
+class LightningStages(Callback):
+    """Drive the points of a list of hooks from the stages of a Lightning Trainer.
+
+    ``setup`` asks :meth:`driven_hooks` whom to drive and :meth:`find_runner` what to hand them,
+    once per run; a stage at which none of these hooks does anything is one dictionary miss.
+    Subclasses override those two and the small methods after them.
+    """
+
+    _stage_calls: PointCalls | None = None
+    _stage_runner: Any = None
+    _epoch_open = False
+    _metrics_before: dict[str, Any]
+
+    def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
+        """Return the hooks to drive, in calling order."""
+        raise NotImplementedError
+
+    def find_runner(self, trainer: Trainer) -> Any:
+        """Return the ``runner`` that is handed to the hooks: the facade over ``trainer``."""
+        from mm2pl.lightning.facade import runner_of
+
+        return runner_of(trainer)
+
+    def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
+        """Return what ``after_train_iter`` gets as ``outputs``: the log variables as a dict."""
+        return outputs
+
+    def eval_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return the metrics of the validation or test that just ended.
+
+        A module that keeps them as MMEngine computes them offers them as ``eval_metrics``; else
+        they are what this evaluation has written into ``trainer.callback_metrics``.
+        """
+        exact = getattr(pl_module, "eval_metrics", None)
+        if isinstance(exact, dict):
+            return exact
+        before = self._metrics_before
+        logged = trainer.callback_metrics.items()
+        return {key: value.item() for key, value in logged if before.get(key) is not value}
+
+    def iter_done(self, runner: Any) -> None:
+        """Advance the clock of iterations, after ``after_train_iter``."""
+        if advance := getattr(runner, "advance_iter", None):
+            advance()
+
+    def epoch_done(self, runner: Any) -> None:
+        """Advance the clock of epochs, after ``after_train_epoch`` and before a validation."""
+        if advance := getattr(runner, "advance_epoch", None):
+            advance()
+
+    # From here on: LIGHTNING_POINTS, stage by stage.
+
+    def _at(self, trainer: Trainer, point: str, *args: Any) -> None:
+        if self._stage_calls is None:  # e.g. Trainer.save_checkpoint before any run
+            self._stage_calls = bind_points(self.driven_hooks(trainer))
+            self._stage_runner = self.find_runner(trainer)
+        for call in self._stage_calls.get(point, ()):
+            call(self._stage_runner, *args)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        hooks = self.driven_hooks(trainer)
+        self._stage_calls = bind_points(hooks)
+        self._stage_runner = self.find_runner(trainer) if hooks else None
+        self._epoch_open = False
+        if stage != "predict":
+            self._at(trainer, "before_run")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        if stage != "predict":
+            self._at(trainer, "after_run")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._at(trainer, "before_train")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._epoch_open = True
+        self._at(trainer, "before_train_epoch")
+
+    def on_train_batch_start(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._at(trainer, "before_train_iter", batch_idx, batch)
+
+    def on_train_batch_end(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._stage_calls:
+            return
+        outputs = self.train_outputs(pl_module, outputs)
+        self._at(trainer, "after_train_iter", batch_idx, batch, outputs)
+        self.iter_done(self._stage_runner)
+        if trainer.is_last_batch:
+            self._end_epoch(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        if self._epoch_open:
+            self._end_epoch(trainer)
+
+    def _end_epoch(self, trainer: Trainer) -> None:
+        self._epoch_open = False
+        self._at(trainer, "after_train_epoch")
+        if self._stage_calls:
+            self.epoch_done(self._stage_runner)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+        self._at(trainer, "after_train")
+
+    def on_save_checkpoint(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._at(trainer, "before_save_checkpoint", checkpoint)
+
+    def on_load_checkpoint(  # noqa: D102
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._at(trainer, "after_load_checkpoint", checkpoint)
+
+
+def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
+    """Write five stages of ``on_validation_*`` or ``on_test_*``; sanity checks reach no point."""
+
+    def start(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._metrics_before = dict(trainer.callback_metrics)
+            self._at(trainer, f"before_{mode}")
+
+    def epoch_start(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._at(trainer, f"before_{mode}_epoch")
+
+    def batch_start(
+        self: LightningStages,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.sanity_checking:
+            self._at(trainer, f"before_{mode}_iter", batch_idx, batch)
+
+    def batch_end(
+        self: LightningStages,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not trainer.sanity_checking:
+            self._at(trainer, f"after_{mode}_iter", batch_idx, batch, outputs)
+
+    def end(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._stage_calls and not trainer.sanity_checking:
+            self._at(trainer, f"after_{mode}_epoch", self.eval_metrics(trainer, pl_module))
+            self._at(trainer, f"after_{mode}")
+
+    stages = (start, epoch_start, batch_start, batch_end, end)
+    return {f"on_{stage}_{function.__name__}": function for function in stages}
+
+
+for _stage, _mode in (("validation", "val"), ("test", "test")):
+    for _name, _function in _evaluation_stages(_stage, _mode).items():
+        setattr(LightningStages, _name, _function)
+
+
+def leading_hooks(callback: Callback, trainer: Trainer) -> Sequence[Any]:
+    """Return all hooks of a plain ``Trainer(callbacks=[…])`` by priority, to the first of them.
+
+    So the first hook in the list drives the others too, and they see MMEngine's order and clocks
+    whatever else is between them: Lightning alone would run one hook's epoch end before the next
+    hook's last iteration. A hook already driven by a Runner's dispatcher is not among them.
+    """
+    from mm2pl.hooks.hook import Hook
+
+    hooks = [each for each in trainer.callbacks if isinstance(each, Hook) and not each.driven]  # type: ignore[attr-defined]
+    if not hooks or hooks[0] is not callback:
+        return ()
+    return sorted(hooks, key=lambda hook: get_priority(hook.priority))

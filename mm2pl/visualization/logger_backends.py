@@ -1,0 +1,324 @@
+"""Backends that write through a logger of Lightning, which can serve a Trainer as well."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from mm2pl.config import Config
+from mm2pl.registry import VISBACKENDS
+from mm2pl.utils import scandir
+from mm2pl.utils.errors import ArgumentError
+from mm2pl.visualization.vis_backend import BaseVisBackend
+
+
+class LoggerVisBackend(BaseVisBackend):
+    """Write through :attr:`logger`, one of ``lightning.pytorch.loggers``.
+
+    The logger is made when it is first needed: by the first record, or by
+    ``Trainer(logger=backend.logger)``.
+    """
+
+    @cached_property
+    def logger(self) -> Any:
+        """The Lightning logger."""
+        if self._save_dir is not None:
+            os.makedirs(self._save_dir, exist_ok=True)
+        self._env_initialized = True
+        return self._make_logger()
+
+    def _make_logger(self) -> Any:
+        raise NotImplementedError
+
+    @property
+    def experiment(self) -> Any:
+        """The client behind the logger."""
+        return self.logger.experiment
+
+    def close(self) -> None:
+        """Finish writing, if there was anything to write."""
+        if "logger" in self.__dict__:
+            self._close()
+
+    def _close(self) -> None:
+        self.logger.finalize("success")
+
+
+@VISBACKENDS.register_module()
+class TensorboardVisBackend(LoggerVisBackend):
+    """Write event files into ``save_dir`` itself, as ``mmengine.visualization``'s class does.
+
+    Args:
+        save_dir: the folder of the event files.
+    """
+
+    def _make_logger(self) -> Any:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(self._save_dir or ".", name="", version="")
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config as text."""
+        self.experiment.add_text("config", config.pretty_text)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image."""
+        self.experiment.add_image(name, image, step, dataformats="HWC")
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number; anything else is skipped with a warning."""
+        if isinstance(value, int | float | torch.Tensor | np.ndarray | np.number):
+            self.experiment.add_scalar(name, value, step)
+        else:
+            warnings.warn(
+                f"Got {type(value)} for {name!r}, but numpy array, torch tensor, int or float "
+                "are expected. skip it!",
+                stacklevel=2,
+            )
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Record each number."""
+        for name, value in _without_step(scalar_dict).items():
+            self.add_scalar(name, value, step)
+
+    def _close(self) -> None:
+        self.experiment.close()
+
+
+@VISBACKENDS.register_module()
+class WandbVisBackend(LoggerVisBackend):
+    """Write to Weights & Biases; the steps are W&B's own.
+
+    Args:
+        save_dir: the folder of W&B's local files.
+        init_kwargs: arguments of ``wandb.init``.
+        define_metric_cfg: ``{metric: summary}``, or a list of arguments of ``define_metric``.
+        commit: whether each record is a step of its own.
+        log_code_name: the name of the code artifact.
+        watch_kwargs: arguments of ``wandb.watch``.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        init_kwargs: dict | None = None,
+        define_metric_cfg: dict | list | None = None,
+        commit: bool | None = True,
+        log_code_name: str | None = None,
+        watch_kwargs: dict | None = None,
+    ) -> None:
+        super().__init__(save_dir)
+        if not isinstance(define_metric_cfg, dict | list | None):
+            raise ValueError(
+                f"define_metric_cfg should be dict or list, but got {define_metric_cfg!r}"
+            )
+        self._init_kwargs = {"dir": save_dir, **(init_kwargs or {})}
+        self._define_metric_cfg = define_metric_cfg or []
+        self._commit = commit
+        self._log_code_name = log_code_name
+        self._watch_kwargs = watch_kwargs or {}
+
+    def _make_logger(self) -> Any:
+        wandb = _client("wandb", "WandbVisBackend")
+        from lightning.pytorch.loggers import WandbLogger
+
+        run = wandb.init(**self._init_kwargs)
+        metrics = self._define_metric_cfg
+        if isinstance(metrics, dict):
+            metrics = [{"name": name, "summary": summary} for name, summary in metrics.items()]
+        for metric in metrics:
+            run.define_metric(**metric)
+        return WandbLogger(experiment=run)
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config and the code."""
+        allowed = self._init_kwargs.get("allow_val_change", False)
+        self.experiment.config.update(config.to_dict(), allow_val_change=allowed)
+        self.experiment.log_code(name=self._log_code_name)
+
+    def add_graph(
+        self, model: torch.nn.Module, data_batch: Sequence[dict] | None, **kwargs: Any
+    ) -> None:
+        """Watch the model."""
+        self.experiment.watch(model, **self._watch_kwargs)
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image."""
+        wandb = _client("wandb", "WandbVisBackend")
+        self.experiment.log({name: wandb.Image(image)}, commit=self._commit)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+        self.experiment.log({name: value}, commit=self._commit)
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Record several numbers at once."""
+        self.experiment.log(scalar_dict, commit=self._commit)
+
+    def _close(self) -> None:
+        self.experiment.finish()
+
+
+@VISBACKENDS.register_module()
+class MLflowVisBackend(LoggerVisBackend):
+    """Write to MLflow; ``experiment`` is an ``MlflowClient``.
+
+    Args:
+        save_dir: the folder of the runs, if there is no ``tracking_uri``.
+        exp_name: the experiment.
+        run_name: the run.
+        tags: tags of the run.
+        params: parameters of the run.
+        tracking_uri: the server.
+        artifact_suffix: endings of the files in ``work_dir`` that are stored when closing.
+        tracked_config_keys: the top-level keys of the config to record; None records all.
+        artifact_location: where the server keeps files.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        exp_name: str | None = None,
+        run_name: str | None = None,
+        tags: dict | None = None,
+        params: dict | None = None,
+        tracking_uri: str | None = None,
+        artifact_suffix: Sequence[str] | str = (".json", ".log", ".py", "yaml"),
+        tracked_config_keys: Sequence[str] | None = None,
+        artifact_location: str | None = None,
+    ) -> None:
+        super().__init__(save_dir)
+        self._arguments = {
+            "experiment_name": exp_name or "Default",
+            "run_name": run_name,
+            "tags": tags,
+            "tracking_uri": tracking_uri,
+            "artifact_location": artifact_location,
+        }
+        self._params = params
+        self._artifact_suffix = artifact_suffix
+        self._tracked_config_keys = tracked_config_keys
+        self._work_dir: str | None = None
+
+    def _make_logger(self) -> Any:
+        _client("mlflow", "MLflowVisBackend")
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        folder = f"file://{os.path.abspath(self._save_dir or '.')}"
+        uri = self._arguments["tracking_uri"] or folder
+        logger = MLFlowLogger(**{**self._arguments, "tracking_uri": uri})
+        if self._params:
+            logger.log_hyperparams(self._params)
+        return logger
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config as parameters and as the file ``config.py``."""
+        self._work_dir = config.get("work_dir")
+        tracked = config.to_dict()
+        if self._tracked_config_keys is not None:
+            tracked = {key: tracked[key] for key in self._tracked_config_keys}
+        self.logger.log_hyperparams(self._flatten(tracked))
+        self.experiment.log_text(self.logger.run_id, config.pretty_text, "config.py")
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image under a file name such as ``img.png``."""
+        self.experiment.log_image(self.logger.run_id, image, name)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+        self.logger.log_metrics({name: value}, step)
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Record several numbers at once."""
+        self.logger.log_metrics(_without_step(scalar_dict), step)
+
+    def _close(self) -> None:
+        if self._work_dir is not None and os.path.isdir(self._work_dir):
+            for name in scandir(self._work_dir, self._artifact_suffix, True):
+                path = os.path.join(self._work_dir, name)
+                self.experiment.log_artifact(self.logger.run_id, path, os.path.dirname(name))
+        self.logger.finalize("success")
+
+    def _flatten(self, d: Mapping, parent_key: str = "", sep: str = ".") -> dict:
+        """Name nested values by their path: ``{"a": [{"b": 1}]}`` gives ``{"a.0.b": 1}``."""
+        items: dict = {}
+        for key, value in d.items():
+            name = f"{parent_key}{sep}{key}" if parent_key else str(key)
+            if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+                value = {
+                    str(index): item for index, item in enumerate(value) if isinstance(item, dict)
+                }
+            if isinstance(value, Mapping):
+                items.update(self._flatten(value, name, sep))
+            else:
+                items[name] = value
+        return items
+
+
+class NoLoggerVisBackend(BaseVisBackend):
+    """Say that Lightning has no logger for a service, and what to do instead."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        name = type(self).__name__
+        raise NotImplementedError(
+            f"{name} is not available: Lightning has no logger for this service. Use "
+            "TensorboardVisBackend, WandbVisBackend, MLflowVisBackend or LocalVisBackend, or give "
+            f"the service's own Lightning logger, {_OWN_LOGGERS[name]}, to Trainer(logger=…)."
+        )
+
+
+_OWN_LOGGERS = {
+    "ClearMLVisBackend": "clearml's capture of TensorBoard (Task.init and TensorboardVisBackend)",
+    "NeptuneVisBackend": "neptune's NeptuneLogger",
+    "DVCLiveVisBackend": "dvclive.lightning.DVCLiveLogger",
+    "AimVisBackend": "aim.pytorch_lightning.AimLogger",
+}
+
+
+@VISBACKENDS.register_module()
+class ClearMLVisBackend(NoLoggerVisBackend):
+    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
+
+
+@VISBACKENDS.register_module()
+class NeptuneVisBackend(NoLoggerVisBackend):
+    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
+
+
+@VISBACKENDS.register_module()
+class DVCLiveVisBackend(NoLoggerVisBackend):
+    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
+
+
+@VISBACKENDS.register_module()
+class AimVisBackend(NoLoggerVisBackend):
+    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
+
+
+def _client(package: str, backend: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ImportError(f'{backend} needs {package}: run "pip install {package}"') from error
+
+
+def _without_step(scalars: dict) -> dict:
+    if not isinstance(scalars, dict):
+        raise ArgumentError(f"scalar_dict should be a dict, but got {scalars!r}")
+    if "step" in scalars:
+        raise ArgumentError("Please set it directly through the step parameter: 'step'")
+    return scalars

@@ -1,0 +1,170 @@
+"""Where a visualizer's scalars, images and configs go: the base, and the local files."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from mm2pl.config import Config
+from mm2pl.fileio import dump
+from mm2pl.registry import VISBACKENDS
+from mm2pl.utils.errors import ArgumentError
+from mm2pl.visualization.png import write_png
+
+
+def force_init_env(old_func: Callable) -> Callable:
+    """Make a method call ``_init_env`` first if nothing has been written yet."""
+
+    @functools.wraps(old_func)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not getattr(self, "_env_initialized", False):
+            if not hasattr(self, "_init_env"):
+                raise AttributeError(f"{type(self)} does not have _init_env method.")
+            self._init_env()
+            self._env_initialized = True
+        return old_func(self, *args, **kwargs)
+
+    return wrapper
+
+
+class BaseVisBackend:
+    """Take what a visualizer records and drop it (``mmengine.visualization.BaseVisBackend``).
+
+    A backend overrides what it can keep. Files and connections are opened by the first call.
+
+    Args:
+        save_dir: the folder for its files.
+    """
+
+    def __init__(self, save_dir: str | None) -> None:
+        self._save_dir = save_dir
+        self._env_initialized = False
+
+    @property
+    def experiment(self) -> Any:
+        """The object that writes, for what these methods do not offer."""
+        raise NotImplementedError
+
+    def _init_env(self) -> None:
+        """Open files or connections."""
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config of the run."""
+
+    def add_graph(
+        self, model: torch.nn.Module, data_batch: Sequence[dict] | None, **kwargs: Any
+    ) -> None:
+        """Record the model's graph."""
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image ``(H, W, 3)`` of bytes."""
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Record several numbers; ``file_path`` names a second file for them, if there are files."""
+
+    def close(self) -> None:
+        """Finish writing."""
+
+
+@VISBACKENDS.register_module()
+class LocalVisBackend(BaseVisBackend):
+    """Write ``scalars.json`` (one JSON object a line), ``config.py`` and ``vis_image/*.png``.
+
+    Stands for ``mmengine.visualization.LocalVisBackend``; the analysis tools of OpenMMLab read
+    its files.
+
+    Args:
+        save_dir: the folder of all of them.
+        img_save_dir: the folder of images in it.
+        config_save_file: the name of the config, ending in ``.py``.
+        scalar_save_file: the name of the scalars, ending in ``.json``.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        img_save_dir: str = "vis_image",
+        config_save_file: str = "config.py",
+        scalar_save_file: str = "scalars.json",
+    ) -> None:
+        _check_suffix("config_save_file", config_save_file, ".py")
+        _check_suffix("scalar_save_file", scalar_save_file, ".json")
+        super().__init__(save_dir)
+        self._img_save_dir = img_save_dir
+        self._config_save_file = config_save_file
+        self._scalar_save_file = scalar_save_file
+
+    def _init_env(self) -> None:
+        folder = str(self._save_dir)
+        os.makedirs(folder, exist_ok=True)
+        self._img_save_dir = os.path.join(folder, self._img_save_dir)
+        self._config_save_file = os.path.join(folder, self._config_save_file)
+        self._scalar_save_file = os.path.join(folder, self._scalar_save_file)
+
+    @property
+    @force_init_env
+    def experiment(self) -> LocalVisBackend:
+        """The backend itself."""
+        return self
+
+    @force_init_env
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Write the config as Python."""
+        if not isinstance(config, Config):
+            raise ArgumentError(f"config should be a Config, but got {config!r}")
+        config.dump(self._config_save_file)
+
+    @force_init_env
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Write ``<name>_<step>.png``."""
+        if image.dtype != np.uint8:
+            raise ArgumentError(f"image {name!r} should be of uint8, but got {image.dtype}")
+        path = os.path.join(self._img_save_dir, f"{name}_{step}.png")
+        os.makedirs(self._img_save_dir, exist_ok=True)
+        write_png(path, image)
+
+    @force_init_env
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Append one line to the scalars."""
+        value = value.item() if isinstance(value, torch.Tensor) else value
+        self._dump({name: value, "step": step}, self._scalar_save_file, "json")
+
+    @force_init_env
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Append one line to the scalars, and to ``file_path`` in the same folder."""
+        if not isinstance(scalar_dict, dict):
+            raise ArgumentError(f"scalar_dict should be a dict, but got {scalar_dict!r}")
+        line = {**scalar_dict}
+        line.setdefault("step", step)
+        if file_path is not None:
+            _check_suffix("file_path", file_path, ".json")
+            path = os.path.join(str(self._save_dir), file_path)
+            if path == self._scalar_save_file:
+                raise ArgumentError(
+                    f"``file_path`` {file_path!r} and ``scalar_save_file`` have the same name, "
+                    "please set ``file_path`` to another value"
+                )
+            self._dump(line, path, "json")
+        self._dump(line, self._scalar_save_file, "json")
+
+    def _dump(self, value_dict: dict, file_path: str, file_format: str) -> None:
+        with open(file_path, "a") as file:
+            dump(value_dict, file, file_format=file_format)
+            file.write("\n")
+
+
+def _check_suffix(name: str, value: str, suffix: str) -> None:
+    if not value.endswith(suffix):
+        raise ArgumentError(f"{name} should end in {suffix!r}, but got {value!r}")
