@@ -1,0 +1,53 @@
+"""Automatic casting with the device's own default."""
+
+from __future__ import annotations
+
+import torch
+
+ACCELERATORS = ("cuda", "npu", "mlu", "musa")
+
+
+def accelerator() -> str:
+    """Return the type of the accelerator that autocast can use here, or ``'cpu'``."""
+    for kind in ACCELERATORS:
+        module = getattr(torch, kind, None)
+        if module is not None and module.is_available():
+            return kind
+    return "cpu"
+
+
+def autocast(
+    device_type: str | None = None,
+    dtype: torch.dtype | None = None,
+    enabled: bool = True,
+    cache_enabled: bool | None = None,
+) -> torch.autocast:
+    """Return a context of mixed precision; stands for `mmengine.runner.autocast`.
+
+    Args:
+        device_type: Default: the accelerator, else ``'cpu'``.
+        dtype: Default: the device's, float16 on an accelerator and bfloat16 on a CPU.
+        enabled: False makes the context do nothing.
+        cache_enabled: Whether casts of weights are cached inside the context.
+
+    Raises:
+        RuntimeError: The device cannot compute in ``dtype``.
+    """
+    device_type = device_type or accelerator()
+    if enabled:
+        _check(device_type, dtype)
+    return torch.autocast(device_type, dtype, enabled, cache_enabled)
+
+
+def _check(device_type: str, dtype: torch.dtype | None) -> None:
+    if device_type == "cpu" and dtype not in (None, torch.bfloat16):
+        raise CpuAutocastError(
+            f"dtype={dtype} on a CPU → autocast computes in torch.bfloat16 there: set "
+            "dtype='bfloat16', use OptimWrapper, or train on a GPU."
+        )
+    if device_type == "cuda" and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported():
+        raise RuntimeError("this CUDA device does not support bfloat16: use dtype='float16'.")
+
+
+class CpuAutocastError(RuntimeError, AssertionError):
+    """Autocast to a type that CPUs do not cast to; MMEngine asserts it."""

@@ -1,0 +1,115 @@
+"""Build optimizer wrappers, and scale their learning rate to the batch size."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from mm2pl.logging import print_log
+from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
+from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
+from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
+from mm2pl.registry import OPTIM_WRAPPERS
+from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
+from mm2pl.utils.errors import ArgumentError
+
+
+def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
+    """Build an optimizer wrapper over a model's parameters; stands for MMEngine's function.
+
+    Args:
+        model: Whose parameters are optimized.
+        cfg: ``optimizer``, ``type``, the wrapper's arguments, ``paramwise_cfg`` and
+            ``constructor`` (default ``'DefaultOptimWrapperConstructor'``); not changed.
+
+    Example:
+        >>> cfg = dict(optimizer=dict(type="SGD", lr=0.01))
+        >>> build_optim_wrapper(nn.Linear(1, 1), cfg).get_lr()
+        {'lr': [0.01]}
+    """
+    optim_wrapper_cfg = copy.deepcopy(cfg)
+    constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        {
+            "type": optim_wrapper_cfg.pop("constructor", "DefaultOptimWrapperConstructor"),
+            "paramwise_cfg": optim_wrapper_cfg.pop("paramwise_cfg", None),
+            "optim_wrapper_cfg": optim_wrapper_cfg,
+        }
+    )
+    return constructor(model)
+
+
+def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
+    """Return the optimizer wrapper that a Runner's ``optim_wrapper`` argument means.
+
+    Stands for `mmengine.runner.Runner.build_optim_wrapper`.
+
+    Args:
+        model: Whose parameters are optimized.
+        value: A wrapper; a config; a config whose ``optimizer`` is built already; or a dict of
+            built wrappers.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: A dict with neither ``optimizer`` nor ``constructor`` holds anything but
+            wrappers.
+    """
+    if isinstance(value, OptimWrapper):
+        return value
+    value = getattr(value, "_cfg_dict", value)
+    if not isinstance(value, dict):
+        raise TypeError(f"optim_wrapper={value!r} must be an OptimWrapper or a dict.")
+    optimizer = value.get("optimizer")
+    if isinstance(optimizer, Optimizer):
+        return OPTIM_WRAPPERS.build({"type": "OptimWrapper", **value})
+    if optimizer is not None or "constructor" in value:
+        return build_optim_wrapper(model, value)
+    unbuilt = [name for name, wrapper in value.items() if not isinstance(wrapper, OptimWrapper)]
+    if unbuilt:
+        raise ValueError(
+            f"optim_wrapper has neither 'optimizer' nor 'constructor', so that each value must be "
+            f"an OptimWrapper, but {unbuilt} are not → for several optimizers give a constructor."
+        )
+    return OptimWrapperDict(**value)
+
+
+def scale_lr(
+    optim_wrapper: OptimWrapper, auto_scale_lr: dict[str, Any] | None, real_batch_size: int
+) -> float:
+    """Scale every learning rate with the total batch size, if ``auto_scale_lr`` is enabled.
+
+    To be called before the schedulers are built. The ``base_lr`` of several groups stays, as in
+    MMEngine 0.10.7.
+
+    Args:
+        optim_wrapper: Changed in place.
+        auto_scale_lr: ``dict(enable=…, base_batch_size=…)`` or None.
+        real_batch_size: Samples per iteration on all devices together.
+
+    Returns:
+        The factor, 1.0 if nothing was scaled.
+    """
+    if not (auto_scale_lr or {}).get("enable", False):
+        return 1.0
+    assert auto_scale_lr is not None
+    if "base_batch_size" not in auto_scale_lr:
+        raise ArgumentError(f"auto_scale_lr={auto_scale_lr!r} lacks `base_batch_size`.")
+    base_batch_size = auto_scale_lr["base_batch_size"]
+    ratio = float(real_batch_size) / float(base_batch_size)
+    print_log(
+        f"LR is set based on batch size of {base_batch_size} and the current batch size is "
+        f"{real_batch_size}. Scaling the original LR by {ratio}.",
+        logger="current",
+    )
+    is_dict = isinstance(optim_wrapper, OptimWrapperDict)
+    for wrapper in optim_wrapper.values() if is_dict else [optim_wrapper]:  # type: ignore[attr-defined]
+        for group in wrapper.optimizer.param_groups:
+            if "initial_lr" in group:
+                raise RuntimeError(
+                    "scale_lr must be called before schedulers are built: they have noted the "
+                    "learning rate already."
+                )
+            group["lr"] = group["lr"] * ratio
+    return ratio

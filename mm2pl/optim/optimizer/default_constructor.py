@@ -1,0 +1,251 @@
+"""From a config to an optimizer wrapper, with settings per parameter."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from mm2pl.logging import print_log
+from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
+from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from mm2pl.utils.errors import ArgumentError
+
+_NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
+_DCN = ("DeformConv2d", "ModulatedDeformConv2d")
+_NEED_WEIGHT_DECAY = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+_KNOWN = (
+    *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
+    *("dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"),
+)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class DefaultOptimWrapperConstructor:
+    """Build an optimizer wrapper; stands for `mmengine.optim.DefaultOptimWrapperConstructor`.
+
+    With ``paramwise_cfg`` each parameter is a param group of its own. Its keys:
+
+    - ``custom_keys``: from a part of a parameter's name to ``dict(lr_mult=…, decay_mult=…)`` and
+      any other entries of the group. The longest key that occurs in a name counts, and no other
+      rule then does.
+    - ``bias_lr_mult``, ``bias_decay_mult``: for biases, but not those of norm layers and of a
+      deformable convolution's offsets.
+    - ``norm_decay_mult``: for norm layers; ``dwconv_decay_mult``: for depthwise convolutions;
+      ``flat_decay_mult``: for parameters of one dimension. The first that applies counts, in the
+      order norm, bias, depthwise, flat.
+    - ``dcn_offset_lr_mult``: for the offsets of mmcv's deformable convolutions.
+    - ``bypass_duplicate``: skip a parameter that was seen before, instead of failing.
+
+    A key of ``custom_keys`` that occurs in no name is warned about.
+
+    Args:
+        optim_wrapper_cfg: ``optimizer`` (with ``type``), ``type`` (default ``'OptimWrapper'``) and
+            arguments of the wrapper.
+        paramwise_cfg: See above; None: one group of all parameters.
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        if not isinstance(optim_wrapper_cfg, dict):
+            raise TypeError(f"optim_wrapper_cfg={optim_wrapper_cfg!r} must be a dict.")
+        if "optimizer" not in optim_wrapper_cfg:
+            raise ArgumentError(
+                f"optim_wrapper_cfg with the keys {list(optim_wrapper_cfg)} lacks `optimizer`: add "
+                "e.g. optimizer=dict(type='SGD', lr=0.01)."
+            )
+        self.optim_wrapper_cfg = optim_wrapper_cfg.copy()
+        self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
+        self.paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
+        self.base_lr = self.optimizer_cfg.get("lr", None)
+        self.base_wd = self.optimizer_cfg.get("weight_decay", None)
+        self._validate_cfg()
+
+    def _validate_cfg(self) -> None:
+        """Raise TypeError for a wrong type, ValueError for a multiplier of nothing."""
+        if not isinstance(self.paramwise_cfg, dict):
+            raise TypeError(f"paramwise_cfg={self.paramwise_cfg!r} must be a dict or None.")
+        custom_keys = self.paramwise_cfg.get("custom_keys", {})
+        if not isinstance(custom_keys, dict):
+            raise TypeError(f"custom_keys={custom_keys!r} must be a dict of dicts.")
+        used = [key for key in _NEED_WEIGHT_DECAY if key in self.paramwise_cfg]
+        used += [f"custom_keys[{k!r}]" for k, v in custom_keys.items() if "decay_mult" in v]
+        if used and self.base_wd is None:
+            raise ValueError(
+                f"base_wd should not be None: {', '.join(used)} multiplies the weight decay → add "
+                "weight_decay=... to `optimizer`."
+            )
+
+    def _is_in(self, param_group: dict[str, Any], param_group_list: list[dict[str, Any]]) -> bool:
+        """Say whether any parameter of the group is in one of the groups."""
+        seen = {id(param) for group in param_group_list for param in group["params"]}
+        return any(id(param) in seen for param in param_group["params"])
+
+    def add_params(
+        self,
+        params: list[dict[str, Any]],
+        module: nn.Module,
+        prefix: str = "",
+        is_dcn_module: bool | int | float | None = None,
+    ) -> None:
+        """Append a group per parameter of ``module`` and its children to ``params``.
+
+        Args:
+            params: The groups so far; changed.
+            module: The model at first, then recursively its children.
+            prefix: The name of ``module`` in the model.
+            is_dcn_module: Whether the parent of ``module`` is a deformable convolution.
+        """
+        bypass_duplicate = self.paramwise_cfg.get("bypass_duplicate", False)
+        for name, param in module.named_parameters(recurse=False):
+            group: dict[str, Any] = {"params": [param]}
+            if bypass_duplicate and self._is_in(group, params):
+                _warn(f"{prefix} is duplicate. It is skipped since {bypass_duplicate=}")
+                continue
+            if not param.requires_grad:
+                _warn(f"{prefix}.{name} is skipped since its requires_grad={param.requires_grad}")
+                continue
+            # MMEngine 0.10.7 matches ".weight" for a parameter of the model itself.
+            key = self._custom_key(f"{prefix}.{name}")
+            if key is not None:
+                group.update(self._custom_settings(key))
+            else:
+                group.update(self._rule_settings(module, name, param, prefix, is_dcn_module))
+            params.append(group)
+            full_name = f"{prefix}.{name}" if prefix else name
+            for entry, value in group.items():
+                if entry != "params":
+                    print_log(f"paramwise_options -- {full_name}:{entry}={value}", logger="current")
+        is_dcn = _is_dcn(module)
+        for child_name, child in module.named_children():
+            child_prefix = f"{prefix}.{child_name}" if prefix else child_name
+            self.add_params(params, child, prefix=child_prefix, is_dcn_module=is_dcn)
+
+    def _custom_key(self, name: str) -> str | None:
+        """Return the longest custom key in ``name``; of several the first in the alphabet."""
+        found = [key for key in self.paramwise_cfg.get("custom_keys", {}) if key in name]
+        return min(found, key=lambda key: (-len(key), key), default=None)
+
+    def _custom_settings(self, key: str) -> dict[str, Any]:
+        custom = self.paramwise_cfg["custom_keys"][key]
+        settings = {"lr": self._scaled_lr(custom.get("lr_mult", 1.0))}
+        if self.base_wd is not None:
+            settings["weight_decay"] = self.base_wd * custom.get("decay_mult", 1.0)
+        return {**settings, **custom}
+
+    def _scaled_lr(self, factor: float) -> float:
+        if self.base_lr is None:
+            raise ValueError("paramwise_cfg multiplies the lr → add lr=... to `optimizer`.")
+        return self.base_lr * factor
+
+    def _rule_settings(
+        self, module: nn.Module, name: str, param: nn.Parameter, prefix: str, in_dcn: Any
+    ) -> dict[str, Any]:
+        """Return the settings that the kinds of layer and parameter ask for."""
+        options = self.paramwise_cfg.get
+        is_norm = isinstance(module, _NORMS)
+        is_conv = isinstance(module, nn.Conv2d)
+        is_bias = name == "bias"
+        lr_mults = (
+            (is_conv and in_dcn and "conv_offset" in prefix, options("dcn_offset_lr_mult")),
+            (is_bias and not is_norm and not in_dcn, options("bias_lr_mult")),
+        )
+        decay_mults = (
+            (is_norm, options("norm_decay_mult")),
+            (is_bias and not in_dcn, options("bias_decay_mult")),
+            (is_conv and _is_depthwise(module), options("dwconv_decay_mult")),
+            (param.ndim == 1 and not in_dcn, options("flat_decay_mult")),
+        )
+        settings = {}
+        if (lr_mult := _first(lr_mults)) is not None:
+            settings["lr"] = self._scaled_lr(lr_mult)
+        if (decay_mult := _first(decay_mults)) is not None and self.base_wd is not None:
+            settings["weight_decay"] = self.base_wd * decay_mult
+        return settings
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimizer over the model's parameters, and the wrapper around it.
+
+        Of a wrapped model (DDP) the wrapped one is taken.
+        """
+        model = getattr(model, "module", model)
+        optim_wrapper_cfg = self.optim_wrapper_cfg.copy()
+        optim_wrapper_cfg.setdefault("type", "OptimWrapper")
+        params: Any = model.parameters()
+        if self.paramwise_cfg:
+            params = []
+            self.add_params(params, model)
+            if type(self) is DefaultOptimWrapperConstructor:
+                self._warn_of_the_unused(model)
+        optimizer_cfg = {**self.optimizer_cfg, self._first_argument(): params}
+        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        return OPTIM_WRAPPERS.build(optim_wrapper_cfg, default_args={"optimizer": optimizer})
+
+    def _first_argument(self) -> str:
+        """Return what the optimizer calls its parameters; usually ``params``."""
+        optimizer = self.optimizer_cfg["type"]
+        if isinstance(optimizer, str):
+            with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+                optimizer = registry.get(optimizer)
+        if optimizer is None:
+            return "params"  # building it will say what is wrong
+        return next(iter(inspect.signature(optimizer).parameters))
+
+    def _warn_of_the_unused(self, model: nn.Module) -> None:
+        """Warn of options that have no effect; MMEngine 0.10.7 ignores them silently."""
+        for option in self.paramwise_cfg:
+            if option not in _KNOWN:
+                _warn(
+                    f"paramwise_cfg: {option!r} is no option of DefaultOptimWrapperConstructor and "
+                    f"has no effect{_did_you_mean(option, _KNOWN)}"
+                )
+        names = [f".{name}" if "." not in name else name for name, _ in model.named_parameters()]
+        for key in self.paramwise_cfg.get("custom_keys", {}):
+            if not any(key in name for name in names):
+                _warn(
+                    f"paramwise_cfg: custom key {key!r} occurs in the name of no parameter and has "
+                    f"no effect{_did_you_mean(key, _parts(names))}"
+                )
+
+
+def _first(rules: Iterable[tuple[Any, float | None]]) -> float | None:
+    """Return the multiplier of the first rule that applies and is configured."""
+    return next((mult for applies, mult in rules if applies and mult is not None), None)
+
+
+def _is_depthwise(module: Any) -> bool:
+    return module.in_channels == module.groups
+
+
+def _is_dcn(module: nn.Module) -> bool:
+    """Say whether ``module`` is one of mmcv's deformable convolutions, without importing mmcv."""
+    return any(
+        c.__name__ in _DCN and c.__module__.startswith("mmcv.") for c in type(module).__mro__
+    )
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    """Return all runs of path components: 'a.b.c' → a, a.b, a.b.c, b, b.c, c."""
+    parts: dict[str, None] = {}
+    for name in names:
+        path = name.strip(".").split(".")
+        for start in range(len(path)):
+            for stop in range(start + 1, len(path) + 1):
+                parts[".".join(path[start:stop])] = None
+    return list(parts)
+
+
+def _did_you_mean(given: str, known: Iterable[str]) -> str:
+    close = get_close_matches(given.strip("."), list(known), n=3)
+    return f". Did you mean {', '.join(map(repr, close))}?" if close else "."
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger="current", level=logging.WARNING)

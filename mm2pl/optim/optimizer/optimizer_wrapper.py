@@ -1,0 +1,234 @@
+"""The optimizer wrapper: accumulation, clipping, and one iteration as one call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mm2pl.logging import MessageHub, print_log
+from mm2pl.optim.optimizer.base import BaseOptimWrapper
+from mm2pl.optim.optimizer.executor import TorchExecutor
+from mm2pl.registry import OPTIM_WRAPPERS
+from mm2pl.utils.errors import ArgumentError
+
+_CLIPPERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "norm": (torch.nn.utils.clip_grad_norm_, "grad_norm"),
+    "value": (torch.nn.utils.clip_grad_value_, "grad_value"),
+}
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(BaseOptimWrapper):
+    """Update parameters, in windows of several iterations if wanted.
+
+    Stands for `mmengine.optim.OptimWrapper`. Gradients are divided by the length of their window.
+    Windows do not care about epochs; only after :meth:`initialize_count_status` the last one of the
+    run may be shorter.
+
+    Args:
+        optimizer: The torch optimizer.
+        accumulative_counts: Iterations per update, at least 1.
+        clip_grad: Arguments of `torch.nn.utils.clip_grad_norm_` (``max_norm``, ``norm_type``,
+            ``error_if_nonfinite``, …) or, with ``type='value'`` or just ``clip_value``, of
+            `clip_grad_value_`. The total norm before clipping is noted in the MessageHub as
+            ``train/grad_norm``, as a tensor on the parameters' device.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> optim_wrapper = OptimWrapper(sgd, accumulative_counts=2)
+        >>> for x in torch.ones(4, 1):
+        ...     with optim_wrapper.optim_context(model):
+        ...         loss = model(x).square().sum()
+        ...     optim_wrapper.update_params(loss)
+        >>> optim_wrapper.inner_count
+        4
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: dict[str, Any] | None = None,
+    ) -> None:
+        if accumulative_counts < 1:
+            raise ArgumentError(f"accumulative_counts={accumulative_counts!r} must be at least 1.")
+        super().__init__(optimizer)
+        self._accumulative_counts = accumulative_counts
+        self.clip_grad_kwargs: dict[str, Any] | None = None
+        if clip_grad is not None:
+            self.clip_func, self.grad_name, self.clip_grad_kwargs = _parse_clip_grad(clip_grad)
+        self.message_hub = MessageHub.get_current_instance()
+        self.executor: Any = TorchExecutor()
+        self._inner_count = 0
+        # -1: the length of the run is unknown, so that there is no last window.
+        self._max_counts = -1
+        self._remainder_counts = -1
+        self._window_restored = False
+
+    def update_params(
+        self,
+        loss: torch.Tensor,
+        step_kwargs: dict[str, Any] | None = None,
+        zero_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """Run backward on ``loss``; at the end of a window also step and zero_grad.
+
+        Args:
+            loss: Of this iteration, not divided by anything.
+            step_kwargs: For `step`.
+            zero_kwargs: For `zero_grad`.
+        """
+        self.backward(self.scale_loss(loss))
+        if self.should_update():
+            self.step(**(step_kwargs or {}))
+            self.zero_grad(**(zero_kwargs or {}))
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Add the gradients of ``loss`` and count the iteration."""
+        self.executor.backward(loss, **kwargs)
+        self._inner_count += 1
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Drop the gradients; ``kwargs`` go to `Optimizer.zero_grad`."""
+        self.optimizer.zero_grad(**kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Clip the gradients if wanted, and step; ``kwargs`` go to `Optimizer.step`."""
+        if self.clip_grad_kwargs:
+            self._clip_grad()
+        self.executor.step(self.optimizer, **kwargs)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass in here: no gradient is synchronised before the window's end."""
+        if self.should_sync():
+            yield
+        else:
+            with self.executor.no_sync(model):
+                yield
+
+    def _clip_grad(self) -> None:
+        params = [
+            param
+            for group in self.optimizer.param_groups
+            for param in group["params"]
+            if param.requires_grad and param.grad is not None
+        ]
+        if params:
+            grad = self.clip_func(params, **(self.clip_grad_kwargs or {}))
+            if grad is not None:
+                self.message_hub.update_scalar(f"train/{self.grad_name}", grad)
+
+    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+        """Say how many iterations are done and how many the run has.
+
+        If ``max_counts`` is no multiple of the window, the run's last iterations are a shorter
+        window, divided by its own length.
+        """
+        self._inner_count = init_counts
+        self._max_counts = max_counts
+        window = self._accumulative_counts
+        self._remainder_counts = max_counts % window
+        if init_counts % window and not self._window_restored:
+            print_log(
+                f"Iteration {init_counts} is inside an accumulation window of {window}, and the "
+                "checkpoint holds no gradients of that window: the next update lacks them.",
+                logger="current",
+                level=logging.WARNING,
+            )
+        if window > 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
+            print_log(
+                "Gradient accumulative may slightly decrease performance because the model has "
+                "BatchNorm layers.",
+                logger="current",
+                level=logging.WARNING,
+            )
+
+    def should_update(self) -> bool:
+        """Say whether the backward just made closed a window."""
+        return self._closes_window(self._inner_count)
+
+    def should_sync(self) -> bool:
+        """Say whether the next backward will close a window."""
+        return self._closes_window(self._inner_count + 1)
+
+    def _closes_window(self, count: int) -> bool:
+        return count % self._accumulative_counts == 0 or count == self._max_counts
+
+    def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return ``loss`` divided by the length of the window it is in."""
+        length = self._accumulative_counts
+        in_last = self._max_counts != -1 and (
+            self._inner_count >= self._max_counts - self._remainder_counts
+        )
+        if length > 1 and in_last:
+            length = self._remainder_counts
+        if length <= 0:
+            raise ArgumentError(
+                f"iteration {self._inner_count} is beyond the {self._max_counts} that "
+                "initialize_count_status announced: call it with the run's real length."
+            )
+        return loss / length
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state, as MMEngine's wrapper does, and that of an open window.
+
+        With accumulation there is a further key ``accumulation``: the iteration count and, inside a
+        window, the gradients so far, one list per group. MMEngine ignores it.
+        """
+        state_dict = super().state_dict()
+        if self._accumulative_counts > 1:
+            state_dict["accumulation"] = {"inner_count": self._inner_count, "grads": self._grads()}
+        return state_dict
+
+    def _grads(self) -> list[list[torch.Tensor | None]]:
+        if self.should_update():
+            return []
+        return [[p.grad for p in group["params"]] for group in self.optimizer.param_groups]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` or MMEngine's wrapper returned."""
+        state_dict = dict(state_dict)
+        accumulation = state_dict.pop("accumulation", None)
+        super().load_state_dict(state_dict)
+        self._window_restored = accumulation is not None
+        if accumulation is None:
+            return
+        self._inner_count = accumulation["inner_count"]
+        for group, grads in zip(self.optimizer.param_groups, accumulation["grads"], strict=False):
+            for param, grad in zip(group["params"], grads, strict=True):
+                param.grad = None if grad is None else grad.to(param.device, copy=True)
+
+    @property
+    def inner_count(self) -> int:
+        """Iterations so far (backwards, not updates)."""
+        return self._inner_count
+
+    def __repr__(self) -> str:
+        return (
+            f"Type: {type(self).__name__}\n"
+            f"_accumulative_counts: {self._accumulative_counts}\n"
+            f"optimizer: \n{self.optimizer!r}\n"
+        )
+
+
+def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str, Any]]:
+    """Return the function, the name of what it returns, and its arguments."""
+    if not isinstance(clip_grad, dict) or not clip_grad:
+        raise ArgumentError(
+            f"clip_grad={clip_grad!r} → a dict such as dict(max_norm=1) or dict(clip_value=0.2)."
+        )
+    kwargs = dict(clip_grad)
+    kind = kwargs.pop("type", "value" if "clip_value" in kwargs else "norm")
+    if kind not in _CLIPPERS:
+        raise ValueError(f"clip_grad: type={kind!r} must be one of {list(_CLIPPERS)}.")
+    if not kwargs:
+        raise ArgumentError(f"clip_grad={clip_grad!r} lacks max_norm=... or clip_value=...")
+    return (*_CLIPPERS[kind], kwargs)

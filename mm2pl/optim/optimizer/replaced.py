@@ -1,0 +1,37 @@
+"""Wrappers of MMEngine that have a better successor, and say so."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
+from mm2pl.registry import OPTIM_WRAPPERS
+
+
+class _Replaced(OptimWrapper):
+    """A wrapper that cannot be built; its error names what to use instead."""
+
+    instead: str
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise NotImplementedError(f"{type(self).__name__} is not available → {self.instead}")
+
+
+@OPTIM_WRAPPERS.register_module()
+class ApexOptimWrapper(_Replaced):
+    """Raise NotImplementedError: torch has apex's mixed precision itself."""
+
+    instead = "use type='AmpOptimWrapper': torch.amp has replaced apex.amp (O1)."
+
+
+@OPTIM_WRAPPERS.register_module()
+class DeepSpeedOptimWrapper(_Replaced):
+    """Raise NotImplementedError: DeepSpeed is a strategy of the Trainer."""
+
+    instead = (
+        "use type='OptimWrapper' with the Trainer's DeepSpeedStrategy (in a config: "
+        "strategy=dict(type='DeepSpeedStrategy', ...), which the run translates)."
+    )

@@ -1,0 +1,196 @@
+"""What every parameter scheduler is: two counters, the values at the start, and a `_get_value`."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from torch.optim import Optimizer
+
+from mm2pl.logging import print_log
+from mm2pl.optim.optimizer.base import BaseOptimWrapper
+from mm2pl.utils.errors import ArgumentError, ReadableKeyError
+
+INF = int(1e9)
+"""The `end` of a scheduler that never ends; MMEngine's number, in steps of the scheduler's clock."""
+
+OptimizerType = BaseOptimWrapper | Optimizer
+
+
+class _ParamScheduler:
+    """Schedule one entry of an optimizer's param groups; stands for MMEngine's class of that name.
+
+    A scheduler is *chainable*: it changes the value that it finds. It is applied once when it is
+    built and once per :meth:`step`, while ``begin <= number of steps < end``. Subclasses define
+    `_get_value`, which returns the new value of each group and may read:
+
+    - ``last_step``: how often the schedule was applied before, 0 at ``begin``;
+    - ``optimizer.param_groups[i][param_name]``: the values now;
+    - ``base_values``: those from before any scheduler.
+
+    Args:
+        optimizer: What has the param groups. Gets an entry ``initial_<param_name>`` per group.
+        param_name: The entry, such as ``'lr'``.
+        begin: First step, in epochs or iterations, that the schedule is applied at.
+        end: First step that it is no longer applied at.
+        last_step: To resume without a state dict; the groups must have ``initial_<param_name>``.
+        by_epoch: Whether :meth:`step` will be called once per epoch (else once per iteration).
+        verbose: Whether to log each new value.
+
+    Raises:
+        TypeError: ``optimizer`` has no param groups.
+        ValueError: ``end <= begin``.
+        KeyError: ``last_step`` is given, and a group has no ``initial_<param_name>``.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimizerType,
+        param_name: str,
+        begin: int = 0,
+        end: int = INF,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
+        self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+        self._global_step = -1
+        self._first_step = _FirstStep.of(optimizer)
+        self.step()
+
+    def _attach(
+        self,
+        optimizer: OptimizerType,
+        param_name: str,
+        begin: int,
+        end: int,
+        last_step: int,
+        by_epoch: bool,
+        verbose: bool,
+    ) -> None:
+        """Check and store what all schedulers share, and note the initial values."""
+        check_optimizer(optimizer)
+        if end <= begin:
+            raise ValueError(
+                f"begin={begin!r}, end={end!r} is no interval: `end` must be larger than `begin`. "
+                "A scheduler without `end` lasts as long as the run."
+            )
+        if not isinstance(last_step, int) or last_step < -1:
+            raise ArgumentError(f"last_step={last_step!r} must be an int, -1 or larger.")
+        self.optimizer = optimizer
+        self.param_name = param_name
+        self.begin = begin
+        self.end = end
+        self.by_epoch = by_epoch
+        initial = f"initial_{param_name}"
+        for index, group in enumerate(optimizer.param_groups):
+            if last_step == -1:
+                group.setdefault(initial, group[param_name])
+            elif initial not in group:
+                raise ReadableKeyError(
+                    f"param_groups[{index}] has no {initial!r}, which last_step={last_step} needs: "
+                    "load the optimizer's state first, or leave last_step out."
+                )
+        self.base_values = [group[initial] for group in optimizer.param_groups]
+        self.last_step = last_step
+        self.verbose = verbose
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all attributes but the optimizer, as plain data that `weights_only` loads.
+
+        MMEngine's keys, so that either side resumes from the other's checkpoint.
+        """
+        return {name: _plain(value) for name, value in vars(self).items() if name not in _NOT_STATE}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over all attributes, the schedule's arguments included, as MMEngine does.
+
+        So ``end`` or ``milestones`` of the saved run win over those of this one.
+        """
+        vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
+
+    def get_last_value(self) -> list[float]:
+        """Return the value of each group right after the last :meth:`step`."""
+        return self._last_value
+
+    def _get_value(self) -> list[float]:
+        raise NotImplementedError(f"{type(self).__name__} must define `_get_value`")
+
+    def print_value(self, is_verbose: bool, group: int, value: float) -> None:
+        """Log the new value of the group with that index."""
+        if is_verbose:
+            print_log(
+                f"Adjusting parameter value of group {group} to {value:.4e}.", logger="current"
+            )
+
+    def step(self) -> None:
+        """Count a tick of the clock; inside ``[begin, end)`` also apply the schedule."""
+        if self._global_step == 0 and self._first_step is not None:
+            self._first_step.check(self.optimizer)
+            self._first_step = None
+        self._global_step += 1
+        groups = self.optimizer.param_groups
+        name = self.param_name
+        if self.begin <= self._global_step < self.end:
+            self.last_step += 1
+            # Groups without a value (a `_get_value` that returns fewer) keep theirs.
+            for index, (group, value) in enumerate(zip(groups, self._get_value(), strict=False)):
+                group[name] = value
+                if self.verbose:
+                    self.print_value(True, index, value)
+        self._last_value = list(map(itemgetter(name), groups))
+
+
+_NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
+"""Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise TypeError unless ``optimizer`` has one list of param groups."""
+    groups = getattr(optimizer, "param_groups", None)
+    if isinstance(optimizer, Optimizer | BaseOptimWrapper) and not isinstance(groups, dict):
+        return
+    hint = " Schedule each of its wrappers." if isinstance(groups, dict) else ""
+    raise TypeError(
+        f"optimizer={type(optimizer).__name__} cannot be scheduled: give a torch Optimizer or an "
+        f"OptimWrapper.{hint}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Counter):
+        return dict(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class _FirstStep:
+    """Watch for the first step of an optimizer, to warn of a scheduler that ticks before it.
+
+    MMEngine replaces ``optimizer.step`` for the whole run instead.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._seen = False
+        self._handle = optimizer.register_step_post_hook(self._note)
+
+    @classmethod
+    def of(cls, optimizer: Any) -> _FirstStep | None:
+        """Watch the torch optimizer in ``optimizer``, if there is one."""
+        raw = getattr(optimizer, "optimizer", optimizer)
+        return cls(raw) if isinstance(raw, Optimizer) else None
+
+    def _note(self, *_: Any) -> None:
+        self._seen = True
+
+    def check(self, optimizer: Any) -> None:
+        """Stop watching; warn if nothing has been seen (an open accumulation window is fine)."""
+        self._handle.remove()
+        if not self._seen and getattr(optimizer, "inner_count", 0) <= 0:
+            warnings.warn(
+                "scheduler.step() was called before optimizer.step() → the first value of the "
+                "schedule is skipped. Call optimizer.step() first.",
+                stacklevel=4,
+            )

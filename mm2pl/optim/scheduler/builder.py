@@ -1,0 +1,88 @@
+"""From a config's ``param_scheduler`` to schedulers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
+from mm2pl.optim.scheduler.base import _ParamScheduler
+from mm2pl.registry import PARAM_SCHEDULERS
+
+
+def build_param_schedulers(
+    cfg: Any,
+    optim_wrapper: Any,
+    *,
+    max_epochs: int | None = None,
+    max_iters: int | None = None,
+    epoch_length: int | None = None,
+    by_epoch: bool = True,
+) -> list[_ParamScheduler] | dict[str, list[_ParamScheduler]]:
+    """Build the schedulers of a run; stands for `mmengine.runner.Runner.build_param_scheduler`.
+
+    Args:
+        cfg: A config or a built scheduler, or a list of them; for an `OptimWrapperDict` also a dict
+            from its names to such lists. Not changed.
+        optim_wrapper: What is scheduled.
+        max_epochs: The default ``end`` of schedulers by epoch.
+        max_iters: That of schedulers by iteration; default: ``max_epochs * epoch_length``.
+        epoch_length: Iterations per epoch, for ``convert_to_iter_based``.
+        by_epoch: Whether the run counts epochs. One that counts iterations is a single epoch.
+
+    Returns:
+        A list, or for an `OptimWrapperDict` a list for each of its names.
+
+    Raises:
+        TypeError: A scheduler is neither a dict nor built.
+        ValueError: A dict of lists does not have the names of the optimizers.
+    """
+    if not by_epoch:
+        max_epochs = 1
+    elif max_iters is None and max_epochs is not None and epoch_length is not None:
+        max_iters = max_epochs * epoch_length
+    ends = {True: max_epochs, False: max_iters}
+    if not isinstance(optim_wrapper, OptimWrapperDict):
+        return [_build(each, optim_wrapper, ends, epoch_length) for each in _as_list(cfg)]
+    names = list(optim_wrapper.keys())
+    per_name = cfg if _is_per_optimizer(cfg) else dict.fromkeys(names, cfg)
+    if missing := [name for name in names if name not in per_name]:
+        raise ValueError(
+            f"param_scheduler for {list(per_name)} lacks {missing}: give one list per optimizer, or "
+            "a single list for all."
+        )
+    return {
+        name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
+        for name, wrapper in optim_wrapper.items()
+    }
+
+
+def _is_per_optimizer(cfg: Any) -> bool:
+    return isinstance(cfg, dict) and "type" not in cfg
+
+
+def _as_list(cfg: Any) -> Sequence[Any]:
+    return cfg if isinstance(cfg, Sequence) and not isinstance(cfg, str) else [cfg]
+
+
+def _build(
+    cfg: Any, optim_wrapper: Any, ends: dict[bool, int | None], epoch_length: int | None
+) -> _ParamScheduler:
+    if isinstance(cfg, _ParamScheduler):
+        return cfg
+    if not isinstance(cfg, dict):
+        raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
+    cfg = copy.deepcopy(cfg)
+    if "type" not in cfg and all(isinstance(value, list | dict) for value in cfg.values()):
+        raise ValueError(
+            f"param_scheduler has a list per optimizer ({list(cfg)}), but there is one optimizer: "
+            "give a single list."
+        )
+    end = ends[bool(cfg.get("by_epoch", True))]
+    if end is not None:
+        cfg.setdefault("end", end)
+    default_args = {"optimizer": optim_wrapper}
+    if epoch_length is not None:
+        default_args["epoch_length"] = epoch_length
+    return PARAM_SCHEDULERS.build(cfg, default_args=default_args)

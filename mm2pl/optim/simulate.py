@@ -1,0 +1,116 @@
+"""The curve of a schedule, without a model or an optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mm2pl.optim.optimizer.base import BaseOptimWrapper
+from mm2pl.optim.scheduler.base import _ParamScheduler
+from mm2pl.optim.scheduler.builder import build_param_schedulers
+
+
+def simulate(
+    param_scheduler: Any,
+    base: float,
+    iters: int,
+    epoch_length: int,
+    param_name: str = "lr",
+    *,
+    by_epoch: bool = True,
+) -> list[float]:
+    """Return the value in effect during each iteration of a run.
+
+    Args:
+        param_scheduler: As in a config: a dict or a list of dicts. Schedules of other entries than
+            ``param_name`` do no harm, and those that wait for a metric never act.
+        base: The optimizer's own value.
+        iters: The number of iterations.
+        epoch_length: Iterations per epoch.
+        param_name: What to look at; ``'momentum'`` for Adam's ``betas[0]`` too.
+        by_epoch: False for a run that counts iterations: there, schedulers by epoch only tick at
+            the end.
+
+    Returns:
+        ``iters`` values.
+
+    Example:
+        >>> simulate(dict(type="StepLR", step_size=1, gamma=0.5), 0.1, iters=6, epoch_length=2)
+        [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    """
+    groups = Groups([{param_name: base}])
+    curves = trace(param_scheduler, groups, iters, epoch_length, param_name, by_epoch=by_epoch)
+    return curves[0]
+
+
+def trace(
+    param_scheduler: Any,
+    optim_wrapper: Any,
+    iters: int,
+    epoch_length: int,
+    param_name: str = "lr",
+    *,
+    by_epoch: bool = True,
+) -> list[list[float]]:
+    """Return :func:`simulate`'s values for each param group of ``optim_wrapper``, which changes."""
+    schedulers: Any = build_param_schedulers(
+        param_scheduler or [],
+        optim_wrapper,
+        max_epochs=-(-iters // epoch_length),
+        max_iters=iters,
+        epoch_length=epoch_length,
+        by_epoch=by_epoch,
+    )
+    per_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
+    per_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch and by_epoch]
+    groups = optim_wrapper.param_groups
+    curves: list[list[float]] = [[] for _ in groups]
+    for iteration in range(1, iters + 1):
+        for curve, group in zip(curves, groups, strict=True):
+            curve.append(group[param_name])
+        _tick(per_iter)
+        if iteration % epoch_length == 0:
+            _tick(per_epoch)
+    return curves
+
+
+def _tick(schedulers: list[_ParamScheduler]) -> None:
+    for scheduler in schedulers:
+        scheduler.step()
+
+
+class Groups(BaseOptimWrapper):
+    """Param groups without parameters: all that a scheduler needs of an optimizer."""
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        self._groups: list[dict[str, Any]] = [_Group(group) for group in groups]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups; an entry that was not given is 1."""
+        return self._groups
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Defaults that have momentum."""
+        return {"momentum": 1.0}
+
+    def update_params(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing, as the methods below."""
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def zero_grad(self, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def step(self, **kwargs: Any) -> None:
+        """Do nothing."""
+
+
+class _Group(dict[str, Any]):
+    def __missing__(self, name: str) -> float:
+        if name.startswith("initial_"):
+            raise KeyError(name)
+        return 1.0
