@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mm2pl.logging import print_log
 from mm2pl.registry import root
 from mm2pl.registry.default_scope import DefaultScope
 from mm2pl.registry.registry import Registry
@@ -26,7 +28,7 @@ def traverse_registry_tree(registry: Registry, verbose: bool = True) -> list[dic
             info.setdefault("/".join(module.__module__.split(".")[:-1]), []).append(name)
         found.append(info)
         if verbose:
-            print(f"Find {len(node)} modules in {node.scope}'s '{node.name}' registry")
+            _log(f"Find {len(node)} modules in {node.scope}'s '{node.name}' registry")
         for child in node.children.values():
             visit(child)
 
@@ -49,12 +51,12 @@ def count_registered_modules(save_path: str | None = None, verbose: bool = True)
     now = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
     scan = {"scan_date": now, "registries": registries}
     if verbose:
-        print(f"Finish registry analysis, got: {scan}")
+        _log(f"Finish registry analysis, got: {scan}")
     if save_path is not None:
         path = Path(save_path, "modules_statistic_results.json")
         path.write_text(json.dumps(scan, indent=2), encoding="utf-8")
         if verbose:
-            print(f"Result has been saved to {path}")
+            _log(f"Result has been saved to {path}")
     return scan
 
 
@@ -64,8 +66,13 @@ def init_default_scope(scope: str) -> None:
     if current is None or not DefaultScope.check_instance_created(scope):
         DefaultScope.get_instance(scope, scope_name=scope)
     elif current.scope_name != scope:
-        print(
+        _log(
             f'The current default scope "{current.scope_name}" is not "{scope}", '
             f'`init_default_scope` will force set the current default scope to "{scope}".',
+            logging.WARNING,
         )
         DefaultScope.get_instance(f"{scope}-{datetime.datetime.now()}", scope_name=scope)
+
+
+def _log(message: str, level: int = logging.INFO) -> None:
+    print_log(message, logger="current", level=level)

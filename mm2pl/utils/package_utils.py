@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib import metadata
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+
 MODULE2PACKAGE = {
     "mmcls": "mmcls",
     "mmdet": "mmdet",
@@ -24,3 +31,70 @@ MODULE2PACKAGE = {
     "mmagic": "mmagic",
 }
 """What to `pip install` for each of OpenMMLab's importable packages."""
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package is installed, or can be imported by that name.
+
+    A folder that is no package (a namespace) does not count. MMEngine 0.10.7 needs `pkg_resources`
+    here, which setuptools no longer has.
+    """
+    try:
+        metadata.distribution(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        spec = _find_spec(package)
+        return spec is not None and spec.origin is not None
+    return True
+
+
+def _find_spec(package: str) -> ModuleSpec | None:
+    try:
+        return find_spec(package)
+    except (ImportError, ValueError):
+        return None
+
+
+def get_installed_path(package: str) -> str:
+    """Return the folder of a package, given by its own name or its module's (``mmcv-full``, ``mmcv``).
+
+    Raises:
+        PackageNotFoundError: It is not installed.
+        RuntimeError: It is a namespace without a folder of its own.
+    """
+    spec = _find_spec(package) or _find_spec(package2module(package))
+    if spec is None or spec.origin is None:
+        raise RuntimeError(
+            f"{package} is a namespace package, which is invalid for `get_install_path`"
+        )
+    return os.path.dirname(spec.origin)
+
+
+def package2module(package: str) -> str:
+    """Return the name of the module that a package installs.
+
+    Raises:
+        PackageNotFoundError: It is not installed.
+        ValueError: It does not say.
+    """
+    distribution = metadata.distribution(package)
+    if top_level := distribution.read_text("top_level.txt"):
+        return top_level.split("\n")[0]
+    for file in distribution.files or ():
+        if len(file.parts) == 2 and file.name == "__init__.py":
+            return file.parts[0]
+    raise ValueError(f"can not infer the module name of {package}")
+
+
+def call_command(cmd: list[str]) -> None:
+    """Run a command.
+
+    Raises:
+        CalledProcessError: It fails.
+    """
+    subprocess.check_call(cmd)
+
+
+def install_package(package: str) -> None:
+    """Install a package with pip, unless it is there."""
+    if not is_installed(package):
+        call_command([sys.executable, "-m", "pip", "install", package])

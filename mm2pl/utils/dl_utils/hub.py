@@ -1,0 +1,5 @@
+"""Checkpoints from the internet."""
+
+from torch.hub import load_state_dict_from_url as load_url
+
+__all__ = ["load_url"]
