@@ -1,0 +1,186 @@
+"""DataLoaders from config dicts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from mm2pl.dataset.utils import pseudo_collate, worker_init_fn
+from mm2pl.dist import get_rank, get_world_size
+from mm2pl.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
+from mm2pl.registry.build_functions import resolve
+from mm2pl.utils.errors import ArgumentError, ReadableKeyError
+
+
+def build_dataloader(
+    dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
+) -> DataLoader:
+    """Build a loader from its config; stands for `mmengine.runner.Runner.build_dataloader`.
+
+    Besides `DataLoader`'s arguments a config has ``dataset``, ``sampler`` and ``batch_sampler``
+    (dicts, or objects, which are used as they are), ``collate_fn`` and ``worker_init_fn`` (a
+    registered name, a dict with the function's further arguments, or a callable),
+    ``num_batch_per_epoch`` and ``disable_subprocess_warning``. The data set is built, and its
+    annotations are loaded, before the sampler.
+
+    Args:
+        dataloader: Such a config (not changed), or a loader, which is returned as it is.
+        seed: Seed of the sampler and the workers; None leaves both to chance.
+        diff_rank_seed: The ranks have different seeds, so the sampler must agree on one by itself.
+
+    Raises:
+        ReadableKeyError: ``dataset`` or ``sampler`` is missing.
+        ArgumentError: An argument is of a wrong kind or unknown.
+    """
+    if isinstance(dataloader, DataLoader) or _looks_like_loader(dataloader):
+        return dataloader
+    cfg = _own_copy(dataloader)
+    dataset = _build_dataset(cfg)
+    sampler = _build_sampler(cfg, dataset, None if diff_rank_seed else seed)
+    batch_sampler = cfg.pop("batch_sampler", None)
+    if isinstance(batch_sampler, dict):
+        defaults = {"sampler": sampler, "batch_size": cfg.pop("batch_size")}
+        batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=defaults)
+    init_fn = _build_worker_init_fn(cfg, seed)
+    collate_fn = _function(cfg.pop("collate_fn", pseudo_collate), "collate_fn")
+    # Without CUDA torch would warn and not pin; the config is written for machines that have it.
+    cfg["pin_memory"] = bool(cfg.get("pin_memory")) and torch.cuda.is_available()
+    return DataLoader(
+        dataset=dataset,
+        sampler=sampler if batch_sampler is None else None,
+        batch_sampler=batch_sampler,
+        collate_fn=collate_fn,
+        worker_init_fn=init_fn,
+        **cfg,
+    )
+
+
+def _looks_like_loader(value: Any) -> bool:
+    return (
+        not isinstance(value, Mapping) and hasattr(value, "dataset") and hasattr(value, "__iter__")
+    )
+
+
+def _own_copy(dataloader: Any) -> dict:
+    """Copy a config, but not the objects that stand in it: the data set may be large."""
+    cfg = getattr(dataloader, "_cfg_dict", dataloader)
+    if not isinstance(cfg, dict):
+        raise ArgumentError(
+            f"dataloader={dataloader!r}: give a DataLoader, or a dict with the keys dataset, "
+            "sampler and batch_size."
+        )
+    kept = {id(value): value for value in cfg.values() if not isinstance(value, (dict, list))}
+    return dict(copy.deepcopy(cfg, kept))
+
+
+def _pop_required(cfg: dict, key: str, example: str) -> Any:
+    if key not in cfg:
+        raise ReadableKeyError(
+            f"A dataloader config with the keys {sorted(cfg)} has no {key!r}: add {example}, or "
+            "pass a built torch.utils.data.DataLoader instead of a dict."
+        )
+    return cfg.pop(key)
+
+
+def _build_dataset(cfg: dict) -> Any:
+    dataset = _pop_required(cfg, "dataset", "dataset=dict(type=…)")
+    if isinstance(dataset, dict):
+        dataset = DATASETS.build(dataset)
+        if hasattr(dataset, "full_init"):
+            dataset.full_init()
+    batches = cfg.pop("num_batch_per_epoch", None)
+    if batches is None:
+        return dataset
+    return _SlicedDataset(dataset, batches * batch_size_of(cfg) * get_world_size())
+
+
+def _build_sampler(cfg: dict, dataset: Any, seed: int | None) -> Any:
+    example = "sampler=dict(type='DefaultSampler', shuffle=True)"
+    sampler = _pop_required(cfg, "sampler", example)
+    if cfg.get("shuffle"):
+        raise ArgumentError(
+            f"shuffle={cfg['shuffle']!r} in a dataloader config that has a sampler: the sampler "
+            f"shuffles. Remove it and write {example}."
+        )
+    if not isinstance(sampler, dict):
+        return sampler
+    return DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
+
+
+def _build_worker_init_fn(cfg: dict, seed: int | None) -> Callable | None:
+    quiet = cfg.pop("disable_subprocess_warning", False)
+    if not isinstance(quiet, bool):
+        raise ArgumentError(f"disable_subprocess_warning={quiet!r}: give True or False.")
+    if "worker_init_fn" in cfg:
+        given = cfg.pop("worker_init_fn")
+        return None if given is None else _function(given, "worker_init_fn")
+    if seed is None:
+        return None
+    return partial(
+        worker_init_fn,
+        num_workers=cfg.get("num_workers", 0),
+        rank=get_rank(),
+        seed=seed,
+        disable_subprocess_warning=quiet,
+    )
+
+
+def _function(given: Any, key: str) -> Callable:
+    """Return the function that a name, a dict with further arguments or a callable means."""
+    if isinstance(given, str):
+        return resolve(given, FUNCTIONS)
+    if isinstance(given, dict):
+        arguments = dict(given)
+        if "type" not in arguments:
+            raise ReadableKeyError(f"{key}={given!r} has no 'type': add type='pseudo_collate' or …")
+        return partial(resolve(arguments.pop("type"), FUNCTIONS), **arguments)
+    if callable(given):
+        return given
+    raise ArgumentError(
+        f"{key}={given!r}: give a registered name, a dict with 'type', or a callable."
+    )
+
+
+def batch_size_of(dataloader: Any) -> int:
+    """Return the batch size (per process) of a loader or of its config.
+
+    Raises:
+        ArgumentError: It has none.
+    """
+    if isinstance(dataloader, dict):
+        inner = dataloader.get("batch_sampler")
+        for cfg in (dataloader, inner if isinstance(inner, dict) else {}):
+            if "batch_size" in cfg:
+                return cfg["batch_size"]
+        raise ArgumentError(
+            f"A dataloader config with the keys {sorted(dataloader)} has no batch_size: set it "
+            "there or in its batch_sampler."
+        )
+    batch_size = getattr(getattr(dataloader, "batch_sampler", None), "batch_size", None)
+    if batch_size is None:
+        raise ArgumentError(f"{dataloader!r} has no batch size: give a DataLoader or its config.")
+    return batch_size
+
+
+class _SlicedDataset:
+    """The first ``length`` samples of a data set, for ``num_batch_per_epoch``."""
+
+    def __init__(self, dataset: Any, length: int) -> None:
+        self._dataset = dataset
+        self._length = length
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_dataset" not in self.__dict__:  # while it is unpickled
+            raise AttributeError(name)
+        return getattr(self._dataset, name)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
+
+    def __len__(self) -> int:
+        return self._length

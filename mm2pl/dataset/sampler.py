@@ -1,0 +1,153 @@
+"""Which samples a process sees, in which order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+from itertools import count, islice
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from mm2pl.dist import get_dist_info, sync_random_seed
+from mm2pl.registry import DATA_SAMPLERS
+from mm2pl.utils.errors import ArgumentError
+
+
+class _RankSampler(Sampler[int]):
+    """Hold what both samplers share: rank, seed, and the place where the next pass begins."""
+
+    def __init__(self, dataset: Sized, shuffle: bool, seed: int | None) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.shuffle = shuffle
+        # Drawn even if nothing is shuffled: it is one number of NumPy's stream, as in MMEngine.
+        self.seed = sync_random_seed() if seed is None else seed
+        self.start = 0
+
+    def resume(self, consumed: int) -> None:
+        """Let the next ``iter()``, and only that one, begin ``consumed`` samples (of this rank) in.
+
+        Nothing is loaded for the samples left out.
+        """
+        if consumed < 0:
+            raise ArgumentError(f"consumed={consumed!r}: give the number of samples taken, >= 0.")
+        self.start = consumed
+
+    def _take_start(self) -> int:
+        start, self.start = self.start, 0
+        return start
+
+    def _needs_samples(self) -> None:
+        if len(self.dataset) == 0:
+            raise ArgumentError(
+                f"{type(self).__name__} got an empty data set ({type(self.dataset).__name__} of "
+                "length 0): check its ann_file, data_root, filter_cfg and indices."
+            )
+
+
+@DATA_SAMPLERS.register_module()
+class DefaultSampler(_RankSampler):
+    """Deal the samples out to the ranks like cards; stands for `mmengine.dataset.DefaultSampler`.
+
+    Rank ``r`` of ``W`` gets positions ``r, r + W, r + 2W, …`` of the (shuffled) order.
+
+    Args:
+        dataset: Anything with a length.
+        shuffle: Permute by ``seed + epoch``; call :meth:`set_epoch` before every epoch.
+        seed: The same on all ranks; None: a random one that the ranks agree on.
+        round_up: Repeat samples from the beginning until all ranks have equally many.
+
+    Raises:
+        ArgumentError: The data set is empty and ``round_up`` has nothing to repeat.
+
+    Example:
+        >>> list(DefaultSampler("abcd", shuffle=True, seed=0))
+        [2, 0, 1, 3]
+    """
+
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+    ) -> None:
+        super().__init__(dataset, shuffle, seed)
+        self.epoch = 0
+        self.round_up = round_up
+        length = len(dataset)
+        if round_up:
+            self._needs_samples()
+            self.num_samples = math.ceil(length / self.world_size)
+            self.total_size = self.num_samples * self.world_size
+        else:
+            self.num_samples = math.ceil((length - self.rank) / self.world_size)
+            self.total_size = length
+
+    def __iter__(self) -> Iterator[int]:
+        length = len(self.dataset)
+        first = self.rank + self._take_start() * self.world_size
+        positions = range(first, self.total_size, self.world_size)
+        if not self.shuffle:
+            return (position % length for position in positions)
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(length, generator=generator)
+        own = torch.arange(first, max(first, self.total_size), self.world_size)
+        return iter(order[own % max(length, 1)].tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of the next pass."""
+        self.epoch = epoch
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteSampler(_RankSampler):
+    """Deal out one permutation after the other, for ever; `mmengine.dataset.InfiniteSampler`.
+
+    Unlike MMEngine's it can be iterated again: every ``iter()`` starts the same stream.
+    ``len()`` is the length of the data set, not of the stream.
+
+    Args:
+        dataset: Anything with a length, not empty.
+        shuffle: Draw permutations from one generator seeded with ``seed``.
+        seed: The same on all ranks; None: a random one that the ranks agree on.
+
+    Raises:
+        ArgumentError: The data set is empty.
+
+    Example:
+        >>> list(islice(InfiniteSampler("abc", shuffle=False), 5))
+        [0, 1, 2, 0, 1]
+    """
+
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+        super().__init__(dataset, shuffle, seed)
+        self._needs_samples()
+        self.size = len(dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.rank + self._take_start() * self.world_size
+        return islice(self._stream(*divmod(first, self.size)), 0, None, self.world_size)
+
+    def _stream(self, passes: int, first: int) -> Iterator[int]:
+        """Yield what all ranks see together, from place ``first`` of pass ``passes`` on."""
+        if not self.shuffle:
+            yield from (position % self.size for position in count(first))
+        generator = torch.Generator().manual_seed(self.seed)
+        for _ in range(passes):
+            torch.randperm(self.size, generator=generator)
+        while True:
+            yield from torch.randperm(self.size, generator=generator)[first:].tolist()
+            first = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing: the stream has no epochs."""
+
+
+def can_resume(sampler: Any) -> bool:
+    """Return whether ``sampler`` has the ``resume(consumed)`` of this module's samplers."""
+    return callable(getattr(sampler, "resume", None))

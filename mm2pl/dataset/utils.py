@@ -1,0 +1,99 @@
+"""From samples to batches, and what a worker process does first."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate as torch_default_collate
+
+from mm2pl.registry import FUNCTIONS
+
+COLLATE_FUNCTIONS = FUNCTIONS
+"""MMEngine's older name of `FUNCTIONS`."""
+
+
+def worker_init_fn(
+    worker_id: int,
+    num_workers: int,
+    rank: int,
+    seed: int,
+    disable_subprocess_warning: bool = False,
+) -> None:
+    """Seed Python, NumPy and torch in a worker with ``num_workers * rank + worker_id + seed``.
+
+    With ``disable_subprocess_warning`` only worker 0 still warns.
+    """
+    worker_seed = num_workers * rank + worker_id + seed
+    np.random.seed(worker_seed)
+    random.seed(worker_seed)
+    torch.manual_seed(worker_seed)
+    if disable_subprocess_warning and worker_id != 0:
+        warnings.simplefilter("ignore")
+
+
+@FUNCTIONS.register_module()
+def pseudo_collate(data_batch: Sequence) -> Any:
+    """Turn a list of samples into one sample of lists, stacking nothing.
+
+    Example:
+        >>> pseudo_collate([dict(x=1, y="a"), dict(x=2, y="b")])
+        {'x': [1, 2], 'y': ['a', 'b']}
+    """
+    return _collate(data_batch, lambda values: values)
+
+
+@FUNCTIONS.register_module()
+def default_collate(data_batch: Sequence) -> Any:
+    """Stack tensors, arrays and numbers along a new first dimension; keep data elements a list.
+
+    Example:
+        >>> default_collate([dict(x=1, y="a"), dict(x=2, y="b")])
+        {'x': tensor([1, 2]), 'y': ['a', 'b']}
+    """
+    return _collate(data_batch, _stack)
+
+
+def is_data_element(value: Any) -> bool:
+    """Return whether ``value`` is a `BaseDataElement`: ours, or MMEngine's if that is installed."""
+    return any(base.__name__ == "BaseDataElement" for base in type(value).__mro__)
+
+
+def _stack(values: Sequence) -> Any:
+    return values if is_data_element(values[0]) else torch_default_collate(list(values))
+
+
+def _collate(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
+    """Transpose nested sequences and mappings; ``leaf`` says what becomes of the innermost."""
+    first = batch[0]
+    kind: Any = type(first)
+    if isinstance(first, (str, bytes)):
+        return batch
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return kind(*(_collate(column, leaf) for column in zip(*batch, strict=False)))
+    if isinstance(first, Sequence):
+        return _collate_sequences(batch, leaf)
+    if isinstance(first, Mapping):
+        return kind({key: _collate([sample[key] for sample in batch], leaf) for key in first})
+    return leaf(batch)
+
+
+def _collate_sequences(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
+    sizes = [len(sample) for sample in batch]
+    if len(set(sizes)) > 1:
+        raise RuntimeError(
+            f"each data item in list of batch should be of equal size, but got lengths {sizes}: "
+            "pad them in the pipeline, or give the loader a collate_fn of your own."
+        )
+    columns = [_collate(column, leaf) for column in zip(*batch, strict=True)]
+    kind: Any = type(batch[0])
+    if issubclass(kind, tuple):
+        return columns
+    try:
+        return kind(columns)
+    except TypeError:  # a sequence that is not made from an iterable, such as range
+        return columns

@@ -1,0 +1,115 @@
+"""Several metrics, fed and evaluated together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from mm2pl.dataset.utils import is_data_element, pseudo_collate
+from mm2pl.evaluator.torchmetric import build_metric
+from mm2pl.registry import EVALUATOR
+from mm2pl.utils.errors import ArgumentError
+
+
+@EVALUATOR.register_module()
+class Evaluator:
+    """Compose metrics; stands for `mmengine.evaluator.Evaluator`.
+
+    Args:
+        metrics: Metrics or their configs, one or a sequence. Any object with ``process`` and
+            ``evaluate`` is a metric; so is any class of torchmetrics, by its dotted name, see
+            `TorchMetric`.
+
+    Example:
+        >>> Evaluator([]).evaluate(size=0)
+        {}
+    """
+
+    def __init__(self, metrics: Any) -> None:
+        self._dataset_meta: dict | None = None
+        if not isinstance(metrics, Sequence):
+            metrics = [metrics]
+        self.metrics: list[Any] = [build_metric(metric) for metric in metrics]
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """The data set's ``metainfo``; setting it sets it in all metrics."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict | None) -> None:
+        self._dataset_meta = dataset_meta
+        for metric in self.metrics:
+            metric.dataset_meta = dataset_meta
+
+    def process(self, data_samples: Iterable[Any], data_batch: Any = None) -> None:
+        """Give one batch to all metrics, positionally, as ``process(data_batch, data_samples)``.
+
+        Args:
+            data_samples: The model's predictions; data elements among them become dicts.
+            data_batch: What the loader yielded.
+        """
+        samples = [s.to_dict() if is_data_element(s) else s for s in data_samples]
+        for metric in self.metrics:
+            metric.process(data_batch, samples)
+
+    def evaluate(self, size: int) -> dict:
+        """Return the values of all metrics by name.
+
+        Args:
+            size: Length of the data set; what a sampler added to it is cut off.
+
+        Raises:
+            ValueError: Two metrics have a value of the same name.
+        """
+        metrics: dict[str, Any] = {}
+        for metric in self.metrics:
+            results = metric.evaluate(size)
+            for name in results:
+                if name in metrics:
+                    raise ValueError(
+                        "There are multiple evaluation results with the same metric name "
+                        f"{name!r}, the second from {type(metric).__name__}. Please make sure all "
+                        "metrics have different prefixes: add prefix='…' to one of them."
+                    )
+            metrics.update(results)
+        return metrics
+
+    def offline_evaluate(
+        self, data_samples: Sequence, data: Sequence | None = None, chunk_size: int = 1
+    ) -> dict:
+        """Evaluate stored predictions.
+
+        Args:
+            data_samples: One prediction per sample.
+            data: The samples themselves, for metrics that look at ``data_batch``.
+            chunk_size: Samples per call of ``process``.
+
+        Raises:
+            ArgumentError: ``data`` and ``data_samples`` are of unequal length, or ``chunk_size``
+                is not positive.
+        """
+        if chunk_size < 1:
+            raise ArgumentError(f"chunk_size={chunk_size!r}: give a number of samples, >= 1.")
+        batches = None
+        if data is not None:
+            if len(data_samples) != len(data):
+                raise ArgumentError(
+                    "data_samples and data should have the same length, but got data_samples "
+                    f"length: {len(data_samples)} data length: {len(data)}. Give the prediction "
+                    "of every sample, in the same order."
+                )
+            batches = _chunks(data, chunk_size)
+        size = 0
+        for chunk in _chunks(data_samples, chunk_size):
+            batch = None if batches is None else pseudo_collate(next(batches))
+            size += len(chunk)
+            self.process(chunk, batch)
+        return self.evaluate(size)
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

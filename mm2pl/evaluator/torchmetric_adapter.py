@@ -1,0 +1,77 @@
+"""A BaseMetric in Lightning code; importing this module imports torchmetrics."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torchmetrics import Metric
+
+from mm2pl.dataset.utils import is_data_element
+
+
+class TorchMetricAdapter(Metric):
+    """Make a `BaseMetric` a `torchmetrics.Metric`; see `mm2pl.evaluator.as_torchmetric`.
+
+    ``update(data_samples, data_batch=None)`` is the metric's ``process``; ``compute()`` gathers the
+    results of all ranks in the sampler's order, as ``BaseMetric.evaluate`` does, but keeps them.
+
+    Args:
+        metric: The metric, with ``results``, ``process``, ``compute_metrics`` and ``evaluate``.
+        size: Length of the data set, or None.
+        key: The one value to return, or None for the dict of all.
+    """
+
+    full_state_update = False
+
+    def __init__(self, metric: Any, size: int | None = None, key: str | None = None) -> None:
+        super().__init__()
+        self.metric = metric
+        self.size = sys.maxsize if size is None else size
+        self.key = key
+
+    def update(self, data_samples: Iterable[Any], data_batch: Any = None) -> None:
+        """Let the metric process one batch of predictions."""
+        samples = [s.to_dict() if is_data_element(s) else s for s in data_samples]
+        self.metric.process(data_batch, samples)
+
+    def compute(self) -> Any:
+        """Return the values over all ranks."""
+        results = list(self.metric.results)
+        try:
+            return self._selected(self.metric.evaluate(self.size))
+        finally:
+            self.metric.results[:] = results
+
+    def forward(self, data_samples: Iterable[Any], data_batch: Any = None) -> Any:
+        """Update with a batch and return the values of this batch, on this rank."""
+        before = list(self.metric.results)
+        self.metric.results.clear()
+        self.update(data_samples, data_batch)
+        value = self._selected(self.metric.compute_metrics(list(self.metric.results)))
+        self.metric.results[:0] = before
+        return value
+
+    def reset(self) -> None:
+        """Forget all results."""
+        super().reset()
+        self.metric.results.clear()
+
+    def _selected(self, metrics: dict) -> Any:
+        values = {name: self._scalar(value) for name, value in metrics.items()}
+        if self.key is None:
+            return values
+        matches = [name for name in values if self.key in (name, name.rpartition("/")[2])]
+        if len(matches) != 1:
+            raise ValueError(
+                f"key={self.key!r} is not one of {list(values)}: give one of these names."
+            )
+        return values[matches[0]]
+
+    def _scalar(self, value: Any) -> Any:
+        if isinstance(value, (bool, int, float, np.number)):
+            return torch.tensor(float(value), device=self.device)
+        return value
