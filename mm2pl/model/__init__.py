@@ -1,1 +1,34 @@
+"""Models: what they are made of, and what is done to them."""
 
+from mm2pl.model.base_model import BaseDataPreprocessor as BaseDataPreprocessor
+from mm2pl.model.base_model import BaseModel as BaseModel
+from mm2pl.model.base_model import ImgDataPreprocessor as ImgDataPreprocessor
+from mm2pl.model.base_module import BaseModule as BaseModule
+from mm2pl.model.base_module import ModuleDict as ModuleDict
+from mm2pl.model.base_module import ModuleList as ModuleList
+from mm2pl.model.base_module import Sequential as Sequential
+from mm2pl.model.utils import convert_sync_batchnorm as convert_sync_batchnorm
+from mm2pl.model.utils import detect_anomalous_params as detect_anomalous_params
+from mm2pl.model.utils import merge_dict as merge_dict
+from mm2pl.model.utils import revert_sync_batchnorm as revert_sync_batchnorm
+from mm2pl.model.utils import stack_batch as stack_batch
+from mm2pl.model.weight_init import BaseInit as BaseInit
+from mm2pl.model.weight_init import Caffe2XavierInit as Caffe2XavierInit
+from mm2pl.model.weight_init import ConstantInit as ConstantInit
+from mm2pl.model.weight_init import KaimingInit as KaimingInit
+from mm2pl.model.weight_init import NormalInit as NormalInit
+from mm2pl.model.weight_init import PretrainedInit as PretrainedInit
+from mm2pl.model.weight_init import TruncNormalInit as TruncNormalInit
+from mm2pl.model.weight_init import UniformInit as UniformInit
+from mm2pl.model.weight_init import XavierInit as XavierInit
+from mm2pl.model.weight_init import bias_init_with_prob as bias_init_with_prob
+from mm2pl.model.weight_init import caffe2_xavier_init as caffe2_xavier_init
+from mm2pl.model.weight_init import constant_init as constant_init
+from mm2pl.model.weight_init import initialize as initialize
+from mm2pl.model.weight_init import kaiming_init as kaiming_init
+from mm2pl.model.weight_init import normal_init as normal_init
+from mm2pl.model.weight_init import trunc_normal_init as trunc_normal_init
+from mm2pl.model.weight_init import uniform_init as uniform_init
+from mm2pl.model.weight_init import update_init_info as update_init_info
+from mm2pl.model.weight_init import xavier_init as xavier_init
+from mm2pl.model.wrappers import is_model_wrapper as is_model_wrapper

@@ -1,0 +1,151 @@
+"""Modules that know how their weights are initialised."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from abc import ABCMeta
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from logging import FileHandler
+from typing import Any
+
+from torch import nn
+
+from mm2pl.dist import master_only
+from mm2pl.logging import MMLogger, print_log
+from mm2pl.model.weight_init import initialize, is_pretrained, update_init_info
+from mm2pl.model.wrappers.utils import is_model_wrapper
+
+
+class BaseModule(nn.Module, metaclass=ABCMeta):
+    """A module with an ``init_cfg``; stands for `mmengine.model.BaseModule`.
+
+    :meth:`init_weights` first applies the module's own ``init_cfg``, then lets the children initialise themselves, so
+    the innermost wins; ``Pretrained`` comes last of all and so overrides the children.
+
+    Args:
+        init_cfg: One or several dicts, such as ``dict(type="Kaiming", layer="Conv2d")``.
+
+    Example:
+        >>> Sequential(nn.ReLU(), init_cfg=dict(type="Kaiming", layer="Conv2d"))
+        Sequential(
+          (0): ReLU()
+        )
+        init_cfg={'type': 'Kaiming', 'layer': 'Conv2d'}
+    """
+
+    def __init__(self, init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None) -> None:
+        super().__init__()
+        self._is_init = False
+        self.init_cfg = copy.deepcopy(init_cfg)
+
+    @property
+    def is_init(self) -> bool:
+        """Whether :meth:`init_weights` was called; True keeps a parent from calling it."""
+        return self._is_init
+
+    @is_init.setter
+    def is_init(self, value: bool) -> None:
+        self._is_init = value
+
+    _params_init_info: Any
+    """Exists while the weights are initialised; `update_init_info` writes into it."""
+
+    def init_weights(self) -> None:
+        """Initialise the parameters, once; the outermost call logs where each one's value comes from."""
+        outermost = not hasattr(self, "_params_init_info")
+        if outermost:
+            self._start_init_info()
+        try:
+            if self._is_init:
+                print_log(
+                    f"init_weights of {type(self).__name__} has been called more than once.",
+                    logger="current",
+                    level=logging.WARNING,
+                )
+            else:
+                self._init_weights()
+            if outermost:
+                self._dump_init_info()
+        finally:
+            if outermost:
+                for module in self.modules():
+                    module.__dict__.pop("_params_init_info", None)
+
+    def _start_init_info(self) -> None:
+        """Give all modules one table: parameter → where its value comes from, and its mean to notice changes."""
+        info: dict[nn.Parameter, dict[str, Any]] = defaultdict(dict)
+        for param in self.parameters():
+            info[param]["init_info"] = (
+                f"The value is the same before and after calling `init_weights` of {type(self).__name__} "
+            )
+            info[param]["tmp_mean_value"] = param.data.mean().cpu()
+        for module in self.modules():
+            module._params_init_info = info  # type: ignore[assignment]
+
+    def _init_weights(self) -> None:
+        cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg or []
+        if cfgs:
+            print_log(
+                f"initialize {type(self).__name__} with init_cfg {self.init_cfg}",
+                logger="current",
+                level=logging.DEBUG,
+            )
+            initialize(self, [cfg for cfg in cfgs if not is_pretrained(cfg)])
+        children: Iterable[Any] = self.children()
+        for child in children:
+            if is_model_wrapper(child) and not hasattr(child, "init_weights"):
+                child = child.module
+            if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
+                child.init_weights()
+                # A user's own init_weights may change parameters without telling.
+                name = type(child).__name__
+                update_init_info(child, f"Initialized by user-defined `init_weights` in {name} ")
+        if cfgs:
+            initialize(self, [cfg for cfg in cfgs if is_pretrained(cfg)])
+        self._is_init = True
+
+    @master_only
+    def _dump_init_info(self) -> None:
+        """Write the table to the log file; without one, log it."""
+        logger = MMLogger.get_current_instance()
+        rows = [
+            f"\n{name} - {param.shape}: \n{self._params_init_info[param]['init_info']} \n"
+            for name, param in self.named_parameters()
+        ]
+        files = [h.stream for h in logger.handlers if isinstance(h, FileHandler) and h.stream]
+        for file in files:
+            file.write("Name of parameter - Initialization information\n" + "".join(rows))
+            file.flush()
+        for row in rows if not files else ():
+            logger.info(f"{row} ")
+
+    def __repr__(self) -> str:
+        return super().__repr__() + (f"\ninit_cfg={self.init_cfg}" if self.init_cfg else "")
+
+
+class Sequential(BaseModule, nn.Sequential):
+    """`torch.nn.Sequential` with an ``init_cfg``."""
+
+    def __init__(self, *args: Any, init_cfg: Any = None) -> None:
+        BaseModule.__init__(self, init_cfg)
+        nn.Sequential.__init__(self, *args)
+
+
+class ModuleList(BaseModule, nn.ModuleList):
+    """`torch.nn.ModuleList` with an ``init_cfg``."""
+
+    def __init__(self, modules: Iterable[nn.Module] | None = None, init_cfg: Any = None) -> None:
+        BaseModule.__init__(self, init_cfg)
+        nn.ModuleList.__init__(self, modules)
+
+
+class ModuleDict(BaseModule, nn.ModuleDict):
+    """`torch.nn.ModuleDict` with an ``init_cfg``."""
+
+    def __init__(
+        self, modules: Mapping[str, nn.Module] | None = None, init_cfg: Any = None
+    ) -> None:
+        BaseModule.__init__(self, init_cfg)
+        nn.ModuleDict.__init__(self, modules)

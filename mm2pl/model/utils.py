@@ -1,0 +1,162 @@
+"""Batches, loss dicts and norm layers: what models share."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mm2pl.logging import print_log
+from mm2pl.utils.errors import ArgumentError
+
+
+def stack_batch(
+    tensor_list: list[torch.Tensor], pad_size_divisor: int = 1, pad_value: float = 0
+) -> torch.Tensor:
+    """Stack tensors of different sizes, each padded at the end of every dimension but the first.
+
+    Args:
+        tensor_list: Tensors ``(C, ...)`` with the same number of dimensions.
+        pad_size_divisor: All sizes but ``C`` are rounded up to a multiple of it.
+        pad_value: What is padded.
+
+    Example:
+        >>> stack_batch([torch.ones(1, 1, 2), torch.ones(1, 2, 1)], pad_value=7)
+        tensor([[[[1., 1.],
+                  [7., 7.]]],
+        <BLANKLINE>
+        <BLANKLINE>
+                [[[1., 7.],
+                  [1., 7.]]]])
+    """
+    if not isinstance(tensor_list, list) or not tensor_list:
+        raise ArgumentError(f"tensor_list should be a list of tensors, but got {tensor_list!r}")
+    if len({tensor.ndim for tensor in tensor_list}) > 1:
+        raise ArgumentError(
+            f"all tensors should have as many dimensions, but got {[tensor.ndim for tensor in tensor_list]}"
+        )
+    largest = [
+        max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensor_list), strict=True)
+    ]
+    target = [size + -size % pad_size_divisor for size in largest]
+
+    def padded(tensor: torch.Tensor) -> torch.Tensor:
+        missing = [goal - size for goal, size in zip(target, tensor.shape[1:], strict=True)]
+        # F.pad wants (before, after) for the last dimension first.
+        pads = [amount for after in reversed(missing) for amount in (0, after)]
+        return F.pad(tensor, pads, value=pad_value) if any(missing) else tensor
+
+    return torch.stack([padded(tensor) for tensor in tensor_list])
+
+
+@fx.wrap
+def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
+    """Merge dicts, later ones winning; `torch.fx` does not trace into it, as it would into ``update``.
+
+    >>> merge_dict({"loss_cls": 1}, {"loss_box": 2})
+    {'loss_cls': 1, 'loss_box': 2}
+    """
+    output: dict[str, Any] = {}
+    for item in args:
+        if not isinstance(item, dict):
+            raise ArgumentError(
+                f"all arguments of merge_dict should be a dict, but got {type(item)}"
+            )
+        output.update(item)
+    return output
+
+
+def detect_anomalous_params(loss: torch.Tensor, model: nn.Module) -> None:
+    """Log an error for every trainable parameter from which ``loss`` does not depend."""
+    reached: set[Any] = set()
+    todo = [loss.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in reached:
+            reached.add(node)
+            todo += [parent for parent, _ in node.next_functions]
+    used = {node.variable for node in reached if hasattr(node, "variable")}
+    for name, param in model.named_parameters():
+        if param.requires_grad and param not in used:
+            print_log(
+                f"{name} with shape {param.size()} is not in the computational graph \n",
+                logger="current",
+                level=logging.ERROR,
+            )
+
+
+class _BatchNormXd(_BatchNorm):
+    """A batch norm for inputs of any dimension, as SyncBatchNorm is one; an exchange must keep that."""
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        pass
+
+
+def _sync_classes() -> tuple[type[nn.Module], ...]:
+    # A layer of mmcv's class can only exist if that module is loaded.
+    theirs = getattr(sys.modules.get("mmcv.ops"), "SyncBatchNorm", None)
+    return (nn.SyncBatchNorm,) if theirs is None else (nn.SyncBatchNorm, theirs)
+
+
+def _exchanged(old: Any, new_class: Any) -> Any:
+    """Return a norm layer of another class with the very parameters and buffers of ``old``."""
+    new = new_class(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
+    if old.affine:
+        new.weight, new.bias = old.weight, old.bias
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        setattr(new, name, getattr(old, name))
+    if hasattr(old, "qconfig"):
+        new.qconfig = old.qconfig
+    return new
+
+
+def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
+    """Replace every SyncBatchNorm (torch's and mmcv's), in place, by a batch norm of the same parameters.
+
+    Returns:
+        ``module``, or what replaces it if it is a norm layer itself.
+    """
+    reverted = module
+    if isinstance(module, _sync_classes()):
+        reverted = _exchanged(module, _BatchNormXd)
+        reverted.training = module.training
+    for name, child in module.named_children():
+        try:
+            reverted.add_module(name, revert_sync_batchnorm(child))
+        except Exception as error:  # a module may refuse new children
+            print_log(
+                f"Failed to convert {child} from SyncBN to BN: {error}",
+                logger="current",
+                level=logging.WARNING,
+            )
+    return reverted
+
+
+def convert_sync_batchnorm(module: nn.Module, implementation: str = "torch") -> nn.Module:
+    """Replace every batch norm, in place, by a SyncBatchNorm of the same parameters.
+
+    Args:
+        module: The model.
+        implementation: ``"torch"`` or ``"mmcv"`` (needs mmcv with its compiled ops).
+
+    Returns:
+        ``module``, or what replaces it if it is a norm layer itself.
+    """
+    converted = module
+    if isinstance(module, _BatchNorm):
+        if implementation == "torch":
+            converted = _exchanged(module, nn.SyncBatchNorm)
+        elif implementation == "mmcv":
+            from mmcv.ops import SyncBatchNorm
+
+            converted = _exchanged(module, SyncBatchNorm)
+        else:
+            raise ValueError(f'sync_bn should be "torch" or "mmcv", but got {implementation!r}')
+    for name, child in module.named_children():
+        converted.add_module(name, convert_sync_batchnorm(child, implementation))
+    return converted

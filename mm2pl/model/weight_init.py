@@ -1,0 +1,438 @@
+"""Initial values of parameters: functions for one module, and initializers for configs.
+
+The values are MMEngine's for the same seed: the same random numbers are drawn in the same order.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mm2pl.logging import print_log
+from mm2pl.registry import WEIGHT_INITIALIZERS, build_from_cfg
+from mm2pl.utils.errors import ArgumentError
+
+# One module: fill `weight` and `bias` where it has them.
+
+
+def _weight_of(module: nn.Module) -> Any:
+    return getattr(module, "weight", None)
+
+
+def _fill_bias(module: nn.Module, bias: float) -> None:
+    if getattr(module, "bias", None) is not None:
+        nn.init.constant_(module.bias, bias)  # type: ignore[arg-type]
+
+
+def _check_distribution(distribution: str) -> None:
+    if distribution not in ("uniform", "normal"):
+        raise ArgumentError(f"distribution={distribution!r}: 'uniform' or 'normal' is accepted")
+
+
+def constant_init(module: nn.Module, val: float, bias: float = 0) -> None:
+    """Fill the weight with ``val``."""
+    if (weight := _weight_of(module)) is not None:
+        nn.init.constant_(weight, val)
+    _fill_bias(module, bias)
+
+
+def xavier_init(
+    module: nn.Module, gain: float = 1, bias: float = 0, distribution: str = "normal"
+) -> None:
+    """Draw the weight as Glorot and Bengio do: variance ``gain² · 2 / (fan_in + fan_out)``."""
+    _check_distribution(distribution)
+    if (weight := _weight_of(module)) is not None:
+        draw = nn.init.xavier_uniform_ if distribution == "uniform" else nn.init.xavier_normal_
+        draw(weight, gain=gain)
+    _fill_bias(module, bias)
+
+
+def normal_init(module: nn.Module, mean: float = 0, std: float = 1, bias: float = 0) -> None:
+    """Draw the weight from a normal distribution."""
+    if (weight := _weight_of(module)) is not None:
+        nn.init.normal_(weight, mean, std)
+    _fill_bias(module, bias)
+
+
+def trunc_normal_init(
+    module: nn.Module,
+    mean: float = 0,
+    std: float = 1,
+    a: float = -2,
+    b: float = 2,
+    bias: float = 0,
+) -> None:
+    """Draw the weight from a normal distribution cut off outside ``[a, b]``."""
+    if (weight := _weight_of(module)) is not None:
+        trunc_normal_(weight, mean, std, a, b)
+    _fill_bias(module, bias)
+
+
+def uniform_init(module: nn.Module, a: float = 0, b: float = 1, bias: float = 0) -> None:
+    """Draw the weight evenly from ``[a, b)``."""
+    if (weight := _weight_of(module)) is not None:
+        nn.init.uniform_(weight, a, b)
+    _fill_bias(module, bias)
+
+
+def kaiming_init(
+    module: nn.Module,
+    a: float = 0,
+    mode: str = "fan_out",
+    nonlinearity: str = "relu",
+    bias: float = 0,
+    distribution: str = "normal",
+) -> None:
+    """Draw the weight as He et al. do: variance ``gain² / fan``.
+
+    Args:
+        module: The module.
+        a: Negative slope of the rectifier behind it, for ``leaky_relu``.
+        mode: ``"fan_in"`` keeps the variance forwards, ``"fan_out"`` backwards.
+        nonlinearity: Gives the gain; a name of `torch.nn.init.calculate_gain`.
+        bias: Fills the bias.
+        distribution: ``"normal"`` or ``"uniform"``.
+    """
+    _check_distribution(distribution)
+    if (weight := _weight_of(module)) is not None:
+        draw = nn.init.kaiming_uniform_ if distribution == "uniform" else nn.init.kaiming_normal_
+        draw(weight, a=a, mode=mode, nonlinearity=nonlinearity)  # type: ignore[arg-type]
+    _fill_bias(module, bias)
+
+
+def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
+    """Draw the weight as Caffe2's ``XavierFill``, which is torch's ``kaiming_uniform_`` with ``a=1``."""
+    kaiming_init(module, 1, "fan_in", "leaky_relu", bias, "uniform")
+
+
+def bias_init_with_prob(prior_prob: float) -> float:
+    """Return the bias at which a sigmoid gives ``prior_prob``.
+
+    >>> bias_init_with_prob(0.01)
+    -4.59511985013459
+    """
+    return float(-np.log((1 - prior_prob) / prior_prob))
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> Tensor:
+    """Fill ``tensor`` from a normal distribution cut off outside ``[a, b]``, by the inverse of its CDF.
+
+    Newer torch versions draw differently in `torch.nn.init.trunc_normal_`; this keeps MMEngine's values.
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            f"mean={mean} is more than 2 std={std} outside of [{a}, {b}]: the distribution of the values may be wrong",
+            stacklevel=2,
+        )
+
+    def to_uniform(bound: float) -> float:
+        # 2·Φ(z) − 1, in the order of operations that gives MMEngine's last bit
+        return 2 * ((1.0 + math.erf((bound - mean) / std / math.sqrt(2.0))) / 2.0) - 1
+
+    with torch.no_grad():
+        tensor.uniform_(to_uniform(a), to_uniform(b)).erfinv_()
+        return tensor.mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
+
+
+# Configs: which modules, and by which function.
+
+
+class BaseInit:
+    """Base of the initializers; stands for `mmengine.model.BaseInit`.
+
+    A call initialises every module within whose class, or a direct base of it, is named in ``layer``.
+
+    Args:
+        bias: Fills the biases.
+        bias_prob: Or else: the probability that the sigmoid of the bias gives.
+        layer: Class names.
+    """
+
+    info = "bias={bias}"
+    """How the values come about, for the log; a template over the attributes."""
+
+    def __init__(
+        self,
+        *,
+        bias: float = 0,
+        bias_prob: float | None = None,
+        layer: str | list[str] | None = None,
+    ) -> None:
+        self.wholemodule = False
+        if not isinstance(bias, (int, float)):
+            raise TypeError(f"bias must be a number, but got a {type(bias)}")
+        if bias_prob is not None and not isinstance(bias_prob, float):
+            raise TypeError(f"bias_prob type must be float, but got {type(bias_prob)}")
+        if layer is not None and not isinstance(layer, (str, list)):
+            raise TypeError(f"layer must be a str or a list of str, but got a {type(layer)}")
+        self.bias = bias if bias_prob is None else bias_init_with_prob(bias_prob)
+        self.layer = [layer] if isinstance(layer, str) else layer or []
+
+    def init_module(self, module: nn.Module) -> None:
+        """Initialise one module, which ``layer`` has selected."""
+        raise NotImplementedError
+
+    def __call__(self, module: nn.Module) -> None:
+        """Initialise the selected modules within ``module``."""
+
+        def init(m: nn.Module) -> None:
+            names = [type(m).__name__, *(base.__name__ for base in type(m).__bases__)]
+            if self.wholemodule or not set(self.layer).isdisjoint(names):
+                self.init_module(m)
+
+        module.apply(init)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=self._get_init_info())
+
+    def _get_init_info(self) -> str:
+        return f"{type(self).__name__}: {self.info.format(**vars(self))}"
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Constant")
+class ConstantInit(BaseInit):
+    """:func:`constant_init` for configs."""
+
+    info = "val={val}, bias={bias}"
+
+    def __init__(self, val: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.val = val
+
+    def init_module(self, module: nn.Module) -> None:
+        """Fill one module."""
+        constant_init(module, self.val, self.bias)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Xavier")
+class XavierInit(BaseInit):
+    """:func:`xavier_init` for configs."""
+
+    info = "gain={gain}, distribution={distribution}, bias={bias}"
+
+    def __init__(self, gain: float = 1, distribution: str = "normal", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gain, self.distribution = gain, distribution
+
+    def init_module(self, module: nn.Module) -> None:
+        """Draw one module."""
+        xavier_init(module, self.gain, self.bias, self.distribution)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Normal")
+class NormalInit(BaseInit):
+    """:func:`normal_init` for configs."""
+
+    info = "mean={mean}, std={std}, bias={bias}"
+
+    def __init__(self, mean: float = 0, std: float = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean, self.std = mean, std
+
+    def init_module(self, module: nn.Module) -> None:
+        """Draw one module."""
+        normal_init(module, self.mean, self.std, self.bias)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="TruncNormal")
+class TruncNormalInit(BaseInit):
+    """:func:`trunc_normal_init` for configs."""
+
+    info = "a={a}, b={b}, mean={mean}, std={std}, bias={bias}"
+
+    def __init__(
+        self, mean: float = 0, std: float = 1, a: float = -2, b: float = 2, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mean, self.std, self.a, self.b = mean, std, a, b
+
+    def init_module(self, module: nn.Module) -> None:
+        """Draw one module."""
+        trunc_normal_init(module, self.mean, self.std, self.a, self.b, self.bias)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Uniform")
+class UniformInit(BaseInit):
+    """:func:`uniform_init` for configs."""
+
+    info = "a={a}, b={b}, bias={bias}"
+
+    def __init__(self, a: float = 0, b: float = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.a, self.b = a, b
+
+    def init_module(self, module: nn.Module) -> None:
+        """Draw one module."""
+        uniform_init(module, self.a, self.b, self.bias)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Kaiming")
+class KaimingInit(BaseInit):
+    """:func:`kaiming_init` for configs."""
+
+    info = (
+        "a={a}, mode={mode}, nonlinearity={nonlinearity}, distribution ={distribution}, bias={bias}"
+    )
+
+    def __init__(
+        self,
+        a: float = 0,
+        mode: str = "fan_out",
+        nonlinearity: str = "relu",
+        distribution: str = "normal",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.a, self.mode = a, mode
+        self.nonlinearity, self.distribution = nonlinearity, distribution
+
+    def init_module(self, module: nn.Module) -> None:
+        """Draw one module."""
+        kaiming_init(module, self.a, self.mode, self.nonlinearity, self.bias, self.distribution)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Caffe2Xavier")
+class Caffe2XavierInit(KaimingInit):
+    """:func:`caffe2_xavier_init` for configs."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(1, "fan_in", "leaky_relu", "uniform", **kwargs)
+
+
+@WEIGHT_INITIALIZERS.register_module(name="Pretrained")
+class PretrainedInit:
+    """Load a checkpoint into the module, ignoring what does not fit; stands for `mmengine.model.PretrainedInit`.
+
+    Args:
+        checkpoint: File or URL.
+        prefix: Take only entries that begin with it, such as ``"backbone."``, and cut it off.
+        map_location: Where the file's tensors are put first.
+    """
+
+    def __init__(
+        self, checkpoint: str, prefix: str | None = None, map_location: Any = "cpu"
+    ) -> None:
+        self.checkpoint, self.prefix, self.map_location = checkpoint, prefix, map_location
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load what fits into ``module``."""
+        # The readers of checkpoints live with the runner, as in MMEngine; only this initializer needs them.
+        from mm2pl.runner.checkpoint import (
+            _load_checkpoint_with_prefix,
+            load_checkpoint,
+            load_state_dict,
+        )
+
+        to: dict[str, Any] = {"map_location": self.map_location}
+        log: dict[str, Any] = {"strict": False, "logger": "current"}
+        if self.prefix is None:
+            print_log(f"load model from: {self.checkpoint}", logger="current")
+            load_checkpoint(module, self.checkpoint, **to, **log)
+        else:
+            print_log(f"load {self.prefix} in model from: {self.checkpoint}", logger="current")
+            state_dict = _load_checkpoint_with_prefix(self.prefix, self.checkpoint, **to)
+            load_state_dict(module, state_dict, **log)
+        if hasattr(module, "_params_init_info"):
+            update_init_info(module, init_info=self._get_init_info())
+
+    def _get_init_info(self) -> str:
+        return f"{type(self).__name__}: load from {self.checkpoint}"
+
+
+def is_pretrained(cfg: dict[str, Any]) -> bool:
+    """Say whether an ``init_cfg`` loads a checkpoint, which is done last.
+
+    >>> is_pretrained(dict(type="Pretrained", checkpoint="a.pth")), is_pretrained(dict(type="Normal"))
+    (True, False)
+    """
+    kind = cfg["type"]
+    return kind == "Pretrained" or getattr(kind, "__name__", None) == "PretrainedInit"
+
+
+def update_init_info(module: nn.Module, init_info: str) -> None:
+    """Note ``init_info`` for those parameters whose mean has changed since the last note.
+
+    Raises:
+        ArgumentError: ``module`` is not being initialised by `BaseModule.init_weights`, or has got a new parameter
+            since that began.
+    """
+    info = getattr(module, "_params_init_info", None)
+    if info is None:
+        raise ArgumentError(
+            f"Can not find `_params_init_info` in {module}: call init_weights() of a BaseModule"
+        )
+    for name, param in module.named_parameters():
+        if param not in info:
+            raise ArgumentError(
+                f"Find a new :obj:`Parameter` named `{name}` during executing the `init_weights` of "
+                f"`{type(module).__name__}`. Please do not add or replace parameters during executing the "
+                f"`init_weights`."
+            )
+        mean = param.data.mean().cpu()
+        if info[param]["tmp_mean_value"] != mean:
+            info[param].update(init_info=init_info, tmp_mean_value=mean)
+
+
+def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]]) -> None:
+    """Apply initializers, in order; stands for `mmengine.model.initialize`.
+
+    Args:
+        module: Initialised in place.
+        init_cfg: ``type`` names the initializer, ``layer`` the classes of the modules. ``override`` (one or several
+            dicts) names by ``name`` attributes of ``module`` that are initialised as a whole, with their own ``type``
+            or, if there is nothing but the name, with the same initializer.
+
+    Raises:
+        TypeError: ``init_cfg`` or ``override`` is neither a dict nor a list.
+        ValueError: An override has no name, or arguments without a type.
+        RuntimeError: ``module`` has no such attribute.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1))
+        >>> override = dict(name="1", type="Constant", val=2)
+        >>> initialize(net, dict(type="Constant", layer="Linear", val=1, override=override))
+        >>> [layer.weight.item() for layer in net]
+        [1.0, 2.0]
+    """
+    if not isinstance(init_cfg, (dict, list)):
+        raise TypeError(f"init_cfg must be a dict or a list of dict, but got {type(init_cfg)}")
+    for cfg in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
+        cfg = copy.deepcopy(cfg)
+        override = cfg.pop("override", None)
+        _initialize(module, cfg)
+        if override is not None:
+            cfg.pop("layer", None)
+            _initialize_override(module, override, cfg)
+
+
+def _initialize(module: nn.Module, cfg: dict[str, Any], wholemodule: bool = False) -> None:
+    func = build_from_cfg(cfg, WEIGHT_INITIALIZERS)
+    func.wholemodule = wholemodule
+    func(module)
+
+
+def _initialize_override(module: nn.Module, override: Any, cfg: dict[str, Any]) -> None:
+    if not isinstance(override, (dict, list)):
+        raise TypeError(f"override must be a dict or a list of dict, but got {type(override)}")
+    for own in [override] if isinstance(override, dict) else override:
+        args = copy.deepcopy(own)
+        name = args.pop("name", None)
+        if name is None:
+            raise ValueError(f'`override` must contain the key "name", but got {own}')
+        if not args:
+            args.update(cfg)
+        elif "type" not in args:
+            raise ValueError(f'`override` need "type" key, but got {own}')
+        if not hasattr(module, name):
+            known = [child for child, _ in module.named_children()]
+            raise RuntimeError(
+                f"module did not have attribute {name}, but init_cfg is {args}: it has {known}."
+            )
+        _initialize(getattr(module, name), args, wholemodule=True)
