@@ -1,0 +1,25 @@
+"""The scheme of a URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mm2pl.utils import is_filepath
+from mm2pl.utils.errors import ArgumentError
+
+
+def parse_prefix(uri: str | Path) -> str:
+    """Return the scheme of a URL; ``''`` for a path.
+
+    A cluster's name before the scheme is left out; of chained schemes the first counts.
+
+    Example:
+        >>> parse_prefix("s3://bucket/a"), parse_prefix("cluster:s3://bucket/a"), parse_prefix("a/b")
+        ('s3', 's3', '')
+    """
+    if not is_filepath(uri):
+        raise ArgumentError(f"uri should be a string or a Path, but got {uri!r}")
+    scheme, separator, _ = str(uri).partition("://")
+    if not separator:
+        return ""
+    return scheme.partition("::")[0] if "::" in scheme else scheme.rpartition(":")[2]
