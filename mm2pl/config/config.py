@@ -1,0 +1,321 @@
+"""The ``Config`` object: read, edit, print and write config files."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+import warnings
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from .arguments import DictAction as DictAction
+from .arguments import add_args as add_args
+from .config_dict import DELETE_KEY as DELETE_KEY
+from .config_dict import ConfigDict as ConfigDict
+from .config_dict import keep_lazy
+from .document import FORMATS, find_file, read_text
+from .errors import ConfigFormatError, ConfigKeyError, ConfigTypeError
+from .loader import DEPRECATION_KEY as DEPRECATION_KEY
+from .loader import Loaded, Options, expand, load_file, load_text
+from .merge import merge_dicts
+from .printer import format_config
+from .pure_python import load_pure_python
+from .source import BASE_KEY as BASE_KEY
+from .source import read_source
+
+RESERVED_KEYS = ["filename", "text", "pretty_text", "env_variables"]
+_FIELDS = (
+    "_cfg_dict",
+    "_filename",
+    "_text",
+    "_env_variables",
+    "_format_python_code",
+    "_imported_names",
+)
+
+
+class Config:
+    """Hold a config and where it came from; its keys are attributes and items.
+
+    Args:
+        cfg_dict: The values.
+        cfg_text: Text they were read from; read from ``filename`` if not given.
+        filename: File they were read from.
+        env_variables: Environment variables that were used.
+        format_python_code: Accepted as in MMEngine; ``pretty_text`` is always well-formed.
+
+    Raises:
+        ConfigKeyError: A key is one of ``RESERVED_KEYS``.
+
+    >>> cfg = Config(dict(model=dict(type="ResNet", depth=50)))
+    >>> cfg.merge_from_dict({"model.depth": 18})
+    >>> cfg.model.depth
+    18
+    """
+
+    _cfg_dict: ConfigDict
+    _filename: str | None
+    _text: str
+    _env_variables: dict
+    _format_python_code: bool
+    _imported_names: set[str]
+
+    def __init__(
+        self,
+        cfg_dict: dict | None = None,
+        cfg_text: str | None = None,
+        filename: str | Path | None = None,
+        env_variables: dict | None = None,
+        format_python_code: bool = True,
+    ) -> None:
+        cfg_dict = {} if cfg_dict is None else cfg_dict
+        if not isinstance(cfg_dict, dict):
+            raise ConfigTypeError(f"cfg_dict must be a dict, but got {type(cfg_dict)}.")
+        filename = str(filename) if isinstance(filename, Path) else filename
+        if taken := [key for key in RESERVED_KEYS if key in cfg_dict]:
+            raise ConfigKeyError(f"{taken[0]!r} is reserved for the config itself. Rename the key.")
+        if not isinstance(cfg_dict, ConfigDict):
+            cfg_dict = ConfigDict(cfg_dict)
+        text = cfg_text or (read_text(filename) if filename else "")
+        self.__setstate__(
+            (cfg_dict, filename, text, env_variables or {}, format_python_code, set())
+        )
+
+    @classmethod
+    def fromfile(
+        cls,
+        filename: str | Path,
+        use_predefined_variables: bool = True,
+        import_custom_modules: bool = True,
+        use_environment_variables: bool = True,
+        lazy_import: bool | None = None,
+        format_python_code: bool = True,
+    ) -> Config:
+        """Read a ``.py``, ``.yaml``, ``.yml`` or ``.json`` config.
+
+        Args:
+            filename: The file.
+            use_predefined_variables: Replace ``{{ fileDirname }}`` and its like.
+            import_custom_modules: Import what ``custom_imports`` lists.
+            use_environment_variables: Replace ``{{$NAME:default}}``.
+            lazy_import: Whether it is a pure-Python config; None finds out.
+            format_python_code: Accepted as in MMEngine, without effect.
+
+        Raises:
+            ConfigError: With file and line, through the chain of bases.
+        """
+        filename = str(filename)
+        path = find_file(filename)
+        options = Options(
+            use_predefined_variables=use_predefined_variables,
+            use_environment_variables=use_environment_variables,
+            lazy_import=lazy_import,
+        )
+        lazy = lazy_import
+        if lazy is None and path.endswith(".py"):
+            lazy = _is_pure_python(path, options)
+        if lazy:
+            with keep_lazy():
+                values, imported = load_pure_python(path)
+            for key in [
+                k for k, v in dict.items(values) if isinstance(v, (FunctionType, ModuleType))
+            ]:
+                del values[key]  # they served the configs that inherit; they cannot be pickled
+            cfg = cls(values, filename=filename, format_python_code=format_python_code)
+            cfg._imported_names.update(imported)
+        else:
+            cfg = cls._from_loaded(load_file(path, options), filename)
+        if import_custom_modules:
+            _import_custom_modules(cfg._cfg_dict, optional=bool(lazy))
+        return cfg
+
+    @classmethod
+    def fromstring(cls, cfg_str: str, file_format: str) -> Config:
+        """Read a config from text; ``file_format`` is a suffix such as ``'.py'``."""
+        if file_format not in FORMATS:
+            raise ConfigFormatError(
+                f"file_format={file_format!r} must be one of {', '.join(FORMATS)}."
+            )
+        if file_format != ".py" and "dict(" in cfg_str:
+            warnings.warn(
+                f"The text looks like Python; please check file_format={file_format!r}.",
+                stacklevel=2,
+            )
+        filename = f"string{file_format}"
+        return cls._from_loaded(load_text(cfg_str, os.path.abspath(filename), Options()), filename)
+
+    @classmethod
+    def _from_loaded(cls, loaded: Loaded, filename: str) -> Config:
+        return cls(loaded.values, loaded.text, filename, loaded.environment)
+
+    @staticmethod
+    def auto_argparser(description: str | None = None) -> tuple[ArgumentParser, Config]:
+        """Return a parser with one option per value of the config named on the command line."""
+        first = ArgumentParser(description=description)
+        first.add_argument("config", help="config file path")
+        cfg = Config.fromfile(first.parse_known_args()[0].config)
+        parser = ArgumentParser(description=description)
+        parser.add_argument("config", help="config file path")
+        add_args(parser, cfg._cfg_dict)
+        return parser, cfg
+
+    @property
+    def filename(self) -> str | None:
+        """File the config was read from."""
+        return self._filename
+
+    @property
+    def text(self) -> str:
+        """Text of the file and of its bases."""
+        return self._text
+
+    @property
+    def env_variables(self) -> dict:
+        """Environment variables that the config used, with their values."""
+        return self._env_variables
+
+    @property
+    def pretty_text(self) -> str:
+        """Python text that loads to an equal config."""
+        return format_config(self.to_dict())
+
+    def dump(self, file: str | Path | None = None) -> str | None:
+        """Write the config to a file, or return it as text, in the format of its own file."""
+        target = str(file) if file is not None else self.filename or ".py"
+        suffix = os.path.splitext(target)[1] or target
+        text = self.pretty_text if suffix == ".py" else _dump_data(self.to_dict(), suffix)
+        if file is None:
+            return text
+        Path(file).write_text(text, encoding="utf-8")
+        return None
+
+    def merge_from_dict(self, options: dict, allow_list_keys: bool = True) -> None:
+        """Put ``{'model.depth': 18, 'pipeline.0.type': 'X'}`` over the config.
+
+        Args:
+            options: Values by dotted key; a key that is an index edits a list.
+            allow_list_keys: Whether lists can be edited by index.
+
+        Raises:
+            ConfigKeyError: An index exceeds its list.
+            ConfigTypeError: A dotted key leads through a value that is no dict.
+        """
+        tree: dict = {}
+        for dotted, value in options.items():
+            *parents, last = dotted.split(".")
+            node = tree
+            for key in parents:
+                node = node.setdefault(key, {})
+            node[last] = value
+        self._cfg_dict = merge_dicts(tree, self._cfg_dict, allow_list_keys)
+
+    @staticmethod
+    def _merge_a_into_b(a: dict, b: dict, allow_list_keys: bool = False) -> dict:
+        return merge_dicts(a, b, allow_list_keys)
+
+    @staticmethod
+    def diff(cfg1: str | Config, cfg2: str | Config) -> str:
+        """Return a unified diff of the printed configs."""
+        configs = [Config.fromfile(cfg) if isinstance(cfg, str) else cfg for cfg in (cfg1, cfg2)]
+        first, second = (cfg.pretty_text.splitlines() for cfg in configs)
+        return "\n".join(difflib.unified_diff(first, second, lineterm=""))
+
+    def to_dict(self, keep_imported: bool = False) -> dict:
+        """Return builtin dicts, imported classes as their dotted path."""
+        return self._without_imports(self._cfg_dict.to_dict(), keep_imported)
+
+    def _to_lazy_dict(self, keep_imported: bool = False) -> dict:
+        return self._without_imports(self._cfg_dict._to_lazy_dict(), keep_imported)
+
+    def _without_imports(self, values: dict, keep_imported: bool) -> dict:
+        if keep_imported:
+            return values
+        return {key: value for key, value in values.items() if key not in self._imported_names}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _FIELDS:  # not there yet, while it is being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self._cfg_dict, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIELDS:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._cfg_dict, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._cfg_dict[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._cfg_dict[name] = value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cfg_dict
+
+    def __iter__(self) -> Iterator:
+        return iter(self._cfg_dict)
+
+    def __len__(self) -> int:
+        return len(self._cfg_dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Config):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
+
+    # MMEngine's Config is hashable by identity, and caches keyed by a config rely on it.
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"Config (path: {self.filename}): {self._cfg_dict!r}"
+
+    def __getstate__(self) -> tuple:
+        return tuple(getattr(self, field) for field in _FIELDS)
+
+    def __setstate__(self, state: tuple) -> None:
+        for field, value in zip(_FIELDS, state, strict=True):
+            object.__setattr__(self, field, value)
+
+    def __copy__(self) -> Config:
+        other = type(self).__new__(type(self))
+        other.__setstate__((self._cfg_dict.copy(), *self.__getstate__()[1:]))
+        return other
+
+    copy = __copy__
+
+    def __deepcopy__(self, memo: dict) -> Config:
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return other
+
+
+def _is_pure_python(path: str, options: Options) -> bool:
+    text, _ = expand(read_text(path), path, options)
+    return read_source(text, path).require_known_style(path)
+
+
+def _import_custom_modules(cfg: ConfigDict, optional: bool) -> None:
+    custom = cfg.get("custom_imports")
+    if not custom:
+        return
+    from mm2pl.utils import import_modules_from_strings
+
+    import_modules_from_strings(**custom)
+
+
+def _dump_data(values: dict, suffix: str) -> str:
+    from mm2pl.fileio import dump
+
+    return dump(values, file_format=suffix.lstrip("."))
+
+
+@contextmanager
+def read_base() -> Iterator[None]:
+    """Mark the ``from .base import *`` statements that a pure-Python config inherits from."""
+    yield

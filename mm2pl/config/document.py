@@ -1,0 +1,209 @@
+"""One config file: the bases it names and the values it defines, whatever its format."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any
+
+from .config_dict import ConfigDict
+from .errors import (
+    ConfigFileNotFoundError,
+    ConfigFormatError,
+    ConfigParsingError,
+    ConfigSyntaxError,
+    ConfigTypeError,
+    Site,
+    locate_error,
+)
+from .merge import copy_tree
+from .placeholders import BASE_VARIABLE
+from .source import BASE_KEY, compiled
+
+FORMATS = (".py", ".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A config file that has been read but not run.
+
+    Attributes:
+        bases: The files it inherits from, each with the line that names it.
+        run: Takes the merged bases, returns the values of this file alone; no container of the
+            result occurs in it twice or belongs to the bases.
+    """
+
+    bases: list[tuple[str, int]]
+    run: Callable[[ConfigDict], ConfigDict]
+
+
+def find_file(filename: str) -> str:
+    """Return the absolute path of a config.
+
+    Raises:
+        ConfigFileNotFoundError: It does not exist; close names in its folder are suggested.
+        ConfigFormatError: Its suffix is unknown.
+    """
+    path = os.path.abspath(os.path.expanduser(filename))
+    if not os.path.isfile(path):
+        folder, name = os.path.split(path)
+        raise ConfigFileNotFoundError(
+            f"The config file {path} does not exist.",
+            key=name,
+            accepted=os.listdir(folder) if os.path.isdir(folder) else (),
+        )
+    if os.path.splitext(path)[1] not in FORMATS:
+        raise ConfigFormatError(f"{path} is not a config: {', '.join(FORMATS)} are read.")
+    return path
+
+
+def read_text(path: str) -> str:
+    """Return the text of a config.
+
+    Raises:
+        ConfigFormatError: It cannot be read or is not UTF-8.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFormatError(f"The config cannot be read: {error}", Site(path)) from error
+
+
+def python_document(text: str, filename: str, lazy_import: bool | None) -> Document:
+    """Read a Python config.
+
+    Raises:
+        ConfigParsingError: It is a pure-Python config, and ``lazy_import`` is not False.
+    """
+    code, source = compiled(text, filename)
+    if lazy_import is None and source.require_known_style(filename):
+        raise ConfigParsingError(
+            "A config with `with read_base():` or imported classes and one with `_base_ = ...` "
+            "cannot inherit from each other. Use one style in the whole chain.",
+            Site(filename),
+        )
+
+    def run(base: ConfigDict) -> ConfigDict:
+        namespace: dict[str, Any] = {BASE_KEY: base}
+        try:
+            exec(code, namespace)
+        except Exception as error:
+            raise locate_error(error, filename) from error
+        return own_values(namespace, filename)
+
+    return Document(bases=_python_bases(source.bases, filename), run=run)
+
+
+def own_values(namespace: dict, filename: str) -> ConfigDict:
+    """Return what a config defined: no dunder names, functions, modules or inherited values."""
+    values = {
+        key: value
+        for key, value in namespace.items()
+        if key != BASE_KEY
+        and not (isinstance(key, str) and key.startswith("__"))
+        and not isinstance(value, (FunctionType, ModuleType))
+    }
+    try:
+        return copy_tree(values)
+    except Exception as error:  # such as a module or a file handle inside a list
+        raise locate_error(error, filename) from error
+
+
+def _python_bases(node: ast.expr | None, filename: str) -> list[tuple[str, int]]:
+    if node is None:
+        return []
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        code = compile(ast.Expression(node), filename, "eval", dont_inherit=True)
+        try:
+            value = eval(code, {})
+        except Exception as error:
+            raise locate_error(error, filename) from error
+    lines = [element.lineno for element in getattr(node, "elts", ())]
+    return base_list(value, lines, Site(filename, node.lineno))
+
+
+def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int]]:
+    """Check the value of ``_base_``: one path, or a list of them."""
+    paths = list(value) if isinstance(value, (list, tuple)) else [value]
+    for path in paths:
+        if not isinstance(path, str):
+            raise ConfigTypeError(
+                f"_base_ contains {path!r}; it must be the path of a config, or a list of paths.",
+                at,
+            )
+    if len(lines) != len(paths):
+        lines = [at.lineno] * len(paths)
+    return list(zip(paths, lines, strict=True))
+
+
+def data_document(text: str, filename: str, parse: Callable[[str], Any]) -> Document:
+    """Read a YAML or JSON config; ``parse`` turns text into data.
+
+    ``{{ _base_.a.b }}`` becomes a string that no config contains, and later the base's value.
+    """
+    text = BASE_VARIABLE.sub(lambda match: json.dumps(_MARK + match[1]), text)
+    try:
+        data = parse(text) or {}
+    except Exception as error:
+        raise data_error(error, filename) from error
+    if not isinstance(data, dict):
+        raise ConfigTypeError(f"A config must be a dict, not {data!r:.80}.", Site(filename))
+    bases = base_list(data.pop(BASE_KEY, []), (), Site(filename, _base_line(text)))
+
+    def run(base: ConfigDict) -> ConfigDict:
+        try:
+            filled = _fill(data, base) if _MARK in text or _MARK_ESCAPED in text else data
+        except Exception as error:
+            raise locate_error(error, filename) from error
+        return own_values(filled, filename)
+
+    return Document(bases=bases, run=run)
+
+
+_MARK = "\ue000base variable "
+_MARK_ESCAPED = json.dumps(_MARK)[1:-1]
+
+
+def _fill(value: Any, base: ConfigDict) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(item, base) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_fill(item, base) for item in value)
+    if isinstance(value, str) and value.startswith(_MARK):
+        found: Any = base
+        for name in value.removeprefix(_MARK).split("."):
+            found = found[name]
+        return found
+    return value
+
+
+def _base_line(text: str) -> int:
+    lines = text.splitlines()
+    return next((n for n, line in enumerate(lines, 1) if BASE_KEY in line), 0)
+
+
+def data_error(error: Exception, filename: str) -> ConfigSyntaxError:
+    """Return a syntax error at the line that PyYAML or json reports."""
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else getattr(error, "lineno", 0)
+    message = getattr(error, "problem", None) or getattr(error, "msg", None) or str(error)
+    return ConfigSyntaxError(message, Site(filename, line))
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON text."""
+    return json.loads(text)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML text; tuples are written ``!!python/tuple``."""
+    import yaml
+
+    return yaml.load(text, getattr(yaml, "CFullLoader", yaml.FullLoader))

@@ -1,0 +1,159 @@
+"""What can be wrong with a config: one hierarchy, each error at a file and line of the user."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+
+class Site(NamedTuple):
+    """A place in a user's file; ``lineno`` counts from 1, 0 means the whole file."""
+
+    filename: str
+    lineno: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.lineno}" if self.lineno else self.filename
+
+
+class ConfigError(Exception):
+    """Say what is wrong with a config, where, and through which ``_base_`` lines it was reached.
+
+    Every subclass is also the builtin exception that MMEngine raises in the same case, so
+    ``except KeyError`` and the like go on working.
+
+    Args:
+        message: What was given, what is accepted, what to do.
+        at: The faulty place.
+        via: The ``_base_`` lines that led there, from the file the user named inwards.
+        key: A misspelt name; close ones among ``accepted`` are suggested when the error is printed.
+        accepted: The names that exist.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        at: Site | None = None,
+        via: Sequence[Site] = (),
+        key: object = None,
+        accepted: Iterable[object] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = at
+        self.via = tuple(via)
+        self.key = key
+        self.accepted = accepted
+
+    def __str__(self) -> str:
+        where = f"{self.at}: " if self.at else ""
+        chain = "".join(f"\n  inherited by {site}" for site in reversed(self.via))
+        return f"{where}{self.message}{did_you_mean(self.key, self.accepted)}{chain}"
+
+
+class ConfigParsingError(ConfigError, RuntimeError):
+    """Report a file that does not follow the rules of the config language."""
+
+
+class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
+    """Report a config or base file that does not exist."""
+
+
+class ConfigFormatError(ConfigError, OSError):
+    """Report a file that is not .py, .yaml, .yml or .json, or cannot be read."""
+
+
+class ConfigSyntaxError(ConfigError, SyntaxError):
+    """Report text that is not Python, YAML or JSON."""
+
+
+class ConfigKeyError(ConfigError, KeyError):
+    """Report a missing, duplicate or reserved key."""
+
+
+class ConfigIndexError(ConfigError, IndexError):
+    """Report an index beyond a list."""
+
+
+class ConfigAttributeError(ConfigError, AttributeError):
+    """Report a missing key that was asked for as an attribute."""
+
+
+class ConfigTypeError(ConfigError, TypeError):
+    """Report a value of the wrong type, such as a dict merged into a number."""
+
+
+class ConfigValueError(ConfigError, ValueError):
+    """Report a value out of its range."""
+
+
+class ConfigNameError(ConfigError, NameError):
+    """Report a variable that a config uses but does not define."""
+
+
+class ConfigModuleNotFoundError(ConfigError, ModuleNotFoundError):
+    """Report a package or module that a config needs and that is not installed."""
+
+
+class ConfigImportError(ConfigError, ImportError):
+    """Report a name that a config imports and that its module does not have."""
+
+
+_KINDS: tuple[tuple[type[Exception], type[ConfigError]], ...] = (
+    (KeyError, ConfigKeyError),
+    (IndexError, ConfigIndexError),
+    (AttributeError, ConfigAttributeError),
+    (TypeError, ConfigTypeError),
+    (NameError, ConfigNameError),
+    (ModuleNotFoundError, ConfigModuleNotFoundError),
+    (ImportError, ConfigImportError),
+    (SyntaxError, ConfigSyntaxError),
+    (FileNotFoundError, ConfigFileNotFoundError),
+    (OSError, ConfigFormatError),
+    (ValueError, ConfigValueError),
+)
+
+
+def did_you_mean(key: object, accepted: Iterable[object]) -> str:
+    """Return `` Did you mean 'x'?`` for the closest names, or an empty string.
+
+    >>> did_you_mean("modle", ["model", "train_cfg"])
+    " Did you mean 'model'?"
+    """
+    close = difflib.get_close_matches(str(key), [str(name) for name in accepted], n=3)
+    return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def locate_error(error: Exception, filename: str) -> ConfigError:
+    """Return a :class:`ConfigError` for what a config's own code raised, at its line."""
+    site = Site(filename, _lineno(error, filename))
+    if isinstance(error, ConfigError):
+        error.at = error.at or site
+        return error
+    kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), ConfigParsingError)
+    return kind(f"{type(error).__name__}: {error}", site)
+
+
+@contextmanager
+def reached_by(filename: str, via: Sequence[Site]) -> Iterator[None]:
+    """Complete errors raised while a file is read: the file, and the ``_base_`` lines to it."""
+    try:
+        yield
+    except ConfigError as error:
+        error.at = error.at or Site(filename)
+        error.via = error.via or tuple(via)
+        raise
+    except RecursionError as error:
+        raise ConfigParsingError("It is nested too deeply.", Site(filename), via) from error
+
+
+def _lineno(error: Exception, filename: str) -> int:
+    """Return the innermost line of ``filename`` that the error passed through, or 0."""
+    found, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            found = trace.tb_lineno
+        trace = trace.tb_next
+    return found

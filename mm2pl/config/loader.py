@@ -1,0 +1,189 @@
+"""From a config file and its ``_base_`` chain to one tree of values."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .config_dict import ConfigDict
+from .document import (
+    Document,
+    data_document,
+    find_file,
+    parse_json,
+    parse_yaml,
+    python_document,
+    read_text,
+)
+from .errors import ConfigError, ConfigKeyError, ConfigParsingError, Site, reached_by
+from .merge import MergeError, merge_dicts
+from .packages import package_config
+from .placeholders import expand_environment, expand_file_variables
+from .source import key_line, parse
+
+DEPRECATION_KEY = "_deprecation_"
+_MAX_CHAIN = 50  # catches cycles through symbolic links
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How ``Config.fromfile`` was asked to read."""
+
+    use_predefined_variables: bool = True
+    use_environment_variables: bool = True
+    lazy_import: bool | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """One config file with everything it inherits.
+
+    Attributes:
+        values: The merged config; no container occurs in it twice.
+        text: Name and text of every file, bases first.
+        environment: The environment variables that were used.
+        files: This file and all it inherits from.
+    """
+
+    values: ConfigDict
+    text: str
+    environment: dict[str, str]
+    files: tuple[str, ...]
+
+
+def load_file(path: str, options: Options, via: tuple[Site, ...] = ()) -> Loaded:
+    """Read a config and its bases.
+
+    Raises:
+        ConfigError: At the line of the file that is wrong.
+    """
+    refuse_cycle(path, via)
+    return load_text(read_text(path), path, options, via)
+
+
+def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] = ()) -> Loaded:
+    """Read a config from its text; ``path`` tells the format and the folder of its bases."""
+    with reached_by(path, via):
+        text, environment = expand(original, path, options)
+        document = read_document(text, path, options)
+        inherited = [load_base(base, path, line, options, via) for base, line in document.bases]
+        base = join(inherited, [Site(path, line) for _, line in document.bases])
+        own = document.run(base)
+        if info := own.pop(DEPRECATION_KEY, None):
+            _warn_deprecated(path, info)
+        values = put_over(own, base, text, path)
+    for item in inherited:
+        environment.update(item.environment)
+    return Loaded(
+        values=values,
+        text="\n".join([*(item.text for item in inherited), f"{path}\n{original}"]),
+        environment=environment,
+        files=(path, *(name for item in inherited for name in item.files)),
+    )
+
+
+def refuse_cycle(path: str, via: tuple[Site, ...]) -> None:
+    """Raise if a config inherits from itself, however far away."""
+    chain = [*(site.filename for site in via), path]
+    if path in chain[:-1] or len(chain) > _MAX_CHAIN:
+        raise ConfigParsingError(
+            f"The config inherits from itself: {' -> '.join(chain[-5:])}.", via[-1], via[:-1]
+        )
+
+
+def put_over(own: ConfigDict, base: ConfigDict, text: str, path: str) -> ConfigDict:
+    """Merge a config over its bases; a conflict is an error at the child's line."""
+    try:
+        return merge_dicts(own, base)
+    except MergeError as error:
+        line = key_line(parse(text, path), error.path) if path.endswith(".py") else 0
+        error.at = Site(path, line)
+        raise
+
+
+def expand(text: str, path: str, options: Options) -> tuple[str, dict[str, str]]:
+    """Replace the macros of a file, as far as the options allow; return also what was used."""
+    if options.use_predefined_variables:
+        text = expand_file_variables(text, path)
+    if options.use_environment_variables:
+        return expand_environment(text, path, options.environ)
+    return text, {}
+
+
+def read_document(text: str, path: str, options: Options) -> Document:
+    """Read one file without its bases."""
+    if path.endswith(".py"):
+        return python_document(text, path, options.lazy_import)
+    return data_document(text, path, parse_json if path.endswith(".json") else parse_yaml)
+
+
+def load_base(base: str, path: str, line: int, options: Options, via: tuple[Site, ...]) -> Loaded:
+    """Read the config that line ``line`` of ``path`` inherits from."""
+    site, scope = Site(path, line), None
+    try:
+        if "::" in base:
+            found, scope = package_config(base)
+        else:
+            found = os.path.join(os.path.dirname(path), base)
+        found = find_file(found)
+    except ConfigError as error:
+        error.at = site
+        raise
+    loaded = load_file(found, options, (*via, site))
+    if scope is not None:
+        _set_scope(loaded.values, scope)
+    return loaded
+
+
+def join(inherited: Sequence[Loaded], sites: Sequence[Site]) -> ConfigDict:
+    """Put several bases side by side; they must not define the same key."""
+    if not inherited:
+        return ConfigDict()
+    base, *others = (item.values for item in inherited)
+    for number, values in enumerate(others, 1):
+        if duplicates := [key for key in values if key in base]:
+            raise ConfigKeyError(
+                "Duplicate key is not allowed among bases. "
+                + " ".join(_who_defines(key, inherited) for key in duplicates)
+                + " Keep each key in one base, or set it in the child alone.",
+                sites[number],
+            )
+        dict.update(base, dict.items(values))
+    return base
+
+
+def _who_defines(key: str, inherited: Sequence[Loaded]) -> str:
+    places = []
+    for item in inherited:
+        for name in item.files if key in item.values else ():
+            line = key_line(parse(read_text(name), name), [key]) if name.endswith(".py") else 0
+            if line:
+                places.append(str(Site(name, line)))
+                break
+    return f"{key!r} is defined in {' and in '.join(places)}." if places else f"{key!r}."
+
+
+def _set_scope(value: Any, scope: str) -> None:
+    """Mark the outermost dicts that have a ``type`` as belonging to another package."""
+    if isinstance(value, dict):
+        if "type" in value:
+            if value.get("_scope_") is None:
+                value["_scope_"] = scope
+            return
+        value = dict.values(value)
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value:
+        _set_scope(item, scope)
+
+
+def _warn_deprecated(path: str, info: Any) -> None:
+    message = f"The config file {path} will be deprecated in the future."
+    for key, text in (("expected", "Please use {} instead."), ("reference", "See {}.")):
+        if key in info:
+            message += " " + text.format(info[key])
+    warnings.warn(message, DeprecationWarning, stacklevel=2)

@@ -1,0 +1,47 @@
+"""Config files that lie in installed packages."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from .errors import ConfigModuleNotFoundError, ConfigValueError
+
+
+def package_folder(package: str) -> str:
+    """Return the folder of an importable package, without importing it.
+
+    Raises:
+        ConfigModuleNotFoundError: There is no such package.
+    """
+    try:
+        spec = find_spec(package) if package.isidentifier() else None
+    except ValueError:  # a module in sys.modules without a spec
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    if not folders:
+        raise ConfigModuleNotFoundError(
+            f"The package {package!r} is not installed, or is not a package. Install it first."
+        )
+    return folders[0]
+
+
+def split_package_path(path: str) -> tuple[str, str]:
+    """Return the package and the file of ``'mmdet::faster_rcnn/x.py'``.
+
+    Raises:
+        ConfigValueError: The path is not of that form.
+    """
+    package, _, name = path.partition("::")
+    if not package.isidentifier() or not name or "::" in name:
+        raise ConfigValueError(
+            f"{path!r} is not a path into a package. Write package::folder/config.py, "
+            "such as mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py."
+        )
+    return package, name
+
+
+def package_config(path: str) -> tuple[str, str]:
+    """Return the file that ``package::path`` means, and the package, which becomes its scope."""
+    package, name = split_package_path(path)
+    return os.path.join(package_folder(package), ".mim", "configs", name), package

@@ -1,0 +1,227 @@
+"""The syntax of Python config files: what they inherit, whether they are pure Python, their code."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+
+from .errors import ConfigParsingError, ConfigSyntaxError, Site
+from .placeholders import BASE_VARIABLE
+
+BASE_KEY = "_base_"
+CONFIG_PACKAGES = ("mm2pl.config", "mmengine.config")
+_BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonSource:
+    """What a Python config says before it runs.
+
+    Attributes:
+        tree: Its syntax, without the ``_base_`` assignments and ready to compile.
+        bases: The right-hand side of its first ``_base_`` assignment.
+        lazy: Whether it is a pure-Python config, with ``read_base()`` or imported classes.
+        other_with: Line of a ``with`` that is not ``read_base()``, or 0.
+    """
+
+    tree: ast.Module
+    bases: ast.expr | None
+    lazy: bool
+    other_with: int
+
+    def require_known_style(self, filename: str) -> bool:
+        """Return whether the config is pure Python; refuse one of which that cannot be said."""
+        if self.other_with:
+            raise ConfigParsingError(
+                "Only the `read_base` context manager can be used in a config.",
+                Site(filename, self.other_with),
+            )
+        return self.lazy
+
+
+def parse(text: str, filename: str) -> ast.Module:
+    """Parse Python text; a mistake is an error at its line."""
+    try:
+        return ast.parse(text, filename)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        detail = (
+            f": {error.text.strip()!r}" if isinstance(error, SyntaxError) and error.text else ""
+        )
+        message = getattr(error, "msg", None) or f"{error or type(error).__name__}"
+        site = Site(filename, getattr(error, "lineno", None) or 0)
+        raise ConfigSyntaxError(f"{message}{detail}", site) from error
+
+
+def read_source(text: str, filename: str) -> PythonSource:
+    """Read the syntax of a config whose macros are already expanded."""
+    tree = parse(text, filename)
+    lazy, other_with = _style(tree)
+    assignments = (node for node in tree.body if is_base_assignment(node))
+    bases = next((node.value for node in assignments if isinstance(node, ast.Assign)), None)
+    if bases is not None:
+        for body in blocks(tree):
+            body[:] = [s for s in body if not is_base_assignment(s)] or [
+                ast.Pass(lineno=1, col_offset=0)
+            ]
+    if "mmengine" in text:
+        _rename_config_imports(tree)
+    if BASE_VARIABLE.search(text):
+        tree = _BaseVariables(text, filename).rewrite(tree)
+    return PythonSource(tree=tree, bases=bases, lazy=lazy, other_with=other_with)
+
+
+@lru_cache(maxsize=256)
+def compiled(text: str, filename: str) -> tuple[CodeType, PythonSource]:
+    """Compile a config; bases are shared by many configs, and equal text is equal code."""
+    source = read_source(text, filename)
+    try:
+        return compile(source.tree, filename, "exec", dont_inherit=True), source
+    except (SyntaxError, ValueError, RecursionError) as error:
+        message = getattr(error, "msg", None) or str(error)
+        raise ConfigSyntaxError(
+            message, Site(filename, getattr(error, "lineno", None) or 0)
+        ) from error
+
+
+def is_base_assignment(node: ast.AST) -> bool:
+    """Tell whether a statement is ``_base_ = ...``."""
+    return (
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == BASE_KEY
+    )
+
+
+def is_standard_module(name: str) -> bool:
+    """Tell whether a config may really import this module while it is read.
+
+    MMEngine 0.10.7 decides by the path of the file and so takes ``os`` for a third-party package in
+    a virtual environment.
+    """
+    return name.split(".")[0] in sys.stdlib_module_names or name.startswith(CONFIG_PACKAGES)
+
+
+def is_read_base(node: ast.With) -> bool:
+    """Tell whether a ``with`` statement is ``with read_base():``."""
+    call = node.items[0].context_expr
+    if len(node.items) != 1 or not isinstance(call, ast.Call):
+        return False
+    name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+    return name == "read_base"
+
+
+def statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Yield the statements of a tree breadth first; expressions hold none."""
+    queue: list[ast.AST] = [tree]
+    for node in queue:
+        if isinstance(node, ast.stmt):
+            yield node
+        for field in _BODIES:
+            queue += getattr(node, field, ()) if not isinstance(node, ast.expr) else ()
+
+
+def key_line(tree: ast.Module, path: Sequence[str]) -> int:
+    """Return the line that sets ``path`` in a config, as deep as it can be followed; 0 if nowhere."""
+    for node in reversed(tree.body):
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        if any(isinstance(t, ast.Name) and t.id == path[0] for t in targets):
+            return _deeper(getattr(node, "value", None), path[1:]) or node.lineno
+    return 0
+
+
+def _deeper(node: ast.expr | None, path: Sequence[str]) -> int:
+    if not path:
+        return 0
+    if isinstance(node, ast.Call):
+        pairs = [(keyword.arg, keyword.value) for keyword in node.keywords]
+    elif isinstance(node, ast.Dict):
+        pairs = [
+            (getattr(k, "value", None), v) for k, v in zip(node.keys, node.values, strict=True)
+        ]
+    else:
+        return 0
+    return next((_deeper(v, path[1:]) or v.lineno for k, v in pairs if k == path[0]), 0)
+
+
+def blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    """Yield every non-empty list of statements in a tree."""
+    for node in [tree, *statements(tree)]:
+        for field in ("body", "orelse", "finalbody"):
+            if isinstance(body := getattr(node, field, None), list) and body:
+                yield body
+
+
+def _style(tree: ast.Module) -> tuple[bool, int]:
+    """Decide as MMEngine does: the first telling statement, breadth first, settles it."""
+    for node in statements(tree):
+        if is_base_assignment(node):
+            return False, 0
+        if isinstance(node, ast.With):
+            return (True, 0) if is_read_base(node) else (False, node.lineno)
+        if isinstance(node, ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            if node.module in ("mmengine", "mm2pl") and names == ["Config"] and not node.level:
+                continue
+            if node.level or not is_standard_module(node.module or ""):
+                return True, 0
+        if isinstance(node, ast.Import) and not all(is_standard_module(a.name) for a in node.names):
+            return True, 0
+    return False, 0
+
+
+def _rename_config_imports(tree: ast.Module) -> None:
+    """Let a config that imports ``mmengine.config`` run where there is no MMEngine."""
+    for node in statements(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            rename_config_import(node)
+
+
+def rename_config_import(node: ast.ImportFrom) -> None:
+    """Point ``from mmengine.config import ...`` and ``from mmengine import Config`` here."""
+    module = node.module or ""
+    if module == "mmengine" and [alias.name for alias in node.names] == ["Config"]:
+        node.module = "mm2pl.config"
+    elif module.startswith("mmengine.config"):
+        node.module = module.replace("mmengine", "mm2pl", 1)
+
+
+class _BaseVariables(ast.NodeTransformer):
+    """Turn ``{{ _base_.a.b }}``, to Python a set in a set, into ``_base_['a']['b']``."""
+
+    def __init__(self, text: str, filename: str) -> None:
+        self.text, self.filename = text, filename
+
+    def rewrite(self, tree: ast.Module) -> ast.Module:
+        """Return the tree with every macro rewritten."""
+        return ast.fix_missing_locations(self.visit(tree))
+
+    def visit_Set(self, node: ast.Set) -> ast.AST:
+        inner = node.elts[0]
+        if len(node.elts) == 1 and isinstance(inner, ast.Set) and len(inner.elts) == 1:
+            names: list[str] = []
+            target = inner.elts[0]
+            while isinstance(target, ast.Attribute):
+                names.insert(0, target.attr)
+                target = target.value
+            if names and isinstance(target, ast.Name) and target.id == BASE_KEY:
+                result: ast.expr = target
+                for name in names:
+                    result = ast.Subscript(result, ast.Constant(name), ast.Load())
+                    ast.copy_location(result, node)
+                return result
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, str) and BASE_VARIABLE.search(node.value):
+            segment = ast.get_source_segment(self.text, node) or ""
+            if match := BASE_VARIABLE.search(segment):
+                raise ConfigParsingError(
+                    f"{match[0]!r} is not replaced inside a string. "
+                    f"Write it without quotes, or use an f-string with {{_base_.{match[1]}}}.",
+                    Site(self.filename, node.lineno),
+                )
+        return node
