@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 
 import pytest
 import torch
+
+from mm2pl.registry import Registry
+from mm2pl.utils import ManagerMixin
 
 HAS_MMENGINE = importlib.util.find_spec("mmengine") is not None
 
@@ -20,3 +24,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark, reason in missing.items():
             if reason and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _restored_registries() -> Iterator[None]:
+    """Take back what a test registers; mm2pl's own, which is imported once, stays."""
+    before = {r: (dict(r.module_dict), dict(r._children)) for r in list(Registry._all)}
+    yield
+    for registry, (modules, children) in before.items():
+        registry._module_dict.clear()
+        registry._module_dict.update({**getattr(registry, "_own", {}), **modules})
+        registry._children.clear()
+        registry._children.update(children)
+
+
+@pytest.fixture(autouse=True)
+def _restored_instances() -> Iterator[None]:
+    """Take back the loggers, hubs, visualizers and scopes that a test makes."""
+    before = {cls: cls._instance_dict.copy() for cls in _managed(ManagerMixin)}
+    yield
+    for cls in _managed(ManagerMixin):
+        kept = before.get(cls, {})
+        for name, instance in cls._instance_dict.items():
+            if name not in kept:
+                for handler in getattr(instance, "handlers", ()):
+                    handler.close()
+        cls._instance_dict.clear()
+        cls._instance_dict.update(kept)
+
+
+def _managed(cls: type) -> list[type]:
+    return [cls, *(found for sub in cls.__subclasses__() for found in _managed(sub))]

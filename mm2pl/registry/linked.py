@@ -76,7 +76,7 @@ class RootRegistry(LinkedRegistry):
     ) -> None:
         """Take also ``by_name``: import paths of optional classes, for names found nowhere else."""
         super().__init__(name, build_func, scope=SCOPE, locations=locations)
-        self._builtin: set[str] = set()
+        self._own: dict[str, Any] = {}
         self._by_name = by_name or {}
 
     def _theirs(self) -> Any:
@@ -87,8 +87,9 @@ class RootRegistry(LinkedRegistry):
         return next((r for r in registries if r.name == self._name), None)
 
     def _find(self, name: str) -> Any:
-        if name in self._module_dict and name not in self._builtin:
-            return self._module_dict[name]
+        users = self._module_dict.get(name)
+        if users is not None and users is not self._own.get(name):
+            return users
         theirs = self._theirs()
         found = None if theirs is None else theirs.module_dict.get(name)
         if found is not None and not _is_mmengines(found):
@@ -110,23 +111,19 @@ class RootRegistry(LinkedRegistry):
         self, module: Any, module_name: str | Sequence[str] | None = None, force: bool = False
     ) -> None:
         if getattr(module, "__module__", "").partition(".")[0] == SCOPE and not force:
-            self._register_builtin(module, module_name or module.__name__)
+            self._register_own(module, module_name or module.__name__)
             return
         names = [module_name] if isinstance(module_name, str) else list(module_name or [])
         for name in names or [getattr(module, "__name__", "")]:
-            if name in self._builtin:
-                self._builtin.remove(name)
-                del self._module_dict[name]
-        super()._register_module(module, module_name, force)
+            ours = name in self._own and self._module_dict.get(name) is self._own[name]
+            super()._register_module(module, name, force or ours)
 
-    def _register_builtin(self, module: Any, names: str | Sequence[str]) -> None:
+    def _register_own(self, module: Any, names: str | Sequence[str]) -> None:
         """Register what is ours; a user's class of that name stays."""
         for name in [names] if isinstance(names, str) else names:
-            if name in self._builtin and self._module_dict[name] is not module:
+            if self._own.setdefault(name, module) is not module:
                 super()._register_module(module, name)  # tells where the other one is
-            if name not in self._module_dict:
-                self._module_dict[name] = module
-                self._builtin.add(name)
+            self._module_dict.setdefault(name, module)
 
 
 class MirrorRegistry(LinkedRegistry):

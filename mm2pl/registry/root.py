@@ -18,6 +18,8 @@ _OPTIONAL_OPTIMIZERS = {
     "Adafactor": "transformers.Adafactor",
     "Lion": "lion_pytorch.Lion",
     "SophiaG": "Sophia.SophiaG",
+    # Ours, but it takes as long to import as torch.
+    "ZeroRedundancyOptimizer": "mm2pl.optim.optimizer.zero_optimizer.ZeroRedundancyOptimizer",
     **{name: f"dadaptation.{name}" for name in ("DAdaptAdaGrad", "DAdaptAdam", "DAdaptSGD")},
     "DeepSpeedCPUAdam": "deepspeed.ops.adam.DeepSpeedCPUAdam",
     "FusedAdam": "deepspeed.ops.adam.FusedAdam",

@@ -20,7 +20,7 @@ def register_torch_optimizers() -> list[str]:
         if inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)
     }
     for name, optimizer in sorted(optimizers.items()):
-        OPTIMIZERS._register_builtin(optimizer, "TorchAdafactor" if name == "Adafactor" else name)
+        OPTIMIZERS._register_own(optimizer, "TorchAdafactor" if name == "Adafactor" else name)
     return sorted(optimizers)
 
 
