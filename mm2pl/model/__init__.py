@@ -1,5 +1,14 @@
 """Models: what they are made of, and what is done to them."""
 
+from typing import Any
+
+from mm2pl.model.activation_checkpointing import (
+    turn_on_activation_checkpointing as turn_on_activation_checkpointing,
+)
+from mm2pl.model.averaged_model import BaseAveragedModel as BaseAveragedModel
+from mm2pl.model.averaged_model import ExponentialMovingAverage as ExponentialMovingAverage
+from mm2pl.model.averaged_model import MomentumAnnealingEMA as MomentumAnnealingEMA
+from mm2pl.model.averaged_model import StochasticWeightAverage as StochasticWeightAverage
 from mm2pl.model.base_model import BaseDataPreprocessor as BaseDataPreprocessor
 from mm2pl.model.base_model import BaseModel as BaseModel
 from mm2pl.model.base_model import ImgDataPreprocessor as ImgDataPreprocessor
@@ -7,6 +16,13 @@ from mm2pl.model.base_module import BaseModule as BaseModule
 from mm2pl.model.base_module import ModuleDict as ModuleDict
 from mm2pl.model.base_module import ModuleList as ModuleList
 from mm2pl.model.base_module import Sequential as Sequential
+from mm2pl.model.efficient_conv_bn_eval import (
+    turn_on_efficient_conv_bn_eval as turn_on_efficient_conv_bn_eval,
+)
+from mm2pl.model.protocol import has_own_train_step as has_own_train_step
+from mm2pl.model.protocol import is_mm_model as is_mm_model
+from mm2pl.model.protocol import set_preprocessor_device as set_preprocessor_device
+from mm2pl.model.test_time_aug import BaseTTAModel as BaseTTAModel
 from mm2pl.model.utils import convert_sync_batchnorm as convert_sync_batchnorm
 from mm2pl.model.utils import detect_anomalous_params as detect_anomalous_params
 from mm2pl.model.utils import merge_dict as merge_dict
@@ -31,4 +47,16 @@ from mm2pl.model.weight_init import trunc_normal_init as trunc_normal_init
 from mm2pl.model.weight_init import uniform_init as uniform_init
 from mm2pl.model.weight_init import update_init_info as update_init_info
 from mm2pl.model.weight_init import xavier_init as xavier_init
+from mm2pl.model.wrappers import MMDistributedDataParallel as MMDistributedDataParallel
+from mm2pl.model.wrappers import (
+    MMSeparateDistributedDataParallel as MMSeparateDistributedDataParallel,
+)
 from mm2pl.model.wrappers import is_model_wrapper as is_model_wrapper
+
+
+def __getattr__(name: str) -> Any:
+    if name != "MMFullyShardedDataParallel":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mm2pl.model import wrappers
+
+    return wrappers.MMFullyShardedDataParallel

@@ -1,0 +1,185 @@
+"""Averages of a model's weights over the course of a training."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mm2pl.logging import print_log
+from mm2pl.registry import MODELS
+from mm2pl.utils.errors import ArgumentError
+
+
+class BaseAveragedModel(nn.Module):
+    """Base of averaged models; stands for `mmengine.model.BaseAveragedModel`.
+
+    The state dict holds the averaged model under ``module.`` and the number of updates as ``steps``. The first update
+    copies the weights, every ``interval``-th after that averages them by :meth:`avg_func`.
+
+    Args:
+        model: Is copied.
+        interval: Updates between two averages.
+        device: Where the copy is kept; None: where ``model`` is.
+        update_buffers: Average the floating-point buffers too (integer ones keep the value of the first update);
+            otherwise all buffers are copied at every update.
+    """
+
+    steps: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__()
+        self.module = deepcopy(model).requires_grad_(False)
+        self.interval = interval
+        if device is not None:
+            self.module = self.module.to(device)
+        self.register_buffer("steps", torch.tensor(0, dtype=torch.long, device=device))
+        self.update_buffers = update_buffers
+        self._known_steps = 0
+        self._known_as: tuple[int, int] | None = None
+
+    @property
+    def avg_parameters(self) -> dict[str, Tensor]:
+        """What is averaged, by name: parameters, or the whole state dict with ``update_buffers``."""
+        return self._tensors_of(self.module)
+
+    def _tensors_of(self, model: nn.Module) -> dict[str, Tensor]:
+        return model.state_dict() if self.update_buffers else dict(model.named_parameters())
+
+    @abstractmethod
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """Move ``averaged_param``, in place, towards ``source_param``.
+
+        Args:
+            averaged_param: One tensor of the average.
+            source_param: The same tensor of the model, on the device of the average.
+            steps: Updates so far, as a 0-dim tensor on the CPU or an int.
+        """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the averaged model."""
+        return self.module(*args, **kwargs)
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take the weights that ``model`` has now into the average."""
+        count = self._count()
+        if count % self.interval == 0:
+            source = self._tensors_of(model)
+            steps: Any = self.steps if self.steps.device.type == "cpu" else torch.tensor(count)
+            for name, average in self.avg_parameters.items():
+                if count == 0:
+                    average.data.copy_(source[name].data)
+                elif average.dtype.is_floating_point:
+                    self.avg_func(average.data, source[name].data.to(average.device), steps)
+        if not self.update_buffers:
+            for copied, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
+                copied.data.copy_(buffer.data)
+        self.steps += 1
+        self._known_steps = count + 1
+        self._known_as = (id(self.steps), self.steps._version)
+
+    def _count(self) -> int:
+        """Return ``steps``, reading it back only if someone else wrote it: on a GPU that would wait for the device."""
+        if self._known_as != (id(self.steps), self.steps._version):
+            self._known_steps = int(self.steps)
+        return self._known_steps
+
+
+@MODELS.register_module()
+class StochasticWeightAverage(BaseAveragedModel):
+    """The mean of all weights so far (Izmailov et al., UAI 2018); stands for MMEngine's class of that name.
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> mean = StochasticWeightAverage(model)
+        >>> for value in (1.0, 2.0, 6.0):
+        ...     mean.update_parameters(model.requires_grad_(False).apply(lambda m: m.weight.fill_(value)))
+        >>> mean.module.weight.item(), list(mean.state_dict())
+        (3.0, ['steps', 'module.weight'])
+    """
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """Add the ``n``-th part of the difference."""
+        averaged_param.add_(
+            source_param - averaged_param, alpha=1 / float(int(steps) // self.interval + 1)
+        )
+
+
+@MODELS.register_module()
+class ExponentialMovingAverage(BaseAveragedModel):
+    """``average = (1 - momentum) · average + momentum · model``; stands for MMEngine's class of that name.
+
+    Args:
+        model: Is copied.
+        momentum: In ``(0, 1)``, and small: it is the weight of the *new* value.
+        interval: See :class:`BaseAveragedModel`.
+        device: See :class:`BaseAveragedModel`.
+        update_buffers: See :class:`BaseAveragedModel`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        momentum: float = 0.0002,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__(model, interval, device, update_buffers)
+        if not 0.0 < momentum < 1.0:
+            raise ArgumentError(f"momentum must be in range (0.0, 1.0) but got {momentum}")
+        if momentum > 0.5:
+            print_log(
+                f"The value of momentum in EMA is usually a small number, which is different from the conventional "
+                f"notion of momentum but got {momentum}. Please make sure the value is correct.",
+                logger="current",
+                level=logging.WARNING,
+            )
+        self.momentum = momentum
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """Interpolate."""
+        averaged_param.lerp_(source_param, self.momentum)
+
+
+@MODELS.register_module()
+class MomentumAnnealingEMA(ExponentialMovingAverage):
+    """An average that follows closely at first; stands for MMEngine's class of that name.
+
+    Args:
+        model: Is copied.
+        momentum: The final momentum; at step ``t`` it is ``max(momentum, gamma / (gamma + t))``.
+        gamma: Positive; the larger, the longer it follows closely.
+        interval: See :class:`BaseAveragedModel`.
+        device: See :class:`BaseAveragedModel`.
+        update_buffers: See :class:`BaseAveragedModel`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        momentum: float = 0.0002,
+        gamma: int = 100,
+        interval: int = 1,
+        device: torch.device | None = None,
+        update_buffers: bool = False,
+    ) -> None:
+        super().__init__(model, momentum, interval, device, update_buffers)
+        if gamma <= 0:
+            raise ArgumentError(f"gamma must be greater than 0, but got {gamma}")
+        self.gamma = gamma
+
+    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
+        """Interpolate with the momentum of this step."""
+        momentum = max(self.momentum, self.gamma / (self.gamma + int(steps)))
+        averaged_param.lerp_(source_param, momentum)
