@@ -54,7 +54,14 @@ DATA_SAMPLERS = RootRegistry("data sampler", locations=["mm2pl.dataset"])
 TRANSFORMS = RootRegistry("transform")
 
 MODELS = RootRegistry("model", build_model_from_cfg, locations=["mm2pl.model"])
-MODEL_WRAPPERS = RootRegistry("model_wrapper", locations=["mm2pl.model"])
+MODEL_WRAPPERS = RootRegistry(
+    "model_wrapper",
+    locations=["mm2pl.model"],
+    # torch.distributed.fsdp takes a second to import, so this one is not registered until asked for.
+    by_name={
+        "MMFullyShardedDataParallel": "mm2pl.model.wrappers.fully_sharded_distributed.MMFullyShardedDataParallel"
+    },
+)
 WEIGHT_INITIALIZERS = RootRegistry("weight initializer", locations=["mm2pl.model"])
 
 OPTIMIZERS = RootRegistry(
