@@ -1,5 +1,11 @@
 """Data sets, samplers, collate functions and loaders."""
 
+from mm2pl.dataset.base_dataset import BaseDataset as BaseDataset
+from mm2pl.dataset.base_dataset import Compose as Compose
+from mm2pl.dataset.base_dataset import force_full_init as force_full_init
+from mm2pl.dataset.dataset_wrapper import ClassBalancedDataset as ClassBalancedDataset
+from mm2pl.dataset.dataset_wrapper import ConcatDataset as ConcatDataset
+from mm2pl.dataset.dataset_wrapper import RepeatDataset as RepeatDataset
 from mm2pl.dataset.loader import batch_size_of as batch_size_of
 from mm2pl.dataset.loader import build_dataloader as build_dataloader
 from mm2pl.dataset.sampler import DefaultSampler as DefaultSampler

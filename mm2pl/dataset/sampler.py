@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from mm2pl.dataset.mersenne import after_permutations
 from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.registry import DATA_SAMPLERS
 from mm2pl.utils.errors import ArgumentError
@@ -64,7 +65,7 @@ class DefaultSampler(_RankSampler):
 
     Example:
         >>> list(DefaultSampler("abcd", shuffle=True, seed=0))
-        [2, 0, 1, 3]
+        [0, 1, 3, 2]
     """
 
     def __init__(
@@ -134,9 +135,7 @@ class InfiniteSampler(_RankSampler):
         """Yield what all ranks see together, from place ``first`` of pass ``passes`` on."""
         if not self.shuffle:
             yield from (position % self.size for position in count(first))
-        generator = torch.Generator().manual_seed(self.seed)
-        for _ in range(passes):
-            torch.randperm(self.size, generator=generator)
+        generator = after_permutations(self.seed, self.size, passes)
         while True:
             yield from torch.randperm(self.size, generator=generator)[first:].tolist()
             first = 0

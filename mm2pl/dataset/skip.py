@@ -37,15 +37,25 @@ class _SkipOnce:
         self.skip = skip
 
     def __iter__(self) -> Iterator[Any]:
+        # With workers torch calls this twice and uses the second: the skip is taken at the first item.
+        return self._items(None if self._resumable() else iter(self.sampler))
+
+    def _resumable(self) -> tuple[Any, int] | None:
+        """Return the sampler that can skip by itself, and how many of its items are one of ours."""
+        if can_resume(self.sampler):
+            return self.sampler, 1
+        if type(self.sampler) is BatchSampler and can_resume(self.sampler.sampler):
+            return self.sampler.sampler, self.sampler.batch_size
+        return None
+
+    def _items(self, items: Iterator[Any] | None) -> Iterator[Any]:
         skip, self.skip = self.skip, 0
-        if skip and can_resume(self.sampler):
-            self.sampler.resume(skip)
-        elif skip and type(self.sampler) is BatchSampler and can_resume(self.sampler.sampler):
-            inner: Any = self.sampler.sampler
-            inner.resume(skip * self.sampler.batch_size)
-        elif skip:
-            return islice(iter(self.sampler), skip, None)
-        return iter(self.sampler)
+        if items is not None:
+            yield from islice(items, skip, None)
+        elif resumable := self._resumable():
+            sampler, size = resumable
+            sampler.resume(skip * size)
+            yield from self.sampler
 
     def __len__(self) -> int:
         return len(self.sampler)

@@ -11,6 +11,7 @@ import torch
 
 from mm2pl.dataset.utils import is_data_element
 from mm2pl.dist import broadcast_object_list, collect_results, is_main_process
+from mm2pl.fileio import dump
 from mm2pl.logging import print_log
 from mm2pl.registry import METRICS
 from mm2pl.utils.errors import ArgumentError
@@ -130,8 +131,6 @@ class DumpResults(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict:
         """Write the file; there are no values."""
-        from mm2pl.fileio import dump
-
         dump(results, self.out_file_path)
         print_log(f"Results has been saved to {self.out_file_path}.", logger="current")
         return {}
