@@ -58,7 +58,8 @@ class MMCLI(LightningCLI):
         """Open the run: seeds, process group, logger, before any model is built."""
         config = self.config[self.subcommand]
         run = next(
-            (c for c in config.trainer.callbacks or [] if c.class_path.endswith("RunCallback")), None
+            (c for c in config.trainer.callbacks or [] if c.class_path.endswith("RunCallback")),
+            None,
         )
         if run is None:
             return
@@ -119,5 +120,7 @@ def checkpoint_of(work_dir: str, which: str) -> str:
             "default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='auto'))"
         )
     if len(best) > 1:
-        raise ValueError(f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}")
+        raise ValueError(
+            f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}"
+        )
     return best[0]

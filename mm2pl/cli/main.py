@@ -18,7 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("run", "write the test set's predictions to a file"),
     "explain": ("explain", "list where every key of a config goes, or why it goes nowhere"),
     "convert": ("convert", "write a config as LightningCLI YAML, or flattened"),
-    "convert-ckpt": ("convert_ckpt", "rewrite a checkpoint for Lightning, for MMEngine, or as bare weights"),
+    "convert-ckpt": (
+        "convert_ckpt",
+        "rewrite a checkpoint for Lightning, for MMEngine, or as bare weights",
+    ),
     "plot": ("plot", "draw the learning rate over the run, before training"),
     "migrate": ("migrate", "bring an MMCV 1.x config, or a project's code, over"),
 }
@@ -60,11 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        print(f"mm2pl: {command!r} is no command → one of {', '.join(COMMANDS)}.{hint}", file=sys.stderr)
+        print(
+            f"mm2pl: {command!r} is no command → one of {', '.join(COMMANDS)}.{hint}",
+            file=sys.stderr,
+        )
         return 2
     if "" not in sys.path:
-        sys.path.insert(0, "")  # custom_imports find the project's own packages, as with `python tools/train.py`
-    run: Callable[[str, list[str]], int | None] = import_module(f"mm2pl.cli.{COMMANDS[command][0]}").run
+        sys.path.insert(
+            0, ""
+        )  # custom_imports find the project's own packages, as with `python tools/train.py`
+    run: Callable[[str, list[str]], int | None] = import_module(
+        f"mm2pl.cli.{COMMANDS[command][0]}"
+    ).run
     try:
         return run(command, rest) or 0
     except Exception as error:

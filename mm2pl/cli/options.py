@@ -21,29 +21,71 @@ def build_parser(command: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("config_file", nargs="?", metavar="CONFIG", help="an MMEngine config (.py, .yaml, .json) or LightningCLI YAML")
+    add(
+        "config_file",
+        nargs="?",
+        metavar="CONFIG",
+        help="an MMEngine config (.py, .yaml, .json) or LightningCLI YAML",
+    )
     if command != "fit":
         add("checkpoint", nargs="?", help="the same as --ckpt_path")
-    add("--config", "-c", action="append", default=[], help="a config; may be repeated, later ones win")
-    add("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="change the config: a.b=1 c.0.d=[1,2]")
-    add("--work-dir", help="where checkpoints and logs go (command line > config > ./work_dirs/<config name>)")
-    add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], help="how the processes were started")
-    add("--print_config", action="store_true", help="print the run as LightningCLI YAML, and do nothing else")
+    add(
+        "--config",
+        "-c",
+        action="append",
+        default=[],
+        help="a config; may be repeated, later ones win",
+    )
+    add(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="change the config: a.b=1 c.0.d=[1,2]",
+    )
+    add(
+        "--work-dir",
+        help="where checkpoints and logs go (command line > config > ./work_dirs/<config name>)",
+    )
+    add(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        help="how the processes were started",
+    )
+    add(
+        "--print_config",
+        action="store_true",
+        help="print the run as LightningCLI YAML, and do nothing else",
+    )
     add("--safe", action="store_true", help="read the config without executing it")
     add("--strict", action="store_true", help="make the warnings about ignored keys errors")
     add("--lightning-help", action="store_true", help="list the Trainer's options")
     if command == "fit":
-        add("--resume", nargs="?", const="auto", metavar="PATH", help="continue the run in the work folder, or of PATH")
+        add(
+            "--resume",
+            nargs="?",
+            const="auto",
+            metavar="PATH",
+            help="continue the run in the work folder, or of PATH",
+        )
         add("--ckpt_path", help="LightningCLI's name of --resume PATH; also 'last' and 'best'")
         add("--amp", action="store_true", help="train with automatic mixed precision")
-        add("--auto-scale-lr", action="store_true", help="scale the learning rate to the real batch size")
+        add(
+            "--auto-scale-lr",
+            action="store_true",
+            help="scale the learning rate to the real batch size",
+        )
         add("--no-validate", action="store_true", help="do not validate while training")
     else:
         add("--ckpt_path", help="a checkpoint, or 'best' or 'last' of the work folder")
     if command in ("test", "predict"):
         add("--out", metavar="FILE.pkl", help="write the predictions to a pickle file")
     if command == "test":
-        add("--tta", action="store_true", help="test-time augmentation with tta_model and tta_pipeline")
+        add(
+            "--tta",
+            action="store_true",
+            help="test-time augmentation with tta_model and tta_pipeline",
+        )
         add("--show-dir", help="write pictures of the predictions to this folder of the log folder")
     return parser
 
@@ -93,14 +135,18 @@ def _amp(cfg: Config, _: Any) -> None:
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", "OptimWrapper")
     if kind not in ("OptimWrapper", "AmpOptimWrapper"):
-        raise ValueError(f"--amp with optim_wrapper type {kind!r} → only OptimWrapper and AmpOptimWrapper can be switched")
+        raise ValueError(
+            f"--amp with optim_wrapper type {kind!r} → only OptimWrapper and AmpOptimWrapper can be switched"
+        )
     wrapper["type"] = "AmpOptimWrapper"
     wrapper.setdefault("loss_scale", "dynamic")
 
 
 def _auto_scale_lr(cfg: Config, _: Any) -> None:
     if not cfg.get("auto_scale_lr") or "base_batch_size" not in cfg.auto_scale_lr:
-        raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in the config")
+        raise ValueError(
+            "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in the config"
+        )
     cfg.auto_scale_lr["enable"] = True
 
 
@@ -130,7 +176,9 @@ def _tta(cfg: Config, _: Any) -> None:
 def _show_dir(cfg: Config, folder: str) -> None:
     hook = cfg.get("default_hooks", {}).get("visualization")
     if hook is None:
-        raise ValueError("--show-dir needs a hook default_hooks.visualization in the config, such as VisualizationHook")
+        raise ValueError(
+            "--show-dir needs a hook default_hooks.visualization in the config, such as VisualizationHook"
+        )
     hook["draw"] = True
     hook["test_out_dir"] = folder
 

@@ -27,7 +27,9 @@ def run(command: str, arguments: list[str]) -> int | None:
     first, *others = options.config
     overlays = [f"--config={path}" for path in others]
     if is_lightning_yaml(first):
-        return _cli(command, [f"--config={first}", *overlays, *_run_options(options), *rest], options)
+        return _cli(
+            command, [f"--config={first}", *overlays, *_run_options(options), *rest], options
+        )
     refuse_nested_overrides(rest)
     from mm2pl.lightning.translate import translate
 
@@ -39,7 +41,9 @@ def run(command: str, arguments: list[str]) -> int | None:
     return _cli(command, [f"--config={skeleton}", *overlays, *rest], options, plan=plan, cfg=cfg)
 
 
-def _cli(command: str, arguments: list[str], options: argparse.Namespace | None = None, **parts: Any) -> int | None:
+def _cli(
+    command: str, arguments: list[str], options: argparse.Namespace | None = None, **parts: Any
+) -> int | None:
     from mm2pl.cli.lightning_cli import MMCLI
 
     if options is not None and options.print_config:
@@ -60,7 +64,8 @@ def is_lightning_yaml(path: str) -> bool:
         return False
     content = load(path)
     return isinstance(content, dict) and (
-        "trainer" in content or any("class_path" in (content.get(k) or {}) for k in ("model", "data"))
+        "trainer" in content
+        or any("class_path" in (content.get(k) or {}) for k in ("model", "data"))
     )
 
 
@@ -73,12 +78,22 @@ def refuse_nested_overrides(arguments: list[str]) -> None:
     for argument in arguments:
         if argument.startswith(("--model", "--data")):
             key = argument.removeprefix("--").split("=")[0].split(".", 1)[-1]
-            raise ValueError(f"{argument!r} on an MMEngine config → use --cfg-options {key}=… instead")
+            raise ValueError(
+                f"{argument!r} on an MMEngine config → use --cfg-options {key}=… instead"
+            )
 
 
 def _run_options(options: argparse.Namespace) -> list[str]:
     """Apply the options that make sense for a LightningCLI YAML; refuse those that change an MMEngine config."""
-    for name in ("cfg_options", "amp", "auto_scale_lr", "tta", "show_dir", "no_validate", "launcher"):
+    for name in (
+        "cfg_options",
+        "amp",
+        "auto_scale_lr",
+        "tta",
+        "show_dir",
+        "no_validate",
+        "launcher",
+    ):
         if getattr(options, name, None):
             raise ValueError(
                 f"--{name.replace('_', '-')} changes an MMEngine config, and this is LightningCLI YAML → "
@@ -93,6 +108,6 @@ def dotted_names(value: Any) -> Any:
         return {key: dotted_names(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(dotted_names(item) for item in value)
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     return value

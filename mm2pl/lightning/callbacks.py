@@ -111,6 +111,8 @@ class RunCallback(LightningStages, Checkpoint):
         runner = self.runner
         runner.start_training()
         self._at(trainer, "before_train")
+        if runner.epoch_open:  # resumed from a file written in the last iteration of an epoch
+            self._end_epoch(trainer)
         if trainer.fit_loop.restarted_mid_epoch:
             self._begin_epoch(trainer)
         runner.restore_random_state()
@@ -120,14 +122,21 @@ class RunCallback(LightningStages, Checkpoint):
         self._begin_epoch(trainer)
 
     def _begin_epoch(self, trainer: Trainer) -> None:
+        self.runner.epoch_open = True
         self._at(trainer, "before_train_epoch")
         self.runner.model.train()
+
+    def _end_epoch(self, trainer: Trainer) -> None:
+        self._at(trainer, "after_train_epoch")
+        self.runner.train_loop._epoch += 1
+        self.runner.epoch_open = False
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
         runner = self.runner
+        runner.batch_open = True
         if runner.train_after_validation:
             runner.train_after_validation = False
             runner.model.train()
@@ -143,10 +152,10 @@ class RunCallback(LightningStages, Checkpoint):
             for method in runner.methods_of("after_train_iter"):
                 method(runner, batch_idx, batch, outputs)
             loop._iter += 1
+        runner.batch_open = False
         if runner.by_epoch:
             if batch_idx + 1 >= trainer.num_training_batches:
-                self._at(trainer, "after_train_epoch")
-                loop._epoch += 1
+                self._end_epoch(trainer)
                 self._schedule_validation(trainer, loop.validates_at(loop.epoch, loop.max_epochs))
         else:
             self._schedule_validation(trainer, loop.validates_at(loop.iter, loop.max_iters))
@@ -206,5 +215,3 @@ class RunCallback(LightningStages, Checkpoint):
     def last_model_path(self) -> str:
         """The newest periodic checkpoint, or ``""``."""
         return getattr(self.checkpoint_hook, "last_model_path", "")
-
-

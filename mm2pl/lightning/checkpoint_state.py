@@ -9,7 +9,8 @@ import torch
 from mm2pl.dist import all_gather_object
 from mm2pl.lightning import checkpoint as files
 from mm2pl.lightning.facade import RunnerFacade
-from mm2pl.runner.checkpoint import load_checkpoint_to_model, read_checkpoint
+from mm2pl.lightning.stream import TrainStream
+from mm2pl.runner.checkpoint import CheckpointLoader, load_checkpoint_to_model
 
 
 class RunState(RunnerFacade):
@@ -17,6 +18,11 @@ class RunState(RunnerFacade):
 
     save_options: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
     _resumed: dict[str, Any] | None = None
+    settings: dict[str, Any]
+    stream: TrainStream
+    by_epoch: bool = True
+    epoch_open: bool = False
+    batch_open: bool = False
 
     # Writing
 
@@ -49,7 +55,7 @@ class RunState(RunnerFacade):
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta={meta!r} → a dict or None is needed")
         ahead = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
-        with self._saving_as(  # type: ignore[attr-defined]
+        with self._saving_as(
             meta={**ahead, **(meta or {})},
             save_param_scheduler=save_param_scheduler,
             epoch_ends=by_epoch,
@@ -63,59 +69,96 @@ class RunState(RunnerFacade):
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys and the exact state of the run, then let ``before_save_checkpoint`` hooks change it."""
         options = self.save_options
-        resumable = "optimizer_states" in checkpoint
-        meta = checkpoint["meta"] = {**self.meta(), **options.get("meta", {})}
-        checkpoint["message_hub"] = self.message_hub.state_dict()
-        if resumable:
-            checkpoint["optimizer"] = self.optim_wrapper.state_dict()
-            checkpoint["mm2pl"] = self.exact_state(bool(options.get("epoch_ends")))
-            checkpoint["loops"] = files.loops_state(
-                epoch=meta["epoch"] if self.by_epoch else 0,  # type: ignore[attr-defined]
-                iter=meta["iter"],
-                batch_idx=checkpoint["mm2pl"]["batch_idx"],
-                steps=checkpoint["global_step"],
-            )
+        files.add_mmengine_keys(checkpoint, self)
+        checkpoint["meta"].update(options.get("meta", {}))
+        if "optimizer_states" in checkpoint:
+            state = checkpoint["mm2pl"] = self.exact_state(bool(options.get("epoch_ends")))
+            checkpoint["loops"] = self._loops(checkpoint, state["batch_idx"])
         else:
             checkpoint.pop("loops", None)
-        if self.param_schedulers is not None and options.get("save_param_scheduler", resumable):
-            checkpoint["param_schedulers"] = states_of(self.param_schedulers)
+        if not options.get("save_param_scheduler", True):
+            checkpoint.pop("param_schedulers", None)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
         """Return what MMEngine does not save and a resume to the last bit needs."""
-        between = epoch_ends or self.train_loop is None
-        stream = self.stream.state_dict()  # type: ignore[attr-defined]
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        stream = self.stream.state_dict()
+        between = self.by_epoch and stream["rng_at_open"] is None
         return {
-            "batch_idx": 0 if between and self.by_epoch else batches,  # type: ignore[attr-defined]
+            "batch_idx": 0
+            if between
+            else self.trainer.fit_loop.epoch_loop.batch_progress.current.processed,
             "stream": stream,
-            "validation_pending": self.validation_pending,  # type: ignore[attr-defined]
+            # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
+            "epoch_unfinished": between and self.epoch_open and not epoch_ends,
+            "validation_pending": self._validates_next(between),
             "rng": all_gather_object(files.rng_state()),
         }
+
+    def _validates_next(self, epoch_over: bool) -> bool:
+        if self.val_loop is None or not self.trainer.training:
+            return False
+        loop = self.train_loop
+        if not self.batch_open:  # RunCallback has decided
+            return self.trainer.check_val_every_n_epoch == 1
+        if self.by_epoch:
+            return epoch_over and loop.validates_at(loop.epoch + 1, loop.max_epochs)
+        return loop.validates_at(loop.iter + 1, loop.max_iters)
+
+    def _loops(self, checkpoint: dict[str, Any], batch_idx: int) -> dict[str, Any]:
+        meta, loop = checkpoint["meta"], self.train_loop
+        return files.loops_state(
+            epoch=meta["epoch"] + checkpoint.get("mm2pl", {}).get("epoch_unfinished", False)
+            if self.by_epoch
+            else 0,
+            iter=meta["iter"],
+            batch_idx=batch_idx,
+            steps=checkpoint.get("global_step"),
+            epoch_length=loop.epoch_length if self.by_epoch else loop.max_iters,
+        )
 
     # Reading
 
     def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let ``after_load_checkpoint`` hooks change what was read; when training, take over MMEngine's part of it."""
+        """Let ``after_load_checkpoint`` hooks change what was read; when training, take over MMEngine's part of it.
+
+        Raises:
+            CheckpointError: If training is to continue from a file that holds weights only.
+        """
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         self.has_loaded = True
         if self.trainer.state.fn != "fit":
             return
-        meta = checkpoint.get("meta", {})
-        self.train_loop._epoch, self.train_loop._iter = meta["epoch"], meta["iter"]
+        files.require_resumable(checkpoint)
+        meta = checkpoint.setdefault("meta", {})
+        if "epoch" not in meta:
+            meta["epoch"], meta["iter"] = files.progress_of(checkpoint)
+        loop = self.train_loop
+        loop._epoch, loop._iter = meta["epoch"] if self.by_epoch else 0, meta["iter"]
         self.take_over_seed(meta.get("seed"))
-        self.message_hub.load_state_dict(checkpoint["message_hub"])
+        self.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
         if "optimizer" in checkpoint:
             self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
         load_states(self.param_schedulers, checkpoint.get("param_schedulers"))
         self._resumed = checkpoint.get("mm2pl")
+        checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
+        self.epoch_open = bool(self._resumed and self._resumed["epoch_unfinished"])
         self.logger.info(f"resumed epoch: {self.epoch}, iter: {self.iter}")
+
+    def _place(self, meta: dict[str, Any]) -> int:
+        """Return how many batches of the current Lightning epoch are done."""
+        if self._resumed is not None:
+            return self._resumed["batch_idx"]
+        if not self.by_epoch:
+            return meta["iter"]
+        # MMEngine cannot resume inside an epoch: it begins the epoch again.
+        return 0
 
     def take_over_seed(self, seed: int | None) -> None:
         """Use the seed of the run being resumed, and say so if the config asks for another."""
         if seed is None or seed == self.seed:
             return
-        if self._randomness.get("seed") is not None:  # type: ignore[attr-defined]
+        if self._randomness.get("seed") is not None:
             self.logger.warning(
                 f"the checkpoint was made with seed {seed}, randomness asks for {self.seed} → the checkpoint's is used"
             )
@@ -126,7 +169,7 @@ class RunState(RunnerFacade):
         state, self._resumed = self._resumed, None
         if state is None:
             return
-        self.stream.load_state_dict(state["stream"])  # type: ignore[attr-defined]
+        self.stream.load_state_dict(state["stream"])
         if len(state["rng"]) == self.world_size:
             files.set_rng_state(state["rng"][self.rank])
         if state["validation_pending"]:
@@ -135,7 +178,7 @@ class RunState(RunnerFacade):
 
     def load_weights(self) -> None:
         """Load ``load_from`` into the model, once."""
-        path = self.settings.get("load_from")  # type: ignore[attr-defined]
+        path = self.settings.get("load_from")
         if path and not self.has_loaded:
             self.load_checkpoint(path)
 
@@ -157,7 +200,7 @@ class RunState(RunnerFacade):
         Returns:
             The file's contents.
         """
-        checkpoint = read_checkpoint(filename, map_location=map_location)
+        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_checkpoint_to_model(self.model, checkpoint, strict, revise_keys=list(revise_keys))
         self.has_loaded = True
@@ -165,15 +208,8 @@ class RunState(RunnerFacade):
         return checkpoint
 
 
-def states_of(param_schedulers: Any) -> Any:
-    """Return the schedules' states, in the shape of the schedules: a list, or a dict of lists."""
-    if isinstance(param_schedulers, dict):
-        return {name: states_of(group) for name, group in param_schedulers.items()}
-    return [scheduler.state_dict() for scheduler in param_schedulers]
-
-
 def load_states(param_schedulers: Any, states: Any) -> None:
-    """Restore what :func:`states_of` returned."""
+    """Restore what :func:`mm2pl.lightning.checkpoint.scheduler_states` returned."""
     if param_schedulers is None or states is None:
         return
     if isinstance(param_schedulers, dict):
@@ -182,4 +218,3 @@ def load_states(param_schedulers: Any, states: Any) -> None:
         return
     for scheduler, state in zip(param_schedulers, states, strict=False):
         scheduler.load_state_dict(state)
-

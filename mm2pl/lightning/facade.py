@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from mm2pl.lightning import checkpoint as files
 from mm2pl.hooks import Hook
 from mm2pl.hooks.stages import STAGES, overridden_stages
+from mm2pl.lightning import checkpoint as files
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import EVALUATOR
 

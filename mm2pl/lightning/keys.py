@@ -48,7 +48,9 @@ KEYS: dict[str, Key] = {
     "train_dataloader": Key(section="data", target="MMDataModule.train_dataloader"),
     "val_dataloader": Key(section="data", target="MMDataModule.val_dataloader"),
     "test_dataloader": Key(section="data", target="MMDataModule.test_dataloader"),
-    "train_cfg": Key(section="run", target="Trainer(max_epochs | limit_train_batches), validation schedule"),
+    "train_cfg": Key(
+        section="run", target="Trainer(max_epochs | limit_train_batches), validation schedule"
+    ),
     "val_cfg": Key(section="run", target="validation loop"),
     "test_cfg": Key(section="run", target="test loop"),
     "default_hooks": Key(section="run", target="callbacks, by MMEngine's priorities"),

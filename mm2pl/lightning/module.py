@@ -10,14 +10,13 @@ from torch import nn
 
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, tick
 from mm2pl.lightning.optimization import (
-    make_optim_wrapper,
     needs_manual_optimization,
     wrappers_of,
 )
 from mm2pl.lightning.plain import is_plain
-from mm2pl.optim import build_param_schedulers, scale_lr
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, tick
+from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
 from mm2pl.registry import MODELS, DefaultScope
 from mm2pl.runner.loops import TestLoop, ValLoop
 
@@ -94,7 +93,11 @@ class MMLightningModule(LightningModule):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load a model's state dict, with or without Lightning's ``model.`` prefix."""
         own = self.model.state_dict().keys()
-        if state_dict and all(k.startswith("model.") for k in state_dict) and not (own & state_dict.keys()):
+        if (
+            state_dict
+            and all(k.startswith("model.") for k in state_dict)
+            and not (own & state_dict.keys())
+        ):
             state_dict = {k.removeprefix("model."): v for k, v in state_dict.items()}
         return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
 
@@ -111,7 +114,7 @@ class MMLightningModule(LightningModule):
                 "MMLightningModule got no optim_wrapper → training needs one, such as "
                 "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
-        self.optim_wrapper = make_optim_wrapper(self.model, self.optim_wrapper)
+        self.optim_wrapper = as_optim_wrapper(self.model, self.optim_wrapper)
         self.reconcile_flags()
 
     def reconcile_flags(self) -> None:
@@ -221,9 +224,16 @@ class MMLightningModule(LightningModule):
 
     # Evaluation
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
         return batch
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep the gradients of an open accumulation window, which goes on after the validation."""
+        if self.automatic_optimization:
+            super().on_validation_model_zero_grad()
 
     def on_validation_start(self) -> None:
         """Make the loop that feeds the evaluator, unless a run brought its own."""
@@ -274,7 +284,9 @@ class MMLightningModule(LightningModule):
         if loop is not None:
             self.eval_metrics = loop.metrics()
             # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
-            self.log_dict(scalars_of(self.eval_metrics), logger=not self.driven_by_run, batch_size=1)
+            self.log_dict(
+                scalars_of(self.eval_metrics), logger=not self.driven_by_run, batch_size=1
+            )
 
     # Checkpoints
 
@@ -314,5 +326,9 @@ def scalars_of(values: dict[str, Any]) -> dict[str, Any]:
         name: value.detach() if isinstance(value, torch.Tensor) else float(value)
         for name, value in values.items()
         if (isinstance(value, torch.Tensor) and value.numel() == 1)
-        or (hasattr(value, "__float__") and not isinstance(value, torch.Tensor) and getattr(value, "size", 1) == 1)
+        or (
+            hasattr(value, "__float__")
+            and not isinstance(value, torch.Tensor)
+            and getattr(value, "size", 1) == 1
+        )
     }

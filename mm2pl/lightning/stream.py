@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from mm2pl.dataset import skip_batches
 from mm2pl.lightning.checkpoint import rng_state, set_rng_state
@@ -20,11 +21,13 @@ class TrainStream:
         loader: Any loader.
         length: Batches until Lightning's epoch ends: the loader's length, or ``max_iters`` of an iteration-based run.
         endless: Start another pass when the loader runs out.
+        stop: Batches after which the Trainer ends the epoch, if it was told to limit them.
     """
 
-    def __init__(self, loader: Any, length: int, endless: bool) -> None:
+    def __init__(self, loader: Any, length: int, endless: bool, stop: int | None = None) -> None:
         self.loader = loader
         self.length = length
+        self.stop = length if stop is None else stop
         self.endless = endless
         self.passes = 0
         self.consumed = 0
@@ -51,6 +54,8 @@ class TrainStream:
         self._iterator = skip_batches(self.loader, skip) if skip else iter(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
+        if self._between_epochs:
+            self._iterator = None
         while True:
             if self._iterator is None:
                 self.open()
@@ -61,18 +66,22 @@ class TrainStream:
                 yield batch
             self._iterator = None
             if not self.endless:
-                self.consumed = 0
                 return
             self.passes += 1
             next_pass(self.loader, self.passes)
 
+    @property
+    def _between_epochs(self) -> bool:
+        # Lightning stops asking at the last batch, so the loader's iterator never ends by itself.
+        return not self.endless and self.consumed >= self.stop
+
     def state_dict(self) -> dict[str, Any]:
         """Say where the stream stands: pass, batches taken of it, and the random state it was opened with."""
-        between_epochs = not self.endless and self.consumed >= self.length
+        between = self._between_epochs
         return {
             "passes": self.passes,
-            "consumed": 0 if between_epochs else self.consumed,
-            "rng_at_open": None if between_epochs else self._rng_at_open,
+            "consumed": 0 if between else self.consumed,
+            "rng_at_open": None if between else self._rng_at_open,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -101,7 +110,8 @@ class EvalStream:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.loader)
+        # Lazy: Lightning also asks for an iterator only to see that there is one, and each draws a random number.
+        yield from self.loader
 
     @property
     def dataset(self) -> Any:

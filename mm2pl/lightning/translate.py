@@ -18,6 +18,7 @@ FIXED: dict[str, Any] = {
     "use_distributed_sampler": False,  # MMEngine's samplers know their rank
     "logger": False,  # the visualizer brings its loggers along
     "enable_model_summary": False,
+    "enable_progress_bar": False,
 }
 """Trainer arguments of every config-driven run."""
 
@@ -49,7 +50,9 @@ class Plan:
         """Return the plan in LightningCLI's form: ``{"trainer": …, "model": …, "data": …}``."""
         run = {"class_path": "mm2pl.lightning.RunCallback", "init_args": self.run}
         callbacks = [run, *self.trainer.get("callbacks", [])]
-        seeds = {k: v for k, v in (self.run.get("randomness") or {}).items() if k != "deterministic"}
+        seeds = {
+            k: v for k, v in (self.run.get("randomness") or {}).items() if k != "deterministic"
+        }
         return {
             "trainer": {**self.trainer, "callbacks": callbacks},
             "model": {"class_path": "mm2pl.lightning.MMLightningModule", "init_args": self.model},
@@ -100,7 +103,9 @@ def translate(
     trainer = trainer_arguments(config, run["work_dir"], os.environ if environ is None else environ)
     if callbacks:
         trainer["callbacks"] = callbacks
-    return Plan(trainer=trainer, model={**sections["model"], **scope}, data=sections["data"], run=run)
+    return Plan(
+        trainer=trainer, model={**sections["model"], **scope}, data=sections["data"], run=run
+    )
 
 
 def trainer_arguments(

@@ -12,9 +12,8 @@ from mm2pl.dataset import build_dataloader
 from mm2pl.hooks import Hook
 from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.module import build_model
-from mm2pl.lightning.optimization import make_optim_wrapper
 from mm2pl.logging import MessageHub, MMLogger
-from mm2pl.optim import build_param_schedulers
+from mm2pl.optim import as_optim_wrapper, build_param_schedulers
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
 from mm2pl.runner.log_processor import LogProcessor
 from mm2pl.runner.loops import (
@@ -48,7 +47,7 @@ class RunnerBuilders(RunnerFacade):
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Build an optimizer wrapper over the model; a built one is returned as it is."""
-        return make_optim_wrapper(self.model, optim_wrapper)
+        return as_optim_wrapper(self.model, optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers."""
@@ -82,9 +81,7 @@ class RunnerBuilders(RunnerFacade):
             raise RuntimeError(
                 f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → only one of the two may be given"
             )
-        return self._build_loop(
-            loop, EpochBasedTrainLoop, dataloader=self.dataloader_of("train")
-        )
+        return self._build_loop(loop, EpochBasedTrainLoop, dataloader=self.dataloader_of("train"))
 
     def build_val_loop(self, loop: BaseLoop | dict[str, Any]) -> Any:
         """Build the validation loop from a ``val_cfg``."""

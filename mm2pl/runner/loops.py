@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import bisect
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -237,9 +238,7 @@ class _EvalLoop(BaseLoop):
         call_hook = self.runner.call_hook
         call_hook(f"before_{self.stage}_iter", batch_idx=idx, data_batch=data_batch)
         outputs = self.step(data_batch)
-        call_hook(
-            f"after_{self.stage}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs
-        )
+        call_hook(f"after_{self.stage}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
 
     def metrics(self) -> dict[str, Any]:
         """Reduce what ``run_iter`` collected over the data set (all ranks) to named values."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -86,7 +87,9 @@ class Runner(RunState, RunnerBuilders):
         plan.trainer.update(trainer or {})
         self._open(plan.run, cfg)
         self.module = self._make_module(plan.model)
-        self.datamodule = MMDataModule(**plan.data, seed=self.seed, diff_rank_seed=self.diff_rank_seed)
+        self.datamodule = MMDataModule(
+            **plan.data, seed=self.seed, diff_rank_seed=self.diff_rank_seed
+        )
         callback = RunCallback(**plan.run)
         callback.runner = self
         self._adopt(make_trainer(plan.trainer, callback))
@@ -101,9 +104,13 @@ class Runner(RunState, RunnerBuilders):
         cfg = copy.deepcopy(cfg)
         for key in ("model", "work_dir"):
             if key not in cfg:
-                raise KeyError(f"the config has no {key!r} → Runner.from_cfg needs 'model' and 'work_dir'")
+                raise KeyError(
+                    f"the config has no {key!r} → Runner.from_cfg needs 'model' and 'work_dir'"
+                )
         names = cls.__init__.__code__.co_varnames[1 : cls.__init__.__code__.co_argcount]
-        given = {name: cfg[name] for name in names if name in cfg and name not in ("cfg", "trainer")}
+        given = {
+            name: cfg[name] for name in names if name in cfg and name not in ("cfg", "trainer")
+        }
         return cls(**given, cfg=cfg)
 
     @classmethod
@@ -120,7 +127,9 @@ class Runner(RunState, RunnerBuilders):
         """Set up the process and the services, before anything is built that could draw a random number."""
         super().__init__()
         self.settings = settings
-        self.cfg = cfg if isinstance(cfg, Config) else Config(dict(cfg or settings.get("variables") or {}))
+        self.cfg = (
+            cfg if isinstance(cfg, Config) else Config(dict(cfg or settings.get("variables") or {}))
+        )
         if settings.get("custom_imports"):
             import_modules_from_strings(**settings["custom_imports"])
         self.work_dir = os.path.abspath(settings["work_dir"])
@@ -254,7 +263,8 @@ class Runner(RunState, RunnerBuilders):
     def _open_stream(self) -> None:
         loop = self.train_loop
         length = len(loop.dataloader) if self.by_epoch else loop.max_iters
-        self.stream = TrainStream(loop.dataloader, length, endless=not self.by_epoch)
+        stop = loop.epoch_length if self.by_epoch else loop.max_iters
+        self.stream = TrainStream(loop.dataloader, length, endless=not self.by_epoch, stop=stop)
         self.datamodule.loaders["train"] = self.stream
         if not self.by_epoch:
             self.stream.open()
@@ -300,7 +310,9 @@ class Runner(RunState, RunnerBuilders):
         wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
         options = self.module.compile_options
         if options:
-            step = torch.compile(self.model.train_step, **(options if isinstance(options, dict) else {}))
+            step = torch.compile(
+                self.model.train_step, **(options if isinstance(options, dict) else {})
+            )
             self.model.train_step = step
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
@@ -340,7 +352,9 @@ class Runner(RunState, RunnerBuilders):
     def dump_config(self) -> None:
         """Write the config into the work folder, under its own name."""
         name = self.settings.get("filename")
-        self.cfg.dump(str(Path(self.work_dir) / (Path(name).name if name else f"{self.timestamp}.py")))
+        self.cfg.dump(
+            str(Path(self.work_dir) / (Path(name).name if name else f"{self.timestamp}.py"))
+        )
 
     @contextmanager
     def _saving_as(self, **options: Any) -> Iterator[None]:

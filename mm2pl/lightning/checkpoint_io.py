@@ -1,0 +1,37 @@
+"""Read and write files for the Trainer: atomically, and from both worlds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+
+from mm2pl.lightning import checkpoint as files
+from mm2pl.runner.checkpoint import CheckpointLoader, save_checkpoint
+
+
+class MMCheckpointIO(CheckpointIO):
+    """Make ``Trainer.fit(ckpt_path=…)`` and ``Trainer.save_checkpoint`` work on files of both worlds.
+
+    A file is written under a temporary name and renamed: a kill never leaves half of one. Reading accepts MMEngine's
+    ``.pth`` as well as Lightning's ``.ckpt``, without running code from the file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint; ``storage_options`` are MMEngine's ``backend_args``."""
+        save_checkpoint(checkpoint, str(path), backend_args=storage_options)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
+        """Read a checkpoint and give it Lightning's keys.
+
+        Raises:
+            CheckpointError: If the file is damaged or no checkpoint.
+            FileNotFoundError: If there is no such file.
+        """
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
+        return files.from_mmengine(checkpoint, resume=False)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a local checkpoint."""
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""The state of every random number generator, as plain data and tensors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the state of Python's, numpy's, torch's and all CUDA devices' generators, as plain data and tensors."""
+    version, words, gauss = random.getstate()
+    numpy_state: dict[str, Any] = np.random.get_state(legacy=False)
+    words_of_numpy = numpy_state["state"]
+    state: dict[str, Any] = {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": {
+            "words": torch.from_numpy(words_of_numpy["key"].astype(np.int64)),
+            "position": words_of_numpy["pos"],
+            "has_gauss": numpy_state["has_gauss"],
+            "gauss": numpy_state["gauss"],
+        },
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    """Restore what :func:`rng_state` returned; states of CUDA devices that are not here are ignored.
+
+    Example:
+        >>> state = rng_state()
+        >>> first = random.random(), np.random.rand(), torch.rand(1).item()
+        >>> set_rng_state(state)
+        >>> first == (random.random(), np.random.rand(), torch.rand(1).item())
+        True
+    """
+    python, numpy_state = state["python"], state["numpy"]
+    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
+    np.random.set_state(
+        (
+            "MT19937",
+            numpy_state["words"].cpu().numpy().astype(np.uint32),
+            numpy_state["position"],
+            numpy_state["has_gauss"],
+            numpy_state["gauss"],
+        )
+    )
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available():
+        for device, saved in zip(
+            range(torch.cuda.device_count()), state.get("cuda", ()), strict=False
+        ):
+            torch.cuda.set_rng_state(saved.cpu(), device)
