@@ -1,5 +1,9 @@
 """Optimizer wrappers, and schedules of what they optimize with."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from mm2pl.optim.optimizer import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
 from mm2pl.optim.optimizer import OPTIMIZERS as OPTIMIZERS
 from mm2pl.optim.optimizer import AmpOptimWrapper as AmpOptimWrapper
@@ -9,7 +13,6 @@ from mm2pl.optim.optimizer import DefaultOptimWrapperConstructor as DefaultOptim
 from mm2pl.optim.optimizer import OptimWrapper as OptimWrapper
 from mm2pl.optim.optimizer import OptimWrapperDict as OptimWrapperDict
 from mm2pl.optim.optimizer import TorchExecutor as TorchExecutor
-from mm2pl.optim.optimizer import ZeroRedundancyOptimizer as ZeroRedundancyOptimizer
 from mm2pl.optim.optimizer import as_optim_wrapper as as_optim_wrapper
 from mm2pl.optim.optimizer import build_optim_wrapper as build_optim_wrapper
 from mm2pl.optim.optimizer import scale_lr as scale_lr
@@ -45,3 +48,12 @@ from mm2pl.optim.scheduler import StepParamScheduler as StepParamScheduler
 from mm2pl.optim.scheduler import _ParamScheduler as _ParamScheduler
 from mm2pl.optim.scheduler.builder import build_param_schedulers as build_param_schedulers
 from mm2pl.optim.simulate import simulate as simulate
+
+
+def __getattr__(name: str) -> Any:
+    # torch.distributed.optim takes as long to import as torch itself.
+    if name == "ZeroRedundancyOptimizer":
+        from mm2pl.optim.optimizer.zero_optimizer import ZeroRedundancyOptimizer
+
+        return ZeroRedundancyOptimizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

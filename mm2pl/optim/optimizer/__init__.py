@@ -1,5 +1,9 @@
 """Optimizer wrappers, and the constructors that build them from a config."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from mm2pl.optim.optimizer.amp_optimizer_wrapper import AmpOptimWrapper as AmpOptimWrapper
 from mm2pl.optim.optimizer.base import BaseOptimWrapper as BaseOptimWrapper
 from mm2pl.optim.optimizer.builder import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
@@ -14,4 +18,12 @@ from mm2pl.optim.optimizer.executor import TorchExecutor as TorchExecutor
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper as OptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict as OptimWrapperDict
 from mm2pl.optim.optimizer.replaced import ApexOptimWrapper as ApexOptimWrapper
-from mm2pl.optim.optimizer.zero_optimizer import ZeroRedundancyOptimizer as ZeroRedundancyOptimizer
+
+
+def __getattr__(name: str) -> Any:
+    # torch.distributed.optim takes as long to import as torch itself.
+    if name == "ZeroRedundancyOptimizer":
+        from mm2pl.optim.optimizer.zero_optimizer import ZeroRedundancyOptimizer
+
+        return ZeroRedundancyOptimizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

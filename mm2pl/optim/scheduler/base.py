@@ -57,6 +57,7 @@ class _ParamScheduler:
         verbose: bool = False,
     ) -> None:
         self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+        self.base_values = [group[f"initial_{param_name}"] for group in optimizer.param_groups]
         self._global_step = -1
         self._first_step = _FirstStep.of(optimizer)
         self.step()
@@ -94,7 +95,6 @@ class _ParamScheduler:
                     f"param_groups[{index}] has no {initial!r}, which last_step={last_step} needs: "
                     "load the optimizer's state first, or leave last_step out."
                 )
-        self.base_values = [group[initial] for group in optimizer.param_groups]
         self.last_step = last_step
         self.verbose = verbose
 
@@ -111,6 +111,10 @@ class _ParamScheduler:
         So ``end`` or ``milestones`` of the saved run win over those of this one.
         """
         vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied optimizer has no hooks, so that a copy could not see it step.
+        return {**vars(self), "_first_step": None}
 
     def get_last_value(self) -> list[float]:
         """Return the value of each group right after the last :meth:`step`."""
@@ -136,12 +140,20 @@ class _ParamScheduler:
         name = self.param_name
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
-            # Groups without a value (a `_get_value` that returns fewer) keep theirs.
-            for index, (group, value) in enumerate(zip(groups, self._get_value(), strict=False)):
-                group[name] = value
-                if self.verbose:
+            self._last_value = self._update(groups, name)
+            if self.verbose:
+                for index, value in enumerate(self._last_value):
                     self.print_value(True, index, value)
-        self._last_value = list(map(itemgetter(name), groups))
+        else:
+            self._last_value = list(map(itemgetter(name), groups))
+
+    def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
+        """Write the new values into the groups, and return what the groups then have."""
+        values = self._get_value()
+        for group, value in zip(groups, values, strict=False):
+            group[name] = value
+        # Groups for which `_get_value` returned nothing keep theirs.
+        return [group[name] for group in groups]
 
 
 _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}

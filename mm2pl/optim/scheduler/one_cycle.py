@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from mm2pl.optim.scheduler.base import INF, OptimizerType
+from mm2pl.optim.scheduler.base import INF, OptimizerType, check_optimizer
 from mm2pl.optim.scheduler.policy import PolicyScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
 from mm2pl.utils.errors import ArgumentError
@@ -55,6 +55,7 @@ class OneCycleParamScheduler(PolicyScheduler):
         by_epoch: bool = True,
         verbose: bool = False,
     ) -> None:
+        check_optimizer(optimizer)
         if param_name != "lr":
             raise ArgumentError(f"param_name={param_name!r}: one cycle only schedules 'lr'.")
         _check(total_steps, pct_start, anneal_strategy)
@@ -85,16 +86,17 @@ class OneCycleParamScheduler(PolicyScheduler):
             start = phase["end_step"]
         done = (self.last_step - start) / (phase["end_step"] - start)
         first, last = phase["start_lr"], phase["end_lr"]
-        groups = self.optimizer.param_groups
-        return [self.anneal_func(group[first], group[last], done) for group in groups]
+        ends = [(group[first], group[last]) for group in self.optimizer.param_groups]
+        return self.anneal_func(ends, done)
 
 
-def _anneal_cos(start: float, end: float, done: float) -> float:
-    return end + (start - end) / 2.0 * (math.cos(math.pi * done) + 1)
+def _anneal_cos(ends: list[tuple[float, float]], done: float) -> list[float]:
+    weight = math.cos(math.pi * done) + 1
+    return [end + (start - end) / 2.0 * weight for start, end in ends]
 
 
-def _anneal_linear(start: float, end: float, done: float) -> float:
-    return (end - start) * done + start
+def _anneal_linear(ends: list[tuple[float, float]], done: float) -> list[float]:
+    return [(end - start) * done + start for start, end in ends]
 
 
 _ANNEALING = {"cos": _anneal_cos, "linear": _anneal_linear}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable
+from itertools import repeat
+from operator import setitem
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.optim.scheduler.base import INF, _ParamScheduler
@@ -56,10 +59,21 @@ class PolicyScheduler(_ParamScheduler):
             cls._inputs = tuple(_keywords(cls._transition))
 
     def _get_value(self) -> list[float]:
-        name = self.param_name
-        values = [group[name] for group in self.optimizer.param_groups]
+        return self._next([group[self.param_name] for group in self.optimizer.param_groups])
+
+    def _next(self, values: list[float]) -> list[float]:
         settings = {key: getattr(self, key) for key in self._inputs}
         return type(self)._transition(self.last_step, values, self.base_values, **settings)
+
+    def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
+        if type(self)._get_value is not PolicyScheduler._get_value:
+            return super()._update(groups, name)
+        # With hundreds of groups, reading and writing them is what takes time: do each only once, in C.
+        values = [group[name] for group in groups]
+        updated = self._next(values)
+        if updated is not values:
+            deque(map(setitem, groups, repeat(name), updated), maxlen=0)
+        return updated
 
     @classmethod
     def build_iter_from_epoch(

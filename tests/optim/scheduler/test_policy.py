@@ -1,0 +1,131 @@
+"""The classes that are made: names, signatures, conversion to iterations."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+
+from mm2pl.optim import scheduler as schedulers
+from mm2pl.registry import PARAM_SCHEDULERS
+
+POLICIES = [
+    *("Constant", "CosineAnnealing", "CosineRestart", "Exponential", "Linear"),
+    *("MultiStep", "OneCycle", "Poly", "ReduceOnPlateau", "Step"),
+]
+NAMES = [
+    policy + suffix
+    for suffix in ("LR", "Momentum", "ParamScheduler")
+    for policy in POLICIES
+    if policy + suffix != "OneCycleMomentum"
+]
+
+
+def sgd() -> torch.optim.SGD:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_registered_documented_and_says_its_arguments(name: str) -> None:
+    cls = getattr(schedulers, name)
+    assert PARAM_SCHEDULERS.get(name) is cls
+    assert PARAM_SCHEDULERS.get(f"mmengine.{name}") is cls
+    assert (cls.__name__, cls.__qualname__) == (name, name)
+    assert inspect.getdoc(cls)
+    parameters = list(inspect.signature(cls).parameters)
+    assert parameters[0] == "optimizer"
+    assert ("param_name" in parameters) == name.endswith("ParamScheduler")
+    assert {"begin", "end", "last_step", "by_epoch", "verbose"} <= set(parameters)
+
+
+def test_there_are_10_9_and_10() -> None:
+    made = [name for name in vars(schedulers) if name in NAMES]
+    assert sorted(made) == sorted(NAMES)
+    assert len(NAMES) == 29
+
+
+def test_the_order_of_arguments_is_mmengines() -> None:
+    multi_step = inspect.signature(schedulers.MultiStepLR).parameters
+    assert list(multi_step)[1:5] == ["milestones", "gamma", "last_step", "begin"]
+    cosine = inspect.signature(schedulers.CosineAnnealingParamScheduler).parameters
+    assert list(cosine)[-2:] == ["verbose", "eta_min_ratio"]
+    assert schedulers.LinearLR(sgd(), 0.5, 1.0, 2, 7).total_iters == 4
+
+
+CONVERTED = [
+    ("StepLR", {"step_size": 2}, {"step_size": 20}),
+    ("MultiStepLR", {"milestones": [2, 3]}, {"milestones": {20: 1, 30: 1}}),
+    ("CosineAnnealingLR", {"T_max": 4}, {"T_max": 40}),
+    ("CosineAnnealingLR", {"begin": 1, "end": 4}, {"T_max": 30, "begin": 10, "end": 40}),
+    (
+        "CosineRestartLR",
+        {"periods": [2, 3], "restart_weights": [1, 1], "eta_min": 0},
+        {"periods": [20, 30], "cumulative_periods": [20, 50]},
+    ),
+    ("OneCycleLR", {"eta_max": 0.1, "total_steps": 3}, {"total_steps": 30}),
+    ("ExponentialLR", {"gamma": 0.9}, {"gamma": 0.9, "end": 10**9}),
+    ("PolyLR", {"end": 3}, {"end": 30, "total_iters": 29}),
+    ("LinearLR", {"begin": 0.5, "end": 1.55}, {"begin": 5, "end": 15}),
+    ("PolyMomentum", {"end": 3}, {"end": 30, "param_name": "momentum"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "expected"), CONVERTED, ids=[f"{r[0]}-{i}" for i, r in enumerate(CONVERTED)]
+)
+def test_build_iter_from_epoch(name: str, args: dict[str, Any], expected: dict[str, Any]) -> None:
+    cls = getattr(schedulers, name)
+    scheduler = cls.build_iter_from_epoch(sgd(), epoch_length=10, **args)
+    assert scheduler.by_epoch is False
+    assert {key: getattr(scheduler, key) for key in expected} == expected
+    built = PARAM_SCHEDULERS.build(
+        {"type": name, "convert_to_iter_based": True, **args},
+        default_args={"optimizer": sgd(), "epoch_length": 10},
+    )
+    assert {key: getattr(built, key) for key in expected} == expected
+
+
+REFUSED = [
+    ((), {"step_size": 1, "by_epoch": False, "epoch_length": 5}, AssertionError, "by_epoch=False"),
+    ((), {"step_size": 1}, AssertionError, "epoch_length=None must be a positive"),
+    ((), {"step_size": 1, "epoch_length": 0}, AssertionError, "epoch_length=0 must be a positive"),
+    ((3,), {"epoch_length": 5}, TypeError, r"give step_size=\.\.\. by name"),
+]
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "error", "message"), REFUSED, ids=["iter", "none", "zero", "by position"]
+)
+def test_refuses_to_convert(
+    args: tuple, kwargs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        schedulers.StepLR.build_iter_from_epoch(sgd(), *args, **kwargs)
+
+
+def test_a_users_policy_needs_two_functions() -> None:
+    class Sawtooth(schedulers.param_scheduler.PolicyScheduler):
+        durations = ("length",)
+
+        @staticmethod
+        def _settings(span: int, *, length: int, depth: float = 0.5) -> dict[str, Any]:
+            return {"length": length, "depth": depth}
+
+        @staticmethod
+        def _transition(
+            t: int, values: list[float], bases: list[float], *, length: int, depth: float
+        ) -> list[float]:
+            return [base * (1 - depth * (t % length) / length) for base in bases]
+
+    scheduler = Sawtooth.build_iter_from_epoch(sgd(), "lr", length=1, epoch_length=2)
+    seen = []
+    for _ in range(4):
+        seen.append(scheduler.get_last_value())
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert seen == [[0.1], [0.07500000000000001], [0.1], [0.07500000000000001]]
+    assert list(inspect.signature(Sawtooth).parameters)[:4] == [
+        *("optimizer", "param_name", "length", "depth"),
+    ]

@@ -1,0 +1,57 @@
+"""The value during each iteration, without an optimizer."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from mm2pl.optim import simulate
+
+WARMUP = {"type": "LinearLR", "start_factor": 0.25, "end": 4, "by_epoch": False}
+STEP = {"type": "MultiStepLR", "milestones": [1, 2], "gamma": 0.5}
+MOMENTUM = {"type": "StepMomentum", "step_size": 1, "gamma": 0.5}
+
+CASES: dict[str, tuple[Any, dict[str, Any], list[float]]] = {
+    "warm-up and steps": ([WARMUP, STEP], {}, [0.25, 0.5, 0.75, 0.5, 0.5, 0.5, 0.25, 0.25]),
+    "a single dict": (STEP, {}, [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+    "nothing": ([], {}, [1] * 8),
+    "none": (None, {}, [1] * 8),
+    "other entries": ([WARMUP, STEP, MOMENTUM], {"param_name": "momentum"},
+                      [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+    "converted": ({**STEP, "convert_to_iter_based": True}, {}, [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+    "end of run": ({"type": "PolyLR", "by_epoch": False}, {},
+                   [pytest.approx(k / 7) for k in range(7, -1, -1)]),
+    "weight decay": ({"type": "StepParamScheduler", "param_name": "weight_decay", "step_size": 2},
+                     {"param_name": "weight_decay"}, [1] * 6 + [0.1] * 2),
+    "run by iteration": ([WARMUP, STEP], {"by_epoch": False}, [0.25, 0.5, 0.75, *[1.0] * 5]),
+    "plateau waits": ({"type": "ReduceOnPlateauLR"}, {}, [1] * 8),
+    "one cycle has its own base": (
+        {"type": "OneCycleLR", "eta_max": 8, "by_epoch": False, "anneal_strategy": "linear",
+         "pct_start": 0.5, "div_factor": 8.0, "final_div_factor": 1.0},
+        {}, [1.0, pytest.approx(10 / 3), pytest.approx(17 / 3), 8.0, 6.25, 4.5, 2.75, 1.0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("cfg", "options", "expected"), CASES.values(), ids=CASES)
+def test_values(cfg: Any, options: dict[str, Any], expected: list[float]) -> None:
+    assert simulate(cfg, 1.0, iters=8, epoch_length=3, **options) == expected
+
+
+def test_does_not_change_the_config() -> None:
+    cfg = {"type": "MultiStepLR", "milestones": [1], "convert_to_iter_based": True}
+    simulate(cfg, 0.1, 4, 2)
+    assert cfg == {"type": "MultiStepLR", "milestones": [1], "convert_to_iter_based": True}
+
+
+def test_several_optimizers_are_looked_at_one_by_one() -> None:
+    with pytest.raises(ValueError, match=r"a list per optimizer \(\['gen', 'disc'\]\)"):
+        simulate({"gen": [STEP], "disc": [STEP]}, 0.1, 4, 2)
+
+
+def test_a_long_run_takes_little_time() -> None:
+    start = time.perf_counter()
+    cfg = [WARMUP, {"type": "PolyLR", "power": 0.9, "begin": 4, "by_epoch": False}]
+    assert len(simulate(cfg, 0.01, iters=160_000, epoch_length=372)) == 160_000
+    assert time.perf_counter() - start < 10
