@@ -304,6 +304,8 @@ def get_object_from_string(obj_name: str) -> Any:
         True
     """
     parts = obj_name.split(".")
+    if not all(parts):
+        return None
     try:
         obj: Any = import_module(parts[0])
         for depth, part in enumerate(parts[1:], start=2):
