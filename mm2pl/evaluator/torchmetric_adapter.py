@@ -11,6 +11,7 @@ import torch
 from torchmetrics import Metric
 
 from mm2pl.dataset.utils import is_data_element
+from mm2pl.evaluator.metric import to_cpu
 
 
 class TorchMetricAdapter(Metric):
@@ -51,9 +52,10 @@ class TorchMetricAdapter(Metric):
         before = list(self.metric.results)
         self.metric.results.clear()
         self.update(data_samples, data_batch)
-        value = self._selected(self.metric.compute_metrics(list(self.metric.results)))
+        metrics = self.metric.compute_metrics(to_cpu(self.metric.results))
         self.metric.results[:0] = before
-        return value
+        prefix = getattr(self.metric, "prefix", None)
+        return self._selected({f"{prefix}/{k}" if prefix else k: v for k, v in metrics.items()})
 
     def reset(self) -> None:
         """Forget all results."""
