@@ -71,7 +71,7 @@ class LoggerHook(Hook):
         self.interval = interval
         self.ignore_last = ignore_last
         self.interval_exp_name = interval_exp_name
-        self.out_suffix = out_suffix
+        self.out_suffix = out_suffix if isinstance(out_suffix, str) else tuple(out_suffix)
         self.keep_local = keep_local
         self.file_client_args = file_client_args
         self.backend_args = chosen_backend_args(backend_args, file_client_args)

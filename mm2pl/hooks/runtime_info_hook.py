@@ -53,7 +53,7 @@ class RuntimeInfoHook(Hook):
         for name in ("epoch", "iter", "max_epochs", "max_iters"):
             hub.update_info(name, getattr(runner, name))
         dataset = getattr(runner.train_dataloader, "dataset", None)
-        if hasattr(dataset, "metainfo"):
+        if dataset is not None and hasattr(dataset, "metainfo"):
             hub.update_info("dataset_meta", dataset.metainfo)
 
     def after_train(self, runner: Any) -> None:

@@ -25,6 +25,6 @@ class DistSamplerSeedHook(Hook):
             getattr(dataloader, "sampler", None),
             getattr(batch_sampler, "sampler", None),
         ):
-            if hasattr(sampler, "set_epoch"):
+            if sampler is not None and hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(runner.epoch)
                 return

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from mm2pl.dist import master_only
 from mm2pl.utils.errors import ArgumentError
+from mm2pl.visualization.featmap import heat_image
 from mm2pl.visualization.utils import (
-    Color,
     blend,
     check_rgb,
     check_type,
     check_type_and_length,
     color_str2rgb,
     color_val_matplotlib,
-    convert_overlay_heatmap,
-    img_from_canvas,
     tensor2ndarray,
     value2list,
 )
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = np.ndarray | torch.Tensor
-Colors = str | tuple | list[str] | list[tuple]
+Colors = str | tuple | list
 Widths = int | float | list[int | float]
 
 
@@ -211,13 +208,8 @@ class Drawing:
             )
         self._warn_outside("bbox", boxes.reshape(-1, 2, 2))
         corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
-        return self.draw_polygons(
-            list(corners),
-            alpha=alpha,
-            edge_colors=edge_colors,
-            line_styles=line_styles,
-            line_widths=line_widths,
-            face_colors=face_colors,
+        return self._add_polygons(
+            list(corners), edge_colors, line_styles, line_widths, face_colors, alpha
         )
 
     @master_only
@@ -231,8 +223,6 @@ class Drawing:
         alpha: float = 0.8,
     ) -> Self:
         """Draw one polygon ``(M, 2)`` or a list of them."""
-        from matplotlib.collections import PolyCollection
-
         check_type("polygons", polygons, (list, np.ndarray, torch.Tensor))
         given = polygons if isinstance(polygons, list) else [polygons]
         each = [tensor2ndarray(polygon) for polygon in given]
@@ -243,6 +233,19 @@ class Drawing:
                     f"but got {polygon.shape}"
                 )
         self._warn_outside("polygon", *each)
+        return self._add_polygons(each, edge_colors, line_styles, line_widths, face_colors, alpha)
+
+    def _add_polygons(
+        self,
+        each: list[np.ndarray],
+        edge_colors: Colors,
+        line_styles: str | list[str],
+        line_widths: Widths,
+        face_colors: Colors,
+        alpha: float,
+    ) -> Self:
+        from matplotlib.collections import PolyCollection
+
         collection = PolyCollection(
             each,
             alpha=alpha,
@@ -276,8 +279,8 @@ class Drawing:
         for mask, color, alpha in zip(
             masks, each, value2list(alphas, float, len(masks)), strict=False
         ):
-            rgb: Color = color_str2rgb(color) if isinstance(color, str) else color
-            check_rgb(rgb)  # type: ignore[arg-type]
+            rgb = color_str2rgb(color) if isinstance(color, str) else color
+            check_rgb(rgb)
             painted = image.copy()
             painted[mask] = rgb
             image = blend(image, painted, alpha)
@@ -307,30 +310,9 @@ class Drawing:
             resize_shape: height and width to scale both to.
             alpha: the weight of the map over the image.
         """
-        if not isinstance(featmap, torch.Tensor) or featmap.ndim != 3:
-            raise ArgumentError(
-                f"`featmap` should be a torch.Tensor (C, H, W), but got {featmap!r}"
-            )
-        values = featmap.detach().cpu()
-        image = overlaid_image
-        if image is not None:
-            image = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image
-            if image.shape[:2] != values.shape[1:]:
-                warnings.warn(
-                    f"Since the spatial dimensions of overlaid_image: {image.shape[:2]} and "
-                    f"featmap: {values.shape[1:]} are not same, the feature map will be "
-                    "interpolated. This may cause mismatch problems !",
-                    stacklevel=2,
-                )
-        size = resize_shape or (image.shape[:2] if image is not None else None)
-        if size is not None:
-            values = _scaled(values, size)
-        if image is not None and resize_shape is not None:
-            resized = _scaled(torch.from_numpy(image).permute(2, 0, 1).float(), resize_shape)
-            image = resized.permute(1, 2, 0).round().byte().numpy()
-        if channel_reduction is None and topk > 0:
-            return _channel_grid(values, image, topk, arrangement, alpha)
-        return convert_overlay_heatmap(_reduced(values, channel_reduction), image, alpha)
+        return heat_image(
+            featmap, overlaid_image, channel_reduction, topk, arrangement, resize_shape, alpha
+        )
 
 
 def _rows(name: str, value: Array, size: int) -> np.ndarray:
@@ -345,57 +327,3 @@ def _each(name: str, value: Any, types: Any, count: int) -> list:
     kinds = types if isinstance(types, tuple) else (types,)
     check_type_and_length(name, value, (*kinds, list), count)
     return value2list(value, types, count)
-
-
-def _scaled(values: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
-    return F.interpolate(values[None], size, mode="bilinear", align_corners=False)[0]
-
-
-def _reduced(values: torch.Tensor, channel_reduction: str | None) -> torch.Tensor:
-    if channel_reduction == "squeeze_mean":
-        return values.mean(dim=0)
-    if channel_reduction == "select_max":
-        return values[values.sum(dim=(1, 2)).argmax()]
-    if channel_reduction is not None:
-        raise ArgumentError(
-            'Mode only support "squeeze_mean", "select_max", '
-            f"but got channel_reduction={channel_reduction!r}"
-        )
-    if values.shape[0] not in (1, 3):
-        raise ArgumentError(
-            "The input tensor channel dimension must be 1 or 3 when topk is less than 1, but it is "
-            f"{values.shape[0]}: use the channel_reduction parameter or set topk greater than 0"
-        )
-    return values
-
-
-def _channel_grid(
-    values: torch.Tensor,
-    image: np.ndarray | None,
-    topk: int,
-    arrangement: tuple[int, int],
-    alpha: float,
-) -> np.ndarray:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows, columns = arrangement
-    if rows * columns < topk:
-        raise ArgumentError(
-            f"The product of row and col in the `arrangement` {arrangement} is less than "
-            f"topk {topk}, please set the `arrangement` correctly"
-        )
-    height, width = values.shape[1:]
-    figure = Figure(frameon=False)
-    canvas = FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0, hspace=0)
-    dpi = figure.get_dpi()
-    # The 1e-2 keeps Matplotlib from cutting a pixel off.
-    figure.set_size_inches((width * columns + 1e-2) / dpi, (height * rows + 1e-2) / dpi)
-    order = values.sum(dim=(1, 2)).topk(min(len(values), topk)).indices.tolist()
-    for place, channel in enumerate(order, start=1):
-        axes = figure.add_subplot(rows, columns, place)
-        axes.axis("off")
-        axes.text(2, 15, f"channel: {channel}", fontsize=10)
-        axes.imshow(convert_overlay_heatmap(values[channel], image, alpha))
-    return img_from_canvas(canvas)

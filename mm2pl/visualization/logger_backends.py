@@ -198,7 +198,7 @@ class MLflowVisBackend(LoggerVisBackend):
         artifact_location: str | None = None,
     ) -> None:
         super().__init__(save_dir)
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "experiment_name": exp_name or "Default",
             "run_name": run_name,
             "tags": tags,
@@ -206,7 +206,9 @@ class MLflowVisBackend(LoggerVisBackend):
             "artifact_location": artifact_location,
         }
         self._params = params
-        self._artifact_suffix = artifact_suffix
+        self._artifact_suffix = (
+            artifact_suffix if isinstance(artifact_suffix, str) else tuple(artifact_suffix)
+        )
         self._tracked_config_keys = tracked_config_keys
         self._work_dir: str | None = None
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Types = type | tuple[type, ...]
-Color = str | tuple
 
 
 def tensor2ndarray(value: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -52,7 +51,7 @@ def check_type_and_length(name: str, value: Any, valid_type: Types, valid_length
     check_length(name, value, valid_length)
 
 
-def color_val_matplotlib(colors: Color | list[Color]) -> Any:
+def color_val_matplotlib(colors: str | tuple | list) -> Any:
     """Convert ``(R, G, B)`` in ``[0, 255]`` to Matplotlib's ``[0, 1]``; names stay names.
 
     >>> color_val_matplotlib([(255, 0, 0), "g"])
@@ -154,12 +153,14 @@ def wait_continue(figure: Figure, timeout: float = 0, continue_key: str = " ") -
     while True:
         seen: list[Any] = []
 
-        def note(event: Any, seen: list[Any] = seen) -> None:
+        def note(event: Any, seen: Any = seen) -> None:
             seen.append(event)
             figure.canvas.stop_event_loop()
 
-        names = ("key_press_event", "close_event")
-        connections = [figure.canvas.mpl_connect(name, note) for name in names]
+        connections = [
+            figure.canvas.mpl_connect("key_press_event", note),
+            figure.canvas.mpl_connect("close_event", note),
+        ]
         try:
             figure.canvas.start_event_loop(timeout)
         finally:

@@ -278,7 +278,7 @@ class Visualizer(Drawing, ManagerMixin):
         return self._figure[1]
 
     @cached_property
-    def ax_save(self) -> Any:  # type: ignore[override]
+    def ax_save(self) -> Any:
         """The axes to draw on."""
         return self._figure[2]
 

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from mm2pl.hooks import LoggerHook
+
+
+@pytest.mark.parametrize(
+    ("arguments", "run", "lines"),
+    [
+        pytest.param({"interval": 2}, {"batches": 5, "epochs": 1}, [1, 3], id="ignore-last"),
+        pytest.param(
+            {"interval": 2, "ignore_last": False}, {"batches": 5, "epochs": 1}, [1, 3, 4], id="last"
+        ),
+        pytest.param({"interval": 9}, {"batches": 3, "epochs": 2}, [2, 2], id="short-epochs"),
+        pytest.param({"interval": 1}, {"batches": 2, "epochs": 1}, [0, 1], id="each"),
+    ],
+)
+def test_training_lines(make_runner, arguments, run, lines):
+    runner = make_runner(LoggerHook(**arguments), **run)
+    runner.train()
+    assert [line for line in runner.logger if line.startswith("train")] == [
+        f"train {i}" for i in lines
+    ]
+    assert len(runner.scalars) == len(lines)
+    assert runner.scalars[0][1] == {
+        "step": lines[0] + 1,
+        "file_path": "20260101_000000.json",
+    }
+
+
+def test_the_experiment_is_named(make_runner):
+    runner = make_runner(LoggerHook(interval_exp_name=2), batches=5, epochs=1)
+    runner.train()
+    assert runner.logger.count("Exp name: stub") == 3
+
+
+@pytest.mark.parametrize(("by_epoch", "step"), [(True, 1), (False, 3)])
+def test_metrics_of_a_validation(make_runner, by_epoch, step):
+    hook = LoggerHook(log_metric_by_epoch=by_epoch)
+    runner = make_runner(hook, epochs=1, scores=(0.5,))
+    runner.train()
+    assert "val of 2" in runner.logger
+    assert runner.scalars[-1] == ({"n": 2}, {"step": step, "file_path": "20260101_000000.json"})
+
+
+def test_metrics_of_a_validation_without_training(make_runner):
+    hook = LoggerHook()
+    runner = make_runner(hook)
+    runner._train_loop = None
+    hook.before_run(runner)
+    hook.after_val_epoch(runner, {})
+    assert runner.scalars[-1][1]["step"] == 0
+
+
+def test_metrics_of_a_test_are_written(make_runner):
+    hook = LoggerHook()
+    runner = make_runner(hook)
+    tag = {"acc": 0.5, "per_class": torch.ones(2), "table": [(1, "a")], "odd": object()}
+    runner.log_processor.get_log_after_epoch = lambda *args, **kwargs: (tag, "line")
+    hook.before_run(runner)
+    hook.after_test_epoch(runner, {})
+    written = json.loads(Path(runner.log_dir, "20260101_000000.json").read_text())
+    assert written == {"acc": 0.5, "per_class": [1.0, 1.0], "table": [[1, "a"]], "odd": None}
+
+
+@pytest.mark.parametrize("keep_local", [True, False])
+def test_logs_are_copied(make_runner, tmp_path, keep_local):
+    hook = LoggerHook(out_dir=str(tmp_path / "out"), out_suffix=".log", keep_local=keep_local)
+    runner = make_runner(hook)
+    os.makedirs(Path(runner.log_dir, "sub"))
+    Path(runner.log_dir, "sub", "a.log").write_text("text")
+    Path(runner.log_dir, "b.pth").write_text("")
+    hook.before_run(runner)
+    hook.after_run(runner)
+    assert Path(tmp_path, "out", "exp", "sub", "a.log").read_text() == "text"
+    assert not Path(tmp_path, "out", "exp", "b.pth").exists()
+    assert Path(runner.log_dir, "sub", "a.log").exists() is keep_local
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"interval": "1"}, TypeError, "interval must be an integer, but got '1'"),
+        ({"interval": 0}, ValueError, "interval must be greater than 0"),
+        ({"interval_exp_name": 0}, ValueError, "interval_exp_name must be greater"),
+        ({"ignore_last": 1}, TypeError, "ignore_last must be a boolean"),
+        ({"keep_local": None}, TypeError, "keep_local must be a boolean"),
+        ({"out_dir": 1}, TypeError, "out_dir must be a str or Path"),
+        ({"out_suffix": [1]}, TypeError, "out_suffix should be"),
+        ({"file_client_args": {}}, ValueError, "`out_dir` is not specified"),
+    ],
+)
+def test_wrong_arguments(arguments, error, text):
+    with pytest.raises(error, match=text):
+        LoggerHook(**arguments)
