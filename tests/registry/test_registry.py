@@ -187,7 +187,7 @@ def test_switches_nest_and_survive_exceptions(tree: dict[str, Registry]) -> None
     with dogs.switch_scope_and_registry("dog"):
         with dogs.switch_scope_and_registry("samoyed") as inner:
             assert inner is tree["samoyed"]
-        with pytest.raises(KeyError), dogs.switch_scope_and_registry("samoyed"):  # noqa: PT011
+        with pytest.raises(KeyError), dogs.switch_scope_and_registry("samoyed"):
             _ = {}[1]
         assert DefaultScope.get_current_instance().scope_name == "dog"  # type: ignore[union-attr]
     assert DefaultScope.get_current_instance().scope_name == "hound"  # type: ignore[union-attr]
