@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from mm2pl.logging import print_log
 from mm2pl.registry import WEIGHT_INITIALIZERS, build_from_cfg
 from mm2pl.utils.errors import ArgumentError
+
+CHECKPOINT_READERS = "mm2pl.runner.checkpoint"
+"""Where checkpoints are read, as in MMEngine; only `PretrainedInit` needs it, when it loads one."""
 
 # One module: fill `weight` and `bias` where it has them.
 
@@ -323,22 +327,16 @@ class PretrainedInit:
 
     def __call__(self, module: nn.Module) -> None:
         """Load what fits into ``module``."""
-        # The readers of checkpoints live with the runner, as in MMEngine; only this initializer needs them.
-        from mm2pl.runner.checkpoint import (
-            _load_checkpoint_with_prefix,
-            load_checkpoint,
-            load_state_dict,
-        )
-
-        to: dict[str, Any] = {"map_location": self.map_location}
-        log: dict[str, Any] = {"strict": False, "logger": "current"}
+        readers = import_module(CHECKPOINT_READERS)
+        to = {"map_location": self.map_location}
+        log = {"strict": False, "logger": "current"}
         if self.prefix is None:
             print_log(f"load model from: {self.checkpoint}", logger="current")
-            load_checkpoint(module, self.checkpoint, **to, **log)
+            readers.load_checkpoint(module, self.checkpoint, **to, **log)
         else:
             print_log(f"load {self.prefix} in model from: {self.checkpoint}", logger="current")
-            state_dict = _load_checkpoint_with_prefix(self.prefix, self.checkpoint, **to)
-            load_state_dict(module, state_dict, **log)
+            state_dict = readers._load_checkpoint_with_prefix(self.prefix, self.checkpoint, **to)
+            readers.load_state_dict(module, state_dict, **log)
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=self._get_init_info())
 
