@@ -233,7 +233,7 @@ def _one_number(key: str, value: Any) -> Any:
 def _as_buffer(value: Any) -> HistoryBuffer | None:
     """Return a buffer of our own; MMEngine's, or a stand-in for it, has the same two fields."""
     if isinstance(value, dict) and {"log_history", "count_history"} <= value.keys():
-        values, counts = value["log_history"], value["count_history"]
+        values, counts = (value[k].numpy() for k in ("log_history", "count_history"))
     elif hasattr(value, "_log_history") and hasattr(value, "_count_history"):
         values, counts = value._log_history, value._count_history
     else:

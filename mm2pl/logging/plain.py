@@ -40,13 +40,15 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return to_plain(value.tolist())
     if isinstance(value, dict):
-        kind = OrderedDict if type(value) is OrderedDict else dict
-        return kind((to_plain(k), to_plain(v)) for k, v in value.items())
+        made = OrderedDict if type(value) is OrderedDict else dict
+        return made((to_plain(k), to_plain(v)) for k, v in value.items())
     if isinstance(value, (list, tuple, set, frozenset)):
         kinds = {tuple: tuple, list: list, set: set, frozenset: set}
         return next(k for t, k in kinds.items() if isinstance(value, t))(map(to_plain, value))
-    if isinstance(value, (str, int, float)):  # of a subclass, such as an enum's
-        return next(t(value) for t in (str, int, float) if isinstance(value, t))
+    # Of a subclass, such as an enum's, whose own __str__ says something else.
+    for kind, bare in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
+        if isinstance(value, kind):
+            return bare(value)
     if isinstance(value, (torch.dtype, torch.device, torch.Size)):
         return value
     raise NotPlainError(f"{value!r} of {type(value)} is no plain data")
