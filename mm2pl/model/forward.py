@@ -40,6 +40,8 @@ def run_forward(model: nn.Module, data: Any, mode: str) -> Any:
 def _misfit(model: nn.Module, args: Any, kwargs: dict[str, Any]) -> str | None:
     """Say why ``forward`` cannot take these arguments; None if it can."""
     inner = getattr(model, "module", model)
+    if "mode" in kwargs:
+        return "the batch has a key 'mode', which is what forward is called with: rename it"
     signature = inspect.signature(inner.forward)
     try:
         signature.bind(*args, **kwargs, mode="loss")
