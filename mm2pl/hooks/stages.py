@@ -156,21 +156,11 @@ class LightningStages(Callback):
         they are what this evaluation has written into ``trainer.callback_metrics``.
         """
         exact = getattr(pl_module, "eval_metrics", None)
-        if isinstance(exact, dict):
+        if exact and isinstance(exact, dict):
             return exact
         before = self._metrics_before
         logged = trainer.callback_metrics.items()
         return {key: value.item() for key, value in logged if before.get(key) is not value}
-
-    def iter_done(self, runner: Any) -> None:
-        """Advance the clock of iterations, after ``after_train_iter``."""
-        if advance := getattr(runner, "advance_iter", None):
-            advance()
-
-    def epoch_done(self, runner: Any) -> None:
-        """Advance the clock of epochs, after ``after_train_epoch`` and before a validation."""
-        if advance := getattr(runner, "advance_epoch", None):
-            advance()
 
     # From here on: LIGHTNING_POINTS, stage by stage.
 
@@ -212,9 +202,13 @@ class LightningStages(Callback):
             return
         outputs = self.train_outputs(pl_module, outputs)
         self._at(trainer, "after_train_iter", batch_idx, batch, outputs)
-        self.iter_done(self._stage_runner)
         if trainer.is_last_batch:
-            self._end_epoch(trainer)
+            loop = self._stage_runner.train_loop
+            loop.batch_counted = True
+            try:
+                self._end_epoch(trainer)
+            finally:
+                loop.batch_counted = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         if self._epoch_open:
@@ -223,8 +217,6 @@ class LightningStages(Callback):
     def _end_epoch(self, trainer: Trainer) -> None:
         self._epoch_open = False
         self._at(trainer, "after_train_epoch")
-        if self._stage_calls:
-            self.epoch_done(self._stage_runner)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._at(trainer, "after_train")
@@ -232,12 +224,19 @@ class LightningStages(Callback):
     def on_save_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self._at(trainer, "before_save_checkpoint", checkpoint)
+        if not getattr(pl_module, "hands_checkpoints_to_hooks", False):
+            self._at(trainer, "before_save_checkpoint", checkpoint)
 
     def on_load_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        calls = self._stage_calls or {}
+        if getattr(pl_module, "hands_checkpoints_to_hooks", False) or "after_load_checkpoint" not in calls:
+            return
+        self._stage_runner._resume = trainer.state.fn == "fit"
         self._at(trainer, "after_load_checkpoint", checkpoint)
+        # MMEngine's hooks may change the file before it is loaded; Lightning has loaded it by now.
+        pl_module.load_state_dict(checkpoint["state_dict"], strict=pl_module.strict_loading)
 
 
 def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:

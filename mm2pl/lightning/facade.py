@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 
-from mm2pl.hooks import Hook
 from mm2pl.hooks.stages import STAGES, overridden_stages
 from mm2pl.lightning import checkpoint as files
-from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import EVALUATOR
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
 
     from mm2pl.config import Config
     from mm2pl.evaluator import Evaluator
+    from mm2pl.logging import MessageHub, MMLogger
 
 
 class RunnerFacade:
@@ -48,6 +46,8 @@ class RunnerFacade:
     seed: int | None
     deterministic: bool
     diff_rank_seed: bool
+    _resume: bool = False
+    """Whether what is being loaded continues a run; EMAHook and others of MMEngine's kind read it."""
 
     def __init__(self) -> None:
         self._dispatch: dict[str, list[Any]] = {}
@@ -234,110 +234,17 @@ class RunnerFacade:
 
     def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let ``after_load_checkpoint`` hooks change what was read, before any weight is loaded."""
+        self._resume = self.trainer.state.fn == "fit"
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
 
 
-class TrainerView(RunnerFacade):
-    """The ``runner`` for hooks in a Trainer that the user made: everything is read from the Trainer."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__()
-        from mm2pl.config import Config
-        from mm2pl.runner.log_processor import LogProcessor
-
-        self.trainer = trainer
-        self.timestamp = time.strftime("%Y%m%d_%H%M%S")
-        self.experiment_name = f"trainer-{id(trainer)}"
-        self.work_dir = trainer.default_root_dir
-        self.launcher = "none"
-        self.seed = None
-        self.deterministic = self.diff_rank_seed = False
-        self.logger = MMLogger.get_instance("mm2pl")
-        self.message_hub = MessageHub.get_instance(self.experiment_name)
-        self.log_processor = LogProcessor()
-        self.cfg = Config({})
-        self.visualizer = SimpleNamespace(dataset_meta=None, add_scalars=self._log_scalars)
-        self.train_loop = TrainerLoop(trainer)
-
-    def _log_scalars(self, scalars: dict[str, Any], step: int = 0, **_: Any) -> None:
-        for logger in self.trainer.loggers:
-            logger.log_metrics(scalars, step)
-
-    @property
-    def module(self) -> LightningModule:  # type: ignore[override]
-        """The LightningModule being trained."""
-        return self.trainer.lightning_module
-
-    @property
-    def hooks(self) -> list[Any]:  # type: ignore[override]
-        """The hooks among the Trainer's callbacks, in their order."""
-        return [callback for callback in self.trainer.callbacks if isinstance(callback, Hook)]
-
-    @property
-    def val_loop(self) -> Any:  # type: ignore[override]
-        """The validation loop, if the module validates with an evaluator."""
-        return getattr(self.module, "loops", {}).get("val")
-
-    @property
-    def test_loop(self) -> Any:  # type: ignore[override]
-        """The test loop, if the module tests with an evaluator."""
-        return getattr(self.module, "loops", {}).get("test")
-
-
-class TrainerLoop:
-    """The train loop of a Trainer that the user made, read from its counters."""
-
-    val_begin = 1
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    @property
-    def epoch(self) -> int:
-        """Epochs finished so far."""
-        return self._trainer.current_epoch
-
-    @property
-    def iter(self) -> int:
-        """Index of the current iteration."""
-        return max(self._trainer.fit_loop.total_batch_idx, 0)
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of the whole run."""
-        return self._trainer.max_epochs or 0
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations of the whole run, as far as the Trainer knows."""
-        return int(self._trainer.estimated_stepping_batches * self._trainer.accumulate_grad_batches)
-
-    @property
-    def val_interval(self) -> int:
-        """Epochs between validations."""
-        return self._trainer.check_val_every_n_epoch or 1
-
-    @property
-    def dataloader(self) -> Any:
-        """The training loader."""
-        return self._trainer.train_dataloader
-
-    @property
-    def stop_training(self) -> bool:
-        """Whether the run was asked to end."""
-        return self._trainer.should_stop
-
-    @stop_training.setter
-    def stop_training(self, value: bool) -> None:
-        self._trainer.should_stop = value
-
-
-_VIEWS: WeakKeyDictionary[Any, TrainerView] = WeakKeyDictionary()
+_VIEWS: WeakKeyDictionary[Any, RunnerFacade] = WeakKeyDictionary()
 
 
 def runner_of(trainer: Trainer) -> Any:
     """Return the runner of a Trainer: that of its config-driven run, or a view of the Trainer."""
     from mm2pl.lightning.callbacks import RunCallback
+    from mm2pl.lightning.trainer_view import TrainerView
 
     for callback in trainer.callbacks:
         if isinstance(callback, RunCallback) and callback.runner is not None:

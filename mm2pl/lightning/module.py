@@ -290,6 +290,10 @@ class MMLightningModule(LightningModule):
 
     # Checkpoints
 
+    #: Hooks that are callbacks of the Trainer get the file from here too: in Lightning's own callback stage the weights
+    #: would have been loaded already.
+    hands_checkpoints_to_hooks = True
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys, and let hooks change the file's contents."""
         runner_of(self.trainer).complete_checkpoint(checkpoint)

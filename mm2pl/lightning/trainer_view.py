@@ -1,0 +1,212 @@
+"""The ``runner`` of a Trainer that the user made: everything is read from the Trainer."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.config import Config
+from mm2pl.hooks import Hook
+from mm2pl.hooks.priority import get_priority
+from mm2pl.lightning.facade import RunnerFacade
+from mm2pl.logging import MessageHub, MMLogger
+from mm2pl.runner.log_processor import LogProcessor
+from mm2pl.visualization import BaseVisBackend, Visualizer
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+
+class TrainerView(RunnerFacade):
+    """What hooks in ``Trainer(callbacks=[…])`` get: the Trainer, under the names of MMEngine's Runner."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.timestamp = time.strftime("%Y%m%d_%H%M%S")
+        self.experiment_name = f"trainer-{id(trainer)}"
+        self.work_dir = trainer.default_root_dir
+        self.launcher = "none"
+        self.seed = None
+        self.deterministic = self.diff_rank_seed = False
+        self.logger = MMLogger.get_instance("mm2pl")
+        self.message_hub = MessageHub.get_instance(self.experiment_name)
+        self.log_processor = LogProcessor()
+        self.cfg = Config({})
+        self.visualizer = Visualizer(vis_backends=[TrainerLoggers(trainer)])
+        self.train_loop = TrainerLoop(trainer)
+
+    @property
+    def module(self) -> LightningModule:  # type: ignore[override]
+        """The LightningModule being trained."""
+        return self.trainer.lightning_module
+
+    @property
+    def _is_ours(self) -> bool:
+        return hasattr(self.module, "driven_by_run")  # MMLightningModule, which imports this room
+
+    @property
+    def model(self) -> Any:
+        """The model inside an ``MMLightningModule``; any other LightningModule is the model itself."""
+        return self.module.model if self._is_ours else self.module
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """The optimizer wrapper of an ``MMLightningModule``, or what tells the Trainer's learning rates."""
+        return self.module.optim_wrapper if self._is_ours else TrainerOptimizers(self.trainer)
+
+    @property
+    def param_schedulers(self) -> Any:
+        """The schedules of an ``MMLightningModule``; Lightning's own are none of MMEngine's."""
+        return self.module.param_schedulers if self._is_ours else None
+
+    @property
+    def hooks(self) -> list[Any]:  # type: ignore[override]
+        """The hooks among the Trainer's callbacks, by priority."""
+        hooks = [callback for callback in self.trainer.callbacks if isinstance(callback, Hook)]
+        return sorted(hooks, key=lambda hook: get_priority(hook.priority))
+
+    @property
+    def val_loop(self) -> Any:  # type: ignore[override]
+        """The validation loop, or what holds its loader."""
+        return self._loop("val")
+
+    @property
+    def test_loop(self) -> Any:  # type: ignore[override]
+        """The test loop, or what holds its loader."""
+        return self._loop("test")
+
+    def _loop(self, stage: str) -> Any:
+        loop = self.module.loops.get(stage) if self._is_ours else None
+        if loop is not None:
+            return loop
+        loaders = getattr(self.trainer, f"{stage}_dataloaders")
+        loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
+        return None if loader is None else SimpleNamespace(dataloader=loader, evaluator=None)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict[str, Any] | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        """Let the Trainer save; every process must call this. ``meta`` is an MMEngine run's and not used."""
+        self.trainer.save_checkpoint(
+            os.path.join(out_dir, filename),
+            weights_only=not save_optimizer,
+            storage_options=backend_args or file_client_args,
+        )
+
+
+class TrainerLoop:
+    """The train loop of a Trainer that the user made, read from its progress."""
+
+    val_begin = 1
+    batch_counted = False
+    """Set while ``after_train_epoch`` runs, inside the last batch: that one counts already."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished so far; during the validation at an epoch's end that one counts."""
+        epochs = self._trainer.fit_loop.epoch_progress.current
+        if epochs.processed == epochs.ready:
+            return epochs.ready
+        batches = self._trainer.fit_loop.epoch_loop.batch_progress
+        batches_over = batches.is_last_batch and batches.current.completed == batches.current.ready
+        # Between ``ready`` and ``started`` the batches are still those of the epoch before.
+        over = epochs.started == epochs.ready and batches_over
+        return epochs.ready if over else epochs.ready - 1
+
+    @property
+    def iter(self) -> int:
+        """Iterations finished so far."""
+        batches = self._trainer.fit_loop.epoch_loop.batch_progress
+        return batches.total.completed + self.batch_counted
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self._trainer.max_epochs or 0
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run, as far as the Trainer knows."""
+        trainer = self._trainer
+        steps = trainer.max_steps * trainer.accumulate_grad_batches
+        batches = self.max_epochs * trainer.num_training_batches
+        if batches <= 0 or batches == float("inf"):
+            return max(int(steps), 0)
+        return int(min(batches, steps) if steps > 0 else batches)
+
+    @property
+    def val_interval(self) -> int:
+        """Epochs between validations."""
+        return self._trainer.check_val_every_n_epoch or 1
+
+    @property
+    def dataloader(self) -> Any:
+        """The training loader."""
+        return self._trainer.train_dataloader
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether the run was asked to end."""
+        return self._trainer.should_stop
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._trainer.should_stop = value
+
+
+class TrainerOptimizers:
+    """Tell the learning rates and momenta of a Trainer's optimizers as an ``OptimWrapper`` does."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def get_lr(self) -> dict[str, list[float]]:
+        """Return ``{"lr": [one per group]}``; several optimizers are numbered: ``0.lr``, ``1.lr``."""
+        return self._per_group("lr", lambda group: group["lr"])
+
+    def get_momentum(self) -> dict[str, list[float]]:
+        """Return the same for momenta, Adam's first beta among them."""
+        return self._per_group(
+            "momentum", lambda group: group.get("momentum", group.get("betas", (0,))[0])
+        )
+
+    def _per_group(self, name: str, read: Any) -> dict[str, list[float]]:
+        optimizers = self._trainer.optimizers
+        return {
+            name if len(optimizers) == 1 else f"{i}.{name}": [read(g) for g in each.param_groups]
+            for i, each in enumerate(optimizers)
+        }
+
+
+class TrainerLoggers(BaseVisBackend):
+    """Write a visualizer's scalars to the Trainer's loggers."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(None)
+        self._trainer = trainer
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Log a number."""
+        self.add_scalars({name: value}, step)
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Log several numbers."""
+        numbers = {k: v for k, v in scalar_dict.items() if isinstance(v, int | float)}
+        for logger in self._trainer.loggers:
+            logger.log_metrics(numbers, step)
