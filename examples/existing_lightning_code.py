@@ -42,7 +42,7 @@ def from_mmengine() -> MMLightningModule:
     return MMLightningModule(
         DigitsResNet(),
         optim_wrapper={
-            "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9},
+            "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4},
             "paramwise_cfg": {"norm_decay_mult": 0.0},
         },
         param_scheduler=[
@@ -75,7 +75,9 @@ def fit(module: LightningModule, root: str, max_epochs: int = 5) -> Trainer:
         default_root_dir=root,
     )
     trainer.fit(module, train, val)
-    print(f"{type(module).__name__}: best accuracy {float(best.best_model_score):.2f} %, {best.best_model_path}")
+    print(
+        f"{type(module).__name__}: best accuracy {float(best.best_model_score):.2f} %, {best.best_model_path}"
+    )
     return trainer
 
 

@@ -24,7 +24,9 @@ class Block(nn.Module):
         self.shortcut = (
             nn.Identity()
             if inside == outside and stride == 1
-            else nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
+            else nn.Sequential(
+                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+            )
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -43,16 +45,22 @@ class DigitsResNet(BaseModel):
         data_preprocessor: As for any :class:`~mm2pl.model.BaseModel`.
     """
 
-    def __init__(self, width: int = 16, dropout: float = 0.1, data_preprocessor: Any = None) -> None:
+    def __init__(
+        self, width: int = 16, dropout: float = 0.1, data_preprocessor: Any = None
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        self.stem = nn.Sequential(nn.Conv2d(1, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.stages = nn.Sequential(
             Block(width, width, 1), Block(width, 2 * width, 2), Block(2 * width, 4 * width, 2)
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(4 * width, 10)
 
-    def forward(self, inputs: torch.Tensor, labels: torch.Tensor | None = None, mode: str = "tensor") -> Any:
+    def forward(
+        self, inputs: torch.Tensor, labels: torch.Tensor | None = None, mode: str = "tensor"
+    ) -> Any:
         """Take ``inputs (N, 1, 8, 8)`` and ``labels (N,)``; return a loss dict, a list of N predictions, or logits ``(N, 10)``."""
         logits = self.head(self.dropout(self.stages(self.stem(inputs)).mean(dim=(2, 3))))
         if mode == "loss":
@@ -60,5 +68,7 @@ class DigitsResNet(BaseModel):
         if mode == "predict":
             predicted = logits.argmax(dim=1).tolist()
             known = [None] * len(predicted) if labels is None else labels.tolist()
-            return [{"pred": pred, "label": label} for pred, label in zip(predicted, known, strict=True)]
+            return [
+                {"pred": pred, "label": label} for pred, label in zip(predicted, known, strict=True)
+            ]
         return logits

@@ -33,7 +33,7 @@ def run(command: str, arguments: list[str]) -> int | None:
     refuse_nested_overrides(rest)
     from mm2pl.lightning.translate import translate
 
-    cfg = flags.apply(options, Config.fromfile(first, safe=options.safe))
+    cfg = flags.apply(options, Config.fromfile(first, **({"safe": True} if options.safe else {})))
     if command == "test" and options.out:
         flags._out(cfg, options.out)
     plan = translate(dotted_names(dict(cfg.items())), filename=str(first))

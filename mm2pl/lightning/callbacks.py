@@ -152,7 +152,6 @@ class RunCallback(LightningStages, Checkpoint):
             for method in runner.methods_of("after_train_iter"):
                 method(runner, batch_idx, batch, outputs)
             loop._iter += 1
-        runner.batch_open = False
         if runner.by_epoch:
             if batch_idx + 1 >= trainer.num_training_batches:
                 self._end_epoch(trainer)
@@ -161,6 +160,7 @@ class RunCallback(LightningStages, Checkpoint):
             self._schedule_validation(trainer, loop.validates_at(loop.iter, loop.max_iters))
             if loop.stop_training or loop.iter >= loop.max_iters:
                 trainer.should_stop = True
+        runner.batch_open = False
 
     def _schedule_validation(self, trainer: Trainer, now: bool) -> None:
         """Switch Lightning's validation on for this moment, or off. It asks after every batch."""
@@ -192,6 +192,27 @@ class RunCallback(LightningStages, Checkpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Leave the file to the module, which sees it before the weights are loaded."""
+
+    # The hooks' own state, such as what EarlyStoppingHook has counted; MMEngine loses it
+
+    def _stateful_hooks(self) -> dict[str, Any]:
+        hooks = self.runner.hooks if self.runner is not None else []
+        return {
+            f"{index}.{type(hook).__name__}": hook
+            for index, hook in enumerate(hooks)
+            if hasattr(hook, "state_dict") and hasattr(hook, "load_state_dict")
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of each hook that has one."""
+        states = {name: hook.state_dict() for name, hook in self._stateful_hooks().items()}
+        return {name: state for name, state in states.items() if state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Hand each hook its state; a hook that is new in this run has none."""
+        for name, hook in self._stateful_hooks().items():
+            if name in state_dict:
+                hook.load_state_dict(state_dict[name])
 
     # Checkpoint: answer for the run's CheckpointHook
 

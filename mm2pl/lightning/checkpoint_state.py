@@ -18,6 +18,7 @@ class RunState(RunnerFacade):
 
     save_options: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
     _resumed: dict[str, Any] | None = None
+    _optimizer_state: dict[str, Any] | None = None
     settings: dict[str, Any]
     stream: TrainStream
     by_epoch: bool = True
@@ -125,6 +126,7 @@ class RunState(RunnerFacade):
         Raises:
             CheckpointError: If training is to continue from a file that holds weights only.
         """
+        self._resume = self.trainer.state.fn == "fit"
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         self.has_loaded = True
         if self.trainer.state.fn != "fit":
@@ -137,8 +139,7 @@ class RunState(RunnerFacade):
         loop._epoch, loop._iter = meta["epoch"] if self.by_epoch else 0, meta["iter"]
         self.take_over_seed(meta.get("seed"))
         self.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
-        if "optimizer" in checkpoint:
-            self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+        self._optimizer_state = checkpoint.get("optimizer")
         load_states(self.param_schedulers, checkpoint.get("param_schedulers"))
         self._resumed = checkpoint.get("mm2pl")
         checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
@@ -163,6 +164,12 @@ class RunState(RunnerFacade):
                 f"the checkpoint was made with seed {seed}, randomness asks for {self.seed} → the checkpoint's is used"
             )
         self.seed = seed
+
+    def restore_optimizer(self) -> None:
+        """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now."""
+        if self._optimizer_state is not None:
+            self.optim_wrapper.load_state_dict(self._optimizer_state)
+            self._optimizer_state = None
 
     def restore_random_state(self) -> None:
         """Continue the data and the random numbers where the checkpoint was written."""
@@ -201,6 +208,7 @@ class RunState(RunnerFacade):
             The file's contents.
         """
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
+        self._resume = False
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         load_checkpoint_to_model(self.model, checkpoint, strict, revise_keys=list(revise_keys))
         self.has_loaded = True

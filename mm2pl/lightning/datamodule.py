@@ -60,6 +60,10 @@ class MMDataModule(LightningDataModule):
         """Return the test loader, for ``mm2pl predict``; the training loader is never used for it."""
         return self._view("test")
 
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
+        return batch
+
     def _view(self, stage: str) -> Any:
         loader = self.loader(stage)
         return EvalStream(loader) if loader else []

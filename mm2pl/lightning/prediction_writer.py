@@ -6,12 +6,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch import Callback
 
 from mm2pl.dist import collect_results
 
 
-class PredictionWriter(BasePredictionWriter):
+class PredictionWriter(Callback):
     """Collect the predictions of all processes and pickle them as one list, in the data set's order.
 
     Args:
@@ -19,15 +19,24 @@ class PredictionWriter(BasePredictionWriter):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(write_interval="epoch")
         self.path = Path(path)
+        self.samples: list[Any] = []
 
-    def write_on_epoch_end(
-        self, trainer: Any, pl_module: Any, predictions: Any, batch_indices: Any
+    def on_predict_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
+        """Keep a batch's predictions."""
+        self.samples.extend(samples_of(outputs))
+
+    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the file on the first process."""
-        samples = [sample for batch in predictions for sample in samples_of(batch)]
-        gathered = collect_results(samples, len(trainer.predict_dataloaders.dataset))
+        gathered = collect_results(self.samples, len(trainer.predict_dataloaders.dataset))
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "wb") as file:

@@ -16,7 +16,7 @@ from mm2pl.runner.log_processor import LogProcessor
 from mm2pl.visualization import BaseVisBackend, Visualizer
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
 
 
 class TrainerView(RunnerFacade):
@@ -39,7 +39,7 @@ class TrainerView(RunnerFacade):
         self.train_loop = TrainerLoop(trainer)
 
     @property
-    def module(self) -> LightningModule:  # type: ignore[override]
+    def module(self) -> Any:
         """The LightningModule being trained."""
         return self.trainer.lightning_module
 
@@ -52,12 +52,12 @@ class TrainerView(RunnerFacade):
         """The model inside an ``MMLightningModule``; any other LightningModule is the model itself."""
         return self.module.model if self._is_ours else self.module
 
-    @property
+    @property  # type: ignore[misc]
     def optim_wrapper(self) -> Any:
         """The optimizer wrapper of an ``MMLightningModule``, or what tells the Trainer's learning rates."""
         return self.module.optim_wrapper if self._is_ours else TrainerOptimizers(self.trainer)
 
-    @property
+    @property  # type: ignore[misc]
     def param_schedulers(self) -> Any:
         """The schedules of an ``MMLightningModule``; Lightning's own are none of MMEngine's."""
         return self.module.param_schedulers if self._is_ours else None
@@ -65,16 +65,17 @@ class TrainerView(RunnerFacade):
     @property
     def hooks(self) -> list[Any]:  # type: ignore[override]
         """The hooks among the Trainer's callbacks, by priority."""
-        hooks = [callback for callback in self.trainer.callbacks if isinstance(callback, Hook)]
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        hooks = [callback for callback in callbacks if isinstance(callback, Hook)]
         return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 
     @property
-    def val_loop(self) -> Any:  # type: ignore[override]
+    def val_loop(self) -> Any:
         """The validation loop, or what holds its loader."""
         return self._loop("val")
 
     @property
-    def test_loop(self) -> Any:  # type: ignore[override]
+    def test_loop(self) -> Any:
         """The test loop, or what holds its loader."""
         return self._loop("test")
 
@@ -118,7 +119,7 @@ class TrainerLoop:
     @property
     def epoch(self) -> int:
         """Epochs finished so far; during the validation at an epoch's end that one counts."""
-        epochs = self._trainer.fit_loop.epoch_progress.current
+        epochs: Any = self._trainer.fit_loop.epoch_progress.current
         if epochs.processed == epochs.ready:
             return epochs.ready
         batches = self._trainer.fit_loop.epoch_loop.batch_progress

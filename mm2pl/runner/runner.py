@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch import LightningModule
 
 from mm2pl.config import Config
+from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.checkpoint_state import RunState
 from mm2pl.lightning.datamodule import MMDataModule
@@ -172,7 +175,15 @@ class Runner(RunState, RunnerBuilders):
         """Take over a Trainer: register the hooks and describe the run in its log and work folder."""
         self.trainer = trainer
         self.module.driven_by_run = True
+        # MMDataModule leaves batches raw; Lightning would warn that the module does so too.
+        self.module.transfer_batch_to_device = MethodType(
+            LightningModule.transfer_batch_to_device, self.module
+        )
         self.register_hooks(self.settings.get("default_hooks"), self.settings.get("custom_hooks"))
+        for callback in trainer.callbacks:
+            if isinstance(callback, Hook):  # given as a callback, run in MMEngine's order all the same
+                callback.driven = True
+                self.register_hook(callback)
         trainer.callbacks.extend(self.lightning_callbacks)
         if self.rank == 0:
             self.log_environment()
@@ -304,6 +315,7 @@ class Runner(RunState, RunnerBuilders):
 
     def start_training(self) -> None:
         """Begin, or continue, counting accumulation windows; compile the step if asked to."""
+        self.restore_optimizer()
         wrapper = self.optim_wrapper
         for single in wrappers_of(wrapper).values():
             single.executor = LightningExecutor(self.module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.parity.harness import Scenario, assert_equal, record
+from tests.scenarios import Scenario, assert_equal, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 

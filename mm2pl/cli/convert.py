@@ -1,0 +1,64 @@
+"""``mm2pl convert``: a config as LightningCLI YAML that runs by itself, or flattened into one file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mm2pl.cli.run import dotted_names
+from mm2pl.config import Config, DictAction
+from mm2pl.lightning.translate import require_plain, translate
+from mm2pl.version import __version__
+
+
+def run(command: str, arguments: list[str]) -> int | None:
+    """Convert a config.
+
+    Raises:
+        FileExistsError: If the output exists and ``--force`` is not given.
+        TypeError: If the config holds live objects, which no file can hold.
+        ValueError: If the output's ending is none of the three.
+    """
+    parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
+    parser.add_argument("config", help="an MMEngine config")
+    parser.add_argument("-o", "--out", required=True, help="out.yaml: LightningCLI; out.py, out.json: flattened")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    options = parser.parse_args(arguments)
+    out = Path(options.out)
+    if out.exists() and not options.force:
+        raise FileExistsError(f"{options.out!r} exists → choose another name, or --force to overwrite it")
+    cfg = Config.fromfile(options.config)
+    if options.cfg_options:
+        cfg.merge_from_dict(options.cfg_options)
+    if out.suffix in (".py", ".json"):
+        cfg.dump(str(out))
+    elif out.suffix in (".yaml", ".yml"):
+        out.write_text(lightning_yaml(cfg, options.config))
+    else:
+        raise ValueError(f"-o {options.out!r} → a name ending in .yaml, .py or .json is needed")
+    print(f"wrote {out}")
+    return None
+
+
+def lightning_yaml(cfg: Config, filename: str) -> str:
+    """Return a config as the YAML that ``mm2pl fit --config`` runs by itself.
+
+    Raises:
+        TypeError: If the config holds live objects.
+    """
+    plan = translate(dotted_names(dict(cfg.items())), filename=filename).as_cli()
+    plan["trainer"]["callbacks"][0]["init_args"].pop("filename", None)
+    require_plain(plan)
+    header = f"# {Path(filename).name} in LightningCLI's form, written by mm2pl {__version__}.\n"
+    return header + yaml.safe_dump(lists(plan), sort_keys=False, width=100)
+
+
+def lists(value: Any) -> Any:
+    """Replace tuples, which YAML does not know, by lists."""
+    if isinstance(value, dict):
+        return {str(key): lists(item) for key, item in value.items()}
+    return [lists(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,175 @@
+"""Real runs through ``Runner`` on a real Trainer."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from mm2pl.config import Config
+from mm2pl.hooks import Hook
+from mm2pl.runner import EpochBasedTrainLoop, Runner
+from tests.scenarios import Points, Scenario, assert_equal, build, record
+
+SGD = {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
+ITERS = {"by_epoch": False, "max_iters": 11, "val_interval": 4}
+ENDLESS = {"type": "InfiniteSampler", "shuffle": True}
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def fresh_book():
+    return {key: [] for key in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+
+
+def note(name):
+    def method(self, runner, *args, **kwargs):
+        self.seen.append((name, runner.epoch, runner.iter))
+
+    return method
+
+
+Calls = type("Calls", (Hook,), {name: note(name) for name in Hook.stages})
+
+
+def test_files_of_an_epoch_run(tmp_path):
+    hooks = {"checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2, "save_best": "accuracy", "rule": "greater"}}
+    runner = build("mm2pl", Scenario(optim_wrapper=SGD, default_hooks=hooks), str(tmp_path), fresh_book())
+    runner.train()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"epoch_2.pth", "epoch_3.pth", "last_checkpoint", runner.timestamp} <= names
+    assert "epoch_1.pth" not in names
+    assert len([name for name in names if name.startswith("best_accuracy_epoch_")]) == 1
+    assert (tmp_path / runner.timestamp / "vis_data" / "scalars.json").is_file()
+    assert runner.trainer.checkpoint_callback.best_model_path.startswith(str(tmp_path))
+
+
+def test_log_lines_are_mmengines(tmp_path):
+    runner = build("mm2pl", Scenario(optim_wrapper=SGD, options={"log_level": "INFO"}), str(tmp_path), fresh_book())
+    runner.train()
+    text = (tmp_path / runner.timestamp / f"{runner.timestamp}.log").read_text()
+    assert re.search(r"Epoch\(train\) \[1\]\[5/9\]  (base_)?lr: 5\.0000e-02  eta: .* loss: \d", text)
+    assert re.search(r"Epoch\(val\) \[1\]\[4/4\]    accuracy: \d\.\d{4}", text)
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "sampler", "validated"),
+    [
+        ({"by_epoch": True, "max_epochs": 3, "val_begin": 2}, {"type": "DefaultSampler", "shuffle": True}, [(2, 18), (3, 27)]),
+        (ITERS, ENDLESS, [(0, 4), (0, 8), (0, 11)]),
+    ],
+    ids=["epochs", "iterations"],
+)
+def test_validation_schedule(train_cfg, sampler, validated, tmp_path):
+    scenario = Scenario(optim_wrapper=SGD, train_cfg=train_cfg, sampler=sampler)
+    assert record("mm2pl", scenario, str(tmp_path))["validated_at"] == validated
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "sampler", "stop_at"),
+    [
+        ({"by_epoch": True, "max_epochs": 4}, {"type": "DefaultSampler", "shuffle": True}, "epoch_2.pth"),
+        ({"by_epoch": False, "max_iters": 24, "val_interval": 5}, ENDLESS, "iter_10.pth"),
+        ({"by_epoch": False, "max_iters": 24, "val_interval": 5}, {"type": "DefaultSampler", "shuffle": True}, "iter_15.pth"),
+    ],
+    ids=["epochs", "iterations", "iterations over a finite sampler"],
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_run_ends_with_the_same_bits(train_cfg, sampler, stop_at, workers, tmp_path):
+    by_epoch = train_cfg["by_epoch"]
+    checkpoint = {"type": "CheckpointHook", "interval": 1 if by_epoch else 5, "by_epoch": by_epoch}
+    scenario = Scenario(
+        optim_wrapper={**SGD, "accumulative_counts": 4},
+        train_cfg=train_cfg,
+        sampler=sampler,
+        workers=workers,
+        param_scheduler=[{"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 20}],
+        default_hooks={"checkpoint": checkpoint},
+        custom_hooks=[{"type": "EMAHook", "momentum": 0.1}],
+    )
+    whole = record("mm2pl", scenario, str(tmp_path / "whole"))
+    scenario.options = {"resume": True, "load_from": str(tmp_path / "whole" / stop_at)}
+    rest = record("mm2pl", scenario, str(tmp_path / "rest"))
+    done = len(whole["loss"]) - len(rest["loss"])
+    assert done == {"epoch_2.pth": 18, "iter_10.pth": 10, "iter_15.pth": 15}[stop_at]
+    for key in ("loss", "lr", "momentum", "place"):
+        whole[key] = whole[key][done:]
+    for key in ("metrics", "validated_at"):
+        whole[key] = whole[key][-len(rest[key]) :]
+    assert_equal(rest, whole)
+
+
+def test_hooks_see_mmengines_order_in_an_epoch_run(tmp_path):
+    calls = Calls()
+    calls.seen = []
+    scenario = Scenario(optim_wrapper=SGD, train_cfg={"by_epoch": True, "max_epochs": 1}, custom_hooks=[calls])
+    build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
+    names = [name for name, *_ in calls.seen if not name.endswith("_iter")]
+    assert names == [
+        "before_run", "before_train", "before_train_epoch", "after_train_epoch", "before_save_checkpoint",
+        "before_val", "before_val_epoch", "after_val_epoch", "after_val", "after_train", "after_run",
+    ]  # fmt: skip
+    assert ("after_train_epoch", 0, 9) in calls.seen
+    assert ("before_val", 1, 9) in calls.seen
+
+
+def test_custom_run_iter_is_honoured(tmp_path):
+    class Twice(EpochBasedTrainLoop):
+        def run_iter(self, idx, data_batch):
+            super().run_iter(idx, data_batch)
+            super().run_iter(idx, data_batch)
+
+    scenario = Scenario(optim_wrapper=SGD, train_cfg={"type": Twice, "max_epochs": 1})
+    assert len(record("mm2pl", scenario, str(tmp_path))["loss"]) == 18
+
+
+def test_custom_run_is_an_error_that_says_what_to_do(tmp_path):
+    class Own(EpochBasedTrainLoop):
+        def run(self):
+            """Loop by hand."""
+
+    scenario = Scenario(optim_wrapper=SGD, train_cfg={"type": Own, "max_epochs": 1})
+    with pytest.raises(TypeError, match=r"Own overrides run\(\), which Lightning's Trainer replaces"):
+        build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
+
+
+def test_val_and_test_return_metrics(tmp_path):
+    scenario = Scenario(optim_wrapper=SGD)
+    runner = build(
+        "mm2pl", scenario, str(tmp_path), fresh_book(),
+        test_cfg={}, test_evaluator=[], test_dataloader={"dataset": Points(5), "sampler": {"type": "DefaultSampler"}},
+    )  # fmt: skip
+    assert 0 <= runner.val()["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_a_stage_that_was_not_configured(stage, tmp_path):
+    runner = Runner(model=torch.nn.Linear(1, 1), work_dir=str(tmp_path), log_level="ERROR", experiment_name=f"no-{stage}")
+    with pytest.raises(RuntimeError, match=rf"Runner\.{stage}\(\) needs {stage}_cfg"):
+        getattr(runner, stage)()
+
+
+def test_from_cfg_needs_model_and_work_dir():
+    with pytest.raises(KeyError, match="the config has no 'work_dir'"):
+        Runner.from_cfg(Config({"model": {"type": "M"}}))
+
+
+def test_stop_training_ends_after_the_epoch(tmp_path):
+    class Stop(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            runner.train_loop.stop_training = runner.iter >= 3
+
+    book = record("mm2pl", Scenario(optim_wrapper=SGD, custom_hooks=[Stop()]), str(tmp_path))
+    assert len(book["loss"]) == 9
+    assert book["validated_at"] == [(1, 9)]
+
+
+def test_checkpoint_is_plain_data(tmp_path):
+    record("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path))
+    checkpoint = torch.load(Path(tmp_path) / "epoch_3.pth", weights_only=True)
+    assert {"meta", "state_dict", "message_hub", "optimizer", "pytorch-lightning_version", "loops"} <= checkpoint.keys()
+    assert checkpoint["meta"]["epoch"] == 3
+    assert checkpoint["meta"]["iter"] == 27
+    assert all(not key.startswith("model.") for key in checkpoint["state_dict"])
