@@ -46,9 +46,10 @@ def to_plain(value: Any) -> Any:
         kinds = {tuple: tuple, list: list, set: set, frozenset: set}
         return next(k for t, k in kinds.items() if isinstance(value, t))(map(to_plain, value))
     # Of a subclass, such as an enum's, whose own __str__ says something else.
-    for kind, bare in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
-        if isinstance(value, kind):
-            return bare(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, (int, float)):
+        return int.__int__(value) if isinstance(value, int) else float.__float__(value)
     if isinstance(value, (torch.dtype, torch.device, torch.Size)):
         return value
     raise NotPlainError(f"{value!r} of {type(value)} is no plain data")

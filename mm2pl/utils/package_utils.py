@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import metadata
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 
@@ -39,6 +38,8 @@ def is_installed(package: str) -> bool:
     A folder that is no package (a namespace) does not count. MMEngine 0.10.7 needs `pkg_resources`
     here, which setuptools no longer has.
     """
+    from importlib import metadata
+
     try:
         metadata.distribution(package)
     except (metadata.PackageNotFoundError, ValueError):
@@ -76,6 +77,8 @@ def package2module(package: str) -> str:
         PackageNotFoundError: It is not installed.
         ValueError: It does not say.
     """
+    from importlib import metadata
+
     distribution = metadata.distribution(package)
     if top_level := distribution.read_text("top_level.txt"):
         return top_level.split("\n")[0]
