@@ -72,13 +72,25 @@ OPTIMIZERS = RootRegistry(
 )
 OPTIM_WRAPPERS = RootRegistry("optim_wrapper", locations=["mm2pl.optim"])
 OPTIM_WRAPPER_CONSTRUCTORS = RootRegistry(
-    "optimizer wrapper constructor", locations=["mm2pl.optim"]
+    "optimizer wrapper constructor",
+    locations=["mm2pl.optim"],
+    by_name={"MMCVOptimWrapperConstructor": "mm2pl.mmcv.adapters.MMCVOptimWrapperConstructor"},
 )
 PARAM_SCHEDULERS = RootRegistry(
-    "parameter scheduler", build_scheduler_from_cfg, locations=["mm2pl.optim"]
+    "parameter scheduler",
+    build_scheduler_from_cfg,
+    locations=["mm2pl.optim"],
+    by_name={
+        name: f"mm2pl.mmcv.schedules.{name}"
+        for name in ("MMCVParamScheduler", "MMCVLR", "MMCVMomentum")
+    },
 )
 
-METRICS = RootRegistry("metric", locations=["mm2pl.evaluator"])
+METRICS = RootRegistry(
+    "metric",
+    locations=["mm2pl.evaluator"],
+    by_name={"MMCVDatasetMetric": "mm2pl.mmcv.adapters.MMCVDatasetMetric"},
+)
 EVALUATOR = RootRegistry("evaluator", locations=["mm2pl.evaluator"])
 
 TASK_UTILS = RootRegistry("task util")

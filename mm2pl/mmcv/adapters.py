@@ -1,0 +1,97 @@
+"""What migrated configs name and MMEngine has not: optimizers by sub-module, and data sets that evaluate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from mm2pl.evaluator import BaseMetric
+from mm2pl.logging import MMLogger
+from mm2pl.optim import OptimWrapperDict, build_optim_wrapper
+from mm2pl.registry import DATASETS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MMCVOptimWrapperConstructor:
+    """Build one wrapper per sub-module, as 1.x toolboxes' ``build_optimizers`` built optimizers.
+
+    Args:
+        optim_wrapper_cfg: Wrapper configs by the name of the model's attribute that each optimizes.
+        paramwise_cfg: Must be None; each wrapper has its own.
+
+    Example:
+        >>> model = nn.ModuleDict(dict(generator=nn.Linear(1, 1), critic=nn.Linear(1, 1)))
+        >>> wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1))
+        >>> cfg = dict(generator=wrapper, critic=wrapper)
+        >>> sorted(MMCVOptimWrapperConstructor(cfg)(model).keys())
+        ['critic', 'generator']
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: Any = None) -> None:
+        if paramwise_cfg is not None:
+            raise ValueError(
+                f"paramwise_cfg={paramwise_cfg!r} for several optimizers → each wrapper takes its own: "
+                "move it into them."
+            )
+        self.cfgs = copy.deepcopy(optim_wrapper_cfg)
+
+    def __call__(self, model: nn.Module) -> OptimWrapperDict:
+        """Return the wrappers under their names."""
+        model = getattr(model, "module", model)
+        parts = model if isinstance(model, nn.ModuleDict) else vars(model)["_modules"]
+        missing = [name for name in self.cfgs if name not in parts]
+        if missing:
+            raise ValueError(
+                f"optim_wrapper has {missing!r}, but the model only {list(parts)!r} → name each wrapper "
+                "as the attribute of the model that it optimizes."
+            )
+        wrappers = {name: build_optim_wrapper(parts[name], cfg) for name, cfg in self.cfgs.items()}
+        return OptimWrapperDict(**wrappers)
+
+
+@METRICS.register_module()
+class MMCVDatasetMetric(BaseMetric):
+    """Let the data set evaluate the predictions, as MMCV's `EvalHook` did.
+
+    The predictions of all samples, in the data set's order, go to ``dataset.evaluate(results, logger=…)``.
+
+    Args:
+        dataset: The data set, or its config.
+        collect_device: See `BaseMetric`, as the arguments after it.
+        prefix: See ``collect_device``; none unless given, so the names are the data set's.
+        collect_dir: See ``collect_device``.
+        evaluate_args: The other arguments of ``evaluate``, such as ``metric``.
+    """
+
+    default_prefix = ""
+
+    def __init__(
+        self,
+        dataset: Any,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+        **evaluate_args: Any,
+    ) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        if not hasattr(self.dataset, "evaluate"):
+            raise TypeError(
+                f"dataset={type(self.dataset).__name__} has no evaluate(results) → write a metric that "
+                "derives from BaseMetric instead."
+            )
+        self.evaluate_args = evaluate_args
+
+    def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
+        """Keep the predictions."""
+        self.results.extend(data_samples)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Return what the data set's ``evaluate`` returns."""
+        values = self.dataset.evaluate(
+            results, logger=MMLogger.get_current_instance(), **self.evaluate_args
+        )
+        return dict(values or {})

@@ -1,0 +1,193 @@
+"""The migration of a whole config: pure, from dict to dict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from mm2pl.mmcv.migration.data import migrate_data
+from mm2pl.mmcv.migration.environment import migrate_environment
+from mm2pl.mmcv.migration.evaluation import migrate_loops
+from mm2pl.mmcv.migration.hooks import migrate_hooks
+from mm2pl.mmcv.migration.optimizer import migrate_optimizer
+from mm2pl.mmcv.migration.report import Report
+from mm2pl.mmcv.migration.schedule import migrate_schedules
+from mm2pl.mmcv.migration.state import State
+from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES, Toolbox, recognise
+
+OLD_KEYS = frozenset(
+    {
+        *(
+            "runner",
+            "lr_config",
+            "momentum_config",
+            "optimizer_config",
+            "fp16",
+            "evaluation",
+            "data",
+        ),
+        *(
+            "workflow",
+            "checkpoint_config",
+            "log_config",
+            "total_epochs",
+            "total_iters",
+            "resume_from",
+        ),
+        *("dist_params", "opencv_num_threads", "mp_start_method"),
+    }
+)
+"""Keys that only MMCV 1.x configs give a meaning."""
+
+_STEPS: tuple[Callable[[State], None], ...] = (
+    migrate_data,
+    migrate_optimizer,
+    migrate_schedules,
+    migrate_loops,
+    migrate_hooks,
+    migrate_environment,
+)
+
+
+class Migrated(NamedTuple):
+    """A migrated config, and what became of each key."""
+
+    config: dict[str, Any]
+    report: Report
+
+
+def migrate_config(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the MMEngine-style config that runs as ``old`` did under MMCV 1.x.
+
+    Args:
+        old: A config dict with its ``_base_`` files merged; a `Config` or a plain dict. Not changed.
+
+    Example:
+        >>> new = migrate_config(dict(runner=dict(type="EpochBasedRunner", max_epochs=12),
+        ...                           lr_config=dict(policy="step", step=[8, 11])))
+        >>> new["train_cfg"]
+        {'type': 'EpochBasedTrainLoop', 'max_epochs': 12}
+        >>> new["param_scheduler"][0]["milestones"]
+        [8, 11]
+    """
+    return migrate_with_report(old).config
+
+
+def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Migrated:
+    """Return the migrated config and the report; `migrate_config` returns the config alone.
+
+    Args:
+        old: See `migrate_config`.
+        scope: The toolbox that the config is for, such as ``'mmdet'``; default: what its pipelines tell.
+
+    Raises:
+        ValueError: ``scope`` is none of the known toolboxes.
+    """
+    box = _toolbox(old, scope)
+    plain = plain_data(old)
+    state = State(plain, box)
+    resolve_references(state)
+    if "model" in state:
+        note = (
+            f"kept as it is: {box.scope} builds it, and may have renamed arguments" if box else ""
+        )
+        state.put("model", state.take("model", "model", note))
+    for step in _STEPS:
+        step(state)
+    if box and "default_scope" not in plain and _is_runtime(plain):
+        state.new["default_scope"] = box.scope
+    for key in list(state.left):
+        state.put(key, state.take(key, key))
+    if box is None and recognise_unknown(plain):
+        note = "pipelines of a toolbox that is not known here are kept as they are"
+        state.needs_you("train_pipeline", note, "its own migration guide tells the new names")
+    return Migrated(_ordered(plain, state.new), state.report())
+
+
+def is_old_style(config: Mapping[str, Any]) -> bool:
+    """Tell whether ``config`` as a whole is MMCV 1.x: such keys, and none of MMEngine's.
+
+    Example:
+        >>> is_old_style(dict(runner=dict(max_epochs=1), data={})), is_old_style(dict(train_cfg={}))
+        (True, False)
+    """
+    new_keys = {
+        "optim_wrapper",
+        "train_dataloader",
+        "val_dataloader",
+        "param_scheduler",
+        "default_hooks",
+    }
+    return bool(OLD_KEYS & set(config)) and not new_keys & set(config)
+
+
+def plain_data(value: Any) -> Any:
+    """Return a deep copy of nested dicts, lists and tuples as plain ones; other objects as they are."""
+    value = getattr(value, "_cfg_dict", value)
+    if isinstance(value, Mapping):
+        return {key: plain_data(child) for key, child in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain_data(item) for item in value)
+    return value
+
+
+def _toolbox(old: Mapping[str, Any], scope: str | None) -> Toolbox | None:
+    if scope is None:
+        return KNOWN_SCOPES.get(old.get("default_scope", "")) or recognise(old)
+    if scope not in KNOWN_SCOPES:
+        raise ValueError(
+            f"scope={scope!r} is none of the known toolboxes: {', '.join(KNOWN_SCOPES)}."
+        )
+    return KNOWN_SCOPES[scope]
+
+
+def recognise_unknown(config: Mapping[str, Any]) -> bool:
+    """Tell whether pipelines collect into 1.x formats."""
+    return "'Collect" in str(config.get("train_pipeline", ""))
+
+
+def _is_runtime(config: Mapping[str, Any]) -> bool:
+    return bool({"log_config", "log_level", "dist_params", "runner"} & set(config))
+
+
+_REFERENCE = re.compile(r"\$\{([a-zA-Z\d_.]*)\}")
+
+
+def resolve_references(state: State) -> None:
+    """Put in the values that MMDetection's ``${key.sub}`` strings stand for."""
+    for key, value in list(state.left.items()):
+        used: list[str] = []
+        resolved = _resolved(value, state.old, used)
+        if used:
+            state.left[key] = resolved
+            state.noted(key, key, f"values of {', '.join(dict.fromkeys(used))} put in")
+
+
+def _resolved(value: Any, config: Mapping[str, Any], used: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolved(child, config, used) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_resolved(child, config, used) for child in value)
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    whole = _REFERENCE.fullmatch(value)
+    if whole:
+        used.append(value)
+        return _look_up(config, whole[1], value)
+    used += [match[0] for match in _REFERENCE.finditer(value)]
+    return _REFERENCE.sub(lambda m: str(_look_up(config, m[1], m[0])), value)
+
+
+def _look_up(config: Any, path: str, otherwise: str) -> Any:
+    for name in path.split("."):
+        if not isinstance(config, Mapping) or name not in config:
+            return otherwise
+        config = config[name]
+    return config
+
+
+def _ordered(old: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return ``new`` with the keys of ``old`` first, in their order."""
+    kept = {key: new[key] for key in old if key in new}
+    return {**kept, **new}

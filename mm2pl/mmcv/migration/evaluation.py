@@ -1,0 +1,265 @@
+"""``runner``, ``workflow`` and ``evaluation`` → the loops, the metrics and what the best checkpoint is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mm2pl.mmcv.migration.state import Part, State
+from mm2pl.mmcv.migration.toolboxes import METRICS, MetricRule
+
+_RUNNERS = {"EpochBasedRunner": "EpochBasedTrainLoop", "IterBasedRunner": "IterBasedTrainLoop"}
+_WRAPPERS = frozenset(
+    {"RepeatDataset", "ClassBalancedDataset", "MultiImageMixDataset", "ConcatDataset"}
+)
+_VAL_FLOW = (
+    "a validation flow computed the *losses* of the validation set; mm2pl validates with val_dataloader and "
+    "val_evaluator, and averages a loss that the model's val_step returns as its last element"
+)
+
+
+def migrate_loops(state: State) -> None:
+    """Put ``train_cfg``, ``val_cfg``, ``test_cfg`` and the evaluators."""
+    _old_model_cfgs(state)
+    train = _runner(state)
+    interval = _workflow(state, train)
+    has_val = _has(state, "val")
+    if "evaluation" in state or (has_val and "runner" in state.old):
+        evaluators = _evaluation(state, train)
+        if has_val and "evaluation" in state.old:
+            state.put("val_evaluator", evaluators)
+            if _has(state, "test"):
+                state.put("test_evaluator", evaluators)
+        elif has_val:
+            state.put("val_evaluator", evaluators)
+    if interval and "val_interval" not in train:
+        train["val_interval"] = interval
+    if train:
+        state.put("train_cfg", train)
+    fragment = "data" not in state.old
+    if "runner" in state.old or "total_epochs" in state.old or "total_iters" in state.old:
+        if has_val or fragment:
+            state.put("val_cfg", {"type": "ValLoop"})
+        if (_has(state, "test") and "test_evaluator" in state.new) or fragment:
+            state.put("test_cfg", {"type": "TestLoop"})
+    if not fragment and "test_evaluator" not in state.new and "test_dataloader" in state.new:
+        state.put("test_evaluator", state.new.get("val_evaluator", []))
+        state.put("test_cfg", {"type": "TestLoop"})
+
+
+def _has(state: State, split: str) -> bool:
+    data = state.old.get("data")
+    return isinstance(data, Mapping) and data.get(split) is not None
+
+
+def _old_model_cfgs(state: State) -> None:
+    """Move top-level train_cfg and test_cfg of the first 1.x toolboxes into the model."""
+    for key in ("train_cfg", "test_cfg"):
+        value = state.peek(key)
+        if key not in state:
+            continue
+        note = f"settings of the model → model.{key}; in MMEngine this name means the loop"
+        state.take(key, f"model.{key}", note=note)
+        if isinstance(state.new.get("model"), dict):
+            state.new["model"] = {**state.new["model"], key: value}
+
+
+def _runner(state: State) -> dict[str, Any]:
+    """Return ``train_cfg``."""
+    train: dict[str, Any] = {}
+    if isinstance(state.peek("runner"), Mapping):
+        part = state.part("runner")
+        kind = part.peek("type")
+        if kind is None or kind in _RUNNERS:
+            part.take("type", "train_cfg.type")
+            kind = _RUNNERS.get(str(kind))
+            train = {"type": kind} if kind else {}
+        else:
+            loop = "IterBasedTrainLoop" if state.by_iteration else "EpochBasedTrainLoop"
+            write = f"a loop in LOOPS that derives from {loop}, and train_cfg = dict(type=..., ...)"
+            part.take("type", "train_cfg.type", f"{kind!r} is a runner of your own", write)
+            train = {"type": loop}
+        for key in ("max_epochs", "max_iters"):
+            if key in part:
+                train[key] = part.take(key, f"train_cfg.{key}")
+        part.finish("no argument of MMCV's runners", "train_cfg")
+    elif "runner" in state:
+        state.take("runner", note="empty")
+    for old, new, loop in (
+        ("total_epochs", "max_epochs", "EpochBasedTrainLoop"),
+        ("total_iters", "max_iters", "IterBasedTrainLoop"),
+    ):
+        if old in state:
+            value = state.take(old, f"train_cfg.{new}")
+            if not {"max_epochs", "max_iters"} & set(train):
+                train = {"type": loop, new: value, **train}
+    return train
+
+
+def _workflow(state: State, train: dict[str, Any]) -> int:
+    """Return the validation interval that ``workflow`` asks for; 0 for none."""
+    workflow = state.peek("workflow")
+    if workflow is None:
+        state.take("workflow", note="train only")
+        return 0
+    modes = [mode for mode, _ in workflow]
+    counts = dict(reversed([tuple(flow) for flow in workflow]))
+    if modes == ["train"]:
+        state.take("workflow", "train_cfg")
+        return 0
+    if modes == ["val"]:
+        why = "only validates: there is nothing to train"
+        state.take("workflow", "val_cfg", note=why, write="mm2pl validate CONFIG")
+        return 0
+    if "val" not in modes:
+        write = "a loop in LOOPS that overrides run_iter"
+        state.take(
+            "workflow", "train_cfg", f"flows {modes} are methods of a runner of yours", write
+        )
+        return 0
+    note = _VAL_FLOW + (
+        "; MMEngine validates after training, never before" if modes[0] == "val" else ""
+    )
+    state.take(
+        "workflow",
+        "train_cfg.val_interval",
+        note,
+        write="a val_step that returns [*predictions, dict(loss=…)], if you watch the validation loss",
+    )
+    return int(counts.get("train", 1))
+
+
+def _evaluation(state: State, train: dict[str, Any]) -> Any:
+    """Take ``evaluation``; add its interval to ``train`` and return the evaluator."""
+    if state.peek("evaluation") is None and "evaluation" in state:
+        state.take("evaluation", note="no arguments: validates every epoch or iteration")
+    part = state.part("evaluation")
+    interval = part.take("interval", "train_cfg.val_interval", default=1)
+    train["val_interval"] = interval
+    part.take("by_epoch", "train_cfg")
+    _start(part, train, interval)
+    _dynamic_intervals(part, train)
+    rule, where = _rule(state)
+    _save_best(part, rule)
+    for key in ("gpu_collect", "broadcast_bn_buffer", "tmpdir", "test_fn", "priority"):
+        part.take(key, note="how results are gathered over processes is the loop's matter")
+    if rule is None:
+        return _dataset_metric(part, state)
+    return _metric(part, rule, where)
+
+
+def _start(part: Part, train: dict[str, Any], interval: int) -> None:
+    start = part.peek("start")
+    if start is None:
+        part.take("start", note="from the beginning")
+        return
+    notes = []
+    if start == 0:
+        notes.append("MMCV also evaluated before training: run `mm2pl validate` for that")
+    elif interval > 1 and start % interval:
+        notes.append(
+            f"MMCV evaluated at {start}, {start + interval}, …; MMEngine at the multiples of {interval} from "
+            f"{start} on"
+        )
+    part.take("start", "train_cfg.val_begin", note="; ".join(notes))
+    train["val_begin"] = max(int(start), 1)
+
+
+def _dynamic_intervals(part: Part, train: dict[str, Any]) -> None:
+    if part.peek("dynamic_intervals"):
+        value = part.take("dynamic_intervals", "train_cfg.dynamic_intervals")
+        train["dynamic_intervals"] = [tuple(pair) for pair in value]
+    else:
+        part.take("dynamic_intervals", "train_cfg")
+
+
+def _rule(state: State) -> tuple[MetricRule | None, Any]:
+    """Return the metric for the validation set's class, and that data set."""
+    dataset: Any = (state.old.get("data") or {}).get("val")
+    while isinstance(dataset, list | tuple) or (
+        isinstance(dataset, Mapping) and dataset.get("type") in _WRAPPERS
+    ):
+        dataset = (
+            dataset[0]
+            if not isinstance(dataset, Mapping)
+            else (dataset.get("dataset") or dataset.get("datasets"))
+        )
+    kind = dataset.get("type", "") if isinstance(dataset, Mapping) else ""
+    rules = METRICS.get(state.toolbox.scope, {}) if state.toolbox else {}
+    return rules.get(kind, rules.get("")), dataset
+
+
+def _save_best(part: Part, rule: MetricRule | None) -> None:
+    state = part.state
+    best: dict[str, Any] = {}
+    score = part.peek("save_best")
+    if score is not None:
+        renamed = rule.renamed.get(score) or score if rule else score
+        if rule and rule.prefix and score != "auto":
+            renamed = f"{rule.prefix}/{renamed}"
+        note = f"{rule.type} names it {renamed!r}" if rule and renamed != score else ""
+        part.take("save_best", "default_hooks.checkpoint.save_best", note=note)
+        best["save_best"] = renamed
+    else:
+        part.take("save_best", "default_hooks.checkpoint")
+    for key in ("rule", "greater_keys", "less_keys"):
+        if key in part:
+            value = part.take(key, f"default_hooks.checkpoint.{key}")
+            if value is not None:
+                best[key] = value
+    if "out_dir" in part:
+        part.take("out_dir", "default_hooks.checkpoint.out_dir")
+        best["out_dir"] = part.peek("out_dir", (state.old["evaluation"] or {}).get("out_dir"))
+    if "file_client_args" in part:
+        note = "file_client_args → backend_args"
+        best["backend_args"] = part.take(
+            "file_client_args", "default_hooks.checkpoint.backend_args", note=note
+        )
+    if best:
+        state.put("default_hooks", {"checkpoint": best})
+
+
+def _metric(part: Part, rule: MetricRule, dataset: Any) -> dict[str, Any]:
+    note = f"the data set's evaluate() is {rule.type} now"
+    result: dict[str, Any] = {"type": rule.type}
+    if rule.ann_file and isinstance(dataset, Mapping) and dataset.get("ann_file"):
+        root = dataset.get("data_root")
+        file = dataset["ann_file"]
+        if root and isinstance(file, str) and not file.startswith(("/", str(root))):
+            file = f"{str(root).rstrip('/')}/{file}"
+        result["ann_file"] = file
+    if "metric" in part:
+        metric = part.take(
+            "metric", "val_evaluator.metric" if rule.metric else "val_evaluator", note
+        )
+        if rule.metric:
+            as_list = [metric] if rule.as_list and isinstance(metric, str) else metric
+            result[rule.metric] = as_list
+    if isinstance(part.peek("metric_options"), Mapping):
+        options = part.part_of("metric_options")
+        for key in ("topk", "thrs"):
+            if key in options:
+                result[key] = options.take(key, f"val_evaluator.{key}", note=note)
+        options.finish(f"no argument of {rule.type}", "val_evaluator")
+    for key in list(part.left):
+        if key in rule.renamed:
+            new = rule.renamed[key]
+            if new is None:
+                part.take(key, "val_evaluator", note=f"{rule.type} needs no such argument")
+            else:
+                result[new] = part.take(key, f"val_evaluator.{new}", note=note)
+    part.finish(f"no argument of {rule.type} is known for it", "val_evaluator")
+    return {**result, **rule.fixed}
+
+
+def _dataset_metric(part: Part, state: State) -> Any:
+    """Return the metric that calls the data set's own ``evaluate``, as MMCV's EvalHook did."""
+    kept = {}
+    for key in list(part.left):
+        kept[key] = part.take(
+            key, f"val_evaluator.{key}", note="an argument of the data set's own evaluate()"
+        )
+    if not _has(state, "val"):
+        return kept or None
+    dataset = state.new.get("val_dataloader", {}).get("dataset")
+    return {"type": "MMCVDatasetMetric", "dataset": dataset, **kept}

@@ -1,0 +1,402 @@
+"""``lr_config`` and ``momentum_config`` → ``param_scheduler``, equal to MMCV 1.7.2 in every iteration.
+
+Where the policy is a mere factor of the value, MMEngine's own schedules say the same, with ``end`` one step
+later than the count: they reach their end value at ``end - 1``, MMCV at its ``warmup_iters`` or ``max_iters``.
+Elsewhere the closed form takes over, `mm2pl.mmcv.schedules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mm2pl.mmcv.migration.state import Part, State
+
+POLICIES = {
+    "fixed": frozenset(),
+    "step": frozenset({"step", "gamma", "min"}),
+    "exp": frozenset({"gamma"}),
+    "poly": frozenset({"power", "min"}),
+    "inv": frozenset({"gamma", "power"}),
+    "CosineAnnealing": frozenset({"min", "min_ratio"}),
+    "FlatCosineAnnealing": frozenset({"start_percent", "min", "min_ratio"}),
+    "CosineRestart": frozenset({"periods", "restart_weights", "min", "min_ratio"}),
+    "LinearAnnealing": frozenset({"min", "min_ratio"}),
+    "cyclic": frozenset(
+        {"target_ratio", "cyclic_times", "step_ratio_up", "anneal_strategy", "gamma"}
+    ),
+    "OneCycle": frozenset(
+        {"max_lr", "total_steps", "pct_start", "anneal_strategy", "div_factor", "final_div_factor"}
+        | {"three_phase", "base_momentum", "max_momentum"}
+    ),
+}
+"""MMCV's policies and their arguments; ``min`` and ``min_ratio`` stand for ``min_lr``, ``min_momentum_ratio``…"""
+
+NEEDS_LENGTH = frozenset(
+    {"poly", "CosineAnnealing", "FlatCosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"}
+)
+BY_ITERATION = frozenset({"cyclic", "OneCycle"})
+MOMENTUM_POLICIES = frozenset({"step", "CosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"})
+
+TOOLBOX_POLICIES = {
+    "YOLOX": (
+        "MMDetection's own policy: quadratic warm-up, cosine, constant end",
+        "param_scheduler = [dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=WARMUP_EPOCHS, "
+        "convert_to_iter_based=True), dict(type='CosineAnnealingLR', eta_min=LR * MIN_LR_RATIO, "
+        "begin=WARMUP_EPOCHS, T_max=MAX_EPOCHS - LAST_EPOCHS, end=MAX_EPOCHS - LAST_EPOCHS, by_epoch=True, "
+        "convert_to_iter_based=True), dict(type='ConstantLR', by_epoch=True, factor=1, "
+        "begin=MAX_EPOCHS - LAST_EPOCHS, end=MAX_EPOCHS)]",
+    ),
+    "CosineAnnealingCooldown": (
+        "MMClassification's own policy: cosine, then a constant cool-down",
+        "param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, "
+        "end=MAX_EPOCHS - COOL_DOWN_TIME, T_max=MAX_EPOCHS - COOL_DOWN_TIME, eta_min=MIN_LR)], and the "
+        "cool-down's lr, COOL_DOWN_RATIO * LR, as a scheduler of your own",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """An ``lr_config`` or ``momentum_config``, parsed.
+
+    Args:
+        suffix: ``'LR'`` or ``'Momentum'``.
+        policy: A key of `POLICIES`.
+        args: The policy's arguments, under the names of `POLICIES`.
+        by_epoch: What the policy counts.
+        run_by_epoch: What the run counts.
+        length: The run in those units; None if unknown.
+        warmup: None, ``'constant'``, ``'linear'`` or ``'exp'``.
+        warmup_iters: How long.
+        warmup_ratio: Its first factor.
+        warmup_by_epoch: Whether ``warmup_iters`` are epochs.
+    """
+
+    suffix: str
+    policy: str
+    args: Mapping[str, Any]
+    by_epoch: bool
+    run_by_epoch: bool
+    length: int | None
+    warmup: str | None
+    warmup_iters: int
+    warmup_ratio: float
+    warmup_by_epoch: bool
+
+
+def migrate_schedules(state: State) -> None:
+    """Put ``param_scheduler``."""
+    schedulers = []
+    found = False
+    for key, suffix in (("lr_config", "LR"), ("momentum_config", "Momentum")):
+        if key not in state:
+            continue
+        found = True
+        content = state.peek(key)
+        if not isinstance(content, Mapping):
+            state.take(key, note="no schedule: the value stays what the optimizer has")
+            continue
+        schedulers += _migrate(state.part(key), suffix)
+    if found:
+        state.put("param_scheduler", schedulers or None)
+
+
+def _migrate(part: Part, suffix: str) -> list[dict[str, Any]]:
+    target = "param_scheduler"
+    policy = str(part.peek("policy", "")).removesuffix("LrUpdaterHook")
+    if policy.lower() in POLICIES:  # MMCV capitalises the first letter of 'step'
+        policy = policy.lower()
+    known = POLICIES if suffix == "LR" else MOMENTUM_POLICIES
+    if policy not in known:
+        why, write = TOOLBOX_POLICIES.get(
+            policy, (f"policy {policy!r} is not MMCV's", "a scheduler with that curve")
+        )
+        part.needs_you("", why, write, target)
+        part.left.clear()
+        return []
+    schedule = _parse(part, policy, suffix)
+    if not schedule.run_by_epoch and schedule.warmup_by_epoch:
+        why = "MMCV 1.7.2 fails here: IterBasedRunner has no epochs to warm up for"
+        part.needs_you("warmup_by_epoch", why, "warmup_iters in iterations", target)
+        return []
+    if not schedule.run_by_epoch and schedule.by_epoch:
+        part.noted("by_epoch", target, _NEVER_ACTED)
+        return []
+    needs_length = schedule.policy in NEEDS_LENGTH and not schedule.args.get("total_steps")
+    if needs_length and schedule.length is None:
+        note = "the config does not say how long the run is"
+        part.needs_you("", note, "runner = dict(...)", target)
+        return []
+    try:
+        standard = _standard(schedule)
+        return [_closed_form(schedule)] if standard is None else standard
+    except _BadArgument as error:
+        part.needs_you("", str(error), "a valid value, then migrate again", target)
+        return []
+
+
+_NEVER_ACTED = (
+    "IterBasedRunner of MMCV 1.7.2 never calls before_train_epoch, so this schedule never acted: left out, "
+    "the value stays constant as it did. For the schedule you meant, set by_epoch=False and count iterations"
+)
+
+
+class _BadArgument(ValueError):
+    """An argument that MMCV rejects."""
+
+
+def _parse(part: Part, policy: str, suffix: str) -> Schedule:
+    state = part.state
+    name = "lr" if suffix == "LR" else "momentum"
+    run_by_epoch = not state.by_iteration
+    # IterBasedRunner.register_training_hooks sets the default for lr_config only.
+    default = False if policy in BY_ITERATION else run_by_epoch or suffix == "Momentum"
+    target = "param_scheduler"
+    part.take("policy", target)
+    by_epoch = bool(part.take("by_epoch", target, default=default))
+    common: dict[str, Any] = {
+        key: part.take(key, target, default=value)
+        for key, value in (
+            ("warmup", None),
+            ("warmup_iters", 0),
+            ("warmup_ratio", 0.1 if suffix == "LR" else 0.9),
+            ("warmup_by_epoch", False),
+        )
+    }
+    args = {}
+    for key in list(part.left):
+        argument = {f"min_{name}": "min", f"min_{name}_ratio": "min_ratio"}.get(key, key)
+        if argument in POLICIES[policy]:
+            args[argument] = part.take(key, target)
+    part.finish(f"no argument of MMCV's policy {policy!r}", target)
+    return Schedule(
+        suffix=suffix,
+        policy=policy,
+        args={key: value for key, value in args.items() if value is not None},
+        by_epoch=by_epoch,
+        run_by_epoch=run_by_epoch,
+        length=state.length,
+        **common,
+    )
+
+
+def _standard(s: Schedule) -> list[dict[str, Any]] | None:
+    """Return MMEngine's own schedules, or None where they cannot express it exactly."""
+    warmup = _standard_warmup(s)
+    if warmup is None:
+        return None
+    regular = _STANDARD[s.policy](s) if s.policy in _STANDARD else None
+    if regular is None:
+        return None
+    if warmup and not _is_factor(s):
+        return None
+    name = regular.pop("type", None)
+    if name is None:
+        return warmup
+    return [*warmup, {"type": name + s.suffix, "by_epoch": s.by_epoch, **regular}]
+
+
+def _standard_warmup(s: Schedule) -> list[dict[str, Any]] | None:
+    if s.warmup is None:
+        return []
+    names = {"linear": ("Linear", "start_factor"), "constant": ("Constant", "factor")}
+    if s.warmup not in names or s.warmup_by_epoch or s.suffix == "Momentum":
+        return None
+    name, argument = names[s.warmup]
+    return [
+        {
+            "type": name + s.suffix,
+            argument: s.warmup_ratio,
+            "by_epoch": False,
+            "begin": 0,
+            "end": s.warmup_iters + 1,
+        }
+    ]
+
+
+def _is_factor(s: Schedule) -> bool:
+    """Tell whether the policy multiplies, so that it commutes with a warm-up."""
+    if s.policy == "LinearAnnealing":
+        return "min_ratio" in s.args or not s.args.get("min")
+    return s.policy in ("fixed", "step", "exp") or (
+        s.policy in ("poly", "CosineAnnealing", "FlatCosineAnnealing")
+        and not s.args.get("min")
+        and not s.args.get("min_ratio")
+    )
+
+
+def _fixed(s: Schedule) -> dict[str, Any]:
+    return {}
+
+
+def _step(s: Schedule) -> dict[str, Any] | None:
+    step = s.args.get("step")
+    gamma = s.args.get("gamma", 0.1 if s.suffix == "LR" else 0.5)
+    numbers = [step] if isinstance(step, int) else list(step or ())
+    if step is None or not all(isinstance(n, int) and n > 0 for n in numbers):
+        raise _BadArgument(f"step={step!r} must be a positive integer, or a list of them")
+    if "min" in s.args or numbers != sorted(numbers):
+        return None
+    if isinstance(step, int):
+        return {"type": "Step", "begin": 0, **_end(s), "step_size": step, "gamma": gamma}
+    return {"type": "MultiStep", "begin": 0, **_end(s), "milestones": step, "gamma": gamma}
+
+
+def _exp(s: Schedule) -> dict[str, Any]:
+    return {"type": "Exponential", "begin": 0, **_end(s), "gamma": s.args["gamma"]}
+
+
+def _poly(s: Schedule) -> dict[str, Any] | None:
+    if not _in_run_units(s):
+        return None
+    power = s.args.get("power", 1.0)
+    assert s.length is not None
+    end = s.length + 1
+    return {
+        "type": "Poly",
+        "power": power,
+        "eta_min": s.args.get("min", 0.0),
+        "begin": 0,
+        "end": end,
+    }
+
+
+def _cosine(s: Schedule) -> dict[str, Any] | None:
+    return _cosine_from(s, 0)
+
+
+def _flat_cosine(s: Schedule) -> dict[str, Any] | None:
+    if not _in_run_units(s):
+        return None
+    assert s.length is not None
+    start = round(s.length * s.args.get("start_percent", 0.75))
+    return _cosine_from(s, start) if start < s.length else {}
+
+
+def _cosine_from(s: Schedule, begin: int) -> dict[str, Any] | None:
+    lowest = _eta_min(s)
+    if not s.by_epoch and not any(lowest.values()):
+        return None  # so close to 0 the products of many ratios lose digits
+    convert = {} if _in_run_units(s) else {"by_epoch": True, "convert_to_iter_based": True}
+    assert s.length is not None
+    span = {"begin": begin, "T_max": s.length - begin, "end": s.length}
+    return {"type": "CosineAnnealing", **lowest, **span, **convert}
+
+
+def _cosine_restart(s: Schedule) -> dict[str, Any] | None:
+    lowest = _eta_min(s)
+    weights = list(s.args.get("restart_weights", [1]))
+    # MMEngine restarts from base * weight; MMCV 1.7.2 weights the distance from the minimum.
+    if s.warmup or set(weights) != {1} or (not s.by_epoch and not any(lowest.values())):
+        return None
+    periods = list(s.args.get("periods", ()))
+    if len(periods) != len(weights):
+        raise _BadArgument(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
+    return {"type": "CosineRestart", "periods": periods, "restart_weights": weights, **lowest}
+
+
+def _linear(s: Schedule) -> dict[str, Any] | None:
+    if not _in_run_units(s):
+        return None
+    assert s.length is not None
+    span = {"begin": 0, "end": s.length + 1}
+    if "min_ratio" in s.args:
+        ratio = s.args["min_ratio"]
+        if not 0 <= ratio <= 1:
+            return None
+        return {"type": "Linear", "start_factor": 1.0, "end_factor": ratio, **span}
+    return {"type": "Poly", "power": 1.0, **_eta_min(s), **span}
+
+
+def _one_cycle(s: Schedule) -> dict[str, Any] | None:
+    if s.suffix == "Momentum" or s.warmup:
+        return None
+    args = {"eta_max" if key == "max_lr" else key: value for key, value in s.args.items()}
+    if "eta_max" not in args:
+        raise _BadArgument("OneCycle needs max_lr")
+    if "total_steps" not in args:
+        args["total_steps"] = s.length
+        if s.run_by_epoch:
+            args.update(by_epoch=True, convert_to_iter_based=True)
+    return {"type": "OneCycle", **args}
+
+
+_STANDARD = {
+    "fixed": _fixed,
+    "step": _step,
+    "exp": _exp,
+    "poly": _poly,
+    "CosineAnnealing": _cosine,
+    "FlatCosineAnnealing": _flat_cosine,
+    "CosineRestart": _cosine_restart,
+    "LinearAnnealing": _linear,
+    "OneCycle": _one_cycle,
+}
+
+
+def _in_run_units(s: Schedule) -> bool:
+    """Tell whether the policy counts what the run's length is given in."""
+    return s.by_epoch == s.run_by_epoch
+
+
+def _end(s: Schedule) -> dict[str, int]:
+    return {"end": s.length} if s.length is not None and _in_run_units(s) else {}
+
+
+def _eta_min(s: Schedule) -> dict[str, float]:
+    if ("min" in s.args) == ("min_ratio" in s.args):
+        name = "lr" if s.suffix == "LR" else "momentum"
+        raise _BadArgument(f"{s.policy} needs exactly one of min_{name} and min_{name}_ratio")
+    if "min" in s.args:
+        return {"eta_min": s.args["min"]}
+    return {"eta_min_ratio": s.args["min_ratio"]}
+
+
+def _closed_form(s: Schedule) -> dict[str, Any]:
+    renamed = {"min": "eta_min", "min_ratio": "eta_min_ratio"}
+    args = {renamed.get(key, key): value for key, value in s.args.items()}
+    if s.policy in ("CosineAnnealing", "FlatCosineAnnealing", "CosineRestart", "LinearAnnealing"):
+        _eta_min(s)
+    policy = s.policy
+    if s.suffix == "Momentum":
+        policy = {"OneCycle": "OneCycleMomentum"}.get(policy, policy)
+        if policy == "step":
+            args.setdefault("gamma", 0.5)
+    if policy == "cyclic":
+        default = (10, 1e-4) if s.suffix == "LR" else (0.85 / 0.95, 1.0)
+        args["target_ratio"] = _two(args.get("target_ratio", default))
+    length = {"length": s.length} if s.policy in NEEDS_LENGTH and s.length is not None else {}
+    warmup: dict[str, Any] = {}
+    if s.warmup:
+        warmup = {
+            "warmup": s.warmup,
+            "warmup_iters": s.warmup_iters,
+            "warmup_ratio": s.warmup_ratio,
+        }
+        if s.warmup_by_epoch:
+            warmup["warmup_by_epoch"] = True
+    return {"type": f"MMCV{s.suffix}", "policy": policy, **args, **length, **warmup, **_clock(s)}
+
+
+def _clock(s: Schedule) -> dict[str, Any]:
+    """Return what the scheduler ticks by, so that nothing needs an epoch's length in the config."""
+    if (
+        not s.by_epoch
+        and not s.warmup_by_epoch
+        and not (s.run_by_epoch and s.policy in NEEDS_LENGTH)
+    ):
+        return {"by_epoch": False}
+    if s.by_epoch and s.warmup is None:
+        return {"by_epoch": True}
+    progress = {"progress": "epoch"} if s.by_epoch else {}
+    return {**progress, "by_epoch": True, "convert_to_iter_based": True}
+
+
+def _two(ratio: Any) -> list[float]:
+    """Return MMCV's pair of ratios; a single one, alone or in a sequence, fixes the other."""
+    if not isinstance(ratio, int | float) and len(ratio) == 2:
+        return list(ratio)
+    high = ratio if isinstance(ratio, int | float) else ratio[0]
+    return [high, high / 1e5]
