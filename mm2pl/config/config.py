@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arguments import DictAction as DictAction
 from .arguments import add_args as add_args
@@ -19,14 +19,17 @@ from .config_dict import DELETE_KEY as DELETE_KEY
 from .config_dict import ConfigDict as ConfigDict
 from .config_dict import keep_lazy
 from .document import FORMATS, find_file, read_text
-from .errors import ConfigFormatError, ConfigKeyError, ConfigTypeError
+from .errors import ConfigFormatError, ConfigKeyError, ConfigTypeError, reached_by
 from .loader import DEPRECATION_KEY as DEPRECATION_KEY
 from .loader import Loaded, Options, expand, load_file, load_text
 from .merge import merge_dicts
 from .printer import format_config
 from .pure_python import load_pure_python
 from .source import BASE_KEY as BASE_KEY
-from .source import read_source
+from .source import compiled, read_source
+
+if TYPE_CHECKING:
+    from .safe import Sandbox
 
 RESERVED_KEYS = ["filename", "text", "pretty_text", "env_variables"]
 _FIELDS = (
@@ -95,6 +98,7 @@ class Config:
         use_environment_variables: bool = True,
         lazy_import: bool | None = None,
         format_python_code: bool = True,
+        safe: bool | str | Path = False,
     ) -> Config:
         """Read a ``.py``, ``.yaml``, ``.yml`` or ``.json`` config.
 
@@ -105,13 +109,19 @@ class Config:
             use_environment_variables: Replace ``{{$NAME:default}}``.
             lazy_import: Whether it is a pure-Python config; None finds out.
             format_python_code: Accepted as in MMEngine, without effect.
+            safe: Interpret the files instead of executing them, within a budget: for configs
+                from strangers. Nothing is imported (classes of pure-Python configs become dotted
+                paths), the environment is not read, and bases must lie in the nearest folder
+                above that is called ``configs``, or in the folder given here.
 
         Raises:
             ConfigError: With file and line, through the chain of bases.
         """
         filename = str(filename)
         path = find_file(filename)
+        sandbox = _sandbox(path, safe)
         options = Options(
+            sandbox=sandbox,
             use_predefined_variables=use_predefined_variables,
             use_environment_variables=use_environment_variables,
             lazy_import=lazy_import,
@@ -121,7 +131,9 @@ class Config:
             lazy = _is_pure_python(path, options)
         if lazy:
             with keep_lazy():
-                values, imported = load_pure_python(path)
+                values, imported = load_pure_python(path, sandbox=sandbox)
+            if sandbox:
+                values = ConfigDict(values.to_dict())
             for key in [
                 k for k, v in dict.items(values) if isinstance(v, (FunctionType, ModuleType))
             ]:
@@ -130,7 +142,7 @@ class Config:
             cfg._imported_names.update(imported)
         else:
             cfg = cls._from_loaded(load_file(path, options), filename)
-        if import_custom_modules:
+        if import_custom_modules and not sandbox:
             _import_custom_modules(cfg._cfg_dict, optional=bool(lazy))
         return cfg
 
@@ -295,9 +307,19 @@ class Config:
         return other
 
 
+def _sandbox(path: str, safe: bool | str | Path) -> Sandbox | None:
+    if safe is False:
+        return None
+    from .safe import Sandbox
+
+    return Sandbox(path, None if safe is True else str(safe))
+
+
 def _is_pure_python(path: str, options: Options) -> bool:
-    text, _ = expand(read_text(path), path, options)
-    return read_source(text, path).require_known_style(path)
+    with reached_by(path, ()):
+        text, _ = expand(read_text(path, options.sandbox), path, options)
+        source = read_source(text, path) if options.sandbox else compiled(text, path)[1]
+        return source.require_known_style(path)
 
 
 def _import_custom_modules(cfg: ConfigDict, optional: bool) -> None:

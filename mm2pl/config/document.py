@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .config_dict import ConfigDict
 from .errors import (
+    ConfigError,
     ConfigFileNotFoundError,
     ConfigFormatError,
     ConfigParsingError,
@@ -22,7 +23,10 @@ from .errors import (
 )
 from .merge import copy_tree
 from .placeholders import BASE_VARIABLE
-from .source import BASE_KEY, compiled
+from .source import BASE_KEY, compiled, read_source
+
+if TYPE_CHECKING:
+    from .safe import Sandbox
 
 FORMATS = (".py", ".json", ".yaml", ".yml")
 
@@ -41,7 +45,7 @@ class Document:
     run: Callable[[ConfigDict], ConfigDict]
 
 
-def find_file(filename: str) -> str:
+def find_file(filename: str, sandbox: Sandbox | None = None) -> str:
     """Return the absolute path of a config.
 
     Raises:
@@ -49,6 +53,8 @@ def find_file(filename: str) -> str:
         ConfigFormatError: Its suffix is unknown.
     """
     path = os.path.abspath(os.path.expanduser(filename))
+    if sandbox:
+        sandbox.check_base(path)
     if not os.path.isfile(path):
         folder, name = os.path.split(path)
         raise ConfigFileNotFoundError(
@@ -61,12 +67,14 @@ def find_file(filename: str) -> str:
     return path
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, sandbox: Sandbox | None = None) -> str:
     """Return the text of a config.
 
     Raises:
         ConfigFormatError: It cannot be read or is not UTF-8.
     """
+    if sandbox:
+        return sandbox.read_text(path)
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -74,13 +82,15 @@ def read_text(path: str) -> str:
         raise ConfigFormatError(f"The config cannot be read: {error}", Site(path)) from error
 
 
-def python_document(text: str, filename: str, lazy_import: bool | None) -> Document:
+def python_document(
+    text: str, filename: str, lazy_import: bool | None, sandbox: Sandbox | None = None
+) -> Document:
     """Read a Python config.
 
     Raises:
         ConfigParsingError: It is a pure-Python config, and ``lazy_import`` is not False.
     """
-    code, source = compiled(text, filename)
+    code, source = (None, read_source(text, filename)) if sandbox else compiled(text, filename)
     if lazy_import is None and source.require_known_style(filename):
         raise ConfigParsingError(
             "A config with `with read_base():` or imported classes and one with `_base_ = ...` "
@@ -90,13 +100,21 @@ def python_document(text: str, filename: str, lazy_import: bool | None) -> Docum
 
     def run(base: ConfigDict) -> ConfigDict:
         namespace: dict[str, Any] = {BASE_KEY: base}
-        try:
-            exec(code, namespace)
-        except Exception as error:
-            raise locate_error(error, filename) from error
+        if sandbox:
+            sandbox.run(source.tree, filename, namespace)
+        else:
+            execute(code, filename, namespace)
         return own_values(namespace, filename)
 
-    return Document(bases=_python_bases(source.bases, filename), run=run)
+    return Document(bases=_python_bases(source.bases, filename, sandbox), run=run)
+
+
+def execute(code: CodeType | None, filename: str, namespace: dict[str, Any]) -> None:
+    """Run a config's code; what it raises is an error at its line."""
+    try:
+        exec(code or "", namespace)
+    except Exception as error:
+        raise locate_error(error, filename) from error
 
 
 def own_values(namespace: dict, filename: str) -> ConfigDict:
@@ -114,12 +132,16 @@ def own_values(namespace: dict, filename: str) -> ConfigDict:
         raise locate_error(error, filename) from error
 
 
-def _python_bases(node: ast.expr | None, filename: str) -> list[tuple[str, int]]:
+def _python_bases(
+    node: ast.expr | None, filename: str, sandbox: Sandbox | None
+) -> list[tuple[str, int]]:
     if node is None:
         return []
     try:
-        value = ast.literal_eval(node)
+        value = sandbox.evaluate(node, filename) if sandbox else ast.literal_eval(node)
     except ValueError:
+        if sandbox:
+            raise
         code = compile(ast.Expression(node), filename, "eval", dont_inherit=True)
         try:
             value = eval(code, {})
@@ -151,6 +173,8 @@ def data_document(text: str, filename: str, parse: Callable[[str], Any]) -> Docu
     text = BASE_VARIABLE.sub(lambda match: json.dumps(_MARK + match[1]), text)
     try:
         data = parse(text) or {}
+    except ConfigError:
+        raise
     except Exception as error:
         raise data_error(error, filename) from error
     if not isinstance(data, dict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple
 
 
@@ -97,6 +98,10 @@ class ConfigModuleNotFoundError(ConfigError, ModuleNotFoundError):
     """Report a package or module that a config needs and that is not installed."""
 
 
+class ConfigSafetyError(ConfigError, ValueError):
+    """Report what a config may not do, or may not cost, when it is read with ``safe=True``."""
+
+
 class ConfigImportError(ConfigError, ImportError):
     """Report a name that a config imports and that its module does not have."""
 
@@ -115,6 +120,8 @@ _KINDS: tuple[tuple[type[Exception], type[ConfigError]], ...] = (
     (ValueError, ConfigValueError),
 )
 
+_LONGEST, _MOST = 80, 2000
+
 
 def did_you_mean(key: object, accepted: Iterable[object]) -> str:
     """Return `` Did you mean 'x'?`` for the closest names, or an empty string.
@@ -122,13 +129,20 @@ def did_you_mean(key: object, accepted: Iterable[object]) -> str:
     >>> did_you_mean("modle", ["model", "train_cfg"])
     " Did you mean 'model'?"
     """
-    close = difflib.get_close_matches(str(key), [str(name) for name in accepted], n=3)
+    name = str(key)
+    if len(name) > _LONGEST:  # comparing takes quadratic time
+        return ""
+    names = [str(other)[:_LONGEST] for other in islice(accepted, _MOST)]
+    close = difflib.get_close_matches(name, names, n=3)
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
-def locate_error(error: Exception, filename: str) -> ConfigError:
-    """Return a :class:`ConfigError` for what a config's own code raised, at its line."""
-    site = Site(filename, _lineno(error, filename))
+def locate_error(error: Exception, filename: str, lineno: int = 0) -> ConfigError:
+    """Return a :class:`ConfigError` for what a config's own code raised.
+
+    Its line is ``lineno``, or the innermost line of ``filename`` in the traceback.
+    """
+    site = Site(filename, lineno or _lineno(error, filename))
     if isinstance(error, ConfigError):
         error.at = error.at or site
         return error

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .config_dict import ConfigDict
 from .document import (
@@ -24,6 +24,9 @@ from .packages import package_config
 from .placeholders import expand_environment, expand_file_variables
 from .source import key_line, parse
 
+if TYPE_CHECKING:
+    from .safe import Sandbox
+
 DEPRECATION_KEY = "_deprecation_"
 _MAX_CHAIN = 50  # catches cycles through symbolic links
 
@@ -35,7 +38,7 @@ class Options:
     use_predefined_variables: bool = True
     use_environment_variables: bool = True
     lazy_import: bool | None = None
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    sandbox: Sandbox | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,9 @@ def load_file(path: str, options: Options, via: tuple[Site, ...] = ()) -> Loaded
         ConfigError: At the line of the file that is wrong.
     """
     refuse_cycle(path, via)
-    return load_text(read_text(path), path, options, via)
+    with reached_by(path, via):
+        text = read_text(path, options.sandbox)
+    return load_text(text, path, options, via)
 
 
 def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] = ()) -> Loaded:
@@ -110,15 +115,18 @@ def expand(text: str, path: str, options: Options) -> tuple[str, dict[str, str]]
     if options.use_predefined_variables:
         text = expand_file_variables(text, path)
     if options.use_environment_variables:
-        return expand_environment(text, path, options.environ)
+        return expand_environment(text, path, {} if options.sandbox else os.environ)
     return text, {}
 
 
 def read_document(text: str, path: str, options: Options) -> Document:
     """Read one file without its bases."""
+    box = options.sandbox
     if path.endswith(".py"):
-        return python_document(text, path, options.lazy_import)
-    return data_document(text, path, parse_json if path.endswith(".json") else parse_yaml)
+        return python_document(text, path, options.lazy_import, box)
+    if path.endswith(".json"):
+        return data_document(text, path, box.parse_json if box else parse_json)
+    return data_document(text, path, box.parse_yaml if box else parse_yaml)
 
 
 def load_base(base: str, path: str, line: int, options: Options, via: tuple[Site, ...]) -> Loaded:
@@ -126,10 +134,12 @@ def load_base(base: str, path: str, line: int, options: Options, via: tuple[Site
     site, scope = Site(path, line), None
     try:
         if "::" in base:
-            found, scope = package_config(base)
+            found, folder, scope = package_config(base)
+            if options.sandbox:
+                options.sandbox.allow_package(folder)
         else:
             found = os.path.join(os.path.dirname(path), base)
-        found = find_file(found)
+        found = find_file(found, options.sandbox)
     except ConfigError as error:
         error.at = site
         raise

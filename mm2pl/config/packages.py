@@ -41,7 +41,8 @@ def split_package_path(path: str) -> tuple[str, str]:
     return package, name
 
 
-def package_config(path: str) -> tuple[str, str]:
-    """Return the file that ``package::path`` means, and the package, which becomes its scope."""
+def package_config(path: str) -> tuple[str, str, str]:
+    """Return the file that ``package::path`` means, the folder of configs, and the package."""
     package, name = split_package_path(path)
-    return os.path.join(package_folder(package), ".mim", "configs", name), package
+    folder = os.path.join(package_folder(package), ".mim", "configs")
+    return os.path.join(folder, name), folder, package

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .errors import ConfigKeyError, Site
 
-_FILE_VARIABLE = re.compile(
-    r"\{\{\s*(fileDirname|fileBasenameNoExtension|fileBasename|fileExtname)\s*\}\}"
-)
-_ENVIRONMENT_VARIABLE = re.compile(r"\{\{['\"]?\s*\$(\w+)\s*:\s*(\S*?)\s*['\"]?\}\}")
 BASE_VARIABLE = re.compile(r"\{\{\s*_base_\.([\w.]+)\s*\}\}")
+# Bounded, and never across another macro: a hostile text must not make the search quadratic.
+_MACRO = re.compile(r"\{\{((?:(?!\{\{).){1,1000}?)\}\}", re.DOTALL)
 
 # A quote in the path of a config must not end the string that the macro stands in.
 _QUOTES = {
@@ -28,19 +26,20 @@ def expand_file_variables(text: str, filename: str) -> str:
     >>> expand_file_variables("work_dir = './{{ fileBasenameNoExtension }}'", "/configs/a.py")
     "work_dir = './a'"
     """
-    if "{{" not in text:
-        return text
     path = Path(filename)
+    quotes = _QUOTES.get(path.suffix, {})
     values = {
         "fileDirname": os.path.dirname(filename),
         "fileBasename": path.name,
         "fileBasenameNoExtension": path.stem,
         "fileExtname": path.suffix,
     }
-    quotes = _QUOTES.get(path.suffix, {})
-    return _FILE_VARIABLE.sub(
-        lambda match: values[match[1]].replace("\\", "/").translate(quotes), text
-    )
+
+    def value(body: str, line: int) -> str | None:
+        found = values.get(body.strip())
+        return None if found is None else found.replace("\\", "/").translate(quotes)
+
+    return _expand(text, value)
 
 
 def expand_environment(
@@ -58,15 +57,14 @@ def expand_environment(
         ConfigKeyError: The variable is not set and there is no default.
     """
     used: dict[str, str] = {}
-    if "{{" not in text:
-        return text, used
 
-    def value(match: re.Match) -> str:
-        name, default = match.groups()
+    def value(body: str, line: int) -> str | None:
+        name, default = _variable(body)
+        if name is None:
+            return None
         if name in environ:
             used[name] = environ[name]
         if not (found := environ.get(name, default)):
-            line = text.count("\n", 0, match.start()) + 1
             raise ConfigKeyError(
                 f"The environment variable {name!r} is not set. "
                 f"Set it, or give a default: {{{{${name}:default}}}}.",
@@ -74,4 +72,27 @@ def expand_environment(
             )
         return found
 
-    return _ENVIRONMENT_VARIABLE.sub(value, text), used
+    return _expand(text, value), used
+
+
+def _expand(text: str, value: Callable[[str, int], str | None]) -> str:
+    """Replace each macro by ``value(body, line)``, unless that is None."""
+    if "{{" not in text:
+        return text
+
+    def replace(match: re.Match) -> str:
+        found = value(match[1], text.count("\n", 0, match.start()) + 1)
+        return match[0] if found is None else found
+
+    return _MACRO.sub(replace, text)
+
+
+def _variable(body: str) -> tuple[str | None, str]:
+    """Return name and default of ``$NAME:default``, or None if the macro is something else."""
+    body = body[1:] if body[:1] in ("'", '"') else body
+    body = body[:-1] if body[-1:] in ("'", '"') else body
+    name, colon, default = body.strip().partition(":")
+    name, default = name.rstrip(), default.strip()
+    if not colon or not re.fullmatch(r"\$\w+", name) or any(map(str.isspace, default)):
+        return None, ""
+    return name[1:], default

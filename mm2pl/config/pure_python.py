@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import os
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config_dict import ConfigDict, rebuild
-from .document import read_text
+from .document import execute, read_text
 from .errors import (
     ConfigError,
     ConfigKeyError,
@@ -29,10 +29,15 @@ from .source import (
     rename_config_import,
 )
 
+if TYPE_CHECKING:
+    from .safe import Sandbox
+
 _LAZY = "__lazy_object__"
 
 
-def load_pure_python(path: str, via: tuple[Site, ...] = ()) -> tuple[ConfigDict, set[str]]:
+def load_pure_python(
+    path: str, via: tuple[Site, ...] = (), sandbox: Sandbox | None = None
+) -> tuple[ConfigDict, set[str]]:
     """Read a pure-Python config and its bases; ``ConfigDict.lazy`` must be set.
 
     Returns:
@@ -44,16 +49,16 @@ def load_pure_python(path: str, via: tuple[Site, ...] = ()) -> tuple[ConfigDict,
     """
     refuse_cycle(path, via)
     with reached_by(path, via):
-        module = _Module(path, via)
-        module.rewrite(parse(read_text(path), path))
+        module = _Module(path, via, sandbox)
+        module.rewrite(parse(read_text(path, sandbox), path))
         return module.run()
 
 
 class _Module:
     """One file on its way from syntax to values."""
 
-    def __init__(self, filename: str, via: tuple[Site, ...]) -> None:
-        self.filename, self.via = filename, via
+    def __init__(self, filename: str, via: tuple[Site, ...], sandbox: Sandbox | None) -> None:
+        self.filename, self.via, self.sandbox = filename, via, sandbox
         self.bases: dict[str, ConfigDict] = {}
         self.imported: set[str] = set()
         self.namespace: dict[str, Any] = {"__file__": filename, _LAZY: LazyObject}
@@ -98,6 +103,8 @@ class _Module:
         if (name := _module_name(node)) in self.bases:
             return
         path = self.base_path(node)
+        if self.sandbox:
+            self.sandbox.check_base(path)
         if not os.path.isfile(path):
             folder, missing = os.path.split(path)
             raise ConfigParsingError(
@@ -107,7 +114,7 @@ class _Module:
                 accepted=os.listdir(folder) if os.path.isdir(folder) else (),
             )
         via = (*self.via, Site(self.filename, node.lineno))
-        self.bases[name], imported = load_pure_python(path, via)
+        self.bases[name], imported = load_pure_python(path, via, self.sandbox)
         self.imported |= imported
 
     def base_path(self, node: ast.ImportFrom) -> str:
@@ -124,6 +131,8 @@ class _Module:
         else:
             try:
                 folder = package_folder(parts.pop(0))
+                if self.sandbox:
+                    self.sandbox.allow_package(folder)
             except ConfigError as error:
                 error.at = Site(self.filename, node.lineno)
                 raise
@@ -213,11 +222,14 @@ class _Module:
 
     def run(self) -> tuple[ConfigDict, set[str]]:
         """Execute the rewritten file."""
-        try:
-            code = compile(self.tree, self.filename, "exec", dont_inherit=True)
-            exec(code, self.namespace)
-        except Exception as error:
-            raise locate_error(error, self.filename) from error
+        if self.sandbox:
+            self.sandbox.run_pure_python(self.tree, self.filename, self.namespace)
+        else:
+            try:
+                code = compile(self.tree, self.filename, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError) as error:
+                raise locate_error(error, self.filename) from error
+            execute(code, self.filename, self.namespace)
         values = {k: v for k, v in self.namespace.items() if not k.startswith("__")}
         self.imported |= {
             key for key, value in values.items() if isinstance(value, (FunctionType, ModuleType))

@@ -48,12 +48,12 @@ def parse(text: str, filename: str) -> ast.Module:
     try:
         return ast.parse(text, filename)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        detail = (
-            f": {error.text.strip()!r}" if isinstance(error, SyntaxError) and error.text else ""
-        )
-        message = getattr(error, "msg", None) or f"{error or type(error).__name__}"
-        site = Site(filename, getattr(error, "lineno", None) or 0)
-        raise ConfigSyntaxError(f"{message}{detail}", site) from error
+        line = error.text.strip() if isinstance(error, SyntaxError) and error.text else ""
+        message = getattr(error, "msg", None) or str(error) or "nested too deeply to be parsed"
+        raise ConfigSyntaxError(
+            f"{message}: {line!r:.80}" if line else message,
+            Site(filename, getattr(error, "lineno", None) or 0),
+        ) from error
 
 
 def read_source(text: str, filename: str) -> PythonSource:

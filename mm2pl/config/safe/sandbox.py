@@ -1,0 +1,142 @@
+"""The limits of one safe reading: which files, how much, and by which parsers."""
+
+from __future__ import annotations
+
+import ast
+import os
+from typing import Any
+
+from ..errors import ConfigFormatError, ConfigSafetyError, Site
+from ..lazy import LazyObject
+from .budget import Budget
+from .calls import Function, Module
+from .interpreter import Interpreter
+
+_MAX_MACROS = 1000
+_MAX_NUMBER = 100
+_MAX_YAML = 100_000  # PyYAML in Python takes a second for this
+
+
+class Sandbox:
+    """Read a config and its bases without executing them.
+
+    Bases must lie in ``root`` or in the configs of an installed package. The environment is not
+    read, nothing is imported, and all files share one budget.
+
+    Args:
+        path: The config.
+        root: Folder of the bases; by default the nearest folder above ``path`` that is called
+            ``configs``, or else the folder of ``path``.
+        budget: What may be spent.
+    """
+
+    def __init__(self, path: str, root: str | None = None, budget: Budget | None = None) -> None:
+        self.roots = [os.path.realpath(root or _configs_folder(path))]
+        self.budget = budget or Budget()
+
+    def allow_package(self, folder: str) -> None:
+        """Let bases lie in the configs of an installed package."""
+        self.roots.append(os.path.realpath(folder))
+
+    def check_base(self, path: str) -> None:
+        """Refuse a base outside of the roots, also by way of a symbolic link.
+
+        Raises:
+            ConfigSafetyError: It is outside; nothing about it has been looked at.
+        """
+        real = os.path.realpath(path)
+        if not any(real.startswith(root + os.sep) for root in self.roots):
+            raise ConfigSafetyError(
+                f"The base {path} lies outside of {self.roots[0]}. "
+                "Move it there, or name a folder that holds all of them: safe='<folder>'."
+            )
+
+    def read_text(self, path: str) -> str:
+        """Return the text of a file, up to the limit."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read(self.budget.characters + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigFormatError(f"The config cannot be read: {error}", Site(path)) from error
+        self.budget.read(len(text))
+        if text.count("{{") > _MAX_MACROS:
+            raise ConfigSafetyError(f"It has more than {_MAX_MACROS} macros.", Site(path))
+        return text
+
+    def run(self, tree: ast.Module, filename: str, namespace: dict[str, Any]) -> None:
+        """Interpret a Python config; afterwards ``namespace`` holds plain data."""
+        Interpreter(filename, namespace, self.budget).run(tree.body)
+        for name in [k for k, v in namespace.items() if isinstance(v, (Function, Module))]:
+            del namespace[name]
+        self.budget.walk(namespace)
+
+    def run_pure_python(self, tree: ast.Module, filename: str, namespace: dict[str, Any]) -> None:
+        """Interpret a config whose imports have become calls of ``LazyObject``."""
+        for name in [key for key, value in namespace.items() if value is LazyObject]:
+            namespace[name] = Function(name, lambda budget, *args: LazyObject(*args))
+        self.run(tree, filename, namespace)
+
+    def evaluate(self, node: ast.expr, filename: str) -> Any:
+        """Interpret the right-hand side of ``_base_ = ...``."""
+        return self._walked(Interpreter(filename, {}, self.budget).value_of(node))
+
+    def parse_json(self, text: str) -> Any:
+        """Parse JSON text."""
+        import json
+
+        return self._walked(json.loads(text, parse_int=_short_int))
+
+    def parse_yaml(self, text: str) -> Any:
+        """Parse YAML text with PyYAML's safe loader, tuples allowed."""
+        import yaml
+
+        if len(text) > _MAX_YAML:
+            raise ConfigSafetyError(
+                f"More than {_MAX_YAML} characters of YAML are not read safely."
+            )
+        budget = self.budget
+
+        class Loader(yaml.SafeLoader):
+            def flatten_mapping(self, node: yaml.MappingNode) -> None:
+                super().flatten_mapping(node)
+                budget.create(len(node.value))  # `<<: [*a, *a]` doubles at every level
+
+            def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+                _check_number(node.value)
+                return super().construct_yaml_int(node)
+
+            def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+                _check_number(node.value)
+                return super().construct_yaml_float(node)
+
+            def construct_python_tuple(self, node: yaml.SequenceNode) -> tuple:
+                return tuple(self.construct_sequence(node, deep=True))
+
+        for tag in ("int", "float"):
+            method = getattr(Loader, f"construct_yaml_{tag}")
+            Loader.add_constructor(f"tag:yaml.org,2002:{tag}", method)
+        Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_python_tuple)
+        return self._walked(yaml.load(text, Loader))
+
+    def _walked(self, data: Any) -> Any:
+        self.budget.walk(data)
+        return data
+
+
+def _configs_folder(path: str) -> str:
+    folder = above = os.path.dirname(os.path.abspath(path))
+    while os.path.basename(above):
+        if os.path.basename(above) == "configs":
+            return above
+        above = os.path.dirname(above)
+    return folder
+
+
+def _short_int(text: str) -> int:
+    _check_number(text)
+    return int(text)
+
+
+def _check_number(text: str) -> None:
+    if len(text) > _MAX_NUMBER:
+        raise ConfigSafetyError(f"The number {text[:20]}... has more than {_MAX_NUMBER} digits.")
