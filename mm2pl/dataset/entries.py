@@ -61,10 +61,15 @@ def load_ann_file(ann_file: str | None, data_root: str | None = None) -> tuple[M
 
 def serialize(entries: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Pickle ``entries``, which is emptied; return all bytes and, per entry, where its bytes end."""
-    pickles = [pickle.dumps(entry, protocol=4) for entry in entries]
-    entries.clear()
-    ends = np.cumsum([len(data) for data in pickles], dtype=np.int64)
-    return np.frombuffer(b"".join(pickles), dtype=np.uint8), ends
+    ends = np.empty(len(entries), dtype=np.int64)
+    data = bytearray()
+    # Freeing each entry at once, and keeping no pickle, leaves a heap without holes: memory in them
+    # could not be given back, and every worker process has a share of it.
+    entries.reverse()
+    for position in range(len(ends)):
+        data += pickle.dumps(entries.pop(), protocol=4)
+        ends[position] = len(data)
+    return np.frombuffer(data, dtype=np.uint8).copy(), ends
 
 
 def get_entry(data: np.ndarray, ends: np.ndarray, position: int) -> Any:

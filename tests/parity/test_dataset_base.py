@@ -46,7 +46,7 @@ OPTIONS = [
     ("base", {"data_prefix": {"img_path": "/abs"}}),
     ("base", {"data_prefix": {"img_path": ""}, "data_root": ""}),
     ("base", {"data_prefix": {}, "serialize_data": False}),
-    ("base", {"data_root": "http://host/x"}),
+    ("base", {"data_root": "root/deeper/"}),
     ("base", {"indices": 3}),
     ("base", {"indices": -3, "serialize_data": False}),
     ("base", {"indices": [4, -1, 0]}),
