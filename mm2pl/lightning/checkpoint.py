@@ -119,6 +119,9 @@ def add_mmengine_keys(checkpoint: dict[str, Any], runner: Any) -> None:
         return
     if hasattr(runner.optim_wrapper, "state_dict"):
         checkpoint["optimizer"] = runner.optim_wrapper.state_dict()
+        if getattr(getattr(runner, "module", None), "automatic_optimization", False):
+            # Lightning keeps used gradients until the next iteration drops them: no window is open.
+            checkpoint["optimizer"].pop("accumulation", None)
     if runner.param_schedulers is not None:
         checkpoint["param_schedulers"] = scheduler_states(runner.param_schedulers)
 

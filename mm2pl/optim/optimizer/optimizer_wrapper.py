@@ -180,18 +180,22 @@ class OptimWrapper(BaseOptimWrapper):
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, as MMEngine's wrapper does, and that of an open window.
 
-        With accumulation there is a further key ``accumulation``: the iteration count and, inside a
-        window, the gradients so far, one list per group. MMEngine ignores it.
+        With accumulation there is a further key ``accumulation``: the iteration count and the
+        gradients so far, one list per group. Without, only if there are gradients that the next
+        update will add to: those that a GAN's generator loss left in the discriminator. MMEngine
+        ignores the key.
         """
         state_dict = super().state_dict()
-        if self._accumulative_counts > 1:
-            state_dict["accumulation"] = {"inner_count": self._inner_count, "grads": self._grads()}
+        grads = self._grads()
+        if grads or self._accumulative_counts > 1:
+            state_dict["accumulation"] = {"inner_count": self._inner_count, "grads": grads}
         return state_dict
 
     def _grads(self) -> list[list[torch.Tensor | None]]:
-        if self.should_update():
-            return []
-        return [[p.grad for p in group["params"]] for group in self.optimizer.param_groups]
+        """Return all gradients, or nothing if they are all None or zero."""
+        grads = [[p.grad for p in group["params"]] for group in self.optimizer.param_groups]
+        some = any(grad is not None and bool(grad.any()) for group in grads for grad in group)
+        return grads if some else []
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` or MMEngine's wrapper returned."""

@@ -188,6 +188,21 @@ def test_a_window_goes_on_after_a_resume(stop: int) -> None:
     assert played(wrapper, second, inputs[stop:]) == expected[stop:]
 
 
+def test_gradients_that_another_loss_left_are_kept() -> None:
+    """A GAN's generator loss also reaches the discriminator, whose next update adds to it."""
+    model = scalar()
+    wrapper = OptimWrapper(sgd(model))
+    played(wrapper, model, [1.0])
+    assert "accumulation" not in wrapper.state_dict()
+    (-model.w * 3.0).backward()
+    grads = wrapper.state_dict()["accumulation"]["grads"]
+    assert grads == [[torch.tensor(-3.0)]]
+    restored = scalar()
+    other = OptimWrapper(sgd(restored))
+    other.load_state_dict(wrapper.state_dict())
+    assert torch.equal(restored.w.grad, torch.tensor(-3.0))
+
+
 def test_only_an_open_window_keeps_gradients() -> None:
     model = scalar()
     wrapper = OptimWrapper(sgd(model), accumulative_counts=2)
@@ -198,7 +213,6 @@ def test_only_an_open_window_keeps_gradients() -> None:
         "inner_count": 3,
         "grads": [[torch.tensor(-2.0)]],
     }
-    assert "accumulation" not in OptimWrapper(sgd(model)).state_dict()
 
 
 def test_loading_leaves_the_given_state_alone() -> None:
