@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .arguments import DictAction as DictAction
@@ -26,7 +26,7 @@ from .merge import merge_dicts
 from .printer import format_config
 from .pure_python import load_pure_python
 from .source import BASE_KEY as BASE_KEY
-from .source import compiled, read_source
+from .source import is_pure_python, parse
 
 if TYPE_CHECKING:
     from .safe import Sandbox
@@ -134,9 +134,7 @@ class Config:
                 values, imported = load_pure_python(path, sandbox=sandbox)
             if sandbox:
                 values = ConfigDict(values.to_dict())
-            for key in [
-                k for k, v in dict.items(values) if isinstance(v, (FunctionType, ModuleType))
-            ]:
+            for key in [k for k, v in dict.items(values) if isinstance(v, ModuleType)]:
                 del values[key]  # they served the configs that inherit; they cannot be pickled
             cfg = cls(values, filename=filename, format_python_code=format_python_code)
             cfg._imported_names.update(imported)
@@ -318,8 +316,8 @@ def _sandbox(path: str, safe: bool | str | Path) -> Sandbox | None:
 def _is_pure_python(path: str, options: Options) -> bool:
     with reached_by(path, ()):
         text, _ = expand(read_text(path, options.sandbox), path, options)
-        source = read_source(text, path) if options.sandbox else compiled(text, path)[1]
-        return source.require_known_style(path)
+        # Without one of these words there is no import and no read_base.
+        return ("import" in text or "with" in text) and is_pure_python(parse(text, path), path)
 
 
 def _import_custom_modules(cfg: ConfigDict, optional: bool) -> None:

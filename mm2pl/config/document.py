@@ -15,7 +15,6 @@ from .errors import (
     ConfigError,
     ConfigFileNotFoundError,
     ConfigFormatError,
-    ConfigParsingError,
     ConfigSyntaxError,
     ConfigTypeError,
     Site,
@@ -23,7 +22,7 @@ from .errors import (
 )
 from .merge import copy_tree
 from .placeholders import BASE_VARIABLE
-from .source import BASE_KEY, compiled, read_source
+from .source import BASE_KEY, compiled_source, read_source
 
 if TYPE_CHECKING:
     from .safe import Sandbox
@@ -90,29 +89,24 @@ def python_document(
     Raises:
         ConfigParsingError: It is a pure-Python config, and ``lazy_import`` is not False.
     """
-    code, source = (None, read_source(text, filename)) if sandbox else compiled(text, filename)
-    if lazy_import is None and source.require_known_style(filename):
-        raise ConfigParsingError(
-            "A config with `with read_base():` or imported classes and one with `_base_ = ...` "
-            "cannot inherit from each other. Use one style in the whole chain.",
-            Site(filename),
-        )
+    read = read_source if sandbox else compiled_source
+    source = read(text, filename, any_style=lazy_import is not None)
 
     def run(base: ConfigDict) -> ConfigDict:
         namespace: dict[str, Any] = {BASE_KEY: base}
         if sandbox:
             sandbox.run(source.tree, filename, namespace)
         else:
-            execute(code, filename, namespace)
+            execute(source.code, filename, namespace)
         return own_values(namespace, filename)
 
     return Document(bases=_python_bases(source.bases, filename, sandbox), run=run)
 
 
-def execute(code: CodeType | None, filename: str, namespace: dict[str, Any]) -> None:
+def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
     """Run a config's code; what it raises is an error at its line."""
     try:
-        exec(code or "", namespace)
+        exec(code, namespace)
     except Exception as error:
         raise locate_error(error, filename) from error
 

@@ -26,6 +26,8 @@ def expand_file_variables(text: str, filename: str) -> str:
     >>> expand_file_variables("work_dir = './{{ fileBasenameNoExtension }}'", "/configs/a.py")
     "work_dir = './a'"
     """
+    if "{{" not in text:
+        return text
     path = Path(filename)
     quotes = _QUOTES.get(path.suffix, {})
     values = {

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .config_dict import ConfigDict, rebuild
 from .document import execute, read_text
-from .errors import (
-    ConfigError,
-    ConfigKeyError,
-    ConfigParsingError,
-    Site,
-    locate_error,
-    reached_by,
-)
+from .errors import ConfigError, ConfigKeyError, ConfigParsingError, Site, reached_by
 from .lazy import LazyObject
 from .loader import refuse_cycle
 from .packages import package_folder
-from .source import (
-    blocks,
-    is_base_assignment,
-    is_read_base,
-    is_standard_module,
-    parse,
-    rename_config_import,
-)
+from .pure_source import LAZY_NAME, PureSource, compiled_pure_source, read_pure_source
 
 if TYPE_CHECKING:
     from .safe import Sandbox
-
-_LAZY = "__lazy_object__"
 
 
 def load_pure_python(
@@ -49,196 +32,77 @@ def load_pure_python(
     """
     refuse_cycle(path, via)
     with reached_by(path, via):
-        module = _Module(path, via, sandbox)
-        module.rewrite(parse(read_text(path, sandbox), path))
-        return module.run()
-
-
-class _Module:
-    """One file on its way from syntax to values."""
-
-    def __init__(self, filename: str, via: tuple[Site, ...], sandbox: Sandbox | None) -> None:
-        self.filename, self.via, self.sandbox = filename, via, sandbox
-        self.bases: dict[str, ConfigDict] = {}
-        self.imported: set[str] = set()
-        self.namespace: dict[str, Any] = {"__file__": filename, _LAZY: LazyObject}
-        self.tree = ast.Module([], [])
-
-    def error(self, message: str, node: ast.stmt) -> ConfigParsingError:
-        return ConfigParsingError(message, Site(self.filename, node.lineno))
-
-    def rewrite(self, tree: ast.Module) -> None:
-        """Load the bases, and turn imports into lazy objects."""
-        body: list[ast.stmt] = []
-        for node in tree.body:
-            if is_base_assignment(node):
-                raise self.error(
-                    "A config with `with read_base():` or imported classes cannot inherit by "
-                    "`_base_ = ...`. Write `with read_base(): from .x import *`.",
-                    node,
-                )
-            if not isinstance(node, ast.With):
-                body.append(node)
-                continue
-            if not is_read_base(node):
-                raise self.error("Only `read_base` can be used with `with` in a config.", node)
-            for statement in node.body:
-                self.load_base(statement)
-            body += node.body
-        tree.body = body
-        for block in blocks(tree):
-            block[:] = self.rewrite_imports(block) or [ast.Pass()]
-        tree.body = self.gather_packages(tree.body)
-        self.tree = ast.fix_missing_locations(tree)
-
-    def load_base(self, node: ast.stmt) -> None:
-        """Load the file that ``from .x import ...`` inside ``read_base`` names."""
-        if not isinstance(node, ast.ImportFrom):
-            raise self.error("Only `from ... import ...` is allowed inside `read_base`.", node)
-        if node.module is None:
-            raise self.error(
-                "`from . import x` is not allowed inside `read_base`. Write `from .x import *`.",
-                node,
-            )
-        if (name := _module_name(node)) in self.bases:
-            return
-        path = self.base_path(node)
-        if self.sandbox:
-            self.sandbox.check_base(path)
-        if not os.path.isfile(path):
-            folder, missing = os.path.split(path)
-            raise ConfigParsingError(
-                f"`from {name} import ...` inside `read_base` means {path}, which does not exist.",
-                Site(self.filename, node.lineno),
-                key=missing,
-                accepted=os.listdir(folder) if os.path.isdir(folder) else (),
-            )
-        via = (*self.via, Site(self.filename, node.lineno))
-        self.bases[name], imported = load_pure_python(path, via, self.sandbox)
-        self.imported |= imported
-
-    def base_path(self, node: ast.ImportFrom) -> str:
-        parts = (node.module or "").split(".")
-        if node.level:
-            folder = os.path.dirname(self.filename)
-            parts = [*[".."] * (node.level - 1), *parts]
-        elif len(parts) == 1:
-            raise self.error(
-                f"{parts[0]!r} is a package, not a config. "
-                "Write `from package.configs.name import *`.",
-                node,
-            )
+        read = read_pure_source if sandbox else compiled_pure_source
+        source = read(read_text(path, sandbox), path)
+        bases, imported = {}, set(source.imported)
+        for module, line in source.modules.items():
+            base = _base_path(source, module, line, sandbox)
+            bases[module], names = load_pure_python(base, (*via, Site(path, line)), sandbox)
+            imported |= names
+        namespace: dict[str, Any] = {"__file__": path, LAZY_NAME: LazyObject}
+        _take_from_bases(source, bases, namespace)
+        if sandbox:
+            sandbox.run_pure_python(source.tree, path, namespace)
         else:
-            try:
-                folder = package_folder(parts.pop(0))
-                if self.sandbox:
-                    self.sandbox.allow_package(folder)
-            except ConfigError as error:
-                error.at = Site(self.filename, node.lineno)
-                raise
-        return os.path.abspath(os.path.join(folder, *parts)) + ".py"
+            execute(source.code, path, namespace)
+        values = {key: value for key, value in namespace.items() if not key.startswith("__")}
+        for key, value in values.items():
+            if isinstance(value, (FunctionType, ModuleType)):
+                imported.add(key)
+        return _copy_containers(values), imported
 
-    def rewrite_imports(self, block: list[ast.stmt]) -> list[ast.stmt]:
-        """Replace the import statements of one block."""
-        result: list[ast.stmt] = []
-        for node in block:
-            if isinstance(node, ast.ImportFrom):
-                result += self.rewrite_from(node)
-            elif isinstance(node, ast.Import):
-                result += self.rewrite_import(node)
-            else:
-                result.append(node)
-        return result
 
-    def rewrite_from(self, node: ast.ImportFrom) -> list[ast.stmt]:
-        name = _module_name(node)
-        standard = not node.level and is_standard_module(name)
-        if name in self.bases and not standard:
-            for alias in node.names:
-                self.take_from_base(name, alias, node)
-            return []
-        if any(alias.name == "*" for alias in node.names):
-            raise self.error(
-                f"`from {name} import *` is allowed only inside `with read_base():`.", node
-            )
-        self.imported.update(alias.asname or alias.name for alias in node.names)
-        if standard:
-            rename_config_import(node)
-            return [node]
-        return [
-            self.lazy(alias.asname or alias.name, node, name, alias.name) for alias in node.names
-        ]
+def _base_path(source: PureSource, module: str, line: int, sandbox: Sandbox | None) -> str:
+    """Return the file that ``from module import ...`` inside ``read_base`` means."""
+    name = module.lstrip(".")
+    parts, level = name.split("."), len(module) - len(name)
+    site = Site(source.filename, line)
+    if level:
+        folder = os.path.dirname(source.filename)
+        parts = [*[".."] * (level - 1), *parts]
+    elif len(parts) == 1:
+        raise ConfigParsingError(
+            f"{name!r} is a package, not a config. Write `from package.configs.name import *`.",
+            site,
+        )
+    else:
+        try:
+            folder = package_folder(parts.pop(0))
+        except ConfigError as error:
+            error.at = site
+            raise
+        if sandbox:
+            sandbox.allow_package(folder)
+    path = os.path.abspath(os.path.join(folder, *parts)) + ".py"
+    if sandbox:
+        sandbox.check_base(path)
+    if not os.path.isfile(path):
+        folder, missing = os.path.split(path)
+        raise ConfigParsingError(
+            f"`from {module} import ...` inside `read_base` means {path}, which does not exist.",
+            site,
+            key=missing,
+            accepted=os.listdir(folder) if os.path.isdir(folder) else (),
+        )
+    return path
 
-    def take_from_base(self, name: str, alias: ast.alias, node: ast.ImportFrom) -> None:
-        base = self.bases[name]
-        if alias.name == "*":
-            self.namespace.update(dict.items(base))
-        elif alias.name in base:
-            self.namespace[alias.asname or alias.name] = base[alias.name]
+
+def _take_from_bases(
+    source: PureSource, bases: dict[str, ConfigDict], namespace: dict[str, Any]
+) -> None:
+    for module, name, target, line in source.taken:
+        base = bases[module]
+        if name == "*":
+            namespace.update(dict.items(base))
+        elif name in base:
+            namespace[target] = base[name]
         else:
             raise ConfigKeyError(
-                f"The config {name} does not define {alias.name!r}.",
-                Site(self.filename, node.lineno),
-                key=alias.name,
+                f"The config {module} does not define {name!r}.",
+                Site(source.filename, line),
+                key=name,
                 accepted=base.keys(),
             )
-
-    def rewrite_import(self, node: ast.Import) -> list[ast.stmt]:
-        result: list[ast.stmt] = []
-        for alias in node.names:
-            if alias.asname is None or is_standard_module(alias.name):
-                single = ast.copy_location(ast.Import([alias]), node)
-                result.append(single)
-                if is_standard_module(alias.name):
-                    self.imported.add(alias.asname or alias.name.split(".")[0])
-            else:
-                self.imported.add(alias.asname)
-                result.append(self.lazy(alias.asname, node, alias.name))
-        return result
-
-    def gather_packages(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        """Bind each package of ``import a.b; import a.c`` once, before everything else."""
-        rest: list[ast.stmt] = []
-        packages: dict[str, tuple[ast.stmt, list[str]]] = {}
-        for node in body:
-            if isinstance(node, ast.Import) and not is_standard_module(node.names[0].name):
-                path = node.names[0].name
-                packages.setdefault(path.split(".")[0], (node, []))[1].append(path)
-            else:
-                rest.append(node)
-        self.imported.update(packages)
-        return [self.lazy(name, *packages[name]) for name in packages] + rest
-
-    def lazy(
-        self, name: str, node: ast.stmt, module: str | list[str], imported: str | None = None
-    ) -> ast.stmt:
-        """Return the statement ``name = LazyObject(module, imported, location)``."""
-        location = f"{self.filename}, line {node.lineno}"
-        call = f"{_LAZY}({module!r}, {imported!r}, {location!r})"
-        statement = ast.parse(f"{name} = {call}").body[0]
-        for child in ast.walk(statement):
-            ast.copy_location(child, node)
-        return statement
-
-    def run(self) -> tuple[ConfigDict, set[str]]:
-        """Execute the rewritten file."""
-        if self.sandbox:
-            self.sandbox.run_pure_python(self.tree, self.filename, self.namespace)
-        else:
-            try:
-                code = compile(self.tree, self.filename, "exec", dont_inherit=True)
-            except (SyntaxError, ValueError) as error:
-                raise locate_error(error, self.filename) from error
-            execute(code, self.filename, self.namespace)
-        values = {k: v for k, v in self.namespace.items() if not k.startswith("__")}
-        self.imported |= {
-            key for key, value in values.items() if isinstance(value, (FunctionType, ModuleType))
-        }
-        return _copy_containers(values), self.imported
-
-
-def _module_name(node: ast.ImportFrom) -> str:
-    return "." * node.level + (node.module or "")
 
 
 def _copy_containers(value: Any) -> Any:

@@ -6,41 +6,40 @@ import ast
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import CodeType
+from typing import TypeVar
 
 from .errors import ConfigParsingError, ConfigSyntaxError, Site
 from .placeholders import BASE_VARIABLE
 
 BASE_KEY = "_base_"
 CONFIG_PACKAGES = ("mm2pl.config", "mmengine.config")
+Source = TypeVar("Source", bound="PythonSource")
 _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PythonSource:
     """What a Python config says before it runs.
 
     Attributes:
-        tree: Its syntax, without the ``_base_`` assignments and ready to compile.
+        tree: Its statements, without the ``_base_`` assignments.
         bases: The right-hand side of its first ``_base_`` assignment.
-        lazy: Whether it is a pure-Python config, with ``read_base()`` or imported classes.
-        other_with: Line of a ``with`` that is not ``read_base()``, or 0.
     """
 
+    filename: str
     tree: ast.Module
-    bases: ast.expr | None
-    lazy: bool
-    other_with: int
+    bases: ast.expr | None = None
 
-    def require_known_style(self, filename: str) -> bool:
-        """Return whether the config is pure Python; refuse one of which that cannot be said."""
-        if self.other_with:
-            raise ConfigParsingError(
-                "Only the `read_base` context manager can be used in a config.",
-                Site(filename, self.other_with),
-            )
-        return self.lazy
+    @cached_property
+    def code(self) -> CodeType:
+        """The compiled statements."""
+        try:
+            return compile(self.tree, self.filename, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            site = Site(self.filename, getattr(error, "lineno", None) or 0)
+            raise ConfigSyntaxError(getattr(error, "msg", None) or str(error), site) from error
 
 
 def parse(text: str, filename: str) -> ast.Module:
@@ -56,35 +55,45 @@ def parse(text: str, filename: str) -> ast.Module:
         ) from error
 
 
-def read_source(text: str, filename: str) -> PythonSource:
-    """Read the syntax of a config whose macros are already expanded."""
+def read_source(text: str, filename: str, any_style: bool) -> PythonSource:
+    """Read the syntax of a config whose macros are already expanded.
+
+    Raises:
+        ConfigParsingError: It is a pure-Python config, and not ``any_style`` is accepted.
+    """
     tree = parse(text, filename)
-    lazy, other_with = _style(tree)
+    if not any_style and is_pure_python(tree, filename):
+        raise ConfigParsingError(
+            "A config with `with read_base():` or imported classes and one with `_base_ = ...` "
+            "cannot inherit from each other. Use one style in the whole chain.",
+            Site(filename),
+        )
+    source = PythonSource(filename=filename, tree=tree)
     assignments = (node for node in tree.body if is_base_assignment(node))
-    bases = next((node.value for node in assignments if isinstance(node, ast.Assign)), None)
-    if bases is not None:
-        for body in blocks(tree):
-            body[:] = [s for s in body if not is_base_assignment(s)] or [
-                ast.Pass(lineno=1, col_offset=0)
+    if first := next(assignments, None):
+        source.bases = getattr(first, "value", None)
+        for block in blocks(tree):
+            block[:] = [s for s in block if not is_base_assignment(s)] or [
+                ast.copy_location(ast.Pass(), block[0])
             ]
     if "mmengine" in text:
         _rename_config_imports(tree)
     if BASE_VARIABLE.search(text):
-        tree = _BaseVariables(text, filename).rewrite(tree)
-    return PythonSource(tree=tree, bases=bases, lazy=lazy, other_with=other_with)
+        source.tree = _BaseVariables(text, filename).rewrite(tree)
+    return source
 
 
 @lru_cache(maxsize=256)
-def compiled(text: str, filename: str) -> tuple[CodeType, PythonSource]:
-    """Compile a config; bases are shared by many configs, and equal text is equal code."""
-    source = read_source(text, filename)
-    try:
-        return compile(source.tree, filename, "exec", dont_inherit=True), source
-    except (SyntaxError, ValueError, RecursionError) as error:
-        message = getattr(error, "msg", None) or str(error)
-        raise ConfigSyntaxError(
-            message, Site(filename, getattr(error, "lineno", None) or 0)
-        ) from error
+def compiled_source(text: str, filename: str, any_style: bool) -> PythonSource:
+    """Read and compile a config once: bases are shared by many, and equal text is equal code."""
+    return without_tree(read_source(text, filename, any_style))
+
+
+def without_tree(source: Source) -> Source:
+    """Compile a source and drop its tree, which takes ten times the memory of the code."""
+    assert source.code is not None
+    source.tree = ast.Module([], [])
+    return source
 
 
 def is_base_assignment(node: ast.AST) -> bool:
@@ -155,22 +164,31 @@ def blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
                 yield body
 
 
-def _style(tree: ast.Module) -> tuple[bool, int]:
-    """Decide as MMEngine does: the first telling statement, breadth first, settles it."""
+def is_pure_python(tree: ast.Module, filename: str) -> bool:
+    """Decide as MMEngine does: the first telling statement, breadth first, settles it.
+
+    Raises:
+        ConfigParsingError: That is a ``with`` other than ``read_base()``.
+    """
     for node in statements(tree):
         if is_base_assignment(node):
-            return False, 0
+            return False
         if isinstance(node, ast.With):
-            return (True, 0) if is_read_base(node) else (False, node.lineno)
+            if is_read_base(node):
+                return True
+            raise ConfigParsingError(
+                "Only the `read_base` context manager can be used in a config.",
+                Site(filename, node.lineno),
+            )
         if isinstance(node, ast.ImportFrom):
             names = [alias.name for alias in node.names]
             if node.module in ("mmengine", "mm2pl") and names == ["Config"] and not node.level:
                 continue
             if node.level or not is_standard_module(node.module or ""):
-                return True, 0
+                return True
         if isinstance(node, ast.Import) and not all(is_standard_module(a.name) for a in node.names):
-            return True, 0
-    return False, 0
+            return True
+    return False
 
 
 def _rename_config_imports(tree: ast.Module) -> None:
@@ -197,7 +215,7 @@ class _BaseVariables(ast.NodeTransformer):
 
     def rewrite(self, tree: ast.Module) -> ast.Module:
         """Return the tree with every macro rewritten."""
-        return ast.fix_missing_locations(self.visit(tree))
+        return self.visit(tree)
 
     def visit_Set(self, node: ast.Set) -> ast.AST:
         inner = node.elts[0]
@@ -210,8 +228,8 @@ class _BaseVariables(ast.NodeTransformer):
             if names and isinstance(target, ast.Name) and target.id == BASE_KEY:
                 result: ast.expr = target
                 for name in names:
-                    result = ast.Subscript(result, ast.Constant(name), ast.Load())
-                    ast.copy_location(result, node)
+                    key = ast.copy_location(ast.Constant(name), node)
+                    result = ast.copy_location(ast.Subscript(result, key, ast.Load()), node)
                 return result
         return self.generic_visit(node)
 
