@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 class RunnerFacade:
     """What every ``runner`` offers, whoever made the Trainer.
 
-    Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``, ``message_hub``,
-    ``visualizer``, ``log_processor``). Everything here is derived from those, so it can be read at any moment.
+    Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``,
+    ``message_hub``, ``visualizer``, ``log_processor``). Everything here is derived from those, so it can be read at any moment.
     """
 
-    trainer: Trainer
+    trainer: Any
     module: Any
     train_loop: Any
     val_loop: Any
@@ -87,7 +88,7 @@ class RunnerFacade:
     # What it works with
 
     @property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> Any:
         """The bare model; Lightning's strategy wraps the module around it, never the model itself."""
         return self.module.model
 
@@ -222,9 +223,9 @@ class RunnerFacade:
             "experiment_name": self.experiment_name,
             "time": time.strftime("%Y%m%d_%H%M%S"),
         }
-        metainfo = getattr(getattr(self.train_loop, "dataloader", None), "dataset", None)
-        if hasattr(metainfo, "metainfo"):
-            meta["dataset_meta"] = metainfo.metainfo
+        dataset: Any = getattr(getattr(self.train_loop, "dataloader", None), "dataset", None)
+        if hasattr(dataset, "metainfo"):
+            meta["dataset_meta"] = dataset.metainfo
         return meta
 
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -238,10 +239,15 @@ class RunnerFacade:
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
 
 
+#: Names that MMEngine's own hooks, and those of its projects, read from a Runner although they are private.
+for _name in ("train_loop", "val_loop", "test_loop", "hooks", "log_dir"):
+    setattr(RunnerFacade, f"_{_name}", property(attrgetter(_name)))
+
+
 _VIEWS: WeakKeyDictionary[Any, RunnerFacade] = WeakKeyDictionary()
 
 
-def runner_of(trainer: Trainer) -> Any:
+def runner_of(trainer: Any) -> Any:
     """Return the runner of a Trainer: that of its config-driven run, or a view of the Trainer."""
     from mm2pl.lightning.callbacks import RunCallback
     from mm2pl.lightning.trainer_view import TrainerView
