@@ -19,11 +19,11 @@ NEVER = sys.maxsize
 class RunCallback(LightningStages, Checkpoint):
     """Drive MMEngine's hooks, loops and validation schedule in MMEngine's order.
 
-    There is one such callback and not one per hook, because Lightning moves every ``Checkpoint`` callback to the end of
-    its list: hooks would lose their priorities. As a ``Checkpoint`` it answers for the run's ``CheckpointHook``
+    There is one such callback and not one per hook, because Lightning moves every ``Checkpoint`` callback to the end
+    of its list: hooks would lose their priorities. As a ``Checkpoint`` it answers for the run's ``CheckpointHook``
     (``trainer.checkpoint_callback.best_model_path``).
 
-    Args: the keys of an MMEngine config that are neither model, data, optimizer nor metric; their meaning is MMEngine's.
+    Args: the keys of an MMEngine config that are neither model, data, optimizer nor metric; meaning as there.
         work_dir: Where checkpoints, logs and the dumped config go.
         train_cfg: ``dict(by_epoch=True, max_epochs=…)`` or ``dict(by_epoch=False, max_iters=…)``, with ``val_begin``,
             ``val_interval``, ``dynamic_intervals``.
@@ -113,9 +113,24 @@ class RunCallback(LightningStages, Checkpoint):
         self._at(trainer, "before_train")
         if runner.epoch_open:  # resumed from a file written in the last iteration of an epoch
             self._end_epoch(trainer)
-        if trainer.fit_loop.restarted_mid_epoch:
+        finished = runner.by_epoch and runner.epoch >= runner.max_epochs
+        if trainer.fit_loop.restarted_mid_epoch and not finished:
             self._begin_epoch(trainer)
-        runner.restore_random_state()
+        if runner.restore_random_state():
+            self._validate_now(trainer)
+
+    def _validate_now(self, trainer: Trainer) -> None:
+        """Make up for the validation that followed the checkpoint; schedules, best files and early stopping need it.
+
+        MMEngine leaves it out.
+        """
+        val_loop = trainer.fit_loop.epoch_loop.val_loop
+        val_loop.restarting = False
+        trainer.validating = True
+        val_loop.run()
+        trainer.training = True
+        if self.runner.train_loop.stop_training:
+            trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch; an iteration-based run is one epoch of Lightning's."""
@@ -179,7 +194,7 @@ class RunCallback(LightningStages, Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Report the metrics to the hooks and go back to training."""
-        super().on_validation_end(trainer, pl_module)  # type: ignore[misc]
+        super().on_validation_end(trainer, pl_module)
         if trainer.training or trainer.state.fn == "fit":
             self._schedule_validation(trainer, now=False)
             loop = self.runner.train_loop

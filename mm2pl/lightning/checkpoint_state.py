@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from mm2pl.dist import all_gather_object
 from mm2pl.lightning import checkpoint as files
 from mm2pl.lightning.facade import RunnerFacade
@@ -20,6 +18,7 @@ class RunState(RunnerFacade):
     _resumed: dict[str, Any] | None = None
     _optimizer_state: dict[str, Any] | None = None
     settings: dict[str, Any]
+    _randomness: dict[str, Any]
     stream: TrainStream
     by_epoch: bool = True
     epoch_open: bool = False
@@ -55,17 +54,24 @@ class RunState(RunnerFacade):
         """
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta={meta!r} → a dict or None is needed")
+        if (
+            self.trainer.fast_dev_run
+        ):  # a trial, which leaves no files, as Lightning's own callbacks have it
+            return
         ahead = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
-        with self._saving_as(
-            meta={**ahead, **(meta or {})},
-            save_param_scheduler=save_param_scheduler,
-            epoch_ends=by_epoch,
-        ):
+        self.save_options = {
+            "meta": {**ahead, **(meta or {})},
+            "save_param_scheduler": save_param_scheduler,
+            "epoch_ends": by_epoch,
+        }
+        try:
             self.trainer.save_checkpoint(
                 files.join(out_dir, filename),
                 weights_only=not save_optimizer,
                 storage_options=backend_args or file_client_args,
             )
+        finally:
+            self.save_options = {}
 
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys and the exact state of the run, then let ``before_save_checkpoint`` hooks change it."""
@@ -143,6 +149,15 @@ class RunState(RunnerFacade):
         load_states(self.param_schedulers, checkpoint.get("param_schedulers"))
         self._resumed = checkpoint.get("mm2pl")
         checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
+        if self._ends_with_validation(meta):
+            # To Lightning the last epoch still has to end, or it would not even start the run.
+            checkpoint["loops"] = files.loops_state(
+                epoch=meta["epoch"] - 1,
+                iter=meta["iter"],
+                batch_idx=loop.epoch_length,
+                steps=checkpoint.get("global_step"),
+                epoch_length=loop.epoch_length,
+            )
         self.epoch_open = bool(self._resumed and self._resumed["epoch_unfinished"])
         self.logger.info(f"resumed epoch: {self.epoch}, iter: {self.iter}")
 
@@ -154,6 +169,11 @@ class RunState(RunnerFacade):
             return meta["iter"]
         # MMEngine cannot resume inside an epoch: it begins the epoch again.
         return 0
+
+    def _ends_with_validation(self, meta: dict[str, Any]) -> bool:
+        """Whether nothing but the last epoch's validation is left of the run."""
+        pending = self._resumed is not None and self._resumed["validation_pending"]
+        return pending and self.by_epoch and meta["epoch"] >= self.train_loop.max_epochs
 
     def take_over_seed(self, seed: int | None) -> None:
         """Use the seed of the run being resumed, and say so if the config asks for another."""
@@ -171,17 +191,19 @@ class RunState(RunnerFacade):
             self.optim_wrapper.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
 
-    def restore_random_state(self) -> None:
-        """Continue the data and the random numbers where the checkpoint was written."""
+    def restore_random_state(self) -> bool:
+        """Continue the data and the random numbers where the checkpoint was written.
+
+        Returns:
+            Whether the run that wrote it would have validated next.
+        """
         state, self._resumed = self._resumed, None
         if state is None:
-            return
+            return False
         self.stream.load_state_dict(state["stream"])
         if len(state["rng"]) == self.world_size:
             files.set_rng_state(state["rng"][self.rank])
-        if state["validation_pending"]:
-            # The run that wrote the file validated next: its validation loader drew one number for its workers' seeds.
-            torch.empty((), dtype=torch.int64).random_()
+        return state["validation_pending"]
 
     def load_weights(self) -> None:
         """Load ``load_from`` into the model, once."""
