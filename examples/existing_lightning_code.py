@@ -1,4 +1,4 @@
-"""An MMEngine model in a Trainer of your own, with Lightning's flags and callbacks, beside a LightningModule of your own."""
+"""An MMEngine model in a Trainer of your own, with Lightning's flags and callbacks, beside a LightningModule."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -33,14 +34,20 @@ class MyAwesomeModel(BaseModel):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation={activation!r} → one of {', '.join(ACTIVATIONS)}")
         widths = [2] + [64] * layers
-        pairs = zip(widths, widths[1:], strict=False)
         self.mlp = nn.Sequential(
-            *(part for a, b in pairs for part in (nn.Linear(a, b), ACTIVATIONS[activation]()))
+            *(
+                part
+                for a, b in pairwise(widths)
+                for part in (nn.Linear(a, b), ACTIVATIONS[activation]())
+            )
         )
         self.classifier = nn.Linear(64, 2)
 
     def forward(self, data: torch.Tensor, labels: torch.Tensor, mode: str = "tensor") -> Any:
-        """Take ``data (N, 2)`` and ``labels (N,)``; return a loss dict, ``(probabilities, labels)``, or logits ``(N, 2)``."""
+        """Take ``data (N, 2)`` and ``labels (N,)``.
+
+        Return a loss dict, ``(probabilities, labels)``, or logits ``(N, 2)``, as ``mode`` says.
+        """
         logits = self.classifier(self.mlp(data))
         if mode == "loss":
             return {"loss": F.cross_entropy(logits, labels)}

@@ -10,7 +10,9 @@ import pytest
 import mm2pl
 
 ROOT = Path(mm2pl.__file__).parent
-CONTRACT = "registry config fileio structures logging dist utils model dataset optim evaluator".split()
+CONTRACT = (
+    ["registry", "config", "fileio", "structures", "logging", "dist", "utils", "model", "dataset", "optim", "evaluator"]
+)
 ABOVE = ("lightning", "mm2pl.lightning", "mm2pl.runner", "mm2pl.cli", "mm2pl.mmcv", "mm2pl.hooks")
 
 
@@ -47,7 +49,11 @@ def test_nothing_imports_mmengine_at_the_top():
         if isinstance(node, (ast.Import, ast.ImportFrom))
         and any(
             below(name, ("mmengine", "mmcv", "addict", "yapf", "cv2"))
-            for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+            for name in (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+            )
         )
     }
     assert not wrong

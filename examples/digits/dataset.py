@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ class DigitsDataset(Dataset):
         ValueError: If ``split`` is none of these.
     """
 
-    METAINFO = {"classes": tuple("0123456789")}
+    METAINFO: ClassVar = {"classes": tuple("0123456789")}
 
     def __init__(self, split: str) -> None:
         if split not in SPLITS:

@@ -61,7 +61,10 @@ class DigitsResNet(BaseModel):
     def forward(
         self, inputs: torch.Tensor, labels: torch.Tensor | None = None, mode: str = "tensor"
     ) -> Any:
-        """Take ``inputs (N, 1, 8, 8)`` and ``labels (N,)``; return a loss dict, a list of N predictions, or logits ``(N, 10)``."""
+        """Take ``inputs (N, 1, 8, 8)`` and ``labels (N,)``.
+
+        Return a loss dict, a list of N predictions, or logits ``(N, 10)``, as ``mode`` says.
+        """
         logits = self.head(self.dropout(self.stages(self.stem(inputs)).mean(dim=(2, 3))))
         if mode == "loss":
             return {"loss": F.cross_entropy(logits, labels)}

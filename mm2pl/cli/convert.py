@@ -24,13 +24,17 @@ def run(command: str, arguments: list[str]) -> int | None:
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
     parser.add_argument("config", help="an MMEngine config")
-    parser.add_argument("-o", "--out", required=True, help="out.yaml: LightningCLI; out.py, out.json: flattened")
+    parser.add_argument(
+        "-o", "--out", required=True, help="out.yaml: LightningCLI; out.py, out.json: flattened"
+    )
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     options = parser.parse_args(arguments)
     out = Path(options.out)
     if out.exists() and not options.force:
-        raise FileExistsError(f"{options.out!r} exists → choose another name, or --force to overwrite it")
+        raise FileExistsError(
+            f"{options.out!r} exists → choose another name, or --force to overwrite it"
+        )
     cfg = Config.fromfile(options.config)
     if options.cfg_options:
         cfg.merge_from_dict(options.cfg_options)

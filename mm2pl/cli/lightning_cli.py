@@ -15,6 +15,7 @@ from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.translate import Plan
 from mm2pl.runner.checkpoint import find_latest_checkpoint
 from mm2pl.runner.runner import Runner
+from mm2pl.utils import get_object_from_string
 
 
 class MMCLI(LightningCLI):
@@ -68,24 +69,39 @@ class MMCLI(LightningCLI):
             settings.update(self.plan.run)
             vars(config.model.init_args).update(self.plan.model)
             vars(config.data.init_args).update(self.plan.data)
-        for name in ("work_dir", "resume"):
-            if getattr(self.options, name, None):
-                settings[name] = getattr(self.options, name)
+        if getattr(self.options, "work_dir", None):
+            settings["work_dir"] = self.options.work_dir
+        if getattr(self.options, "resume", None):
+            auto = self.options.resume == "auto"
+            settings.update(resume=True, load_from=None if auto else self.options.resume)
         config.trainer.default_root_dir = settings["work_dir"]
         self.runner = Runner.__new__(Runner)
         self.runner._open(settings, self.cfg)
 
+    def instantiate_classes(self) -> None:
+        """Build a run's parts directly: jsonargparse would bury a user's mistake under its own messages."""
+        if self.runner is not None:
+            config = self.config[self.subcommand]
+            for name in ("model", "data"):
+                config[name] = instantiate(config[name])
+            config.trainer.callbacks = [
+                instantiate(c) if c.class_path.endswith("RunCallback") else c
+                for c in config.trainer.callbacks
+            ]
+        super().instantiate_classes()
+
     def after_instantiate_classes(self) -> None:
         """Hand the built parts to the run."""
         out = getattr(self.options, "out", None)
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "predict" and out:
-            self.trainer.callbacks.append(PredictionWriter(out))
+            callbacks.append(PredictionWriter(out))
         if self.runner is None:
             return
-        callback = next(c for c in self.trainer.callbacks if isinstance(c, RunCallback))
+        callback = next(c for c in callbacks if isinstance(c, RunCallback))
         callback.runner = self.runner
         self.runner.module = self.model
-        self.runner.datamodule = self.datamodule  # type: ignore[attr-defined]
+        self.runner.datamodule = self.datamodule
         self.runner._adopt(self.trainer)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -99,6 +115,11 @@ class MMCLI(LightningCLI):
         if path is not None:
             arguments["ckpt_path"] = path
         return arguments
+
+
+def instantiate(spec: Any) -> Any:
+    """Build the object of a parsed ``class_path`` and ``init_args``."""
+    return get_object_from_string(spec.class_path)(**vars(spec.get("init_args", {})))
 
 
 def checkpoint_of(work_dir: str, which: str) -> str:

@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def is_users_mistake(error: BaseException) -> bool:
     """Say whether mm2pl itself raised the error, to tell its user something; others keep their traceback."""
+    if not isinstance(error, (ValueError, TypeError, LookupError, OSError, RuntimeError)):
+        return False
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(__file__).resolve().parent.parent
     return bool(frames) and own in Path(frames[-1].filename).resolve().parents

@@ -95,6 +95,7 @@ def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[
 
     Raises:
         SystemExit: With code 2, after argparse's message.
+        ValueError: If a checkpoint is given twice.
     """
     joined: list[str] = []
     for argument in arguments:
@@ -103,6 +104,12 @@ def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[
         else:
             joined.append(argument)
     options, rest = build_parser(command).parse_known_args(joined)
+    if getattr(options, "checkpoint", None):
+        if options.ckpt_path:
+            raise ValueError(
+                f"two checkpoints: {options.checkpoint!r} and --ckpt_path {options.ckpt_path!r} → give one"
+            )
+        options.ckpt_path = options.checkpoint
     options.config = [*([options.config_file] if options.config_file else []), *options.config]
     return options, rest
 

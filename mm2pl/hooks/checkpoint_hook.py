@@ -199,7 +199,8 @@ class CheckpointHook(Hook, CheckpointFace):
                 "the best checkpoint will be skipped in this evaluation."
             )
             return
-        self._save_best_checkpoint(runner, metrics)
+        if runner.train_loop is not None:  # evaluation alone has no new weights to save
+            self._save_best_checkpoint(runner, metrics)
 
     def after_train(self, runner: Any) -> None:
         """Publish the last and the best checkpoints."""

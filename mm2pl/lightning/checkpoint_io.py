@@ -18,11 +18,15 @@ class MMCheckpointIO(CheckpointIO):
     ``.pth`` as well as Lightning's ``.ckpt``, without running code from the file.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         """Write a checkpoint; ``storage_options`` are MMEngine's ``backend_args``."""
         save_checkpoint(checkpoint, str(path), backend_args=storage_options)
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, **_: Any) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Read a checkpoint and give it Lightning's keys.
 
         Raises:

@@ -36,7 +36,7 @@ class MMDataModule(LightningDataModule):
         self.loaders: dict[str, Any] = {}
 
     def loader(self, stage: str) -> Any:
-        """Return the loader of ``train``, ``val`` or ``test``, building it on first use; ``[]`` if none is configured."""
+        """Return the loader of ``train``, ``val`` or ``test``, built on first use; ``[]`` if there is none."""
         if stage not in self.loaders:
             config = self.configs[stage]
             if config is None:

@@ -38,5 +38,5 @@ class LightningExecutor:
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
         """Skip the gradient all-reduce: the wrapper that knows how is the strategy's, around the whole module."""
-        wrapped = self._module.trainer.strategy.model
+        wrapped: Any = self._module.trainer.strategy.model
         return wrapped.no_sync() if hasattr(wrapped, "no_sync") else nullcontext()

@@ -15,8 +15,6 @@ from mm2pl.lightning import checkpoint as files
 from mm2pl.registry import EVALUATOR
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-
     from mm2pl.config import Config
     from mm2pl.evaluator import Evaluator
     from mm2pl.logging import MessageHub, MMLogger
@@ -26,7 +24,8 @@ class RunnerFacade:
     """What every ``runner`` offers, whoever made the Trainer.
 
     Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``,
-    ``message_hub``, ``visualizer``, ``log_processor``). Everything here is derived from those, so it can be read at any moment.
+    ``message_hub``, ``visualizer``, ``log_processor``). Everything
+    here is derived from those, so it can be read at any moment.
     """
 
     trainer: Any

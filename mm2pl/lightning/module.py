@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import nn
 
+from mm2pl.lightning.checkpoint import without_prefix
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
 from mm2pl.lightning.optimization import (
@@ -18,6 +19,7 @@ from mm2pl.lightning.plain import is_plain
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, tick
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
 from mm2pl.registry import MODELS, DefaultScope
+from mm2pl.runner.checkpoint_loader import CheckpointError
 from mm2pl.runner.loops import TestLoop, ValLoop
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ class MMLightningModule(LightningModule):
     (manual optimization), which is equal to MMEngine to the last bit.
 
     Args:
-        model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``, any module with the three modes), or
-            the dict to build one from.
+        model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``, any module with the three modes),
+            or the dict to build one from.
         optim_wrapper: As in an MMEngine config, or a built wrapper.
         param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers.
         auto_scale_lr: As in an MMEngine config: ``dict(enable=True, base_batch_size=256)``.
@@ -72,7 +74,7 @@ class MMLightningModule(LightningModule):
         if default_scope is not None:
             DefaultScope.get_instance(f"module-{id(self)}", scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
-        self.model = build_model(model, data_preprocessor)
+        self.model: Any = build_model(model, data_preprocessor)
         self.optim_wrapper = optim_wrapper
         self.param_scheduler = param_scheduler
         self.param_schedulers: Any = None
@@ -86,19 +88,25 @@ class MMLightningModule(LightningModule):
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the model's own state dict; keys are those of an MMEngine checkpoint."""
         return self.model.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Load a model's state dict, with or without Lightning's ``model.`` prefix."""
-        own = self.model.state_dict().keys()
-        if (
-            state_dict
-            and all(k.startswith("model.") for k in state_dict)
-            and not (own & state_dict.keys())
-        ):
-            state_dict = {k.removeprefix("model."): v for k, v in state_dict.items()}
+        """Load a model's state dict, with or without Lightning's ``model.`` prefix.
+
+        Raises:
+            CheckpointError: If the weights are those of another model.
+        """
+        own = self.model.state_dict()
+        if not own.keys() & state_dict.keys():
+            state_dict = without_prefix(state_dict)
+        misfit = differences(own, state_dict, strict)
+        if misfit:
+            name = type(self.model).__name__
+            raise CheckpointError(
+                f"these weights do not fit {name}: {misfit} → is this the checkpoint of another model or config?"
+            )
         return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
 
     # Optimization
@@ -140,7 +148,7 @@ class MMLightningModule(LightningModule):
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
         if self.param_schedulers is None and self.param_scheduler is not None:
             loop = runner_of(self.trainer).train_loop
-            epoch_length = self.trainer.num_training_batches
+            epoch_length = int(self.trainer.num_training_batches)
             scale_lr(self.optim_wrapper, self.auto_scale_lr, self._total_batch_size())
             self.param_schedulers = build_param_schedulers(
                 self.param_scheduler,
@@ -207,7 +215,7 @@ class MMLightningModule(LightningModule):
             self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
 
     def on_train_epoch_start(self) -> None:
-        """Call the model's ``train()``: models override it to keep frozen stages in eval mode, Lightning never calls it."""
+        """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
         if not self.driven_by_run:
             self.model.train()
 
@@ -215,7 +223,7 @@ class MMLightningModule(LightningModule):
         """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules."""
         if self.driven_by_run:
             return
-        trainer = self.trainer
+        trainer: Any = self.trainer
         if (trainer.fit_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
             self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
         tick(self.param_schedulers, by_epoch=False)
@@ -318,6 +326,28 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(model)
+
+
+def differences(own: dict[str, Any], given: dict[str, Any], strict: bool) -> str:
+    """Describe what keeps weights from fitting a model, or return ``""``.
+
+    >>> differences({"w": torch.zeros(2), "b": torch.zeros(1)}, {"w": torch.zeros(3)}, strict=True)
+    'w is (3,) in the file and (2,) in the model; 1 missing (b)'
+    """
+    found = [
+        f"{key} is {tuple(given[key].shape)} in the file and {tuple(value.shape)} in the model"
+        for key, value in own.items()
+        if isinstance(value, torch.Tensor)
+        and isinstance(given.get(key), torch.Tensor)
+        and given[key].shape != value.shape
+    ]
+    parts = [*found[:3], *([f"{len(found) - 3} more shapes differ"] if len(found) > 3 else [])]
+    missing, unexpected = own.keys() - given.keys(), given.keys() - own.keys()
+    for what, keys in (("missing", missing), ("unexpected", unexpected)):
+        if keys and (strict or not own.keys() & given.keys()):
+            some = ", ".join(sorted(keys)[:3])
+            parts.append(f"{len(keys)} {what} ({some}{', …' if len(keys) > 3 else ''})")
+    return "; ".join(parts)
 
 
 def scalars_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 class SchedulesOfOptimizer:
     """Show one optimizer's schedules to Lightning, for ``LearningRateMonitor`` and the checkpoint.
 
-    Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch, so ``step`` does nothing.
+    Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch: ``step`` does nothing.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedulers: list[Any]) -> None:

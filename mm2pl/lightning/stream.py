@@ -14,8 +14,8 @@ class TrainStream:
     """Feed a train loop's loader to the Trainer, with MMEngine's moments of drawing random numbers.
 
     Lightning asks for its iterator before the epoch begins (and before ``set_epoch``); MMEngine makes the loader's
-    iterator after ``before_train_epoch``, or for iteration-based runs when the loop is built. So ``__iter__`` is lazy, and
-    ``open`` makes the iterator at the right moment.
+    iterator after ``before_train_epoch``, or for iteration-based runs when the loop is built. So ``__iter__`` is lazy,
+    and ``open`` makes the iterator at the right moment.
 
     Args:
         loader: Any loader.
@@ -87,7 +87,7 @@ class TrainStream:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Reopen at a saved place, with the shuffle and the worker seeds of the run that saved it.
 
-        The random state is left as the iterator's creation leaves it; the caller restores the one of the moment of saving.
+        The random state is left as the iterator's creation leaves it; the caller restores that of the moment of saving.
         """
         self.passes = state["passes"]
         if self.endless and self.passes:

@@ -209,5 +209,5 @@ def require_plain(plan: dict[str, Any]) -> None:
     """
     for path, value in live_objects(plan):
         raise TypeError(
-            f"{path} is a live {type(value).__name__} object → a file can hold plain data only; give its type as a string"
+            f"{path} is a live {type(value).__name__} object → a file holds plain data; give its type as a string"
         )

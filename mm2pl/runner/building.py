@@ -72,14 +72,14 @@ class RunnerBuilders(RunnerFacade):
         if isinstance(loop, dict) and "type" not in loop:
             if "by_epoch" not in loop:
                 raise ValueError(
-                    f"train_cfg={dict(loop)!r} → 'by_epoch' or 'type' is needed, e.g. dict(by_epoch=True, max_epochs=10)"
+                    f"train_cfg={dict(loop)!r} → by_epoch or type is needed: dict(by_epoch=True, max_epochs=10)"
                 )
             default = EpochBasedTrainLoop if loop["by_epoch"] else IterBasedTrainLoop
             loop = {k: v for k, v in loop.items() if k != "by_epoch"}
             return self._build_loop(loop, default, dataloader=self.dataloader_of("train"))
         if isinstance(loop, dict) and "by_epoch" in loop:
             raise RuntimeError(
-                f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → only one of the two may be given"
+                f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → give only one of the two"
             )
         return self._build_loop(loop, EpochBasedTrainLoop, dataloader=self.dataloader_of("train"))
 

@@ -1,7 +1,7 @@
 """What a run does with its data: the loop objects that MMEngine's hooks and users know.
 
-Lightning's Trainer does the looping. A loop here holds what belongs to one stage (loader, evaluator, counters, validation
-schedule) and one step, ``run_iter``, which user classes may override.
+Lightning's Trainer does the looping. A loop here holds what belongs to one stage (loader, evaluator, counters,
+validation schedule) and one step, ``run_iter``, which user classes may override.
 """
 
 from __future__ import annotations
@@ -81,6 +81,9 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
 
 class _TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
+
+    _max_epochs: int
+    _max_iters: int
 
     def __init__(
         self,
@@ -306,10 +309,11 @@ def split_losses(outputs: Any, losses: dict[str, HistoryBuffer]) -> Any:
     """Move a last element that carries only ``loss`` from the predictions into ``losses``."""
     if not isinstance(outputs, Sequence) or not len(outputs):
         return outputs
-    last = outputs[-1]
+    last: Any = outputs[-1]
     if not (isinstance(last, BaseDataElement) and last.keys() == ["loss"]):
         return outputs
-    for name, value in last.loss.items():
+    losses_of_batch: Any = last.get("loss")
+    for name, value in losses_of_batch.items():
         buffer = losses.setdefault(name, HistoryBuffer())
         for part in value if isinstance(value, (list, tuple)) else [value]:
             buffer.update(part.item())
@@ -331,7 +335,7 @@ def set_sampler_epoch(dataloader: Any, epoch: int) -> None:
     sampler = getattr(dataloader, "sampler", None)
     inner = getattr(getattr(dataloader, "batch_sampler", None), "sampler", None)
     for candidate in (sampler, inner):
-        if hasattr(candidate, "set_epoch"):
+        if candidate is not None and hasattr(candidate, "set_epoch"):
             candidate.set_epoch(epoch)
             return
 

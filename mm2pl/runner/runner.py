@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -45,8 +43,8 @@ class Runner(RunState, RunnerBuilders):
     ``runner.trainer``; everything Lightning offers can be reached through it.
 
     Raises:
-        ValueError: If of ``train_dataloader``, ``train_cfg`` and ``optim_wrapper`` (or of the loader, ``cfg`` and evaluator of
-            validation or test) only some are given.
+        ValueError: If of ``train_dataloader``, ``train_cfg`` and ``optim_wrapper`` (or of the loader, ``cfg`` and
+            evaluator of validation or test) only some are given.
     """
 
     def __init__(
@@ -171,7 +169,7 @@ class Runner(RunState, RunnerBuilders):
         """Whether the config starts several processes."""
         return self.launcher != "none"
 
-    def _adopt(self, trainer: Trainer) -> None:
+    def _adopt(self, trainer: Any) -> None:
         """Take over a Trainer: register the hooks and describe the run in its log and work folder."""
         self.trainer = trainer
         self.module.driven_by_run = True
@@ -181,7 +179,9 @@ class Runner(RunState, RunnerBuilders):
         )
         self.register_hooks(self.settings.get("default_hooks"), self.settings.get("custom_hooks"))
         for callback in trainer.callbacks:
-            if isinstance(callback, Hook):  # given as a callback, run in MMEngine's order all the same
+            if isinstance(
+                callback, Hook
+            ):  # given as a callback, run in MMEngine's order all the same
                 callback.driven = True
                 self.register_hook(callback)
         trainer.callbacks.extend(self.lightning_callbacks)
@@ -367,11 +367,3 @@ class Runner(RunState, RunnerBuilders):
         self.cfg.dump(
             str(Path(self.work_dir) / (Path(name).name if name else f"{self.timestamp}.py"))
         )
-
-    @contextmanager
-    def _saving_as(self, **options: Any) -> Iterator[None]:
-        self.save_options = options
-        try:
-            yield
-        finally:
-            self.save_options = {}

@@ -39,7 +39,10 @@ def test_every_key_lands_in_exactly_one_place():
     [
         ({"by_epoch": True, "max_epochs": 12}, {"max_epochs": 12}),
         ({"type": "EpochBasedTrainLoop", "max_epochs": 12}, {"max_epochs": 12}),
-        ({"type": "IterBasedTrainLoop", "max_iters": 7}, {"max_epochs": 1, "limit_train_batches": 7}),
+        (
+            {"type": "IterBasedTrainLoop", "max_iters": 7},
+            {"max_epochs": 1, "limit_train_batches": 7},
+        ),
         (None, {}),
     ],
     ids=["by_epoch", "epoch-type", "iter-type", "no training"],
@@ -66,7 +69,7 @@ def test_helper_variables_are_kept_for_hooks_that_read_them():
 
 def test_input_is_not_changed():
     config = {**TRAIN, "work_dir": "here"}
-    before = {key: value for key, value in config.items()}
+    before = dict(config)
     translate(config, environ={}).run["work_dir"] = "there"
     assert config == before
 
@@ -82,7 +85,10 @@ def test_live_objects_pass_through_and_cannot_be_written():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"train_cfg": {"max_epochs": 1}}, r"\['train_cfg'\] but not \['train_dataloader', 'optim_wrapper'\]"),
+        (
+            {"train_cfg": {"max_epochs": 1}},
+            r"\['train_cfg'\] but not \['train_dataloader', 'optim_wrapper'\]",
+        ),
         ({"val_cfg": {}, "val_evaluator": {}}, r"but not \['val_dataloader'\].*the val stage"),
         ({"param_scheduler": {"type": "StepLR"}}, "param_scheduler but no optim_wrapper"),
     ],

@@ -35,8 +35,18 @@ Calls = type("Calls", (Hook,), {name: note(name) for name in Hook.stages})
 
 
 def test_files_of_an_epoch_run(tmp_path):
-    hooks = {"checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2, "save_best": "accuracy", "rule": "greater"}}
-    runner = build("mm2pl", Scenario(optim_wrapper=SGD, default_hooks=hooks), str(tmp_path), fresh_book())
+    hooks = {
+        "checkpoint": {
+            "type": "CheckpointHook",
+            "interval": 1,
+            "max_keep_ckpts": 2,
+            "save_best": "accuracy",
+            "rule": "greater",
+        }
+    }
+    runner = build(
+        "mm2pl", Scenario(optim_wrapper=SGD, default_hooks=hooks), str(tmp_path), fresh_book()
+    )
     runner.train()
     names = {path.name for path in tmp_path.iterdir()}
     assert {"epoch_2.pth", "epoch_3.pth", "last_checkpoint", runner.timestamp} <= names
@@ -47,17 +57,28 @@ def test_files_of_an_epoch_run(tmp_path):
 
 
 def test_log_lines_are_mmengines(tmp_path):
-    runner = build("mm2pl", Scenario(optim_wrapper=SGD, options={"log_level": "INFO"}), str(tmp_path), fresh_book())
+    runner = build(
+        "mm2pl",
+        Scenario(optim_wrapper=SGD, options={"log_level": "INFO"}),
+        str(tmp_path),
+        fresh_book(),
+    )
     runner.train()
     text = (tmp_path / runner.timestamp / f"{runner.timestamp}.log").read_text()
-    assert re.search(r"Epoch\(train\) \[1\]\[5/9\]  (base_)?lr: 5\.0000e-02  eta: .* loss: \d", text)
+    assert re.search(
+        r"Epoch\(train\) \[1\]\[5/9\]  (base_)?lr: 5\.0000e-02  eta: .* loss: \d", text
+    )
     assert re.search(r"Epoch\(val\) \[1\]\[4/4\]    accuracy: \d\.\d{4}", text)
 
 
 @pytest.mark.parametrize(
     ("train_cfg", "sampler", "validated"),
     [
-        ({"by_epoch": True, "max_epochs": 3, "val_begin": 2}, {"type": "DefaultSampler", "shuffle": True}, [(2, 18), (3, 27)]),
+        (
+            {"by_epoch": True, "max_epochs": 3, "val_begin": 2},
+            {"type": "DefaultSampler", "shuffle": True},
+            [(2, 18), (3, 27)],
+        ),
         (ITERS, ENDLESS, [(0, 4), (0, 8), (0, 11)]),
     ],
     ids=["epochs", "iterations"],
@@ -70,9 +91,17 @@ def test_validation_schedule(train_cfg, sampler, validated, tmp_path):
 @pytest.mark.parametrize(
     ("train_cfg", "sampler", "stop_at"),
     [
-        ({"by_epoch": True, "max_epochs": 4}, {"type": "DefaultSampler", "shuffle": True}, "epoch_2.pth"),
+        (
+            {"by_epoch": True, "max_epochs": 4},
+            {"type": "DefaultSampler", "shuffle": True},
+            "epoch_2.pth",
+        ),
         ({"by_epoch": False, "max_iters": 24, "val_interval": 5}, ENDLESS, "iter_10.pth"),
-        ({"by_epoch": False, "max_iters": 24, "val_interval": 5}, {"type": "DefaultSampler", "shuffle": True}, "iter_15.pth"),
+        (
+            {"by_epoch": False, "max_iters": 24, "val_interval": 5},
+            {"type": "DefaultSampler", "shuffle": True},
+            "iter_15.pth",
+        ),
     ],
     ids=["epochs", "iterations", "iterations over a finite sampler"],
 )
@@ -104,7 +133,9 @@ def test_resumed_run_ends_with_the_same_bits(train_cfg, sampler, stop_at, worker
 def test_hooks_see_mmengines_order_in_an_epoch_run(tmp_path):
     calls = Calls()
     calls.seen = []
-    scenario = Scenario(optim_wrapper=SGD, train_cfg={"by_epoch": True, "max_epochs": 1}, custom_hooks=[calls])
+    scenario = Scenario(
+        optim_wrapper=SGD, train_cfg={"by_epoch": True, "max_epochs": 1}, custom_hooks=[calls]
+    )
     build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
     names = [name for name, *_ in calls.seen if not name.endswith("_iter")]
     assert names == [
@@ -131,7 +162,9 @@ def test_custom_run_is_an_error_that_says_what_to_do(tmp_path):
             """Loop by hand."""
 
     scenario = Scenario(optim_wrapper=SGD, train_cfg={"type": Own, "max_epochs": 1})
-    with pytest.raises(TypeError, match=r"Own overrides run\(\), which Lightning's Trainer replaces"):
+    with pytest.raises(
+        TypeError, match=r"Own overrides run\(\), which Lightning's Trainer replaces"
+    ):
         build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
 
 
@@ -146,7 +179,12 @@ def test_val_and_test_return_metrics(tmp_path):
 
 @pytest.mark.parametrize("stage", ["train", "val", "test"])
 def test_a_stage_that_was_not_configured(stage, tmp_path):
-    runner = Runner(model=torch.nn.Linear(1, 1), work_dir=str(tmp_path), log_level="ERROR", experiment_name=f"no-{stage}")
+    runner = Runner(
+        model=torch.nn.Linear(1, 1),
+        work_dir=str(tmp_path),
+        log_level="ERROR",
+        experiment_name=f"no-{stage}",
+    )
     with pytest.raises(RuntimeError, match=rf"Runner\.{stage}\(\) needs {stage}_cfg"):
         getattr(runner, stage)()
 
@@ -169,7 +207,14 @@ def test_stop_training_ends_after_the_epoch(tmp_path):
 def test_checkpoint_is_plain_data(tmp_path):
     record("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path))
     checkpoint = torch.load(Path(tmp_path) / "epoch_3.pth", weights_only=True)
-    assert {"meta", "state_dict", "message_hub", "optimizer", "pytorch-lightning_version", "loops"} <= checkpoint.keys()
+    assert {
+        "meta",
+        "state_dict",
+        "message_hub",
+        "optimizer",
+        "pytorch-lightning_version",
+        "loops",
+    } <= checkpoint.keys()
     assert checkpoint["meta"]["epoch"] == 3
     assert checkpoint["meta"]["iter"] == 27
     assert all(not key.startswith("model.") for key in checkpoint["state_dict"])

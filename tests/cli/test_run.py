@@ -1,0 +1,184 @@
+"""Real runs from the command line, on the digits."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import examples.digits
+import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
+from mm2pl.cli.main import main
+from mm2pl.cli.options import parse
+from mm2pl.cli.run import refuse_nested_overrides
+
+CONFIG = "configs/digits_resnet.py"
+ROOT = Path(examples.digits.__file__).parents[2]
+SHORT = [
+    "--trainer.limit_train_batches",
+    "3",
+    "--cfg-options",
+    "train_cfg.max_epochs=1",
+    "train_dataloader.batch_size=16",
+]
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a work folder with one short epoch in it, made by the command itself in its own process."""
+    work_dir = tmp_path_factory.mktemp("trained")
+    command = [sys.executable, "-m", "mm2pl", "fit", CONFIG, "--work-dir", str(work_dir), *SHORT]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
+    return work_dir
+
+
+def test_fit_leaves_mmengines_files(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {
+        "epoch_1.pth",
+        "last_checkpoint",
+        "digits_resnet.py",
+        "best_accuracy_epoch_1.pth",
+    } <= names
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+@pytest.mark.parametrize("which", ["best", "last", "epoch_1.pth"])
+def test_evaluation_of_a_checkpoint(command, which, trained, capsys):
+    path = str(trained / which) if which.endswith(".pth") else which
+    assert main([command, CONFIG, "--work-dir", str(trained), "--ckpt_path", path]) == 0
+    assert "accuracy: " in capsys.readouterr().out
+
+
+def test_positional_checkpoint_and_results_file(trained, tmp_path):
+    out = tmp_path / "results.pkl"
+    arguments = [
+        "test",
+        CONFIG,
+        str(trained / "epoch_1.pth"),
+        "--work-dir",
+        str(tmp_path),
+        "--out",
+        str(out),
+    ]
+    assert main(arguments) == 0
+    assert len(pickle.loads(out.read_bytes())) == 300
+
+
+def test_predictions_in_the_order_of_the_data_set(trained, tmp_path):
+    out = tmp_path / "predictions.pkl"
+    assert (
+        main(
+            [
+                "predict",
+                CONFIG,
+                "--work-dir",
+                str(trained),
+                "--ckpt_path",
+                "last",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
+    labels = [sample["label"] for sample in pickle.loads(out.read_bytes())]
+    assert labels == examples.digits.DigitsDataset("test").labels.tolist()
+
+
+def test_yaml_form_trains_to_the_same_weights(trained, tmp_path):
+    arguments = ["fit", "--config", "configs/digits_resnet.yaml", "--work-dir", str(tmp_path)]
+    overrides = ["--trainer.limit_train_batches=3", "--trainer.max_epochs=1"]
+    assert main([*arguments, *overrides]) == 0
+    ours = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+    config = ["fit", CONFIG, "--work-dir", str(tmp_path / "py"), *overrides]
+    assert main(config) == 0
+    theirs = torch.load(tmp_path / "py" / "epoch_1.pth", weights_only=True)
+    for name, value in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], value), name
+
+
+def test_resume_continues_the_work_folder(tmp_path):
+    arguments = ["fit", CONFIG, "--work-dir", str(tmp_path), "--trainer.limit_train_batches=2"]
+    assert main([*arguments, "--trainer.max_epochs=1"]) == 0
+    assert main([*arguments, "--trainer.max_epochs=2", "--resume"]) == 0
+    assert torch.load(tmp_path / "epoch_2.pth", weights_only=True)["meta"]["iter"] == 4
+
+
+def test_fast_dev_run_is_one_batch_and_leaves_no_checkpoint(tmp_path):
+    assert main(["fit", CONFIG, "--work-dir", str(tmp_path), "--trainer.fast_dev_run", "true"]) == 0
+    log = next(tmp_path.glob("*/*.log")).read_text()
+    assert "Epoch(val) [1][1/1]" in log
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_print_config_is_lightnings_form(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", CONFIG, "--work-dir", str(tmp_path), "--print_config"])
+    text = capsys.readouterr().out
+    assert "class_path: mm2pl.lightning.RunCallback" in text
+    assert "max_epochs: 15" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest"),
+    [
+        (["c.py", "--trainer.max_epochs", "3"], ["--trainer.max_epochs=3"]),
+        (["--trainer.max_epochs", "3", "c.py"], ["--trainer.max_epochs=3"]),
+        (["--config", "c.py", "--trainer.callbacks+=X"], ["--trainer.callbacks+=X"]),
+    ],
+    ids=["before", "after", "equals"],
+)
+def test_lightnings_options_are_handed_on(arguments, rest):
+    options, found = parse("fit", arguments)
+    assert options.config == ["c.py"]
+    assert found == rest
+
+
+def test_nested_model_overrides_are_refused():
+    with pytest.raises(
+        ValueError, match=r"use --cfg-options optim_wrapper\.optimizer\.lr=… instead"
+    ):
+        refuse_nested_overrides(["--model.optim_wrapper.optimizer.lr=0.1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["model.type=DigitsResnet"], "DigitsResNet"),
+        (["train_cfg.max_epoch=3"], "max_epoch"),
+        (["optim_wrapper.optimizer.type=SDG"], "SGD"),
+        (["val_evaluator=None"], "val_evaluator"),
+        (["default_hooks.checkpoint.intervall=2"], "interval"),
+    ],
+    ids=["model", "train_cfg", "optimizer", "half a stage", "hook argument"],
+)
+def test_mistakes_are_answered_in_one_message(options, message, tmp_path, capsys):
+    assert main(["fit", CONFIG, "--work-dir", str(tmp_path), "--cfg-options", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_checkpoint_of_another_model(trained, tmp_path, capsys):
+    arguments = ["test", CONFIG, str(trained / "epoch_1.pth"), "--work-dir", str(tmp_path)]
+    assert main([*arguments, "--cfg-options", "model.width=8"]) == 2
+    error = capsys.readouterr().err
+    assert "stem.0.weight is (16, 1, 3, 3) in the file and (8, 1, 3, 3) in the model" in error
+    assert "Traceback" not in error
+
+
+def test_best_without_a_best_checkpoint(tmp_path, capsys):
+    assert main(["test", CONFIG, "--work-dir", str(tmp_path), "--ckpt_path", "best"]) == 2
+    assert "save_best='auto'" in capsys.readouterr().err
