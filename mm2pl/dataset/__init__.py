@@ -15,3 +15,4 @@ from mm2pl.dataset.utils import COLLATE_FUNCTIONS as COLLATE_FUNCTIONS
 from mm2pl.dataset.utils import default_collate as default_collate
 from mm2pl.dataset.utils import pseudo_collate as pseudo_collate
 from mm2pl.dataset.utils import worker_init_fn as worker_init_fn
+from mm2pl.dataset.worker_state import WorkerStates as WorkerStates

@@ -7,38 +7,140 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from mm2pl.dataset.sampler import can_resume
+from mm2pl.dataset.worker_state import Report, Reporting, Restoring, WorkerStates
 
 
-def skip_batches(loader: Any, skip: int) -> Iterator[Any]:
+def skip_batches(loader: Any, skip: int, workers: WorkerStates | None = None) -> Iterator[Any]:
     """Iterate over ``loader`` from batch ``skip`` on, loading none of the batches before.
 
-    Only this pass is shortened. Random numbers are drawn from the global generators at the same
-    moments and in the same number as by ``iter(loader)``, so with the random state of the pass's
-    beginning the same shuffle comes out. Samplers with ``resume(consumed)`` skip at once; others
-    are asked for the indices, which are dropped. What has no indices (an `IterableDataset`, a
-    loader that is not torch's) has to load the batches to skip them.
+    Only this pass is shortened. By the time this returns, the global generators have been drawn from
+    as by ``iter(loader)`` and its first ``skip`` batches, but for what loading them draws. So with
+    the random state of the pass's beginning the same shuffle comes out, and afterwards the caller may
+    set the random state of the moment that is to be continued.
+
+    Samplers with ``resume(consumed)`` skip at once; others are asked for the indices, which are
+    dropped. What has no indices (an `IterableDataset`, a loader that is not torch's) has to load the
+    batches to skip them.
+
+    Args:
+        loader: Any loader.
+        skip: Batches to leave out.
+        workers: Where to keep the random states of the worker processes, as of the batches taken; if
+            it has some from before, the workers go on with them. For loaders with a batch size.
     """
-    if skip <= 0:
-        return iter(loader)
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-        return islice(iter(loader), skip, None)
-    with _sampler_replaced(loader, skip):
-        return iter(loader)
+        iterator = iter(loader)
+        for _ in islice(iterator, skip):
+            pass
+        return iterator
+    if workers is None or not loader.num_workers or loader.batch_sampler is None:
+        return (
+            _started(loader, _SkipOnce(_index_sampler(loader), skip)) if skip > 0 else iter(loader)
+        )
+    if not skip:
+        workers.new_pass(loader.persistent_workers)
+    if not skip and loader.persistent_workers and loader._iterator is not None:
+        return _taken(iter(loader), workers)
+    return _taken(_with_states(loader, skip, workers), workers)
+
+
+def _with_states(loader: DataLoader, skip: int, workers: WorkerStates) -> Iterator[Any]:
+    """Start workers that report their states, from those in ``workers``."""
+    # Batch n is worker (n mod W)'s; empty ones in front keep that so.
+    sampler = _SkipOnce(loader.batch_sampler, skip, empty=skip % loader.num_workers)
+    changes: dict[str, Any] = {
+        "collate_fn": Reporting(loader.collate_fn),
+        "worker_init_fn": Restoring(loader.worker_init_fn, workers.states),
+    }
+    if workers.lived_on:
+        # Workers that live on are not seeded for a new pass: torch draws no number for that.
+        changes["generator"] = torch.Generator()
+    return _started(loader, sampler, **changes)
+
+
+def _taken(iterator: Iterator[Any], workers: WorkerStates) -> Iterator[Any]:
+    for item in iterator:
+        if not isinstance(item, Report):
+            yield item
+        elif "batch" in item:
+            workers.take(item)
+            yield item["batch"]
+
+
+def _index_sampler(loader: DataLoader) -> Any:
+    return loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+
+
+def _started(loader: DataLoader, sampler: _SkipOnce, **changes: Any) -> Iterator[Any]:
+    """Return an iterator over ``loader`` with another sampler, which has found its first item."""
+    if getattr(loader, "_iterator", None) is not None:
+        loader._iterator = None  # persistent workers have been given their sampler long ago
+    name = "sampler" if loader.batch_sampler is None else "batch_sampler"
+    with _replaced(loader, **{name: sampler}, **changes):
+        iterator = iter(loader)
+    sampler.start()
+    return iterator
+
+
+@contextmanager
+def _replaced(loader: DataLoader, **changes: Any) -> Iterator[None]:
+    """Change attributes of a loader for the moment in which it makes an iterator."""
+    before = {name: getattr(loader, name) for name in changes}
+    try:
+        for name, value in changes.items():
+            # DataLoader's own __setattr__ forbids some, because an iterator would not notice it.
+            object.__setattr__(loader, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            object.__setattr__(loader, name, value)
 
 
 class _SkipOnce:
-    """A sampler or batch sampler whose next pass, and only that one, begins ``skip`` items in."""
+    """A sampler or batch sampler whose next pass, and only that one, begins ``skip`` items in.
 
-    def __init__(self, sampler: Any, skip: int) -> None:
+    Args:
+        sampler: What is sampled from; persistent workers go on with this object for ever.
+        skip: Items to leave out.
+        empty: Empty batches to put in front.
+    """
+
+    def __init__(self, sampler: Any, skip: int, empty: int = 0) -> None:
         self.sampler = sampler
         self.skip = skip
+        self.empty = empty
+        self.first: list[Any] | None = None
+        self.items: Iterator[Any] = iter(())
 
     def __iter__(self) -> Iterator[Any]:
-        # With workers torch calls this twice and uses the second: the skip is taken at the first item.
-        return self._items(None if self._resumable() else iter(self.sampler))
+        # With workers torch calls this twice, uses the second, and takes its first items at once.
+        self.items = self._items(None if self._resumable() else iter(self.sampler))
+        return self._from_first(self.items)
+
+    def start(self) -> None:
+        """Take the first item now, if nobody has: samplers draw their random numbers at that moment."""
+        if self.first is None:
+            self.first = list(islice(self.items, 1))
+
+    def _from_first(self, items: Iterator[Any]) -> Iterator[Any]:
+        first, self.first = self.first or [], []
+        yield from first
+        yield from items
+
+    def _items(self, items: Iterator[Any] | None) -> Iterator[Any]:
+        skip, empty = self.skip, self.empty
+        self.skip = self.empty = 0
+        yield from ([] for _ in range(empty))
+        if items is not None:
+            yield from islice(items, skip, None)
+        elif resumable := self._resumable():
+            sampler, size = resumable
+            sampler.resume(skip * size)
+            yield from self.sampler
 
     def _resumable(self) -> tuple[Any, int] | None:
         """Return the sampler that can skip by itself, and how many of its items are one of ours."""
@@ -48,31 +150,5 @@ class _SkipOnce:
             return self.sampler.sampler, self.sampler.batch_size
         return None
 
-    def _items(self, items: Iterator[Any] | None) -> Iterator[Any]:
-        skip, self.skip = self.skip, 0
-        if items is not None:
-            yield from islice(items, skip, None)
-        elif resumable := self._resumable():
-            sampler, size = resumable
-            sampler.resume(skip * size)
-            yield from self.sampler
-
     def __len__(self) -> int:
         return len(self.sampler)
-
-
-@contextmanager
-def _sampler_replaced(loader: DataLoader, skip: int) -> Iterator[None]:
-    """Let an iterator that is made now skip; persistent workers keep the replacement for good."""
-    name = "sampler" if loader.batch_sampler is None else "batch_sampler"
-    sampler = getattr(loader, name)
-    iterator = getattr(loader, "_iterator", None)
-    if iterator is not None:  # persistent workers: they were given their sampler long ago
-        loader._iterator = None
-        del iterator
-    # DataLoader's own __setattr__ forbids this, because an iterator would not notice it.
-    object.__setattr__(loader, name, _SkipOnce(sampler, skip))
-    try:
-        yield
-    finally:
-        object.__setattr__(loader, name, sampler)

@@ -1,0 +1,146 @@
+"""A pass that is continued in new processes, random augmentation in workers included."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, RandomSampler
+
+from mm2pl.dataset import DefaultSampler, WorkerStates, build_dataloader, skip_batches
+from mm2pl.dataset.worker_state import Reporting, Restoring
+
+LENGTH, BATCH = 22, 3
+BATCHES = 8
+
+
+class Augmented:
+    """Each sample depends on all that its worker has drawn before; every third draws nothing."""
+
+    def __len__(self) -> int:
+        return LENGTH
+
+    def __getitem__(self, index: int) -> tuple:
+        if index % 3 == 0:
+            return (index, 0.0, 0.0, 0.0)
+        return (index, random.gauss(0, 1), np.random.randn(), torch.rand(1).item())
+
+
+def make(sampler: str, workers: int, persistent: bool, seed: int | None) -> DataLoader:
+    dataset = Augmented()
+    samplers = {
+        "default": {"type": "DefaultSampler", "seed": 5},
+        "random": RandomSampler(dataset),
+        "infinite": {"type": "InfiniteSampler", "seed": 5},
+    }
+    config = {"dataset": dataset, "sampler": samplers[sampler], "batch_size": BATCH}
+    return build_dataloader(
+        {**config, "num_workers": workers, "persistent_workers": persistent}, seed=seed
+    )
+
+
+def in_a_file(state: dict) -> dict:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+class Run:
+    """Two epochs, from anywhere; ``at_open`` and ``now`` are states of the main process."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+        self.workers = WorkerStates()
+
+    def go(self, epoch: int, skip: int, stop: tuple[int, int] | None) -> tuple[list, dict]:
+        batches = []
+        for current in range(epoch, 2):
+            if stop == (current, 0):
+                return batches, self.state()
+            if hasattr(self.loader.sampler, "set_epoch"):
+                self.loader.sampler.set_epoch(current)
+            if not skip or current > epoch:
+                self.at_open = torch.get_rng_state()
+                iterator = skip_batches(self.loader, 0, self.workers)
+            else:
+                iterator = self.iterator
+            for number in range(skip if current == epoch else 0, BATCHES):
+                if stop == (current, number):
+                    return batches, self.state()
+                batches.append(str(next(iterator)))
+        return batches, {}
+
+    def state(self) -> dict:
+        workers = self.workers.state_dict()
+        return in_a_file({"open": self.at_open, "now": torch.get_rng_state(), "workers": workers})
+
+    def resume(self, epoch: int, skip: int, state: dict) -> tuple[list, dict]:
+        self.workers.load_state_dict(state["workers"])
+        if skip:
+            if hasattr(self.loader.sampler, "set_epoch"):
+                self.loader.sampler.set_epoch(epoch)
+            torch.set_rng_state(state["open"])
+            self.iterator = skip_batches(self.loader, skip, self.workers)
+        torch.set_rng_state(state["now"])
+        return self.go(epoch, skip, None)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "workers", "persistent", "seed"),
+    [
+        ("default", 2, False, 1),
+        ("default", 3, True, 1),
+        ("random", 2, False, None),
+        ("random", 3, True, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+def test_a_continued_run_equals_an_uninterrupted_one(sampler, workers, persistent, seed):
+    options = (sampler, workers, persistent, seed)
+    torch.manual_seed(0)
+    whole, _ = Run(make(*options)).go(0, 0, None)
+    for stop in ((0, 1), (0, 5), (1, 0), (1, 4)):
+        torch.manual_seed(0)
+        before, state = Run(make(*options)).go(0, 0, stop)
+        torch.manual_seed(77)
+        assert before == whole[: len(before)]
+        epoch, skip = stop
+        after, _ = Run(make(*options)).resume(epoch, skip, state)
+        assert after == whole[len(before) :], stop
+
+
+def test_batches_are_what_the_loader_yields():
+    loader = make("default", 2, False, 1)
+    plain = [str(batch) for batch in loader]
+    states = WorkerStates()
+    assert [str(batch) for batch in skip_batches(loader, 0, states)] == plain
+    assert sorted(states.states) == [0, 1]
+    assert [str(batch) for batch in loader] == plain  # nothing of it stays in the loader
+
+
+def test_without_workers_there_is_nothing_to_tell():
+    states = WorkerStates()
+    loader = DataLoader(range(4), batch_size=2, sampler=DefaultSampler(range(4), shuffle=False))
+    assert [b.tolist() for b in skip_batches(loader, 1, states)] == [[2, 3]]
+    assert states.state_dict() == {"lived_on": False, "states": {}}
+
+
+def test_a_state_is_told_only_if_it_changed():
+    reporting = Reporting(list)
+    assert "state" in reporting([1])
+    assert "state" not in reporting([2])
+    random.random()
+    report = reporting([3])
+    drawn = random.random()
+    assert report["batch"] == [3]
+    assert reporting([]) == {}
+    Restoring(None, {4: report["state"]})(4)
+    assert random.random() == drawn
+    seeds = []
+    Restoring(seeds.append, {4: report["state"]})(5)
+    assert seeds == [5]
+    assert random.random() != drawn
