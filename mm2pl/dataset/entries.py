@@ -22,12 +22,13 @@ def load_ann_file(ann_file: str | None, data_root: str | None = None) -> tuple[M
 
     Raises:
         FileNotFoundError: There is no such file.
+        ArgumentError: There is no name of a file.
         ValueError: It is broken, or one of the two keys is missing.
         TypeError: It is in an unknown format, or does not hold a dict.
     """
     where = f"ann_file={ann_file!r}"
     if not ann_file:
-        raise ValueError(
+        raise ArgumentError(
             f"{where}: give the annotation file, or override load_data_list in a subclass that "
             "needs none."
         )

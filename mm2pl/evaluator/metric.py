@@ -120,8 +120,8 @@ class DumpResults(BaseMetric):
         super().__init__(collect_device=collect_device, collect_dir=collect_dir)
         if not out_file_path.endswith((".pkl", ".pickle")):
             raise ValueError(
-                f"out_file_path={out_file_path!r}: the output file must be a pkl file, with a name "
-                "that ends with .pkl or .pickle."
+                f"The output file must be a pkl file, but got out_file_path={out_file_path!r}: give a "
+                "name that ends with .pkl or .pickle."
             )
         self.out_file_path = out_file_path
 
@@ -156,3 +156,7 @@ def to_cpu(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: to_cpu(value) for key, value in data.items()}
     return data
+
+
+_to_cpu = to_cpu
+"""MMEngine's name of it, which toolboxes import."""

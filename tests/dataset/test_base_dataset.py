@@ -236,7 +236,7 @@ BROKEN = {
         FileNotFoundError,
         r"none.json' does not exist \(data_root='', working directory .*: check data_root",
     ),
-    "no file": (lambda folder: "", ValueError, r"ann_file='': give the annotation file"),
+    "no file": (lambda folder: "", TypeError, r"ann_file='': give the annotation file"),
     "cut json": (
         _written("a.json", b'{"metainfo": {}, "data_l'),
         ValueError,

@@ -95,7 +95,11 @@ def test_dataset_meta():
             "collect_dir='x' could only be configured when collect_device='cpu', but that is 'gpu'",
         ),
         (Forgetful, TypeError, "compute_metrics"),
-        (lambda: DumpResults("out.json"), ValueError, "'out.json': the output file must be a pkl"),
+        (
+            lambda: DumpResults("out.json"),
+            ValueError,
+            "must be a pkl file, but got out_file_path='out.json'",
+        ),
     ],
     ids=["collect_dir", "no compute_metrics", "suffix"],
 )
