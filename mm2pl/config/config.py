@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import os
+import sys
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -19,12 +20,19 @@ from .config_dict import DELETE_KEY as DELETE_KEY
 from .config_dict import ConfigDict as ConfigDict
 from .config_dict import keep_lazy
 from .document import FORMATS, find_file, read_text
-from .errors import ConfigFormatError, ConfigKeyError, ConfigTypeError, reached_by
+from .errors import (
+    ConfigFormatError,
+    ConfigImportError,
+    ConfigKeyError,
+    ConfigTypeError,
+    Site,
+    reached_by,
+)
 from .loader import DEPRECATION_KEY as DEPRECATION_KEY
-from .loader import Loaded, Options, expand, load_file, load_text
+from .loader import Options, expand, load_text
 from .merge import merge_dicts
 from .printer import format_config
-from .pure_python import load_pure_python
+from .pure_python import load_pure_text
 from .source import BASE_KEY as BASE_KEY
 from .source import is_pure_python, parse
 
@@ -121,32 +129,21 @@ class Config:
         path = find_file(filename)
         sandbox = _sandbox(path, safe)
         options = Options(
-            sandbox=sandbox,
             use_predefined_variables=use_predefined_variables,
             use_environment_variables=use_environment_variables,
             lazy_import=lazy_import,
+            sandbox=sandbox,
         )
-        lazy = lazy_import
-        if lazy is None and path.endswith(".py"):
-            lazy = _is_pure_python(path, options)
-        if lazy:
-            with keep_lazy():
-                values, imported = load_pure_python(path, sandbox=sandbox)
-            if sandbox:
-                values = ConfigDict(values.to_dict())
-            for key in [k for k, v in dict.items(values) if isinstance(v, ModuleType)]:
-                del values[key]  # they served the configs that inherit; they cannot be pickled
-            cfg = cls(values, filename=filename, format_python_code=format_python_code)
-            cfg._imported_names.update(imported)
-        else:
-            cfg = cls._from_loaded(load_file(path, options), filename)
-        if import_custom_modules and not sandbox:
-            _import_custom_modules(cfg._cfg_dict, optional=bool(lazy))
-        return cfg
+        with reached_by(path, ()):
+            text = read_text(path, sandbox)
+            return cls._read(text, path, filename, options, import_custom_modules and not sandbox)
 
     @classmethod
     def fromstring(cls, cfg_str: str, file_format: str) -> Config:
-        """Read a config from text; ``file_format`` is a suffix such as ``'.py'``."""
+        """Read a config from text; ``file_format`` is a suffix such as ``'.py'``.
+
+        Its bases are looked for in the current folder.
+        """
         if file_format not in FORMATS:
             raise ConfigFormatError(
                 f"file_format={file_format!r} must be one of {', '.join(FORMATS)}."
@@ -157,11 +154,31 @@ class Config:
                 stacklevel=2,
             )
         filename = f"string{file_format}"
-        return cls._from_loaded(load_text(cfg_str, os.path.abspath(filename), Options()), filename)
+        return cls._read(cfg_str, os.path.abspath(filename), filename, Options(), True)
 
     @classmethod
-    def _from_loaded(cls, loaded: Loaded, filename: str) -> Config:
-        return cls(loaded.values, loaded.text, filename, loaded.environment)
+    def _read(
+        cls, text: str, path: str, filename: str, options: Options, import_custom_modules: bool
+    ) -> Config:
+        lazy = options.lazy_import
+        if lazy is None:
+            lazy = path.endswith(".py") and _is_pure_python(text, path, options)
+        if lazy:
+            with keep_lazy():
+                values, imported = load_pure_text(text, path, sandbox=options.sandbox)
+            if options.sandbox:
+                values = ConfigDict(values.to_dict())
+            for key in [k for k, v in dict.items(values) if isinstance(v, ModuleType)]:
+                del values[key]  # they served the configs that inherit; they cannot be pickled
+            cfg = cls(values, text, filename)
+            cfg._imported_names.update(imported)
+        else:
+            loaded = load_text(text, path, options)
+            _log_environment(loaded.environment)
+            cfg = cls(loaded.values, loaded.text, filename, loaded.environment)
+        if import_custom_modules:
+            _import_custom_modules(cfg._cfg_dict, path, optional=lazy)
+        return cfg
 
     @staticmethod
     def auto_argparser(description: str | None = None) -> tuple[ArgumentParser, Config]:
@@ -220,7 +237,12 @@ class Config:
             *parents, last = dotted.split(".")
             node = tree
             for key in parents:
-                node = node.setdefault(key, {})
+                child = node.get(key, {})
+                if not isinstance(child, dict):
+                    raise ConfigTypeError(
+                        f"{dotted!r} contradicts another option, {key}={child!r}."
+                    )
+                node[key] = node = dict(child)
             node[last] = value
         self._cfg_dict = merge_dicts(tree, self._cfg_dict, allow_list_keys)
 
@@ -313,20 +335,37 @@ def _sandbox(path: str, safe: bool | str | Path) -> Sandbox | None:
     return Sandbox(path, None if safe is True else str(safe))
 
 
-def _is_pure_python(path: str, options: Options) -> bool:
-    with reached_by(path, ()):
-        text, _ = expand(read_text(path, options.sandbox), path, options)
-        # Without one of these words there is no import and no read_base.
-        return ("import" in text or "with" in text) and is_pure_python(parse(text, path), path)
+def _is_pure_python(text: str, path: str, options: Options) -> bool:
+    text, _ = expand(text, path, options)
+    # Without one of these words there is no import and no read_base.
+    return ("import" in text or "with" in text) and is_pure_python(parse(text, path), path)
 
 
-def _import_custom_modules(cfg: ConfigDict, optional: bool) -> None:
+def _log_environment(variables: dict[str, str]) -> None:
+    if not variables:
+        return
+    from mm2pl.logging import print_log
+
+    for name, value in variables.items():
+        print_log(f"The config uses the environment variable {name}={value!r}.", logger="current")
+
+
+def _import_custom_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
+    """Import what ``custom_imports`` lists; a failure is only a warning if ``optional``."""
     custom = cfg.get("custom_imports")
     if not custom:
         return
     from mm2pl.utils import import_modules_from_strings
 
-    import_modules_from_strings(**custom)
+    try:
+        import_modules_from_strings(**custom)
+    except ImportError as error:
+        message = f"{error}. Set PYTHONPATH so that sys.path has the folder of your module"
+        if optional:  # MMEngine 0.10.7 ignores custom_imports in pure-Python configs
+            warnings.warn(f"{path}: custom_imports: {message}.", stacklevel=3)
+            return
+        folders = "".join(f"\n  {folder}" for folder in sys.path)
+        raise ConfigImportError(f"custom_imports: {message}:{folders}", Site(path)) from error
 
 
 def _dump_data(values: dict, suffix: str) -> str:

@@ -93,7 +93,7 @@ def python_document(
     source = read(text, filename, any_style=lazy_import is not None)
 
     def run(base: ConfigDict) -> ConfigDict:
-        namespace: dict[str, Any] = {BASE_KEY: base}
+        namespace: dict[str, Any] = {BASE_KEY: base, "__file__": filename}
         if sandbox:
             sandbox.run(source.tree, filename, namespace)
         else:

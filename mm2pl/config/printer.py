@@ -10,7 +10,7 @@ from typing import Any
 
 WIDTH = 100
 _INDENT = 4
-# Names that the printed text itself uses: a top-level key of that name has to come last.
+# Names that the printed text itself uses, and a top-level key must not hide.
 _USED_NAMES = ("dict", "float", "frozenset", "globals", "range", "set", "slice")
 _BRACKETS: dict[type, tuple[str, str]] = {
     list: ("[", "]"),
@@ -26,7 +26,7 @@ _CONTAINERS = (dict, *_SEQUENCES)
 def format_config(values: dict[str, Any]) -> str:
     """Return one assignment per top-level key, sorted; what fits on a line stays on one.
 
-    Nested keys keep their order. Keys that are no identifiers are set through ``globals()``.
+    Nested keys keep their order. Keys that cannot be assigned to are set through ``globals()``.
     Classes and functions are written as their dotted path, objects without a literal as the string
     of their ``repr``.
 
@@ -35,12 +35,11 @@ def format_config(values: dict[str, Any]) -> str:
     model = dict(type='ResNet', depth=50)
     """
     printer = _Printer(call="dict" not in values)
-    late = [key for key in _USED_NAMES if key in values]
-    names = sorted(key for key in values if _is_name(key) and key not in late)
-    lines = [f"{key} = {printer.write(values[key], 0, len(key) + 3)}" for key in names]
-    if odd := {key: value for key, value in values.items() if not _is_name(key)}:
+    plain = sorted(key for key in values if _is_name(key) and key not in _USED_NAMES)
+    lines = [f"{key} = {printer.write(values[key], 0, len(key) + 3)}" for key in plain]
+    # All at once, as a value may use a name that another key hides.
+    if odd := {key: value for key, value in values.items() if key not in plain}:
         lines.append(f"globals().update({printer.write(odd, 0, 18)})")
-    lines += [f"{key} = {printer.write(values[key], 0, len(key) + 3)}" for key in late]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -32,8 +32,16 @@ def load_pure_python(
     """
     refuse_cycle(path, via)
     with reached_by(path, via):
-        read = read_pure_source if sandbox else compiled_pure_source
-        source = read(read_text(path, sandbox), path)
+        text = read_text(path, sandbox)
+    return load_pure_text(text, path, via, sandbox)
+
+
+def load_pure_text(
+    text: str, path: str, via: tuple[Site, ...] = (), sandbox: Sandbox | None = None
+) -> tuple[ConfigDict, set[str]]:
+    """Read a pure-Python config from its text, as :func:`load_pure_python` does."""
+    with reached_by(path, via):
+        source = (read_pure_source if sandbox else compiled_pure_source)(text, path)
         bases, imported = {}, set(source.imported)
         for module, line in source.modules.items():
             base = _base_path(source, module, line, sandbox)

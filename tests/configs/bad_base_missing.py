@@ -1,0 +1,4 @@
+_base_ = [
+    'sample/_base_/model.py',
+    'sample/_base_/dat.py',
+]

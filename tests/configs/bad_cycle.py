@@ -1,0 +1,1 @@
+_base_ = 'bad_cycle_half.py'

@@ -1,0 +1,2 @@
+lr = 1
+_base_ = ['bad_cycle.py']

@@ -1,0 +1,2 @@
+_base_ = ['sample/_base_/model.py',
+          'sample/deprecated.py']

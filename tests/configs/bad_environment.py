@@ -1,0 +1,2 @@
+lr = 1
+root = '{{$MM2PL_TEST_UNSET:}}'

@@ -1,0 +1,4 @@
+from torch.nn import ReLU
+
+model = dict(
+    act=ReLU())

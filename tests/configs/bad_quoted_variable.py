@@ -1,0 +1,2 @@
+_base_ = 'sample/_base_/data.py'
+file = '{{_base_.data_root}}/x'

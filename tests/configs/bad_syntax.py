@@ -1,0 +1,2 @@
+lr = 0.1
+model = dict(type='Net'

@@ -1,0 +1,1 @@
+_base_ = ['sample/_base_/model.py', 5]

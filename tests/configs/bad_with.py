@@ -1,0 +1,3 @@
+lr = 1
+with open('x'):
+    pass

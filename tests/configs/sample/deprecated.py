@@ -1,0 +1,2 @@
+_base_ = './_base_/model.py'
+_deprecation_ = dict(expected='child.py', reference='the changelog')
