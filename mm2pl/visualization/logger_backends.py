@@ -138,11 +138,17 @@ class WandbVisBackend(LoggerVisBackend):
             run.define_metric(**metric)
         return WandbLogger(experiment=run)
 
+    @property
+    def experiment(self) -> Any:
+        """The module ``wandb`` with its run started, as MMEngine gives it: ``experiment.Table`` works."""
+        assert self.logger is not None
+        return _client("wandb", "WandbVisBackend")
+
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config and the code."""
         allowed = self._init_kwargs.get("allow_val_change", False)
         self.experiment.config.update(config.to_dict(), allow_val_change=allowed)
-        self.experiment.log_code(name=self._log_code_name)
+        self.logger.experiment.log_code(name=self._log_code_name)
 
     def add_graph(
         self, model: torch.nn.Module, data_batch: Sequence[dict] | None, **kwargs: Any
@@ -152,8 +158,7 @@ class WandbVisBackend(LoggerVisBackend):
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Record an RGB image."""
-        wandb = _client("wandb", "WandbVisBackend")
-        self.experiment.log({name: wandb.Image(image)}, commit=self._commit)
+        self.experiment.log({name: self.experiment.Image(image)}, commit=self._commit)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Record a number."""
@@ -166,7 +171,7 @@ class WandbVisBackend(LoggerVisBackend):
         self.experiment.log(scalar_dict, commit=self._commit)
 
     def _close(self) -> None:
-        self.experiment.finish()
+        self.logger.experiment.finish()
 
 
 @VISBACKENDS.register_module()

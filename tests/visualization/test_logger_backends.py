@@ -84,8 +84,10 @@ def test_wandb_offline(tmp_path):
     assert wandb.run is None
 
 
-def test_mlflow(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*filesystem tracking backend:FutureWarning")
+def test_mlflow(tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 prefers databases
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "a.log").write_text("text")
     backend = MLflowVisBackend(str(tmp_path / "runs"), params={"p": 1})
