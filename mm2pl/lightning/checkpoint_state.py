@@ -137,7 +137,7 @@ class RunState(RunnerFacade):
         self.has_loaded = True
         if self.trainer.state.fn != "fit":
             return
-        files.require_resumable(checkpoint)
+        files.require_resumable(checkpoint, str(self.trainer.ckpt_path or "The checkpoint"))
         meta = checkpoint.setdefault("meta", {})
         if "epoch" not in meta:
             meta["epoch"], meta["iter"] = files.progress_of(checkpoint)
