@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from mm2pl.mmcv.migration.data import migrate_data
+from mm2pl.mmcv.migration.data import migrate_data, migrate_helpers
 from mm2pl.mmcv.migration.environment import migrate_environment
 from mm2pl.mmcv.migration.evaluation import migrate_loops
 from mm2pl.mmcv.migration.hooks import migrate_hooks
@@ -47,6 +47,7 @@ _STEPS: tuple[Callable[[State], None], ...] = (
     migrate_loops,
     migrate_hooks,
     migrate_environment,
+    migrate_helpers,
 )
 
 

@@ -143,6 +143,11 @@ class Datasets:
 
     def migrate(self, dataset: Any, path: str, *, test: bool) -> Any:
         """Return the new dataset for the old one at ``path``."""
+        new = self._migrated(dataset, path, test)
+        self.state.rewrites.append((dataset, new))
+        return new
+
+    def _migrated(self, dataset: Any, path: str, test: bool) -> Any:
         if isinstance(dataset, list | tuple):
             where = Part(self.state, path, {})
             where.noted("", f"{self.target}.dataset", "a list of datasets → ConcatDataset")
@@ -225,8 +230,22 @@ class Datasets:
         notes: list[str] = []
         needs: list[str] = []
         migrated = migrate_pipeline(pipeline, box, notes, needs)
+        self.state.rewrites.append((pipeline, migrated))
         report_pipeline(part, "pipeline", target, notes, needs)
         return migrated
+
+
+def migrate_helpers(state: State) -> None:
+    """Give helper variables that hold an old data set, or old transforms, the new ones."""
+    for key, value in list(state.left.items()):
+        if not (isinstance(value, Mapping | list | tuple) and value):
+            continue
+        for old, new in state.rewrites:
+            if old == value and new != value:
+                state.put(key, new)
+                state.noted(key, key, "as where it is used")
+                del state.left[key]
+                break
 
 
 def _before_pipeline(dataset: dict[str, Any], key: str, value: Any) -> dict[str, Any]:

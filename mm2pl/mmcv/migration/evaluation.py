@@ -24,19 +24,21 @@ def migrate_loops(state: State) -> None:
     train = _runner(state)
     interval = _workflow(state, train)
     has_val = _has(state, "val")
+    fragment = "data" not in state.old
     if "evaluation" in state or (has_val and "runner" in state.old):
         evaluators = _evaluation(state, train)
-        if has_val and "evaluation" in state.old:
+        if has_val or (fragment and evaluators):
             state.put("val_evaluator", evaluators)
-            if _has(state, "test"):
-                state.put("test_evaluator", evaluators)
-        elif has_val:
-            state.put("val_evaluator", evaluators)
+        if "evaluation" in state.old and (_has(state, "test") or (fragment and evaluators)):
+            state.put("test_evaluator", evaluators)
     if interval and "val_interval" not in train:
         train["val_interval"] = interval
+    if "max_epochs" in train and fragment:
+        train.setdefault(
+            "val_interval", 1
+        )  # MMEngine's default, for files that inherit from this one
     if train:
         state.put("train_cfg", train)
-    fragment = "data" not in state.old
     if "runner" in state.old or "total_epochs" in state.old or "total_iters" in state.old:
         if has_val or fragment:
             state.put("val_cfg", {"type": "ValLoop"})

@@ -52,8 +52,30 @@ def migrate_pipeline(
         if special is not None:
             migrated += special(dict(transform), toolbox, notes, needs)
         else:
-            migrated.append(_renamed(transform, notes))
+            inner = _nested(transform, toolbox, notes, needs)
+            migrated.append(_renamed({**transform, **inner} if inner else transform, notes))
     return migrated
+
+
+def _nested(
+    transform: Mapping[str, Any], toolbox: Toolbox, notes: Noted, needs: Noted
+) -> dict[str, Any]:
+    """Return the arguments that hold transforms themselves, such as AutoAugment's policies, migrated."""
+    if transform["type"] == "Albu":
+        return {}
+    changed = {}
+    for key, value in transform.items():
+        if not (isinstance(value, list) and value):
+            continue
+        if all(isinstance(v, Mapping) and "type" in v for v in value):
+            new: list[Any] = migrate_pipeline(value, toolbox, notes, needs)
+        elif all(isinstance(v, list) and v and isinstance(v[0], Mapping) for v in value):
+            new = [migrate_pipeline(v, toolbox, notes, needs) for v in value]
+        else:
+            continue
+        if new != value:
+            changed[key] = new
+    return changed
 
 
 def _renamed(transform: Mapping[str, Any], notes: Noted) -> Mapping[str, Any]:

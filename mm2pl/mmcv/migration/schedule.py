@@ -8,89 +8,17 @@ Elsewhere the closed form takes over, `mm2pl.mmcv.schedules`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from mm2pl.mmcv.migration.policies import NEEDS_LENGTH, TARGET, Schedule, parse_schedule
 from mm2pl.mmcv.migration.state import Part, State
-
-POLICIES = {
-    "fixed": frozenset(),
-    "step": frozenset({"step", "gamma", "min"}),
-    "exp": frozenset({"gamma"}),
-    "poly": frozenset({"power", "min"}),
-    "inv": frozenset({"gamma", "power"}),
-    "CosineAnnealing": frozenset({"min", "min_ratio"}),
-    "FlatCosineAnnealing": frozenset({"start_percent", "min", "min_ratio"}),
-    "CosineRestart": frozenset({"periods", "restart_weights", "min", "min_ratio"}),
-    "LinearAnnealing": frozenset({"min", "min_ratio"}),
-    "cyclic": frozenset(
-        {"target_ratio", "cyclic_times", "step_ratio_up", "anneal_strategy", "gamma"}
-    ),
-    "OneCycle": frozenset(
-        {"max_lr", "total_steps", "pct_start", "anneal_strategy", "div_factor", "final_div_factor"}
-        | {"three_phase", "base_momentum", "max_momentum"}
-    ),
-}
-"""MMCV's policies and their arguments; ``min`` and ``min_ratio`` stand for ``min_lr``, ``min_momentum_ratio``…"""
-
-NEEDS_LENGTH = frozenset(
-    {"poly", "CosineAnnealing", "FlatCosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"}
-)
-BY_ITERATION = frozenset({"cyclic", "OneCycle"})
-MOMENTUM_POLICIES = frozenset({"step", "CosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"})
-
-TOOLBOX_POLICIES = {
-    "YOLOX": (
-        "MMDetection's own policy: quadratic warm-up, cosine, constant end",
-        "param_scheduler = [dict(type='mmdet.QuadraticWarmupLR', by_epoch=True, begin=0, end=WARMUP_EPOCHS, "
-        "convert_to_iter_based=True), dict(type='CosineAnnealingLR', eta_min=LR * MIN_LR_RATIO, "
-        "begin=WARMUP_EPOCHS, T_max=MAX_EPOCHS - LAST_EPOCHS, end=MAX_EPOCHS - LAST_EPOCHS, by_epoch=True, "
-        "convert_to_iter_based=True), dict(type='ConstantLR', by_epoch=True, factor=1, "
-        "begin=MAX_EPOCHS - LAST_EPOCHS, end=MAX_EPOCHS)]",
-    ),
-    "CosineAnnealingCooldown": (
-        "MMClassification's own policy: cosine, then a constant cool-down",
-        "param_scheduler = [dict(type='CosineAnnealingLR', by_epoch=True, begin=0, "
-        "end=MAX_EPOCHS - COOL_DOWN_TIME, T_max=MAX_EPOCHS - COOL_DOWN_TIME, eta_min=MIN_LR)], and the "
-        "cool-down's lr, COOL_DOWN_RATIO * LR, as a scheduler of your own",
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """An ``lr_config`` or ``momentum_config``, parsed.
-
-    Args:
-        suffix: ``'LR'`` or ``'Momentum'``.
-        policy: A key of `POLICIES`.
-        args: The policy's arguments, under the names of `POLICIES`.
-        by_epoch: What the policy counts.
-        run_by_epoch: What the run counts.
-        length: The run in those units; None if unknown.
-        warmup: None, ``'constant'``, ``'linear'`` or ``'exp'``.
-        warmup_iters: How long.
-        warmup_ratio: Its first factor.
-        warmup_by_epoch: Whether ``warmup_iters`` are epochs.
-    """
-
-    suffix: str
-    policy: str
-    args: Mapping[str, Any]
-    by_epoch: bool
-    run_by_epoch: bool
-    length: int | None
-    warmup: str | None
-    warmup_iters: int
-    warmup_ratio: float
-    warmup_by_epoch: bool
 
 
 def migrate_schedules(state: State) -> None:
     """Put ``param_scheduler``."""
     schedulers = []
     found = False
-    for key, suffix in (("lr_config", "LR"), ("momentum_config", "Momentum")):
+    for key in ("lr_config", "momentum_config"):
         if key not in state:
             continue
         found = True
@@ -98,42 +26,24 @@ def migrate_schedules(state: State) -> None:
         if not isinstance(content, Mapping):
             state.take(key, note="no schedule: the value stays what the optimizer has")
             continue
-        schedulers += _migrate(state.part(key), suffix)
+        schedulers += _migrate(state, key)
     if found:
         state.put("param_scheduler", schedulers or None)
 
 
-def _migrate(part: Part, suffix: str) -> list[dict[str, Any]]:
-    target = "param_scheduler"
-    policy = str(part.peek("policy", "")).removesuffix("LrUpdaterHook")
-    if policy.lower() in POLICIES:  # MMCV capitalises the first letter of 'step'
-        policy = policy.lower()
-    known = POLICIES if suffix == "LR" else MOMENTUM_POLICIES
-    if policy not in known:
-        why, write = TOOLBOX_POLICIES.get(
-            policy, (f"policy {policy!r} is not MMCV's", "a scheduler with that curve")
-        )
-        part.needs_you("", why, write, target)
-        part.left.clear()
+def _migrate(state: State, key: str) -> list[dict[str, Any]]:
+    schedule = parse_schedule(state, key)
+    if schedule is None:
         return []
-    schedule = _parse(part, policy, suffix)
-    if not schedule.run_by_epoch and schedule.warmup_by_epoch:
-        why = "MMCV 1.7.2 fails here: IterBasedRunner has no epochs to warm up for"
-        part.needs_you("warmup_by_epoch", why, "warmup_iters in iterations", target)
-        return []
+    part = Part(state, key, {})
     if not schedule.run_by_epoch and schedule.by_epoch:
-        part.noted("by_epoch", target, _NEVER_ACTED)
-        return []
-    needs_length = schedule.policy in NEEDS_LENGTH and not schedule.args.get("total_steps")
-    if needs_length and schedule.length is None:
-        note = "the config does not say how long the run is"
-        part.needs_you("", note, "runner = dict(...)", target)
+        part.noted("by_epoch", TARGET, _NEVER_ACTED)
         return []
     try:
         standard = _standard(schedule)
-        return [_closed_form(schedule)] if standard is None else standard
+        return [closed_form(schedule)] if standard is None else standard
     except _BadArgument as error:
-        part.needs_you("", str(error), "a valid value, then migrate again", target)
+        part.needs_you("", str(error), "a valid value, then migrate again", TARGET)
         return []
 
 
@@ -145,41 +55,6 @@ _NEVER_ACTED = (
 
 class _BadArgument(ValueError):
     """An argument that MMCV rejects."""
-
-
-def _parse(part: Part, policy: str, suffix: str) -> Schedule:
-    state = part.state
-    name = "lr" if suffix == "LR" else "momentum"
-    run_by_epoch = not state.by_iteration
-    # IterBasedRunner.register_training_hooks sets the default for lr_config only.
-    default = False if policy in BY_ITERATION else run_by_epoch or suffix == "Momentum"
-    target = "param_scheduler"
-    part.take("policy", target)
-    by_epoch = bool(part.take("by_epoch", target, default=default))
-    common: dict[str, Any] = {
-        key: part.take(key, target, default=value)
-        for key, value in (
-            ("warmup", None),
-            ("warmup_iters", 0),
-            ("warmup_ratio", 0.1 if suffix == "LR" else 0.9),
-            ("warmup_by_epoch", False),
-        )
-    }
-    args = {}
-    for key in list(part.left):
-        argument = {f"min_{name}": "min", f"min_{name}_ratio": "min_ratio"}.get(key, key)
-        if argument in POLICIES[policy]:
-            args[argument] = part.take(key, target)
-    part.finish(f"no argument of MMCV's policy {policy!r}", target)
-    return Schedule(
-        suffix=suffix,
-        policy=policy,
-        args={key: value for key, value in args.items() if value is not None},
-        by_epoch=by_epoch,
-        run_by_epoch=run_by_epoch,
-        length=state.length,
-        **common,
-    )
 
 
 def _standard(s: Schedule) -> list[dict[str, Any]] | None:
@@ -354,7 +229,12 @@ def _eta_min(s: Schedule) -> dict[str, float]:
     return {"eta_min_ratio": s.args["min_ratio"]}
 
 
-def _closed_form(s: Schedule) -> dict[str, Any]:
+def closed_form(s: Schedule) -> dict[str, Any]:
+    """Return the schedule by MMCV's own formula.
+
+    Raises:
+        ValueError: An argument that MMCV rejects.
+    """
     renamed = {"min": "eta_min", "min_ratio": "eta_min_ratio"}
     args = {renamed.get(key, key): value for key, value in s.args.items()}
     if s.policy in ("CosineAnnealing", "FlatCosineAnnealing", "CosineRestart", "LinearAnnealing"):

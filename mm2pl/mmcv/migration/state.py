@@ -92,6 +92,8 @@ class State(Part):
         self.old = old
         self.toolbox = toolbox
         self.new: dict[str, Any] = {}
+        self.rewrites: list[tuple[Any, Any]] = []
+        """Old and new of what helper variables may hold: data sets and lists of transforms."""
 
     def part(self, key: str, content: Any = MISSING) -> Part:
         """Take the dict at the top-level ``key``; its keys get entries of their own."""

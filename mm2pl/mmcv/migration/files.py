@@ -1,0 +1,297 @@
+"""Config files and folders, migrated with their comments, variables and ``_base_`` structure."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mm2pl.mmcv.migration.config import is_old_style, migrate_with_report, plain_data
+from mm2pl.mmcv.migration.report import Report
+from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
+from mm2pl.mmcv.migration.source import read_source, with_sources
+from mm2pl.mmcv.migration.toolboxes import recognise
+
+_SUFFIXES = (".py", ".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigratedFile:
+    """One migrated file.
+
+    Args:
+        source: The old file.
+        target: The new one.
+        old: The old config, resolved.
+        new: The new config, resolved.
+        text: The new file's text.
+        report: What became of the keys.
+        error: Why the file was copied as it is instead; empty if it was migrated.
+    """
+
+    source: Path
+    target: Path
+    old: Mapping[str, Any] = field(default_factory=dict)
+    new: Mapping[str, Any] = field(default_factory=dict)
+    text: str = ""
+    report: Report = field(default_factory=lambda: Report(()))
+    error: str = ""
+
+
+def migrate_file(
+    source: str | Path, target: str | Path, *, force: bool = False, scope: str | None = None
+) -> MigratedFile:
+    """Write a 1.x config file as a config of today that stands alone.
+
+    What it inherits from ``_base_`` files is written into it; `migrate_folder` keeps them apart.
+
+    Args:
+        source: A ``.py``, ``.json`` or ``.yaml`` config.
+        target: The file to write.
+        force: Whether ``target`` may exist already.
+        scope: See `migrate_with_report`.
+
+    Raises:
+        FileExistsError: ``target`` exists.
+        ValueError: The config is no MMCV 1.x config, or has values that have no text.
+    """
+    source, target = Path(source), Path(target)
+    _refuse_overwriting([target], force)
+    old = _load(source)
+    if not is_old_style(old):
+        raise ValueError(
+            f"{source} has none of MMCV 1.x' keys (runner, lr_config, data, …) → only 1.x configs are migrated."
+        )
+    migrated = migrate_with_report(old, scope)
+    if source.suffix == ".py":
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / source.name
+            text, new = _rewritten(source, place, old, None, scope)
+    else:
+        text, new = _data_text(migrated.config, target.suffix), migrated.config
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    return MigratedFile(
+        source=source, target=target, old=old, new=new, text=text, report=migrated.report
+    )
+
+
+def migrate_folder(
+    source: str | Path, target: str | Path, *, force: bool = False, scope: str | None = None
+) -> list[MigratedFile]:
+    """Write all configs of a folder into another one, each with its ``_base_`` files as before.
+
+    Files that are no configs, or fail to load, are copied as they are and have an ``error``.
+
+    Args:
+        source: The folder.
+        target: The new folder.
+        force: Whether files in ``target`` may be overwritten.
+        scope: The toolbox of all files; default: what most of their pipelines tell.
+
+    Raises:
+        FileExistsError: A file to write exists.
+        NotADirectoryError: ``source`` is no folder.
+    """
+    source, target = Path(source), Path(target)
+    if not source.is_dir():
+        raise NotADirectoryError(
+            f"{str(source)!r} is no folder → give one, or a file to migrate_file."
+        )
+    files = [p for p in sorted(source.rglob("*")) if p.suffix in _SUFFIXES and p.is_file()]
+    _refuse_overwriting([target / p.relative_to(source) for p in files], force)
+    with tempfile.TemporaryDirectory() as folder:
+        job = _Folder(source, Path(folder), files, scope)
+        results = [job.migrated(path, target / path.relative_to(source)) for path in files]
+        for result in results:
+            result.target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(folder) / result.source.relative_to(source), result.target)
+    return results
+
+
+class _Folder:
+    """The migration of a folder, in a scratch folder.
+
+    Args:
+        source: The old folder.
+        scratch: Where the new files are written, and loaded to see whether they are right.
+        files: The files to migrate.
+        scope: See `migrate_folder`.
+    """
+
+    def __init__(self, source: Path, scratch: Path, files: list[Path], scope: str | None) -> None:
+        self.source = source.resolve()
+        self.scratch = scratch
+        self.files = [path.resolve() for path in files]
+        self.old: dict[Path, dict[str, Any]] = {}
+        self.errors: dict[Path, str] = {}
+        for path in self.files:
+            try:
+                self.old[path] = _load(path)
+            except Exception as error:  # a user's file may raise anything
+                self.errors[path] = f"does not load: {error}"
+        self.bases = {path: self._bases(path) for path in self.old}
+        scopes = Counter(box.scope for old in self.old.values() if (box := recognise(old)))
+        self.scope = scope or (scopes.most_common(1)[0][0] if scopes else None)
+        self.reports: dict[Path, Report] = {}
+        self.new: dict[Path, dict[str, Any]] = {}
+        for path, old in self.old.items():
+            migrated = migrate_with_report(old, self._scope(old))
+            self.new[path], self.reports[path] = migrated
+        self.without = self._shared_out()
+        self.done: dict[Path, tuple[str, dict[str, Any]]] = {}
+
+    def _scope(self, old: Mapping[str, Any]) -> str | None:
+        box = recognise(old)
+        return box.scope if box else self.scope
+
+    def _bases(self, path: Path) -> list[Path]:
+        """Return the base files of a file, as far as they are in the folder."""
+        if path.suffix != ".py":
+            return []
+        bases = [(path.parent / name).resolve() for name in _base_names(path)]
+        return bases if all(base in self.old for base in bases) else []
+
+    def _shared_out(self) -> dict[Path, set[str]]:
+        """Return the new keys that each base leaves to a sibling: two bases must not set the same key."""
+        without: dict[Path, set[str]] = {path: set() for path in self.old}
+        for path, bases in self.bases.items():
+            for i, first in enumerate(bases):
+                for second in bases[i + 1 :]:
+                    both = self._sets(first, without) & self._sets(second, without)
+                    for key in both - (set(self.old[first]) & set(self.old[second])):
+                        loser = self._loser(key, first, second)
+                        for member in self._family(loser):
+                            without[member].add(key)
+            if len(bases) != len(set(bases)):
+                self.errors.setdefault(path, "names a base file twice")
+        return without
+
+    def _sets(self, path: Path, without: Mapping[Path, set[str]]) -> set[str]:
+        return set(self.new[path]) - without[path]
+
+    def _family(self, path: Path) -> Iterable[Path]:
+        yield path
+        for base in self.bases.get(path, ()):
+            yield from self._family(base)
+
+    def _loser(self, key: str, first: Path, second: Path) -> Path:
+        """Return the base that has the less important of the old keys that ``key`` is made of."""
+        anchors = ANCHORS.get(key, ())
+
+        def rank(path: Path) -> int:
+            return next((i for i, a in enumerate(anchors) if a in self.old[path]), len(anchors))
+
+        return first if rank(first) > rank(second) else second
+
+    def migrated(self, path: Path, target: Path) -> MigratedFile:
+        """Return the result for one file, written into the scratch folder."""
+        resolved = path.resolve()
+        if resolved not in self.old or not self._concerns(resolved):
+            place = self.scratch / resolved.relative_to(self.source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(resolved, place)
+            error = self.errors.get(resolved, "has none of MMCV 1.x' keys: copied")
+            return MigratedFile(source=path, target=target, text=path.read_text(), error=error)
+        text, new = self._write(resolved)
+        return MigratedFile(
+            source=path,
+            target=target,
+            old=self.old[resolved],
+            new=new,
+            text=text,
+            report=self.reports[resolved],
+            error=self.errors.get(resolved, ""),
+        )
+
+    def _concerns(self, path: Path) -> bool:
+        return self.new[path] != self.old[path] or bool(self.bases.get(path))
+
+    def _write(self, path: Path) -> tuple[str, dict[str, Any]]:
+        """Write one file, its bases first."""
+        if path in self.done:
+            return self.done[path]
+        place = self.scratch / path.relative_to(self.source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        base: dict[str, Any] | None = None
+        if self.bases.get(path):
+            base = {}
+            for one in self.bases[path]:
+                base.update(self._write(one)[1])
+        if path.suffix == ".py":
+            scope = self._scope(self.old[path])
+            result = _rewritten(path, place, self.old[path], base, scope, self.without[path])
+        else:
+            result = _data_text(self.new[path], path.suffix), self.new[path]
+        place.write_text(result[0])
+        self.done[path] = result
+        return result
+
+
+def _rewritten(
+    source: Path,
+    place: Path,
+    old: Mapping[str, Any],
+    base: Mapping[str, Any] | None,
+    scope: str | None,
+    without: Iterable[str] = (),
+) -> tuple[str, dict[str, Any]]:
+    """Return the new text of a Python config, and what it loads as from ``place``."""
+    parsed = read_source(source.read_text())
+    worded = with_sources(old, parsed, base_words=base is not None)
+    new = migrate_with_report(worded, scope).config
+    job = Rewriting(parsed, old, new, base, without)
+    loaded: dict[str, Any] = {}
+
+    def loads(text: str) -> Mapping[str, Any]:
+        place.write_text(text)
+        loaded.clear()
+        loaded.update(_load(place))
+        return loaded
+
+    try:
+        text = job.text(loads)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    return text, dict(loaded)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    from mm2pl.config import Config
+
+    config = Config.fromfile(str(path), import_custom_modules=False)
+    return plain_data(config._cfg_dict.to_dict())
+
+
+def _base_names(path: Path) -> list[str]:
+    """Return what a file's ``_base_`` says."""
+    import ast
+
+    for statement in read_source(path.read_text()).statements:
+        if statement.name == "_base_" and isinstance(statement.node, ast.Assign):
+            value = ast.literal_eval(statement.node.value)
+            return [value] if isinstance(value, str) else list(value)
+    return []
+
+
+def _data_text(config: Mapping[str, Any], suffix: str) -> str:
+    if suffix == ".json":
+        import json
+
+        return json.dumps(config, indent=2) + "\n"
+    import yaml
+
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def _refuse_overwriting(targets: Iterable[Path], force: bool) -> None:
+    existing = [str(path) for path in targets if path.exists()]
+    if existing and not force:
+        shown = ", ".join(existing[:3]) + (", …" if len(existing) > 3 else "")
+        raise FileExistsError(
+            f"{shown}: exists already → write somewhere else, or overwrite with force."
+        )
