@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -14,44 +10,18 @@ from torch.nn.parallel import DataParallel
 from mm2pl.model import MMDistributedDataParallel, MMFullyShardedDataParallel, is_model_wrapper
 from mm2pl.model.wrappers import fully_sharded_distributed as fsdp
 from mm2pl.registry import FUNCTIONS, MODEL_WRAPPERS, Registry
+from tests.model.two_processes import SCENARIOS, run
 
-WORKER = Path(__file__).with_name("two_processes.py")
 
-
-@pytest.fixture
-def in_two_processes(tmp_path):
-    """Run a scenario; return what each of the two processes saved."""
-
-    def run(scenario, package="mm2pl"):
-        outputs = [tmp_path / f"{package}-{scenario}-{rank}.pth" for rank in range(2)]
-        store = tmp_path / f"{package}-{scenario}-store"
-        processes = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    str(WORKER),
-                    package,
-                    scenario,
-                    str(rank),
-                    str(store),
-                    str(output),
-                ],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank, output in enumerate(outputs)
-        ]
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], errors
-        return [torch.load(output) for output in outputs]
-
-    return run
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return run("mm2pl", tmp_path_factory.mktemp("ddp"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", ["plain", "accumulate", "separate"])
-def test_two_processes_keep_the_same_weights(in_two_processes, scenario):
-    first, second = in_two_processes(scenario)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_two_processes_keep_the_same_weights(trained, scenario):
+    first, second = trained[scenario]
     for name, weight in first["weights"].items():
         if "running" not in name:
             assert torch.equal(weight, second["weights"][name]), name

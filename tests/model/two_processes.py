@@ -1,17 +1,21 @@
-"""One of two processes that train a wrapped model; run as a script: package, scenario, rank, store file, output file.
+"""One of two processes that train wrapped models; run as a script: package, rank, store file, output file.
 
 The package is ``mm2pl`` or ``mmengine``: only the name differs.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
+
+SCENARIOS = ("plain", "accumulate", "separate")
 
 
 def line_model(model):
@@ -89,11 +93,36 @@ def train(package, scenario, rank):
     return {"weights": wrapped.module.state_dict(), "logs": logs, "prediction": prediction.detach()}
 
 
+def run(package, folder):
+    """Run all scenarios in two processes; return for each scenario what the two have found."""
+    outputs = [folder / f"{package}-{rank}.pth" for rank in range(2)]
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                __file__,
+                package,
+                str(rank),
+                str(folder / f"{package}-store"),
+                output,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        for rank, output in enumerate(outputs)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    first, second = (torch.load(output) for output in outputs)
+    return {scenario: (first[scenario], second[scenario]) for scenario in SCENARIOS}
+
+
 def main():
-    package, scenario, rank, store, output = sys.argv[1:]
+    package, rank, store, output = sys.argv[1:]
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=2)
-    torch.save(train(package, scenario, int(rank)), output)
+    torch.save({scenario: train(package, scenario, int(rank)) for scenario in SCENARIOS}, output)
     dist.destroy_process_group()
 
 

@@ -177,8 +177,13 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         image = image.float()
         if not self._enable_normalize:
             return image
-        if channel_dim == 0 and len(self.mean) == 3 and (image.dim() != 3 or len(image) != 3):
+        # In an (N, C, H, W) tensor a single channel is repeated, as in MMEngine.
+        accepted = {3} if channel_dim == 0 else {1, 3}
+        if len(self.mean) == 3 and (
+            image.dim() != 3 + channel_dim or image.shape[channel_dim] not in accepted
+        ):
             raise ArgumentError(
-                f"mean has 3 values, so every image should have shape (3, H, W), but got {tuple(image.shape)}"
+                f"mean has 3 values, so every image should have shape (3, H, W), but got a tensor of shape "
+                f"{tuple(image.shape)}"
             )
         return (image - self.mean) / self.std

@@ -15,8 +15,8 @@ from mm2pl.registry import MODEL_WRAPPERS
 if TYPE_CHECKING:
     from mm2pl.optim import OptimWrapper
 
-MODEL_WRAPPERS.register_module(module=DistributedDataParallel)
-MODEL_WRAPPERS.register_module(module=DataParallel)
+MODEL_WRAPPERS._register_own(DistributedDataParallel, "DistributedDataParallel")
+MODEL_WRAPPERS._register_own(DataParallel, "DataParallel")
 
 
 @MODEL_WRAPPERS.register_module()
