@@ -39,21 +39,31 @@ def simulate(
         >>> simulate(dict(type="StepLR", step_size=1, gamma=0.5), 0.1, iters=6, epoch_length=2)
         [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
     """
-    groups = Groups([{param_name: base}])
-    curves = trace(param_scheduler, groups, iters, epoch_length, param_name, by_epoch=by_epoch)
-    return curves[0]
+    groups = [{param_name: base}]
+    return trace(param_scheduler, groups, iters, epoch_length, by_epoch=by_epoch)[0][param_name]
 
 
 def trace(
     param_scheduler: Any,
-    optim_wrapper: Any,
+    groups: list[dict[str, float]],
     iters: int,
     epoch_length: int,
-    param_name: str = "lr",
     *,
     by_epoch: bool = True,
-) -> list[list[float]]:
-    """Return :func:`simulate`'s values for each param group of ``optim_wrapper``, which changes."""
+) -> list[dict[str, list[float]]]:
+    """Do what :func:`simulate` does for several param groups, and for every entry they have.
+
+    Args:
+        param_scheduler: As in a config.
+        groups: The entries of each group before the run; not changed.
+        iters: The number of iterations.
+        epoch_length: Iterations per epoch.
+        by_epoch: Whether the run counts epochs.
+
+    Returns:
+        For each group, the values of each entry.
+    """
+    optim_wrapper = Groups(groups)
     schedulers: Any = build_param_schedulers(
         param_scheduler or [],
         optim_wrapper,
@@ -64,11 +74,15 @@ def trace(
     )
     per_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     per_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch and by_epoch]
-    groups = optim_wrapper.param_groups
-    curves: list[list[float]] = [[] for _ in groups]
+    curves: list[dict[str, list[float]]] = [{entry: [] for entry in group} for group in groups]
+    seen = [
+        (curve.append, group, entry)
+        for curves_of_group, group in zip(curves, optim_wrapper.param_groups, strict=True)
+        for entry, curve in curves_of_group.items()
+    ]
     for iteration in range(1, iters + 1):
-        for curve, group in zip(curves, groups, strict=True):
-            curve.append(group[param_name])
+        for note, group, entry in seen:
+            note(group[entry])
         _tick(per_iter)
         if iteration % epoch_length == 0:
             _tick(per_epoch)

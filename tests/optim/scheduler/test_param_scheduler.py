@@ -31,9 +31,9 @@ def curve(scheduler: Any, steps: int = 7) -> list[list[float]]:
 # fmt: off
 CURVES: dict[str, tuple[str, dict[str, Any], list[float], list[float]]] = {
     "constant": (
-        "ConstantLR", {"factor": 0.3, "begin": 1, "end": 4},
-        [0.1, 0.03, 0.03, 0.1, 0.1, 0.1, 0.1],
-        [0.02, 0.006, 0.006, 0.02, 0.02, 0.02, 0.02],
+        "ConstantLR", {"factor": 0.7, "begin": 1, "end": 4},
+        [0.1, 0.06999999999999999, 0.06999999999999999, *[0.09999999999999999] * 4],
+        [0.02, *[0.013999999999999999] * 2, *[0.019999999999999997] * 4],
     ),
     "exponential": (
         "ExponentialLR", {"gamma": 0.9, "end": 4},

@@ -1,0 +1,242 @@
+"""Draw the learning rate and the momentum of a run before it starts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from mm2pl.optim.optimizer.builder import build_optim_wrapper
+from mm2pl.optim.simulate import trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NOMINAL_EPOCH = 1000
+"""Iterations per epoch where nobody says how many; what is drawn then says so."""
+_BARS = "▁▂▃▄▅▆▇█"
+_COLUMNS = 60
+_MAX_POINTS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One entry of the param groups that have the same values all the way."""
+
+    entry: str
+    label: str
+    values: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The length of a run, in iterations and, unless it counts iterations, in epochs."""
+
+    iters: int
+    epoch_length: int
+    by_epoch: bool
+    assumed: bool
+
+    @property
+    def note(self) -> str:
+        """How long the run is, and what of that is not known."""
+        if not self.by_epoch:
+            return f"{self.iters} iterations"
+        epochs = f"{self.iters // self.epoch_length} epochs of {self.epoch_length} iterations"
+        return epochs + (" (assumed: the config does not say how many)" if self.assumed else "")
+
+
+def plot_schedule(
+    cfg: Any,
+    path: str | Path | None = None,
+    *,
+    epoch_length: int | None = None,
+    model: nn.Module | None = None,
+) -> str:
+    """Draw lr and momentum over the run that a config describes.
+
+    Every param group that differs is a line of its own; epochs are marked.
+
+    Args:
+        cfg: A config with ``optim_wrapper`` and ``train_cfg``, and maybe ``param_scheduler``.
+        path: A file to draw to, such as ``lr.png``. Needs matplotlib.
+        epoch_length: Iterations per epoch; default: `NOMINAL_EPOCH`, with a note. Runs that count
+            iterations only need it for ``convert_to_iter_based``.
+        model: Where param groups are looked up; without it they follow from ``paramwise_cfg``:
+            ``custom_keys`` and the multipliers of the lr.
+
+    Returns:
+        The same as text: a sparkline per line.
+
+    Raises:
+        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``.
+    """
+    cfg = getattr(cfg, "_cfg_dict", cfg)
+    run = _run(cfg, epoch_length)
+    curves = list(schedule_curves(cfg, run, model))
+    lines = [run.note, *(_sparkline(curve) for curve in curves), *_epoch_marks(run)]
+    if path is not None:
+        if find_spec("matplotlib") is None:
+            lines.append(f"{path} is not drawn: matplotlib is missing → pip install mm2pl[plot]")
+        else:
+            _draw(curves, run, Path(path))
+    return "\n".join(lines)
+
+
+def _run(cfg: Any, epoch_length: int | None) -> Run:
+    for key in ("optim_wrapper", "train_cfg"):
+        if not cfg.get(key):
+            raise ValueError(f"the config has no `{key}` → there is no training to draw.")
+    train_cfg = cfg["train_cfg"]
+    kind = train_cfg.get("type", "")
+    name = kind if isinstance(kind, str) else kind.__name__
+    by_iter = name.endswith("IterBasedTrainLoop") or not train_cfg.get("by_epoch", True)
+    length = epoch_length or NOMINAL_EPOCH
+    by_iter = by_iter or "max_epochs" not in train_cfg
+    total = train_cfg.get("max_iters" if by_iter else "max_epochs")
+    if not isinstance(total, int):
+        raise ValueError(f"train_cfg={train_cfg!r} does not say how long to train.")
+    if by_iter:
+        return Run(iters=total, epoch_length=length, by_epoch=False, assumed=False)
+    assumed = epoch_length is None
+    return Run(iters=total * length, epoch_length=length, by_epoch=True, assumed=assumed)
+
+
+def schedule_curves(cfg: Any, run: Run, model: nn.Module | None = None) -> Iterator[Curve]:
+    """Yield lr and momentum of each group that differs, for each of the optimizers."""
+    scheduler = cfg.get("param_scheduler")
+    for name, optim_wrapper in _optimizers(cfg["optim_wrapper"]):
+        per_optimizer = isinstance(scheduler, dict) and "type" not in scheduler
+        own = scheduler.get(name) if per_optimizer else scheduler
+        groups = _groups(optim_wrapper) if model is None else _model_groups(optim_wrapper, model)
+        settings = [dict(group) for group in groups]
+        traced = trace(own, settings, run.iters, run.epoch_length, by_epoch=run.by_epoch)
+        prefix = f"{name}: " if name else ""
+        for entry in ("lr", "momentum"):
+            merged: dict[tuple[float, ...], list[str]] = {}
+            for labels, curves in zip(groups.values(), traced, strict=True):
+                # SGD without momentum is no curve.
+                if any(curves.get(entry, ())):
+                    merged.setdefault(tuple(curves[entry]), []).extend(labels)
+            for values, labels in merged.items():
+                yield Curve(entry=entry, label=prefix + _joined(labels), values=list(values))
+
+
+_Groups = dict[tuple[tuple[str, float], ...], list[str]]
+"""From the scheduled settings of a group to what the group is called."""
+
+
+def _optimizers(optim_wrapper: Any) -> Iterator[tuple[str, Any]]:
+    if "optimizer" in optim_wrapper:
+        yield "", optim_wrapper
+        return
+    for name, each in optim_wrapper.items():
+        if isinstance(each, dict) and "optimizer" in each:
+            yield name, each
+
+
+def _groups(optim_wrapper: Any) -> _Groups:
+    """Read the groups off ``paramwise_cfg``."""
+    optimizer = optim_wrapper["optimizer"]
+    options = optim_wrapper.get("paramwise_cfg") or {}
+    base = _settings(optimizer)
+    groups: _Groups = {tuple(base.items()): ["all" if not options else "others"]}
+    mults = {"biases": options.get("bias_lr_mult"), "offsets": options.get("dcn_offset_lr_mult")}
+    custom = {label: {"lr_mult": mult} for label, mult in mults.items() if mult is not None}
+    custom.update(options.get("custom_keys", {}))
+    for label, own in custom.items():
+        scaled = {**base, "lr": base["lr"] * own.get("lr_mult", 1.0)}
+        scaled.update({entry: own[entry] for entry in scaled if entry in own})
+        groups.setdefault(tuple(scaled.items()), []).append(label)
+    return groups
+
+
+def _settings(optimizer: Any) -> dict[str, float]:
+    """Return lr and momentum of an optimizer's config; its class knows the defaults."""
+    from mm2pl.registry import OPTIMIZERS
+
+    kind = optimizer["type"]
+    given = {k: v for k, v in optimizer.items() if k not in ("type", "params")}
+    cls = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+    if cls is not None:
+        parameters = inspect.signature(cls).parameters.items()
+        given = {**{k: p.default for k, p in parameters if p.default is not p.empty}, **given}
+    if "lr" not in given:
+        raise ValueError(f"optimizer={optimizer!r} has no lr to draw.")
+    momentum = given["betas"][0] if "betas" in given else given.get("momentum")
+    return {"lr": given["lr"], **({} if momentum is None else {"momentum": momentum})}
+
+
+def _model_groups(optim_wrapper: Any, model: nn.Module) -> _Groups:
+    """Build the groups, and call each by its parameters."""
+    wrapper = build_optim_wrapper(model, optim_wrapper)
+    names = {id(param): name for name, param in model.named_parameters()}
+    groups: _Groups = {}
+    for group, momentum in zip(
+        wrapper.optimizer.param_groups, wrapper.get_momentum()["momentum"], strict=True
+    ):
+        settings = (("lr", group["lr"]), ("momentum", momentum))
+        groups.setdefault(settings, []).extend(names[id(param)] for param in group["params"])
+    return groups
+
+
+def _joined(labels: list[str]) -> str:
+    shown = ", ".join(labels[:3])
+    return shown if len(labels) <= 3 else f"{shown} and {len(labels) - 3} more"
+
+
+def _sparkline(curve: Curve) -> str:
+    values = curve.values
+    low, high = min(values), max(values)
+    columns = [values[index * len(values) // _COLUMNS] for index in range(_COLUMNS)]
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    bars = "".join(_BARS[round((value - low) * scale)] for value in columns)
+    ends = f"{values[0]:.3g} → {values[-1]:.3g}, {low:.3g} to {high:.3g}"
+    return f"{bars}  {curve.entry} of {curve.label}: {ends}"
+
+
+def _epoch_marks(run: Run) -> list[str]:
+    """Return a line with a tick where epochs begin, if they can be told apart."""
+    epochs = run.iters // run.epoch_length
+    if not run.by_epoch or epochs > _COLUMNS // 2:
+        return []
+    starts = {-(-epoch * _COLUMNS // epochs) for epoch in range(epochs)}
+    return ["".join("'" if column in starts else " " for column in range(_COLUMNS)) + "  epochs"]
+
+
+def _draw(curves: list[Curve], run: Run, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    entries = list(dict.fromkeys(curve.entry for curve in curves))
+    figure = Figure(figsize=(9, 3 * len(entries)), layout="constrained")
+    axes = figure.subplots(len(entries), 1, sharex=True, squeeze=False)[:, 0]
+    for entry, axis in zip(entries, axes, strict=True):
+        for curve in curves:
+            if curve.entry == entry:
+                _plot(axis, curve, run)
+        axis.set_ylabel(entry)
+        axis.legend(fontsize="small")
+        _mark_epochs(axis, run)
+    axes[0].set_title(run.note, fontsize="medium")
+    axes[-1].set_xlabel("epoch" if run.by_epoch else "iteration")
+    figure.savefig(path)
+
+
+def _plot(axis: Axes, curve: Curve, run: Run) -> None:
+    stride = -(-len(curve.values) // _MAX_POINTS)
+    unit = run.epoch_length if run.by_epoch else 1
+    iterations = range(0, len(curve.values), stride)
+    positions = [iteration / unit for iteration in iterations]
+    axis.plot(positions, curve.values[::stride], drawstyle="steps-post", label=curve.label)
+
+
+def _mark_epochs(axis: Axes, run: Run) -> None:
+    if run.by_epoch:
+        epochs = run.iters // run.epoch_length
+        for epoch in range(0, epochs + 1, max(1, epochs // 60)):
+            axis.axvline(epoch, color="0.85", linewidth=0.5, zorder=0)
