@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,30 @@ def run(command: str, arguments: list[str]) -> int | None:
     refuse_nested_overrides(rest)
     from mm2pl.lightning.translate import translate
 
-    cfg = flags.apply(options, Config.fromfile(first, **({"safe": True} if options.safe else {})))
+    cfg = flags.apply(options, Config.fromfile(first, safe=options.safe))
     if command == "test" and options.out:
         flags._out(cfg, options.out)
+    report(dict(cfg.items()), options.strict)
     plan = translate(dotted_names(dict(cfg.items())), filename=str(first))
     skeleton = json.dumps(plan.as_cli(), default=str)
     return _cli(command, [f"--config={skeleton}", *overlays, *rest], options, plan=plan, cfg=cfg)
+
+
+def report(config: dict[str, Any], strict: bool) -> None:
+    """Warn, in one block, about keys without the effect that their author expects.
+
+    Raises:
+        ValueError: If the run would refuse one of them, or ``strict``.
+    """
+    from mm2pl.lightning.explain import problems
+
+    found = problems(config)
+    if not found:
+        return
+    lines = "\n".join(f"  {row.key} = {row.value}: {row.note}" for row in found)
+    if strict or any(row.status == "error" for row in found):
+        raise ValueError(f"the config has keys that will not do what they say:\n{lines}")
+    print(f"mm2pl: WARNING: these keys of the config have no effect:\n{lines}", file=sys.stderr)
 
 
 def _cli(
@@ -58,8 +78,7 @@ def is_lightning_yaml(path: str) -> bool:
     Raises:
         FileNotFoundError: If there is no such file.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"the config {path!r} does not exist")
+    require_config(path)
     if not path.endswith((".yaml", ".yml", ".json")):
         return False
     content = load(path)
@@ -67,6 +86,23 @@ def is_lightning_yaml(path: str) -> bool:
         "trainer" in content
         or any("class_path" in (content.get(k) or {}) for k in ("model", "data"))
     )
+
+
+def require_config(path: str) -> None:
+    """Refuse a config that is not there.
+
+    Raises:
+        FileNotFoundError: Naming configs with a similar name, if there are any.
+    """
+    file = Path(path)
+    if file.is_file():
+        return
+    names = [
+        other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
+    ]
+    close = difflib.get_close_matches(file.name, names, n=3)
+    hint = f" Did you mean {', '.join(str(file.parent / name) for name in close)}?" if close else ""
+    raise FileNotFoundError(f"the config {path!r} does not exist.{hint}")
 
 
 def refuse_nested_overrides(arguments: list[str]) -> None:

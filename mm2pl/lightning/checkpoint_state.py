@@ -199,6 +199,8 @@ class RunState(RunnerFacade):
         """
         state, self._resumed = self._resumed, None
         if state is None:
+            if not self.by_epoch and self.iter:
+                self.stream.skip_to(self.iter)
             return False
         self.stream.load_state_dict(state["stream"])
         if len(state["rng"]) == self.world_size:

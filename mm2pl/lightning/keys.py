@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Section = Literal["model", "data", "run", "option"]
@@ -76,3 +76,126 @@ KEYS: dict[str, Key] = {
     "tta_pipeline": Key(section="option", target="a test run with the TTA model (--tta)"),
     "runner_type": Key(section="option", target="a registered Runner subclass"),
 }
+
+LEGACY: dict[str, str] = {
+    "runner": "train_cfg=dict(by_epoch=…, max_epochs=…)",
+    "total_epochs": "train_cfg=dict(by_epoch=True, max_epochs=…)",
+    "lr_config": "param_scheduler=[…]",
+    "momentum_config": "param_scheduler=[dict(type='…Momentum')]",
+    "optimizer_config": "optim_wrapper=dict(clip_grad=…, accumulative_counts=…)",
+    "fp16": "optim_wrapper=dict(type='AmpOptimWrapper', loss_scale=…)",
+    "evaluation": "val_evaluator, train_cfg.val_interval, CheckpointHook(save_best=…)",
+    "data": "train_dataloader, val_dataloader, test_dataloader",
+    "workflow": "train_cfg.val_interval",
+    "checkpoint_config": "default_hooks=dict(checkpoint=dict(type='CheckpointHook', …))",
+    "log_config": "default_hooks=dict(logger=dict(type='LoggerHook', interval=…)), visualizer",
+    "resume_from": "resume=True with load_from, or --resume PATH",
+}
+"""Keys that changed a run under MMCV 1.x and change nothing under MMEngine → what took their place."""
+
+UNSUPPORTED: dict[str, str] = {
+    "ApexOptimWrapper": "NVIDIA Apex is retired → AmpOptimWrapper",
+    "ColossalAIOptimWrapper": "Lightning has no ColossalAI strategy → AmpOptimWrapper with --trainer.strategy fsdp",
+}
+"""Types that no run accepts → what to use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubKeys:
+    """What is known inside one key.
+
+    Attributes:
+        keys: Known name → what it becomes.
+        types: Types whose arguments these are; another type takes arguments of its own.
+        moved: Names that MMEngine ignores here → where they belong.
+        closed: Whether a name not listed is refused or ignored.
+        unknown: What such a name is.
+        named: The key holds a dict of such dicts (``default_hooks``).
+        summary: One row per dict instead of one per key; ``{type}`` is its type.
+        rest: What names of an open dict become.
+        fidelity: Of all of them.
+    """
+
+    keys: dict[str, str] = field(default_factory=dict)
+    types: tuple[str, ...] = ()
+    moved: dict[str, str] = field(default_factory=dict)
+    closed: bool = True
+    unknown: Literal["warning", "error"] = "error"
+    named: bool = False
+    summary: str = ""
+    rest: str = "argument of its type"
+    fidelity: Fidelity = "exact"
+
+
+_LOADER = SubKeys(
+    keys={
+        "dataset": "the data set",
+        "sampler": "DataLoader(sampler=…), aware of ranks",
+        "batch_sampler": "DataLoader(batch_sampler=…)",
+        "collate_fn": "DataLoader(collate_fn=…), pseudo_collate if missing",
+        "worker_init_fn": "DataLoader(worker_init_fn=…)",
+        "num_batch_per_epoch": "the data set, cut",
+    },
+    closed=False,
+    rest="argument of DataLoader",
+)
+_HOOK = SubKeys(named=True, summary="{type}, in the run's callback by its priority")
+_DIST = "env_cfg=dict(dist_cfg=dict({}=…))"
+
+SUBKEYS: dict[str, SubKeys] = {
+    "train_cfg": SubKeys(
+        keys={
+            "by_epoch": "epochs, or one Lightning epoch of max_iters batches",
+            "max_epochs": "Trainer(max_epochs=…)",
+            "max_iters": "Trainer(max_epochs=1, limit_train_batches=…)",
+            "val_begin": "validation schedule",
+            "val_interval": "validation schedule",
+            "dynamic_intervals": "validation schedule",
+        },
+        types=("EpochBasedTrainLoop", "IterBasedTrainLoop"),
+    ),
+    "val_cfg": SubKeys(keys={"fp16": "autocast in validation"}, types=("ValLoop",)),
+    "test_cfg": SubKeys(keys={"fp16": "autocast in testing"}, types=("TestLoop",)),
+    "optim_wrapper": SubKeys(
+        keys={
+            "optimizer": "configure_optimizers",
+            "clip_grad": "clipping before each step",
+            "accumulative_counts": "accumulation, counted over the whole run",
+            "paramwise_cfg": "parameter groups",
+            "constructor": "builds the wrapper",
+            "loss_scale": "GradScaler",
+            "dtype": "autocast",
+            "use_fsdp": "FSDP's GradScaler",
+        },
+        types=("OptimWrapper", "AmpOptimWrapper"),
+        closed=False,
+    ),
+    "param_scheduler": SubKeys(summary="{type}, stepped on MMEngine's clock"),
+    "auto_scale_lr": SubKeys(
+        keys={"enable": "whether to scale", "base_batch_size": "scale by real / base batch size"},
+        unknown="warning",
+    ),
+    "train_dataloader": _LOADER,
+    "val_dataloader": _LOADER,
+    "test_dataloader": _LOADER,
+    "default_hooks": _HOOK,
+    "custom_hooks": _HOOK,
+    "env_cfg": SubKeys(
+        keys={
+            "cudnn_benchmark": "Trainer(benchmark=…)",
+            "mp_cfg": "start method, OpenCV and OMP threads",
+            "dist_cfg": "DDPStrategy(process_group_backend, timeout)",
+            "resource_limit": "limit of open files",
+        },
+        moved={name: _DIST.format(name) for name in ("backend", "timeout", "init_method")},
+        unknown="warning",
+    ),
+    "randomness": SubKeys(
+        keys={
+            "seed": "seeds of Python, NumPy, torch, samplers, workers",
+            "diff_rank_seed": "seed + rank",
+            "deterministic": "Trainer(deterministic=…)",
+        },
+    ),
+}
+"""What is known inside the keys of :data:`KEYS`."""

@@ -148,7 +148,9 @@ class MMLightningModule(LightningModule):
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
         if self.param_schedulers is None and self.param_scheduler is not None:
             loop = runner_of(self.trainer).train_loop
-            epoch_length = int(self.trainer.num_training_batches)
+            self.trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+            batches = self.trainer.num_training_batches
+            epoch_length = int(batches) if batches != float("inf") else None
             scale_lr(self.optim_wrapper, self.auto_scale_lr, self._total_batch_size())
             self.param_schedulers = build_param_schedulers(
                 self.param_scheduler,

@@ -96,6 +96,18 @@ class TrainStream:
             set_rng_state(state["rng_at_open"])
             self.open(state["consumed"])
 
+    def skip_to(self, batches: int) -> None:
+        """Stand ``batches`` after the beginning of the run, as MMEngine does when it resumes, without loading them."""
+        sampler = getattr(self.loader, "sampler", None)
+        inner = getattr(getattr(self.loader, "batch_sampler", None), "sampler", None)
+        if any("Infinite" in type(candidate).__name__ for candidate in (sampler, inner)):
+            consumed = batches
+        else:
+            self.passes, consumed = divmod(batches, len(self.loader))
+            if self.passes:
+                set_sampler_epoch(self.loader, self.passes)
+        self.open(consumed)
+
 
 class EvalStream:
     """Feed a validation, test or predict loader to the Trainer as it is.

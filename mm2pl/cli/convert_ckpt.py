@@ -1,0 +1,45 @@
+"""``mm2pl convert-ckpt``: rewrite a checkpoint for another program."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def run(command: str, arguments: list[str]) -> None:
+    """Convert a checkpoint.
+
+    Raises:
+        CheckpointError: If the source cannot be read or is no checkpoint.
+        FileExistsError: If the output exists and ``--force`` is not given.
+    """
+    parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
+    parser.add_argument(
+        "source", help="a checkpoint of mm2pl, MMEngine, MMCV 1.x or Lightning, or a state dict"
+    )
+    parser.add_argument("out")
+    parser.add_argument("--to", choices=["lightning", "mmengine", "weights"], default="lightning")
+    parser.add_argument(
+        "--epoch-length", type=int, help="batches per epoch, to find the place inside an epoch"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    parser.add_argument(
+        "--unsafe-pickle",
+        action="store_true",
+        help="run whatever code the source contains; only for files whose origin you trust",
+    )
+    options = parser.parse_args(arguments)
+    if Path(options.out).exists() and not options.force:
+        raise FileExistsError(
+            f"{options.out!r} exists → choose another name, or --force to overwrite it"
+        )
+    from mm2pl.lightning.checkpoint import convert_checkpoint
+
+    convert_checkpoint(
+        options.source,
+        options.out,
+        options.to,
+        epoch_length=options.epoch_length,
+        weights_only=not options.unsafe_pickle,
+    )
+    print(f"wrote {options.out}")

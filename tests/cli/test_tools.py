@@ -1,0 +1,98 @@
+"""explain, convert, convert-ckpt, plot and migrate, as their users call them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mm2pl.cli.main import main
+from mm2pl.config import Config
+
+ROOT = Path(__file__).parents[2]
+RINGS = str(ROOT / "configs" / "rings_mlp.py")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def write(path, text):
+    path.write_text(text)
+    return str(path)
+
+
+def test_explain_as_json(capsys):
+    assert main(["explain", RINGS, "--format", "json"]) == 0
+    rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["train_cfg.max_epochs"]["target"] == "Trainer(max_epochs=…)"
+
+
+def test_explain_fails_on_what_a_run_refuses(tmp_path, capsys):
+    config = write(tmp_path / "c.py", "train_cfg = dict(by_epoch=True, max_epoch=3)\n")
+    assert main(["explain", config]) == 2
+    assert "Did you mean 'max_epochs'?" in capsys.readouterr().out
+
+
+def test_strict_makes_a_warning_an_error(tmp_path, capsys):
+    config = write(tmp_path / "c.py", "evaluation = dict(interval=1)\nmodel = dict(type='X')\n")
+    assert main(["explain", config]) == 0
+    assert main(["explain", config, "--strict"]) == 2
+    assert main(["fit", config, "--strict"]) == 2
+    assert "evaluation" in capsys.readouterr().err
+
+
+def test_convert_flattens(tmp_path):
+    out = tmp_path / "flat.py"
+    assert main(["convert", str(ROOT / "configs" / "digits_resnet.py"), "-o", str(out)]) == 0
+    assert Config.fromfile(str(out)).train_cfg.max_epochs == 15
+    assert "_base_" not in out.read_text()
+
+
+def test_the_committed_yaml_is_what_convert_writes(tmp_path):
+    out = tmp_path / "digits_resnet.yaml"
+    assert main(["convert", "configs/digits_resnet.py", "-o", str(out)]) == 0
+    assert out.read_text() == (ROOT / "configs" / "digits_resnet.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["convert", RINGS, "-o"], ["convert-ckpt", "x.pth"], ["migrate", RINGS, "-o"]],
+    ids=["convert", "convert-ckpt", "migrate"],
+)
+def test_nothing_is_overwritten(arguments, tmp_path, capsys):
+    out = tmp_path / "there.py"
+    out.write_text("precious")
+    assert main([*arguments, str(out)]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert out.read_text() == "precious"
+
+
+def test_convert_ckpt(tmp_path):
+    torch.save({"fc.weight": torch.ones(2)}, tmp_path / "bare.pth")
+    out = tmp_path / "weights.pth"
+    assert main(["convert-ckpt", str(tmp_path / "bare.pth"), str(out), "--to", "weights"]) == 0
+    assert torch.load(out, weights_only=True)["state_dict"]["fc.weight"].tolist() == [1, 1]
+
+
+def test_plot_schedule(tmp_path, capsys):
+    out = tmp_path / "lr.png"
+    assert main(["plot", "schedule", RINGS, "-o", str(out), "--epoch-length", "157"]) == 0
+    assert "10 epochs of 157 iterations" in capsys.readouterr().out
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_migrate(tmp_path, capsys):
+    old = write(
+        tmp_path / "old.py",
+        "optimizer = dict(type='SGD', lr=0.02)\noptimizer_config = dict(grad_clip=None)\n"
+        "lr_config = dict(policy='step', step=[8, 11])\nrunner = dict(type='EpochBasedRunner', max_epochs=12)\n",
+    )
+    new = tmp_path / "new.py"
+    assert main(["migrate", old, "-o", str(new), "--report", str(tmp_path / "report.html")]) == 0
+    assert Config.fromfile(str(new)).train_cfg.max_epochs == 12
+    assert "lr_config" in capsys.readouterr().out
+    assert "<html>" in (tmp_path / "report.html").read_text()
