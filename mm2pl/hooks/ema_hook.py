@@ -138,14 +138,11 @@ class EMAHook(Hook):
 
     def _swap_ema_parameters(self) -> None:
         """Exchange values, not tensors: optimizer, DDP and CUDA graphs keep what they hold."""
-        # Lightning's test runs in inference mode, where the averages would become unusable.
-        with torch.inference_mode(False), torch.no_grad():
-            for average, source in zip(
-                self._averaged(self.ema_model.module), self._averaged(self.src_model), strict=True
-            ):
-                kept = average.data.clone()
-                average.data.copy_(source.data)
-                source.data.copy_(kept)
+        averages, sources = self._averaged(self.ema_model.module), self._averaged(self.src_model)
+        for average, source in zip(averages, sources, strict=True):
+            kept = average.data.clone()
+            average.data.copy_(source.data)
+            source.data.copy_(kept)
 
     def _averaged(self, model: torch.nn.Module) -> Iterator[torch.Tensor]:
         yield from model.parameters()

@@ -231,7 +231,10 @@ class LightningStages(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         calls = self._stage_calls or {}
-        if getattr(pl_module, "hands_checkpoints_to_hooks", False) or "after_load_checkpoint" not in calls:
+        if (
+            getattr(pl_module, "hands_checkpoints_to_hooks", False)
+            or "after_load_checkpoint" not in calls
+        ):
             return
         self._stage_runner._resume = trainer.state.fn == "fit"
         self._at(trainer, "after_load_checkpoint", checkpoint)

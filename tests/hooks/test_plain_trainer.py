@@ -32,6 +32,7 @@ class Line(LightningModule):
         self.validations = 0
 
     def training_step(self, batch, batch_idx):
+        self.log("train_loss", self.weight * 0.5)
         return {"loss": self.weight * 0.5, "extra": torch.tensor(2.0)}
 
     def validation_step(self, batch, batch_idx):
@@ -96,6 +97,18 @@ def test_the_clocks_are_mmengines(trainer):
     ends = [("after_train", 2, 4), ("after_run", 2, 4)]
     assert clocks == [("before_train", 0, 0), *epoch, *second, *ends]
     assert {entry[3:] for entry in seen[1:]} == {(2, 4)}
+
+
+def test_only_this_validations_metrics_are_handed_over(trainer):
+    seen = []
+
+    class Spy(Hook):
+        def after_val_epoch(self, runner, metrics=None):
+            seen.append(metrics)
+
+    trainer(Spy()).fit(Line(), loader(), loader(2))
+    assert [set(metrics) for metrics in seen] == [{"acc", "seen"}] * 2
+    assert [metrics["seen"] for metrics in seen] == [-1.0, -2.0]
 
 
 def test_the_default_hooks_log(trainer, tmp_path):

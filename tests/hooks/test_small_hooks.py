@@ -98,6 +98,19 @@ def test_eta_counts_what_is_left(make_runner, monkeypatch, mode, eta):
     assert runner.message_hub.get_info("eta") == eta
 
 
+def test_eta_leaves_out_what_was_done_before_a_resume(make_runner, monkeypatch):
+    clock = iter((0, 0, 1, 2))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    hook = IterTimerHook()
+    runner = make_runner(hook, epochs=20, batches=1)
+    runner.iter = 15
+    hook.before_train(runner)
+    hook._before_epoch(runner)
+    hook._before_iter(runner, 0)
+    hook._after_iter(runner, 0)
+    assert runner.message_hub.get_info("eta") == 8.0
+
+
 class Sampler:
     epoch = None
 
