@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
 
-SCENARIOS = ("plain", "accumulate", "separate")
+SCENARIOS = ("plain", "accumulate", "separate", "sharded")
 
 
 def line_model(model):
@@ -77,7 +77,12 @@ def train(package, scenario, rank):
             }
         )
     else:
-        wrapped = model.MMDistributedDataParallel(line_model(model), broadcast_buffers=False)
+        if scenario == "sharded":
+            wrapped = model.MMFullyShardedDataParallel(
+                line_model(model), sharding_strategy="FULL_SHARD", device_id=torch.device("cpu")
+            )
+        else:
+            wrapped = model.MMDistributedDataParallel(line_model(model), broadcast_buffers=False)
         sgd = torch.optim.SGD(wrapped.parameters(), lr=0.1, momentum=0.9)
         wrapper = optim.OptimWrapper(sgd, accumulative_counts=2 if scenario == "accumulate" else 1)
         wrapper.initialize_count_status(wrapped, 0, 5)
@@ -90,7 +95,7 @@ def train(package, scenario, rank):
     wrapped.eval()
     prediction = wrapped.val_step(batch)
     assert torch.equal(prediction, wrapped.test_step(batch))
-    return {"weights": wrapped.module.state_dict(), "logs": logs, "prediction": prediction.detach()}
+    return {"weights": wrapped.state_dict(), "logs": logs, "prediction": prediction.detach()}
 
 
 def run(package, folder):
