@@ -50,8 +50,11 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.at}: " if self.at else ""
+        message = self.message
+        if len(message) > _LONGEST_MESSAGE:
+            message = f"{message[:_LONGEST_MESSAGE]}..."
         chain = "".join(f"\n  inherited by {site}" for site in reversed(self.via))
-        return f"{where}{self.message}{did_you_mean(self.key, self.accepted)}{chain}"
+        return f"{where}{message}{did_you_mean(self.key, self.accepted)}{chain}"
 
 
 class ConfigParsingError(ConfigError, RuntimeError):
@@ -121,6 +124,7 @@ _KINDS: tuple[tuple[type[Exception], type[ConfigError]], ...] = (
 )
 
 _LONGEST, _MOST = 80, 2000
+_LONGEST_MESSAGE = 5000
 
 
 def did_you_mean(key: object, accepted: Iterable[object]) -> str:

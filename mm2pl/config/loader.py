@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .safe import Sandbox
 
 DEPRECATION_KEY = "_deprecation_"
-_MAX_CHAIN = 50  # catches cycles through symbolic links
+_LONG_CHAIN = 10  # from here on, cycles through symbolic links are looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,8 @@ def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] 
 def refuse_cycle(path: str, via: tuple[Site, ...]) -> None:
     """Raise if a config inherits from itself, however far away."""
     chain = [*(site.filename for site in via), path]
-    if path in chain[:-1] or len(chain) > _MAX_CHAIN:
+    seen = chain if len(chain) < _LONG_CHAIN else [os.path.realpath(name) for name in chain]
+    if seen[-1] in seen[:-1]:
         raise ConfigParsingError(
             f"The config inherits from itself: {' -> '.join(chain[-5:])}.", via[-1], via[:-1]
         )

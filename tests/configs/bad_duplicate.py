@@ -1,2 +1,2 @@
 _base_ = ['sample/_base_/model.py',
-          'sample/deprecated.py']
+          'sample/pure/../_base_/model.py']

@@ -7,7 +7,7 @@ import copy
 import math
 import os
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,11 +37,23 @@ class Module:
 
 
 def elements(budget: Budget, value: Any) -> list:
-    """Return what iterating over ``value`` yields, paid for."""
-    if not isinstance(value, _ITERABLE):
-        raise TypeError(f"{type(value).__name__!r} object is not iterable")
+    """Return the elements of ``value``, paid for."""
+    _require_iterable(value)
     budget.create(len(value))
     return list(value)
+
+
+def iterate(budget: Budget, value: Any) -> Iterator:
+    """Yield the elements of ``value``, each paid for; what is added meanwhile is seen."""
+    _require_iterable(value)
+    for item in value:
+        budget.spend(1)
+        yield item
+
+
+def _require_iterable(value: Any) -> None:
+    if not isinstance(value, _ITERABLE):
+        raise TypeError(f"{type(value).__name__!r} object is not iterable")
 
 
 def find_method(receiver: Any, name: str) -> Function | None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..config_dict import ConfigDict
 from ..errors import ConfigError, ConfigSafetyError, Site, did_you_mean, locate_error
 from .budget import Budget
-from .calls import FUNCTIONS, elements
+from .calls import FUNCTIONS, elements, iterate
 from .expressions import EXPRESSIONS
 from .statements import STATEMENTS, Break, Continue
 
@@ -167,8 +167,7 @@ class Interpreter:
         first, rest = generators[0], generators[1:]
         if first.is_async:
             raise ConfigSafetyError("async is not allowed with safe=True.")
-        for value in elements(self.budget, self.evaluate(first.iter)):
-            self.budget.spend(1)
+        for value in iterate(self.budget, self.evaluate(first.iter)):
             self.store(first.target, value)
             if all(self.evaluate(condition) for condition in first.ifs):
                 if rest:

@@ -90,6 +90,7 @@ class Sandbox:
         """Parse YAML text with PyYAML's safe loader, tuples allowed."""
         import yaml
 
+        self._check_nesting(text)
         if len(text) > _MAX_YAML:
             raise ConfigSafetyError(
                 f"More than {_MAX_YAML} characters of YAML are not read safely."
@@ -117,6 +118,13 @@ class Sandbox:
             Loader.add_constructor(f"tag:yaml.org,2002:{tag}", method)
         Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_python_tuple)
         return self._walked(yaml.load(text, Loader))
+
+    def _check_nesting(self, text: str) -> None:
+        """Refuse deep `[[[` before PyYAML gets to it: it takes cubic time over them."""
+        depth = 0
+        for character in text:
+            depth += (character in "[{") - (character in "]}")
+            self.budget.check_depth(depth)
 
     def _walked(self, data: Any) -> Any:
         self.budget.walk(data)

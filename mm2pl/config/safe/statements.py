@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigSafetyError
-from .calls import MODULES, Function, Module, elements, module_member
+from .calls import MODULES, Function, Module, iterate, module_member
 from .operators import apply_binary
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _loop(run: Interpreter, body: Sequence[ast.stmt]) -> bool:
 
 
 def _for(run: Interpreter, node: ast.For) -> None:
-    for value in elements(run.budget, run.evaluate(node.iter)):
+    for value in iterate(run.budget, run.evaluate(node.iter)):
         run.store(node.target, value)
         if not _loop(run, node.body):
             return
