@@ -16,7 +16,7 @@ from mm2pl.fileio.backends.remote import (
     MemcachedBackend,
     PetrelBackend,
 )
-from mm2pl.fileio.uri import parse_prefix
+from mm2pl.fileio.uri import parse_uri_prefix
 from mm2pl.logging import print_log
 from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
@@ -86,7 +86,7 @@ class FileClient:
     @staticmethod
     def parse_uri_prefix(uri: FilePath) -> str | None:
         """Return the scheme of a URL; None for a path."""
-        return parse_prefix(uri) or None
+        return parse_uri_prefix(uri) or None
 
     @classmethod
     def infer_client(

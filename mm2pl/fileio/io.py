@@ -18,7 +18,7 @@ from mm2pl.fileio.backends import FsspecBackend, backends, prefix_to_backends
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.file_client import FileClient
 from mm2pl.fileio.handlers import BaseFileHandler, file_handlers
-from mm2pl.fileio.uri import parse_prefix
+from mm2pl.fileio.uri import parse_uri_prefix as _parse_uri_prefix
 
 BackendArgs = dict[str, Any] | None
 
@@ -45,7 +45,7 @@ def get_file_backend(
     options = dict(backend_args or {})
     if uri is None and "backend" not in options:
         raise ValueError('uri should not be None when "backend" does not exist in backend_args')
-    prefix = "" if uri is None else parse_prefix(uri)
+    prefix = "" if uri is None else _parse_uri_prefix(uri)
     if not enable_singleton:
         return _build(prefix, options)
     key = f"{prefix}:{json.dumps(options, default=repr)}"

@@ -8,14 +8,14 @@ from mm2pl.utils import is_filepath
 from mm2pl.utils.errors import ArgumentError
 
 
-def parse_prefix(uri: str | Path) -> str:
+def parse_uri_prefix(uri: str | Path) -> str:
     """Return the scheme of a URL; ``''`` for a path.
 
     A cluster's name before the scheme is left out; of chained schemes the first counts.
 
     Example:
-        >>> parse_prefix("s3://bucket/a"), parse_prefix("cluster:s3://bucket/a"), parse_prefix("a/b")
-        ('s3', 's3', '')
+        >>> [parse_uri_prefix(u) for u in ("s3://bucket/a", "cluster:s3://bucket/a", "a/b")]
+        ['s3', 's3', '']
     """
     if not is_filepath(uri):
         raise ArgumentError(f"uri should be a string or a Path, but got {uri!r}")

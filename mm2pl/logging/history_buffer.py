@@ -102,7 +102,8 @@ class HistoryBuffer:
         import numpy as np
 
         # What is kept is [start:stop] of arrays that double when they are full.
-        self._values, self._counts = np.array(values), np.array(counts)
+        self._values = np.asarray(values).flatten()
+        self._counts = np.asarray(counts).flatten()
         self._start, self._stop = 0, len(self._values)
 
     def update(self, log_val: Any, count: float = 1) -> None:

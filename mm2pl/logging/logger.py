@@ -120,7 +120,7 @@ class MMLogger(Logger, ManagerMixin):
         Logger.__init__(self, logger_name)
         ManagerMixin.__init__(self, name)
         level = _level_number(log_level)
-        rank, world_size = _rank_and_world_size()
+        rank, world_size = _get_rank(), _get_world_size()
 
         console = ConsoleHandler()
         color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -213,14 +213,22 @@ def _level_number(level: int | str) -> int:
     return levels[level]
 
 
-def _rank_and_world_size() -> tuple[int, int]:
+def _group() -> Any:
     # Not imported for this: a process group needs the module to be imported already.
     distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
+    there = distributed and distributed.is_available() and distributed.is_initialized()
+    return distributed if there else None
+
+
+def _get_rank() -> int:
+    if (group := _group()) is not None:
+        return group.get_rank()
     # Before there is a group, Lightning's and torchrun's processes know their rank by these.
-    rank = next((os.environ[k] for k in _RANK_VARIABLES if k in os.environ), "0")
-    return int(rank), 1
+    return int(next((os.environ[k] for k in _RANK_VARIABLES if k in os.environ), "0"))
+
+
+def _get_world_size() -> int:
+    return 1 if (group := _group()) is None else group.get_world_size()
 
 
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
@@ -229,7 +237,9 @@ _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 def _file_of_rank(log_file: str, rank: int) -> str:
     path = Path(log_file)
     host = f"{host}_" if (host := _get_host_info()) else ""
-    return str(path.with_name(f"{path.stem}_{host}device{_device_id()}_rank{rank}{path.suffix}"))
+    return str(
+        path.with_name(f"{path.stem}_{host}device{_get_device_id()}_rank{rank}{path.suffix}")
+    )
 
 
 def _get_host_info() -> str:
@@ -240,7 +250,7 @@ def _get_host_info() -> str:
         return ""
 
 
-def _device_id() -> int | str:
+def _get_device_id() -> int | str:
     """Return the CUDA device that this process uses, by its number on the machine."""
     local_rank = int(os.getenv("LOCAL_RANK", "0"))
     visible = os.getenv("CUDA_VISIBLE_DEVICES")

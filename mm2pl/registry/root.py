@@ -42,10 +42,10 @@ _OPTIONAL_OPTIMIZERS = {
 }
 """Import paths of optimizers whose packages may be installed, by MMEngine's names for them."""
 
-RUNNERS = RootRegistry("runner", build_runner_from_cfg, locations=["mm2pl.runner"])
+RUNNERS = RootRegistry("runner", build_runner_from_cfg, locations=["mm2pl.runner.runner"])
 """Runners, which ``runner_type`` names."""
 RUNNER_CONSTRUCTORS = RootRegistry("runner constructor")
-LOOPS = RootRegistry("loop", locations=["mm2pl.runner"])
+LOOPS = RootRegistry("loop", locations=["mm2pl.runner.loops"])
 HOOKS = RootRegistry("hook", locations=["mm2pl.hooks"])
 STRATEGIES = RootRegistry("strategy", locations=["mm2pl.lightning"])
 
@@ -98,7 +98,7 @@ TASK_UTILS = RootRegistry("task util")
 
 VISUALIZERS = RootRegistry("visualizer", locations=["mm2pl.visualization"])
 VISBACKENDS = RootRegistry("vis_backend", locations=["mm2pl.visualization"])
-LOG_PROCESSORS = RootRegistry("log_processor", locations=["mm2pl.runner"])
+LOG_PROCESSORS = RootRegistry("log_processor", locations=["mm2pl.runner.log_processor"])
 INFERENCERS = RootRegistry("inferencer")
 FUNCTIONS = RootRegistry("function", locations=["mm2pl.dataset"])
 """Functions such as ``collate_fn``s."""

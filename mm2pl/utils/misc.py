@@ -285,8 +285,9 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Decor
             f"    Deprecated and will be removed in version {removed_in}.\n"
             f"    Please {instructions}."
         )
-        body = inspect.cleandoc(func.__doc__ or "")
-        warned.__doc__ = textwrap.indent(f"{note}\n\n{body}", "    ")
+        summary, _, body = inspect.cleandoc(func.__doc__ or "").partition("\n\n")
+        parts = (note, textwrap.indent(summary, "    "), textwrap.indent(body, "    "))
+        warned.__doc__ = "\n\n".join(filter(None, parts))
         return warned
 
     return decorate

@@ -68,7 +68,7 @@ class ProgressBar:
             f"{self.completed}/{self.task_num}, {speed:.1f} task/s, "
             f"elapsed: {seconds}s, ETA: {eta:5}s"
         )
-        space = min(self.terminal_width - len(tail) - 3, int(self.terminal_width * 0.6))
+        space = min(self.terminal_width - len(tail) - 4, int(self.terminal_width * 0.6))
         width = max(2, min(self.bar_width, space))
         self._write(f"\r[{'>' * int(width * done):<{width}}] {tail}")
 

@@ -108,7 +108,8 @@ def test_a_line_that_nobody_takes_is_not_even_made(monkeypatch) -> None:
     ],
 )
 def test_ranks(tmp_path, monkeypatch, rank, world_size, level, distributed, console, files) -> None:
-    monkeypatch.setattr(module, "_rank_and_world_size", lambda: (rank, world_size))
+    monkeypatch.setattr(module, "_get_rank", lambda: rank)
+    monkeypatch.setattr(module, "_get_world_size", lambda: world_size)
     monkeypatch.setattr(module, "_get_host_info", lambda: "me@here")
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -128,7 +129,7 @@ def test_the_rank_before_there_is_a_process_group(monkeypatch, env, expected) ->
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert module._rank_and_world_size() == (expected, 1)
+    assert (module._get_rank(), module._get_world_size()) == (expected, 1)
 
 
 def test_other_file_handlers(tmp_path) -> None:

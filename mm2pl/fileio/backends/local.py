@@ -118,7 +118,7 @@ class LocalBackend(BaseStorageBackend):
         """Make ``dst`` a link to ``src``, or a copy where that fails; return whether it is a link."""
         try:
             os.symlink(src, dst)
-        except OSError:
+        except Exception:  # some file systems fail in ways of their own
             (self.copyfile if self.isfile(src) else self.copytree)(src, dst)
             return False
         return True
