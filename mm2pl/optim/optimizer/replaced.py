@@ -28,6 +28,13 @@ class ApexOptimWrapper(_Replaced):
 
 
 @OPTIM_WRAPPERS.register_module()
+class ColossalAIOptimWrapper(_Replaced):
+    """Raise NotImplementedError: ColossalAI does not run on today's PyTorch."""
+
+    instead = "use type='AmpOptimWrapper' with the Trainer's FSDPStrategy or DeepSpeedStrategy."
+
+
+@OPTIM_WRAPPERS.register_module()
 class DeepSpeedOptimWrapper(_Replaced):
     """Raise NotImplementedError: DeepSpeed is a strategy of the Trainer."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from itertools import repeat
 from operator import setitem
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -131,7 +132,8 @@ def _constructor(
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{type(self).__name__}() {error}") from None
+            hint = _did_you_mean(kwargs, list(signature.parameters)[1:])
+            raise TypeError(f"{type(self).__name__}() {error}. {hint}") from None
         bound.apply_defaults()
         given = bound.arguments
         span = given["end"] - given["begin"]
@@ -142,6 +144,12 @@ def _constructor(
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     __init__.__qualname__ = f"{cls.__qualname__}.__init__"
     return __init__
+
+
+def _did_you_mean(given: Iterable[str], accepted: list[str]) -> str:
+    close = [get_close_matches(name, accepted, n=1) for name in given if name not in accepted]
+    guesses = "".join(f"Did you mean {names[0]}=...? " for names in close if names)
+    return f"{guesses}It takes {', '.join(accepted)}."
 
 
 def named(mixin: type, scheduler: type[_ParamScheduler], suffix: str) -> Any:

@@ -120,8 +120,8 @@ REFUSED = [
     ("StepLR", {"step_size": 1, "last_step": -2}, AssertionError, "last_step=-2 must be an int"),
     ("StepLR", {"step_size": 1, "last_step": 4}, KeyError, "has no 'initial_lr'"),
     ("StepLR", {}, TypeError, r"StepLR\(\) missing a required argument: 'step_size'"),
-    ("StepLR", {"step": 1}, TypeError, r"StepLR\(\) missing a required argument: 'step_size'"),
-    ("PolyLR", {"powr": 1}, TypeError, r"PolyLR\(\) got an unexpected keyword argument 'powr'"),
+    ("StepLR", {"steps": 1}, TypeError, r"'step_size'\. Did you mean step_size=\.\.\.\? It takes"),
+    ("PolyLR", {"powr": 1}, TypeError, r"unexpected keyword argument 'powr'\. Did you mean power="),
     (
         "CosineAnnealingLR",
         {"eta_min": 0, "eta_min_ratio": 0},
