@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import torch
 
+from mm2pl.lightning.progress import loops_state as loops_state
+from mm2pl.lightning.progress import progress_of as progress_of
 from mm2pl.lightning.random_state import rng_state as rng_state
 from mm2pl.lightning.random_state import set_rng_state as set_rng_state
 from mm2pl.runner.checkpoint_file import CheckpointError
@@ -183,21 +185,6 @@ def without_prefix(state_dict: Mapping[str, Any], prefix: str = "model.") -> Map
     return OrderedDict((key.removeprefix(prefix), value) for key, value in state_dict.items())
 
 
-def progress_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the finished epochs and batches of a Lightning checkpoint."""
-    fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
-    batches = fit_loop.get("epoch_loop.batch_progress", {})
-    done = batches.get("total", {}).get("processed", checkpoint.get("global_step", 0))
-    epoch = (
-        fit_loop.get("epoch_progress", {})
-        .get("current", {})
-        .get("processed", checkpoint.get("epoch", 0))
-    )
-    # Saved in the last batch's hooks, before Lightning counts the epoch.
-    unfinished = fit_loop.get("epoch_progress", {}).get("current", {}).get("ready", epoch) > epoch
-    return epoch + bool(unfinished and batches.get("is_last_batch")), done
-
-
 # Lightning's side
 
 
@@ -246,7 +233,7 @@ def from_mmengine(
         scaler = _scaler_state(made.get("optimizer", {}))
         if scaler is not None:
             made.setdefault("MixedPrecision", scaler)
-        made.setdefault("lr_schedulers", [])
+        made.setdefault("lr_schedulers", _lr_schedulers(made))
         made.setdefault("callbacks", {})
     made.setdefault("pytorch-lightning_version", _lightning_version())
     return made
@@ -282,63 +269,21 @@ def _optimizer_states(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{k: v for k, v in state.items() if k not in _WRAPPER_KEYS} for state in wrappers]
 
 
+def _lr_schedulers(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the states of MMLightningModule's views of the schedules, one per optimizer that has some."""
+    schedulers = checkpoint.get("param_schedulers") or []
+    if isinstance(schedulers, Mapping):
+        groups = [schedulers.get(name, []) for name in checkpoint["optimizer"]]
+    else:
+        groups = [schedulers]
+    return [{"schedulers": group} for group in groups if group]
+
+
 def _scaler_state(optimizer: Mapping[str, Any]) -> Any:
     if "loss_scaler" in optimizer:
         return optimizer["loss_scaler"]
     parts = [part for part in optimizer.values() if isinstance(part, Mapping)]
     return next((part["loss_scaler"] for part in parts if "loss_scaler" in part), None)
-
-
-def loops_state(
-    *,
-    epoch: int,
-    iter: int,
-    batch_idx: int = 0,
-    steps: int | None = None,
-    epoch_length: int | None = None,
-) -> dict[str, Any]:
-    """Return Lightning's ``loops`` for a run that stands between epochs, or after a batch within one.
-
-    Between epochs everything counts as finished, so the next epoch begins as any other: with ``on_train_epoch_start``
-    and without validating again. Within an epoch it is what Lightning stores in ``on_train_batch_end``.
-
-    Args:
-        epoch: Finished epochs; of a run by iterations always 0.
-        iter: Finished batches of the whole run.
-        batch_idx: Finished batches of the epoch; 0 between epochs.
-        steps: Optimizer steps (``global_step``); ``iter`` if missing.
-        epoch_length: Batches per epoch, so that the last batch is known as such.
-    """
-    inside = int(batch_idx > 0)
-    batches = {
-        "total": _counts(iter, iter - inside),
-        "current": _counts(batch_idx, batch_idx - inside),
-        "is_last_batch": bool(inside and batch_idx == epoch_length),
-    }
-    steps = iter if steps is None else steps
-    optimizer_steps = {part: {"ready": steps, "completed": steps} for part in ("total", "current")}
-    zero_grad = {
-        part: {"ready": steps, "started": steps, "completed": steps}
-        for part in ("total", "current")
-    }
-    fit_loop = {
-        "state_dict": {},
-        "epoch_loop.state_dict": {"_batches_that_stepped": iter - inside},
-        "epoch_loop.batch_progress": batches,
-        "epoch_loop.automatic_optimization.optim_progress": {
-            "optimizer": {"step": optimizer_steps, "zero_grad": zero_grad}
-        },
-        "epoch_loop.manual_optimization.optim_step_progress": optimizer_steps,
-        "epoch_progress": {
-            part: {**_counts(epoch, epoch), "ready": epoch + inside, "started": epoch + inside}
-            for part in ("total", "current")
-        },
-    }
-    return {"fit_loop": fit_loop, "validate_loop": {}, "test_loop": {}, "predict_loop": {}}
-
-
-def _counts(done: int, completed: int) -> dict[str, int]:
-    return {"ready": done, "started": done, "processed": done, "completed": completed}
 
 
 # Files

@@ -231,6 +231,25 @@ def test_optimizers(optimizer, states, scaler):
 
 
 @pytest.mark.parametrize(
+    ("schedulers", "expected"),
+    [
+        (None, []),
+        ([], []),
+        ([{"last_step": 1}], [{"schedulers": [{"last_step": 1}]}]),
+        ({"d": [{"last_step": 1}], "g": []}, [{"schedulers": [{"last_step": 1}]}]),
+    ],
+    ids=["none", "empty", "list", "dict"],
+)
+def test_schedules(schedulers, expected):
+    file = {
+        **FILES["mmengine"],
+        "param_schedulers": schedulers,
+        "optimizer": {"g": ADAM, "d": ADAM},
+    }
+    assert from_mmengine(file)["lr_schedulers"] == expected
+
+
+@pytest.mark.parametrize(
     ("meta", "options", "epochs", "batch"),
     [
         ((2, 8), {"epoch_length": 4}, 2, 0),

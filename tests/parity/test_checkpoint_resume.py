@@ -1,0 +1,265 @@
+"""What mm2pl, real MMEngine and a plain Trainer wrote, the others continue to the last bit.
+
+Without dropout and augmentation, since MMEngine restores no random state.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import tests.scenarios
+from mm2pl.dataset import DefaultSampler
+from mm2pl.lightning import MMLightningModule
+from mm2pl.lightning.checkpoint import kind
+from tests.scenarios import Points, Scenario, hexed, models, record
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
+
+SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9}
+ADAM = {"type": "AdamW", "lr": 0.01, "weight_decay": 0.05}
+WARMUP = {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 12}
+LOADER = {
+    "batch_size": 8,
+    "num_workers": 0,
+    "dataset": Points(),
+    "collate_fn": {"type": "default_collate"},
+}
+ITERS = {
+    "train_cfg": {"by_epoch": False, "max_iters": 23, "val_interval": 7},
+    "sampler": {"type": "InfiniteSampler", "shuffle": True},
+}
+
+
+def saving(by_epoch: bool, interval: int) -> dict[str, Any]:
+    return {"checkpoint": {"type": "CheckpointHook", "by_epoch": by_epoch, "interval": interval}}
+
+
+RUNS: dict[str, tuple[Scenario, list[str]]] = {
+    "epochs": (
+        Scenario(
+            optim_wrapper={"optimizer": SGD},
+            param_scheduler=[
+                WARMUP,
+                {"type": "MultiStepLR", "milestones": [1, 2], "by_epoch": True},
+            ],
+            default_hooks=saving(True, 1),
+        ),
+        ["epoch_1.pth", "epoch_2.pth"],
+    ),
+    "adam, groups, clipping, accumulation": (
+        Scenario(
+            optim_wrapper={
+                "optimizer": ADAM,
+                "paramwise_cfg": {
+                    "norm_decay_mult": 0.0,
+                    "custom_keys": {"net.3": {"lr_mult": 0.1}},
+                },
+                "clip_grad": {"max_norm": 0.5},
+                "accumulative_counts": 3,
+            },
+            param_scheduler={
+                "type": "CosineAnnealingLR",
+                "by_epoch": True,
+                "convert_to_iter_based": True,
+            },
+            default_hooks=saving(True, 1),
+        ),
+        ["epoch_1.pth", "epoch_2.pth"],
+    ),
+    "iterations": (
+        Scenario(
+            optim_wrapper={"optimizer": ADAM},
+            param_scheduler={"type": "PolyLR", "by_epoch": False, "power": 0.9},
+            default_hooks=saving(False, 6),
+            **ITERS,
+        ),
+        ["iter_6.pth", "iter_18.pth"],
+    ),
+    "average of the weights": (
+        Scenario(
+            optim_wrapper={"optimizer": SGD},
+            custom_hooks=[{"type": "EMAHook", "momentum": 0.05, "begin_iter": 4}],
+            default_hooks=saving(True, 1),
+        ),
+        ["epoch_1.pth", "epoch_2.pth"],
+    ),
+    "one cycle": (
+        Scenario(
+            optim_wrapper={"optimizer": SGD},
+            param_scheduler={
+                "type": "OneCycleLR",
+                "by_epoch": False,
+                "eta_max": 0.1,
+                "total_steps": 27,
+            },
+            default_hooks=saving(True, 1),
+        ),
+        ["epoch_2.pth"],
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_dropout(monkeypatch):
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+
+    monkeypatch.setattr(tests.scenarios, "network", network)
+
+
+@pytest.fixture
+def trusting(monkeypatch):
+    """What users of MMEngine 0.10.7 do to make it load any checkpoint on torch >= 2.6."""
+    monkeypatch.setattr(torch, "load", functools.partial(torch.load, weights_only=False))
+
+
+def run(package: str, scenario: Scenario, work_dir: Any, **options: Any) -> dict[str, Any]:
+    scenario = copy.deepcopy(scenario)
+    scenario.options = {"train_dataloader": {**LOADER, "sampler": scenario.sampler}, **options}
+    return record(package, scenario, str(work_dir))
+
+
+def assert_continues(got: dict[str, Any], whole: dict[str, Any], done: int) -> None:
+    """Compare all iterations after ``done``, and the weights at the end."""
+    assert len(got["loss"]) == len(whole["loss"]) - done
+    for key in ("place", "lr", "momentum", "loss"):
+        assert got[key] == whole[key][done:], key
+    assert got["metrics"][-1] == whole["metrics"][-1]
+    assert got["weights"].keys() == whole["weights"].keys()
+    assert all(torch.equal(v, whole["weights"][k]) for k, v in got["weights"].items())
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(("writer", "reader"), [("mm2pl", "mmengine"), ("mmengine", "mm2pl")])
+def test_the_other_one_continues(tmp_path, trusting, writer, reader, name):
+    pytest.importorskip("mmengine")
+    scenario, files = RUNS[name]
+    whole = run(writer, scenario, tmp_path / "whole")
+    for file in files:
+        path = tmp_path / "whole" / file
+        done = torch.load(path)["meta"]["iter"]
+        got = run(reader, scenario, tmp_path / file, load_from=str(path), resume=True)
+        assert_continues(got, whole, done)
+
+
+@pytest.mark.parametrize("name", ["epochs", "average of the weights"])
+def test_mmengine_tests_what_was_written_here(tmp_path, trusting, name):
+    """Best files hold weights only; both worlds compute the same metrics from them."""
+    pytest.importorskip("mmengine")
+    scenario = copy.deepcopy(RUNS[name][0])
+    scenario.default_hooks = {
+        "checkpoint": {"type": "CheckpointHook", "save_best": "accuracy", "rule": "greater"}
+    }
+    run("mm2pl", scenario, tmp_path / "whole")
+    (best,) = (tmp_path / "whole").glob("best_accuracy_*.pth")
+    assert kind(torch.load(best)) == "mm2pl"
+    results = {}
+    for package in ("mmengine", "mm2pl"):
+        metric = importlib.import_module("tests.scenarios").accuracy(package)
+        evaluation = {
+            "test_dataloader": {**LOADER, "sampler": {"type": "DefaultSampler", "shuffle": False}},
+            "test_evaluator": {"type": metric},
+            "test_cfg": {},
+        }
+        runner = tests.scenarios.build(
+            package,
+            scenario,
+            str(tmp_path / package),
+            {k: [] for k in ("loss", "lr", "momentum", "place", "metrics", "validated_at")},
+            load_from=str(best),
+            **evaluation,
+        )
+        results[package] = runner.test()["accuracy"]
+    assert results["mm2pl"] == results["mmengine"]
+
+
+# A Trainer that somebody else made
+
+
+class Losses(pl.Callback):
+    """Write down loss and learning rate of each iteration; save after each epoch's last batch if asked to."""
+
+    def __init__(self, folder: Any = None) -> None:
+        self.folder = folder
+        self.book: dict[str, list] = {"loss": [], "lr": []}
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.book["lr"].append(hexed([g["lr"] for g in trainer.optimizers[0].param_groups]))
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.book["loss"].append(float(outputs["loss"]).hex())
+
+    def on_train_epoch_end(self, trainer, module):
+        if self.folder:
+            trainer.save_checkpoint(self.folder / f"{trainer.current_epoch + 1}.ckpt")
+
+
+def train_with_lightning(scenario, tmp_path, ckpt_path=None, folder=None):
+    """Train the scenario's model in a plain Trainer, with automatic optimization."""
+    torch.manual_seed(5)
+    module = MMLightningModule(
+        models("mm2pl")["plain"](), dict(scenario.optim_wrapper), scenario.param_scheduler
+    )
+    sampler = DefaultSampler(Points(), shuffle=True, seed=5)
+    recorder = Losses(folder)
+    trainer = pl.Trainer(
+        max_epochs=3,
+        callbacks=[recorder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, DataLoader(Points(), batch_size=8, sampler=sampler), ckpt_path=ckpt_path)
+    weights = {k: v.clone() for k, v in module.model.state_dict().items()}
+    return {**recorder.book, "weights": weights}
+
+
+@pytest.mark.parametrize("writer", ["mm2pl", "mmengine"])
+def test_a_plain_trainer_continues(tmp_path, trusting, writer):
+    """A periodic file of ours is a Lightning checkpoint; MMEngine's becomes one by ``convert_checkpoint``."""
+    if writer == "mmengine":
+        pytest.importorskip("mmengine")
+    scenario, files = RUNS["epochs"]
+    whole = run(writer, scenario, tmp_path / "whole")
+    for file in files:
+        path = tmp_path / "whole" / file
+        done = torch.load(path)["meta"]["iter"]
+        if writer == "mmengine":
+            from mm2pl.lightning.checkpoint import convert_checkpoint
+
+            convert_checkpoint(str(path), str(tmp_path / "converted.ckpt"))
+            path = tmp_path / "converted.ckpt"
+        got = train_with_lightning(scenario, tmp_path, str(path))
+        assert got["loss"] == [step["loss"] for step in whole["loss"][done:]]
+        assert all(torch.equal(v, whole["weights"][k]) for k, v in got["weights"].items())
+
+
+@pytest.mark.parametrize("reader", ["mm2pl", "mmengine", "lightning"])
+def test_what_a_plain_trainer_wrote_is_continued(tmp_path, trusting, reader):
+    if reader == "mmengine":
+        pytest.importorskip("mmengine")
+    scenario, _ = RUNS["epochs"]
+    whole = train_with_lightning(scenario, tmp_path, folder=tmp_path)
+    for epoch in (1, 2):
+        path = tmp_path / f"{epoch}.ckpt"
+        if reader == "lightning":
+            got = train_with_lightning(scenario, tmp_path, str(path))
+            losses = got["loss"]
+        else:
+            got = run(reader, scenario, tmp_path / str(epoch), load_from=str(path), resume=True)
+            losses = [step["loss"] for step in got["loss"]]
+        assert losses == whole["loss"][epoch * 9 :]
+        assert all(torch.equal(v, whole["weights"][k]) for k, v in got["weights"].items())
