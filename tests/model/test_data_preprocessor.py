@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -156,23 +157,24 @@ def test_wrong_batches(kwargs, data, error, message):
 class MixUpDataPreprocessor(BaseDataPreprocessor):
     """The example of MMEngine's model tutorial, with its mistakes corrected."""
 
-    def __init__(self, num_classes, alpha):
+    def __init__(self, num_class, alpha):
         super().__init__()
-        self.num_classes = num_classes
-        self.mix = torch.distributions.Beta(alpha, alpha)
+        self.num_class = num_class
+        self.alpha = alpha
 
     def forward(self, data, training=True):
         img, label = self.cast_data(data)
         if not training:
             return img, label
-        scores = F.one_hot(label, self.num_classes).float()
-        share, other = self.mix.sample(), torch.randperm(len(label))
-        return share * img + (1 - share) * img[other], share * scores + (1 - share) * scores[other]
+        scores = F.one_hot(label, self.num_class).float()
+        lam, index = np.random.beta(self.alpha, self.alpha), torch.randperm(len(label))
+        return lam * img + (1 - lam) * img[index], lam * scores + (1 - lam) * scores[index]
 
 
 def test_a_preprocessor_may_mix_images():
     torch.manual_seed(0)
-    preprocess = MixUpDataPreprocessor(num_classes=3, alpha=1.0)
+    np.random.seed(0)
+    preprocess = MixUpDataPreprocessor(num_class=3, alpha=1.0)
     data = (torch.eye(4), torch.tensor([0, 1, 2, 2]))
     img, scores = preprocess(data, True)
     assert torch.allclose(img.sum(1), torch.ones(4))
