@@ -175,7 +175,7 @@ class _SlicedDataset:
         self._length = length
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_dataset" not in self.__dict__:  # while it is unpickled
+        if name.startswith("__"):  # asked for before there is a data set, when unpickled
             raise AttributeError(name)
         return getattr(self._dataset, name)
 

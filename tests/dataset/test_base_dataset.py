@@ -189,9 +189,11 @@ def test_a_failing_pipeline_tries_another_entry(ann_file):
     assert dataset[0]["label"] == 2
     with pytest.raises(Exception, match=r"Test time pipeline should not get `None`.*sample 0 of B"):
         BaseDataset(str(ann_file), test_mode=True, **options)[0]
-    never = BaseDataset(str(ann_file), pipeline=[lambda e: None], max_refetch=3)
+    tried = []
+    never = BaseDataset(str(ann_file), pipeline=[tried.append], max_refetch=3)
     with pytest.raises(Exception, match="Cannot find valid image after 3! The pipeline of BaseDa"):
         never[0]
+    assert len(tried) == 4
 
 
 @pytest.mark.parametrize("use", [len, lambda d: d[0], lambda d: d.get_data_info(0)])

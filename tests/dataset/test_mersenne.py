@@ -34,6 +34,13 @@ def test_after_permutations_is_the_same_with_and_without_a_jump(count, monkeypat
 
 
 def test_a_torch_that_draws_otherwise_is_noticed(monkeypatch):
+    right, jump = mersenne._draws_of_a_permutation.__wrapped__, mersenne.jump
+    assert right(10) == 9
+    monkeypatch.setattr(mersenne, "jump", lambda generator, draws: jump(generator, draws + 1))
+    assert right(10) is None
+
+
+def test_such_a_torch_is_asked_for_every_permutation(monkeypatch):
     monkeypatch.setattr(mersenne, "WORTH_A_JUMP", 0)
     monkeypatch.setattr(mersenne, "_draws_of_a_permutation", lambda length: None)
     generator = mersenne.after_permutations(seed=9, length=10, count=4)

@@ -90,6 +90,21 @@ def test_the_rest_of_the_pass_in_workers(sampler, workers):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("skip", [1, 4])
+def test_the_random_state_may_be_set_once_the_pass_is_open(sampler, skip):
+    loader = DataLoader(DATA, **SAMPLERS[sampler]())
+    torch.manual_seed(3)
+    iterator = iter(loader)
+    whole = [next(iterator) for _ in range(skip)]
+    state = torch.get_rng_state()
+    whole += list(iterator)
+    torch.manual_seed(3)
+    iterator = skip_batches(loader, skip)
+    torch.set_rng_state(state)
+    assert _plain(iterator) == _plain(whole)[skip:]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_is_skipped_is_not_loaded(sampler):
     loader = DataLoader(DATA, **SAMPLERS[sampler]())
     DATA.loaded.clear()

@@ -97,6 +97,8 @@ def test_class_balance(oversample_thr, ann_file):
         p.ClassBalancedDataset(classes(p)["cats"](str(ann_file)), oversample_thr) for p in PACKAGES
     )
     assert mine.repeat_indices == reference.repeat_indices
+    factors = [d._get_repeat_factors(d.dataset, oversample_thr) for d in (mine, reference)]
+    assert factors[0] == factors[1]
     assert described(mine) == described(reference)
 
 
