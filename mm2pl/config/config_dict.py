@@ -219,7 +219,7 @@ def rebuild(like: list | tuple, items: Iterator) -> Any:
 def _merged(first: dict, second: Any) -> ConfigDict:
     if not isinstance(first, dict) or not isinstance(second, dict):
         return NotImplemented
-    result = ConfigDict(first)
+    result = ConfigDict(to_plain(first, lazy_as_text=False))  # shares no dict with ``first``
     result.update(second)
     return result
 

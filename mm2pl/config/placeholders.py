@@ -11,7 +11,7 @@ from .errors import ConfigKeyError, Site
 
 BASE_VARIABLE = re.compile(r"\{\{\s*_base_\.([\w.]+)\s*\}\}")
 # Bounded, and never across another macro: a hostile text must not make the search quadratic.
-_MACRO = re.compile(r"\{\{((?:(?!\{\{).){1,1000}?)\}\}", re.DOTALL)
+_MACRO = re.compile(r"\{\{(?!\{)((?:(?!\{\{).){1,1000}?)\}\}", re.DOTALL)
 
 # A quote in the path of a config must not end the string that the macro stands in.
 _QUOTES = {

@@ -104,6 +104,9 @@ def test_or_does_not_change_its_operands() -> None:
     assert ({"b": 1, "a": 0} | cfg) == {"b": 1, "a": 1}
     assert (cfg | {"a": 2}) == {"a": 2}
     assert cfg == {"a": 1}
+    nested = ConfigDict(a={"b": 1})
+    assert (nested | {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
+    assert nested == {"a": {"b": 1}}
     with pytest.raises(TypeError, match="unsupported operand"):
         _ = cfg | 5
     with pytest.raises(TypeError, match="one positional argument, got 2"):

@@ -118,7 +118,7 @@ class Report:
         self.count["equal"] += not found
         self.notes += [f"{file}: {line}" for line in found[:3]]
         self.round_trip(cfg, scratch)
-        #self.safe(cfg, file)
+        # self.safe(cfg, file)
         if print_too:
             self.count["printed"] += 1
             self.timed("print, MMEngine", lambda: theirs.pretty_text)
