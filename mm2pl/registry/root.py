@@ -14,6 +14,35 @@ from mm2pl.registry.build_functions import (
 )
 from mm2pl.registry.linked import RootRegistry
 
+_BITSANDBYTES = [
+    "Adagrad8bit",
+    "Adagrad32bit",
+    "Adam8bit",
+    "Adam32bit",
+    "AdamW8bit",
+    "AdamW32bit",
+    "LAMB",
+    "LAMB8bit",
+    "LAMB32bit",
+    "LARS",
+    "LARS8bit",
+    "LARS32bit",
+    "Lion8bit",
+    "Lion32bit",
+    "RMSprop8bit",
+    "RMSprop32bit",
+    "SGD8bit",
+    "SGD32bit",
+    "PagedAdam",
+    "PagedAdam8bit",
+    "PagedAdam32bit",
+    "PagedAdamW",
+    "PagedAdamW8bit",
+    "PagedAdamW32bit",
+    "PagedLion",
+    "PagedLion8bit",
+    "PagedLion32bit",
+]
 _OPTIONAL_OPTIMIZERS = {
     "Adafactor": "transformers.Adafactor",
     "Lion": "lion_pytorch.Lion",
@@ -27,18 +56,12 @@ _OPTIONAL_OPTIMIZERS = {
     "OnebitAdam": "deepspeed.runtime.fp16.onebit.OnebitAdam",
     "OnebitLamb": "deepspeed.runtime.fp16.onebit.OnebitLamb",
     "ZeroOneAdam": "deepspeed.runtime.fp16.onebit.ZeroOneAdam",
-    **{f"bnb_{name}": f"bitsandbytes.optim.{name}" for name in ("Adagrad", "Adam", "AdamW")},
-    **{f"bnb_{name}": f"bitsandbytes.optim.{name}" for name in ("RMSprop", "SGD")},
+    # MMEngine prefixes those that torch has too.
     **{
-        f"{paged}{name}{bits}": f"bitsandbytes.optim.{paged}{name}{bits}"
-        for paged, names in {
-            "": ("Adagrad", "Adam", "AdamW", "LAMB", "LARS", "Lion", "RMSprop", "SGD"),
-            "Paged": ("Adam", "AdamW", "Lion"),
-        }.items()
-        for name in names
-        for bits in ("", "8bit", "32bit")
-        if paged or bits or name in ("LAMB", "LARS")
+        f"bnb_{n}": f"bitsandbytes.optim.{n}"
+        for n in ["Adagrad", "Adam", "AdamW", "RMSprop", "SGD"]
     },
+    **{name: f"bitsandbytes.optim.{name}" for name in _BITSANDBYTES},
 }
 """Import paths of optimizers whose packages may be installed, by MMEngine's names for them."""
 
