@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,6 +86,13 @@ class MMLightningModule(LightningModule):
         self.eval_metrics: dict[str, Any] = {}
         self.driven_by_run = False
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning 2.6 sets this name some thirty times per iteration; through nn.Module each costs a microsecond.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
 
@@ -312,6 +320,12 @@ class MMLightningModule(LightningModule):
         """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
         if self._trainer is not None:
             runner_of(self.trainer).accept_checkpoint(checkpoint)
+
+
+# Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.
+MMLightningModule.training_step.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    MMLightningModule.training_step
+)
 
 
 def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:

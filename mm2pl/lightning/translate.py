@@ -114,6 +114,7 @@ def trainer_arguments(
     """Return the Trainer arguments that a config asks for."""
     arguments = {**FIXED, "default_root_dir": work_dir, **length_of_run(config.get("train_cfg"))}
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
+    arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
     arguments.update(processes(config, environ))
     if (config.get("env_cfg") or {}).get("cudnn_benchmark"):
         arguments["benchmark"] = True
