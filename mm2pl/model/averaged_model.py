@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from mm2pl.logging import print_log
 from mm2pl.registry import MODELS
@@ -45,13 +46,22 @@ class BaseAveragedModel(nn.Module):
             self.module = self.module.to(device)
         self.register_buffer("steps", torch.tensor(0, dtype=torch.long, device=device))
         self.update_buffers = update_buffers
+        self._averaged: dict[str, Tensor] | None = None
         self._known_steps = 0
         self._known_as: tuple[int, int] | None = None
 
     @property
     def avg_parameters(self) -> dict[str, Tensor]:
         """What is averaged, by name: parameters, or the whole state dict with ``update_buffers``."""
-        return self._tensors_of(self.module)
+        if self.update_buffers:
+            return self._tensors_of(self.module)
+        if self._averaged is None:
+            self._averaged = self._tensors_of(self.module)
+        return self._averaged
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._averaged = None  # a move may replace the parameters
+        return super()._apply(fn, recurse)
 
     def _tensors_of(self, model: nn.Module) -> dict[str, Tensor]:
         return model.state_dict() if self.update_buffers else dict(model.named_parameters())
@@ -75,18 +85,28 @@ class BaseAveragedModel(nn.Module):
         count = self._count()
         if count % self.interval == 0:
             source = self._tensors_of(model)
-            steps: Any = self.steps if self.steps.device.type == "cpu" else torch.tensor(count)
-            for name, average in self.avg_parameters.items():
-                if count == 0:
+            if count == 0:
+                for name, average in self.avg_parameters.items():
                     average.data.copy_(source[name].data)
-                elif average.dtype.is_floating_point:
-                    self.avg_func(average.data, source[name].data.to(average.device), steps)
+            else:
+                self._average(
+                    [
+                        (average.data, source[name].data.to(average.device))
+                        for name, average in self.avg_parameters.items()
+                        if average.dtype.is_floating_point
+                    ],
+                    self.steps if self.steps.device.type == "cpu" else torch.tensor(count),
+                )
         if not self.update_buffers:
             for copied, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
                 copied.data.copy_(buffer.data)
         self.steps += 1
         self._known_steps = count + 1
         self._known_as = (id(self.steps), self.steps._version)
+
+    def _average(self, pairs: list[tuple[Tensor, Tensor]], steps: Any) -> None:
+        for average, source in pairs:
+            self.avg_func(average, source, steps)
 
     def _count(self) -> int:
         """Return ``steps``, reading it back only if someone else wrote it: on a GPU that would wait for the device."""
@@ -149,7 +169,18 @@ class ExponentialMovingAverage(BaseAveragedModel):
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """Interpolate."""
-        averaged_param.lerp_(source_param, self.momentum)
+        averaged_param.lerp_(source_param, self._momentum_at(steps))
+
+    def _momentum_at(self, steps: int) -> float:
+        return self.momentum
+
+    def _average(self, pairs: list[tuple[Tensor, Tensor]], steps: Any) -> None:
+        if pairs and type(self).avg_func is ExponentialMovingAverage.avg_func:
+            # The same arithmetic in one call, several times as fast; on a GPU also in one kernel.
+            averages, sources = zip(*pairs, strict=True)
+            torch._foreach_lerp_(averages, sources, self._momentum_at(steps))
+        else:
+            super()._average(pairs, steps)
 
 
 @MODELS.register_module()
@@ -179,7 +210,5 @@ class MomentumAnnealingEMA(ExponentialMovingAverage):
             raise ArgumentError(f"gamma must be greater than 0, but got {gamma}")
         self.gamma = gamma
 
-    def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
-        """Interpolate with the momentum of this step."""
-        momentum = max(self.momentum, self.gamma / (self.gamma + int(steps)))
-        averaged_param.lerp_(source_param, momentum)
+    def _momentum_at(self, steps: int) -> float:
+        return max(self.momentum, self.gamma / (self.gamma + int(steps)))
