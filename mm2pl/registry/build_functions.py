@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.registry.errors import RegistryKeyError, explain_failure, not_found
+from mm2pl.registry.errors import NotRegisteredError, RegistryKeyError, explain_failure
 from mm2pl.registry.registry import Registry
 from mm2pl.utils.errors import ArgumentError
 
@@ -50,7 +50,7 @@ def resolve(obj_type: Any, registry: Registry) -> Any:
     if isinstance(obj_type, str):
         found = registry.get(obj_type)
         if found is None:
-            raise not_found(obj_type, registry)
+            raise NotRegisteredError(obj_type, registry)
         return found
     if callable(obj_type):
         return obj_type

@@ -76,11 +76,23 @@ def unknown_scope(
     return RegistryKeyError(" ".join(parts))
 
 
-def not_found(key: str, registry: Registry) -> RegistryKeyError:
-    """Say where ``key`` was looked for, what resembles it, and what would register it."""
-    head = f"{key} is not in the {registry.scope}::{registry.name} registry."
-    lines = [head, *_searched(key, registry), *_resembling(key, registry), *_import_hints(key)]
-    return RegistryKeyError("\n".join(lines))
+class NotRegisteredError(RegistryKeyError):
+    """Say where a name was looked for, what resembles it, and what would register it.
+
+    That takes a search, which is made when the message is read: many a caller only catches it.
+    """
+
+    def __init__(self, key: str, registry: Registry) -> None:
+        super().__init__(f"{key} is not in the {registry.scope}::{registry.name} registry.")
+        self.key, self.registry = key, registry
+
+    def __str__(self) -> str:
+        key, registry = self.key, self.registry
+        lines = [*_searched(key, registry), *_resembling(key, registry), *_import_hints(key)]
+        return "\n".join([self.args[0], *lines])
+
+    def __reduce__(self) -> tuple[type[RegistryKeyError], tuple[str]]:
+        return RegistryKeyError, (str(self),)
 
 
 def _chain(registry: Registry | None) -> list[Registry]:

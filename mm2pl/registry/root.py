@@ -14,35 +14,15 @@ from mm2pl.registry.build_functions import (
 )
 from mm2pl.registry.linked import RootRegistry
 
+# fmt: off
 _BITSANDBYTES = [
-    "Adagrad8bit",
-    "Adagrad32bit",
-    "Adam8bit",
-    "Adam32bit",
-    "AdamW8bit",
-    "AdamW32bit",
-    "LAMB",
-    "LAMB8bit",
-    "LAMB32bit",
-    "LARS",
-    "LARS8bit",
-    "LARS32bit",
-    "Lion8bit",
-    "Lion32bit",
-    "RMSprop8bit",
-    "RMSprop32bit",
-    "SGD8bit",
-    "SGD32bit",
-    "PagedAdam",
-    "PagedAdam8bit",
-    "PagedAdam32bit",
-    "PagedAdamW",
-    "PagedAdamW8bit",
-    "PagedAdamW32bit",
-    "PagedLion",
-    "PagedLion8bit",
-    "PagedLion32bit",
+    "Adagrad8bit", "Adagrad32bit", "Adam8bit", "Adam32bit", "AdamW8bit", "AdamW32bit", "LAMB",
+    "LAMB8bit", "LAMB32bit", "LARS", "LARS8bit", "LARS32bit", "Lion8bit", "Lion32bit",
+    "RMSprop8bit", "RMSprop32bit", "SGD8bit", "SGD32bit", "PagedAdam", "PagedAdam8bit",
+    "PagedAdam32bit", "PagedAdamW", "PagedAdamW8bit", "PagedAdamW32bit", "PagedLion",
+    "PagedLion8bit", "PagedLion32bit",
 ]
+# fmt: on
 _OPTIONAL_OPTIMIZERS = {
     "Adafactor": "transformers.Adafactor",
     "Lion": "lion_pytorch.Lion",

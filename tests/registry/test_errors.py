@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 from types import ModuleType
 
@@ -14,7 +15,7 @@ from mm2pl.registry import (
     Registry,
     RegistryKeyError,
 )
-from mm2pl.registry.errors import MISTAKEN_NAMES, accepted_arguments, not_found
+from mm2pl.registry.errors import MISTAKEN_NAMES, NotRegisteredError, accepted_arguments
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_the_module_that_defines_it_is_found_below_the_working_directory(
         "import torch\n\nclass FarAwayNet(object):\n  pass\n"
     )
     monkeypatch.chdir(tmp_path)
-    message = str(not_found("FarAwayNet", MODELS))
+    message = str(NotRegisteredError("FarAwayNet", MODELS))
     assert "custom_imports=dict(imports=['mylib.nets'])" in message
 
 
@@ -73,27 +74,45 @@ def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
     module.ForgottenNet = type("ForgottenNet", (), {"__module__": "forgetful"})  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "forgetful", module)
     assert "forgetful defines ForgottenNet but does not register it" in str(
-        not_found("ForgottenNet", MODELS)
+        NotRegisteredError("ForgottenNet", MODELS)
     )
 
 
 def test_another_registry_that_has_it_is_named() -> None:
     METRICS.register_module("OnlyAMetric", module=dict)
-    assert "OnlyAMetric is registered in mm2pl::metric" in str(not_found("OnlyAMetric", MODELS))
+    assert "OnlyAMetric is registered in mm2pl::metric" in str(
+        NotRegisteredError("OnlyAMetric", MODELS)
+    )
 
 
 def test_classes_of_lightning_and_torch_are_offered_by_their_path() -> None:
     import torch.optim.lr_scheduler  # noqa: F401
 
     assert "type='torch.optim.lr_scheduler.CyclicLR'" in str(
-        not_found("CyclicLR", PARAM_SCHEDULERS)
+        NotRegisteredError("CyclicLR", PARAM_SCHEDULERS)
     )
+
+
+def test_the_search_is_made_when_the_message_is_read(monkeypatch) -> None:
+    def fail(key: str) -> list[str]:
+        raise NotImplementedError
+
+    monkeypatch.setattr("mm2pl.registry.errors._import_hints", fail)
+    with pytest.raises(KeyError) as caught:
+        MODELS.build({"type": "Nett"})
+    assert caught.value.args == ("Nett is not in the mm2pl::model registry.",)
+
+
+def test_a_miss_can_be_sent_from_a_worker_process() -> None:
+    error = NotRegisteredError("Nett", MODELS)
+    sent = pickle.loads(pickle.dumps(error))
+    assert str(sent) == str(error)
 
 
 def test_all_parents_are_listed() -> None:
     child = Registry("model", parent=MODELS, scope="toys")
     assert f"Searched: toys::model (0 names), mm2pl::model ({len(MODELS)} names)." in str(
-        not_found("X", child)
+        NotRegisteredError("X", child)
     )
 
 
