@@ -68,7 +68,7 @@ def migrate_config(old: Mapping[str, Any]) -> dict[str, Any]:
         >>> new = migrate_config(dict(runner=dict(type="EpochBasedRunner", max_epochs=12),
         ...                           lr_config=dict(policy="step", step=[8, 11])))
         >>> new["train_cfg"]
-        {'type': 'EpochBasedTrainLoop', 'max_epochs': 12}
+        {'type': 'EpochBasedTrainLoop', 'max_epochs': 12, 'val_interval': 1}
         >>> new["param_scheduler"][0]["milestones"]
         [8, 11]
     """

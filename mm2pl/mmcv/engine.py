@@ -1,0 +1,58 @@
+"""Test a 1.x model over a loader; stands for `mmcv.engine`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mm2pl.dist import collect_results_cpu as collect_results_cpu
+from mm2pl.dist import collect_results_gpu as collect_results_gpu
+from mm2pl.dist import get_dist_info
+from mm2pl.utils import ProgressBar
+
+
+def single_gpu_test(model: nn.Module, data_loader: Any) -> list[Any]:
+    """Return the results of ``model(return_loss=False, **batch)`` over a loader, in its order.
+
+    Args:
+        model: Switched to evaluation mode; it stays there.
+        data_loader: Its batches are dicts.
+    """
+    model.eval()
+    results: list[Any] = []
+    bar = ProgressBar(len(data_loader.dataset))
+    for data in data_loader:
+        with torch.no_grad():
+            result = model(return_loss=False, **data)
+        results.extend(result)
+        bar.update(len(result))
+    return results
+
+
+def multi_gpu_test(
+    model: nn.Module, data_loader: Any, tmpdir: str | None = None, gpu_collect: bool = False
+) -> list[Any] | None:
+    """Do `single_gpu_test` in each process; return all results on rank 0, None elsewhere.
+
+    Args:
+        model: Switched to evaluation mode; it stays there.
+        data_loader: Its batches are dicts; its sampler deals samples out to the processes in turn.
+        tmpdir: A shared folder to collect results in.
+        gpu_collect: Collect them over the network instead.
+    """
+    model.eval()
+    results: list[Any] = []
+    rank, world_size = get_dist_info()
+    total = len(data_loader.dataset)
+    bar = ProgressBar(total) if rank == 0 else None
+    for data in data_loader:
+        with torch.no_grad():
+            result = model(return_loss=False, **data)
+        results.extend(result)
+        if bar is not None:
+            bar.update(min(len(result) * world_size, total - bar.completed))
+    if gpu_collect:
+        return collect_results_gpu(results, total)
+    return collect_results_cpu(results, total, tmpdir)

@@ -1,0 +1,306 @@
+"""What both of MMCV 1.x' runners share."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from mm2pl.dist import get_dist_info
+from mm2pl.mmcv.runner.drive import Workflow, autocast, fit
+from mm2pl.mmcv.runner.log_buffer import LogBuffer
+from mm2pl.mmcv.runner.registration import HookRegistration
+from mm2pl.mmcv.runner.saving import Checkpoints, bare_model
+from mm2pl.mmcv.runner.utils import get_host_info, get_time_str
+
+
+class BaseRunner(HookRegistration, Checkpoints):
+    """Train a model along a workflow, with hooks; stands for `mmcv.runner.BaseRunner`.
+
+    The iterations run on a Lightning Trainer, which is ``runner.trainer`` during `run`. A subclass may override
+    `run_iter`; the loops themselves, ``train`` and ``run``, are the Trainer's.
+
+    Args:
+        model: Has ``train_step(data, optimizer)``, maybe inside a wrapper.
+        batch_processor: ``(model, data, train_mode) -> outputs`` for models without ``train_step``.
+        optimizer: An optimizer, several by name, or None.
+        work_dir: For checkpoints and logs; created.
+        logger: A logger.
+        meta: What is stored in checkpoints beside the weights.
+        max_iters: Iterations of the run.
+        max_epochs: Epochs of the run; only one of the two.
+        trainer: Arguments of the Trainer that differ from a plain run on the model's device.
+    """
+
+    unit = ""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batch_processor: Callable[..., Any] | None = None,
+        optimizer: Optimizer | dict[str, Optimizer] | None = None,
+        work_dir: str | None = None,
+        logger: logging.Logger | None = None,
+        meta: dict[str, Any] | None = None,
+        max_iters: int | None = None,
+        max_epochs: int | None = None,
+        trainer: dict[str, Any] | None = None,
+    ) -> None:
+        self._refuse_own_loops()
+        _check(model, batch_processor, optimizer, logger, meta)
+        if max_epochs is not None and max_iters is not None:
+            raise ValueError(
+                f"max_epochs={max_epochs!r}, max_iters={max_iters!r} → give only one of the two."
+            )
+        self.model = model
+        self.batch_processor = batch_processor
+        self.optimizer: Any = optimizer
+        self.logger = logger or logging.getLogger("mm2pl.mmcv")
+        self.meta = meta
+        self.work_dir = None if work_dir is None else os.path.abspath(work_dir)
+        if self.work_dir is not None:
+            os.makedirs(self.work_dir, exist_ok=True)
+        self._rank, self._world_size = get_dist_info()
+        self.timestamp = get_time_str()
+        self.mode: str | None = None
+        self._hooks: list[Any] = []
+        self._epoch = 0
+        self._iter = 0
+        self._inner_iter = 0
+        self._max_epochs = max_epochs
+        self._max_iters = max_iters
+        self.log_buffer = LogBuffer()
+        self.trainer_arguments = dict(trainer or {})
+        self.trainer: Any = None
+        self.module: Any = None
+        self.autocast_dtype: torch.dtype | None = None
+        self.outputs: dict[str, Any] = {}
+        self.data_loader: Any = None
+
+    @classmethod
+    def _refuse_own_loops(cls) -> None:
+        for name in ("train", "run"):
+            if not getattr(cls, name).__module__.startswith("mm2pl.mmcv.runner"):
+                raise TypeError(
+                    f"{cls.__name__} overrides {name}() → the loop is Lightning's here: override "
+                    "run_iter(data_batch, train_mode), use a hook, or write a loop in mm2pl.registry.LOOPS that "
+                    "derives from EpochBasedTrainLoop."
+                )
+
+    # Where the run is
+
+    @property
+    def model_name(self) -> str:
+        """The class name of the model, without its wrapper."""
+        return type(getattr(self.model, "module", self.model)).__name__
+
+    @property
+    def rank(self) -> int:
+        """The rank of this process."""
+        return self._rank
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        return self._world_size
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished so far."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Training iterations finished so far."""
+        return self._iter
+
+    @property
+    def inner_iter(self) -> int:
+        """The iteration in its epoch."""
+        return self._inner_iter
+
+    @property
+    def max_epochs(self) -> int | None:
+        """Epochs of the run."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int | None:
+        """Training iterations of the run."""
+        return self._max_iters
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to train."""
+        raise NotImplementedError
+
+    def current_lr(self) -> Any:
+        """Return the learning rate of each group; a dict of lists for several optimizers."""
+        return self._of_groups(lambda group: group["lr"])
+
+    def current_momentum(self) -> Any:
+        """Return the momentum of each group; a dict of lists for several optimizers."""
+        return self._of_groups(
+            lambda group: group["momentum"] if "momentum" in group else group.get("betas", (0,))[0]
+        )
+
+    def _of_groups(self, value: Callable[[dict[str, Any]], float]) -> Any:
+        if self.optimizer is None:
+            raise RuntimeError("the runner has no optimizer → its lr and momentum are unknown.")
+        if isinstance(self.optimizer, dict):
+            return {k: [value(g) for g in o.param_groups] for k, o in self.optimizer.items()}
+        return [value(group) for group in self.optimizer.param_groups]
+
+    # The run
+
+    def run(
+        self, data_loaders: list[Any], workflow: Sequence[tuple[str, int]], **kwargs: Any
+    ) -> None:
+        """Train and validate along ``workflow`` until the run is over.
+
+        Args:
+            data_loaders: One per flow.
+            workflow: Mode and number of epochs (or iterations), such as ``[('train', 2), ('val', 1)]``.
+            kwargs: Handed to the model's ``train_step`` and ``val_step``.
+        """
+        flows: list[Any] = [tuple(flow) for flow in workflow]
+        self._check_workflow(data_loaders, flows)
+        self.logger.info(
+            f"Start running, host: {get_host_info()}, work_dir: {self.work_dir or 'NONE'}"
+        )
+        self.logger.info(f"Hooks will be executed in the following order:\n{self.get_hook_info()}")
+        self.logger.info(f"workflow: {flows}, max: {self._length()} {self.unit}s")
+        steps = Workflow(self, self._prepare(data_loaders, flows), flows, kwargs)
+        if not self.is_over:
+            fit(self, steps, self._lightning_epochs())
+        self._end_run()
+        self.call_hook("after_run")
+
+    def _check_workflow(self, data_loaders: list[Any], flows: list[tuple]) -> None:
+        if not isinstance(data_loaders, list) or len(data_loaders) != len(flows):
+            raise ValueError(
+                f"workflow={flows!r} with {len(data_loaders)} data_loaders → give a list with one loader per flow."
+            )
+        for flow in flows:
+            if len(flow) != 2 or not isinstance(flow[0], str) or not hasattr(self, flow[0]):
+                raise ValueError(
+                    f"workflow={flows!r}: {flow!r} is no (mode, times) with the name of a method, such as ('train', 1)."
+                )
+        if self._length() is None:
+            raise ValueError(
+                f"max_{self.unit}s=None → the runner must be made with max_{self.unit}s."
+            )
+
+    def _length(self) -> int | None:
+        raise NotImplementedError
+
+    def _prepare(self, data_loaders: list[Any], flows: list[tuple]) -> list[Any]:
+        raise NotImplementedError
+
+    def _lightning_epochs(self) -> int:
+        raise NotImplementedError
+
+    def begin_run(self) -> None:
+        """Start, on the Trainer."""
+        self.call_hook("before_run")
+
+    def _end_run(self) -> None:
+        """Do what comes before ``after_run``."""
+
+    def begin_flow(self) -> None:
+        """Note that another flow of the workflow begins."""
+
+    def batches_per_lightning_epoch(self, loader: Any) -> int:
+        """Return how many batches one of the Trainer's epochs has."""
+        raise NotImplementedError
+
+    def training_batches(self, workflow: Workflow) -> Any:
+        """Yield the batches of one of the Trainer's epochs."""
+        raise NotImplementedError
+
+    def begin_lightning_epoch(self, workflow: Workflow) -> None:
+        """Begin one of the Trainer's epochs."""
+        raise NotImplementedError
+
+    def train_iteration(self, batch: Any, batch_idx: int, workflow: Workflow) -> None:
+        """Do one training iteration."""
+        raise NotImplementedError
+
+    def end_lightning_epoch(self, workflow: Workflow) -> None:
+        """End one of the Trainer's epochs."""
+        raise NotImplementedError
+
+    def train(self, data_loader: Any, **kwargs: Any) -> None:
+        """Refuse: training is the Trainer's."""
+        raise RuntimeError("train() is not called by itself → use run([loader], [('train', 1)]).")
+
+    def val(self, data_loader: Any, **kwargs: Any) -> None:
+        """Validate for one epoch or iteration."""
+        raise NotImplementedError
+
+    def run_iter(self, data_batch: Any, train_mode: bool, **kwargs: Any) -> None:
+        """Let the model do one step, and note what it returns. Subclasses may override it."""
+        with autocast(self):
+            if self.batch_processor is not None:
+                outputs = self.batch_processor(
+                    self.model, data_batch, train_mode=train_mode, **kwargs
+                )
+            elif train_mode:
+                outputs = self.model.train_step(data_batch, self.optimizer, **kwargs)  # type: ignore[operator]
+            else:
+                outputs = self._val_step(data_batch, **kwargs)
+        if not isinstance(outputs, dict):
+            step = "train_step" if train_mode else "val_step"
+            raise TypeError(
+                f"model.{step}() must return a dict with loss, log_vars and num_samples, not {outputs!r}."
+            )
+        if "log_vars" in outputs:
+            self.log_buffer.update(outputs["log_vars"], outputs["num_samples"])
+        self.outputs = outputs
+
+    def _val_step(self, data_batch: Any, **kwargs: Any) -> Any:
+        return self.model.val_step(data_batch, self.optimizer, **kwargs)  # type: ignore[operator]
+
+    def _iteration(self, batch: Any, train: bool, kwargs: dict[str, Any]) -> None:
+        mode = "train" if train else "val"
+        self.data_batch = batch
+        self.call_hook(f"before_{mode}_iter")
+        self.run_iter(batch, train_mode=train, **kwargs)
+        self.call_hook(f"after_{mode}_iter")
+        del self.data_batch
+
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        """Run backward: through the Trainer's strategy while it is running."""
+        if self.module is not None:
+            self.module.backward_of(loss, **kwargs)
+        else:
+            loss.backward(**kwargs)
+
+
+def _check(model: Any, batch_processor: Any, optimizer: Any, logger: Any, meta: Any) -> None:
+    if batch_processor is not None:
+        if not callable(batch_processor):
+            raise TypeError(f"batch_processor={batch_processor!r} must be callable.")
+        if hasattr(bare_model(model), "train_step"):
+            raise RuntimeError(
+                "the model has train_step, and there is a batch_processor → give only one of them."
+            )
+    elif not hasattr(model, "train_step"):
+        raise TypeError(
+            f"model={type(model).__name__} has no train_step(data, optimizer) → add it; it returns "
+            "dict(loss=…, log_vars=…, num_samples=…)."
+        )
+    found = list(optimizer.values()) if isinstance(optimizer, dict) else [optimizer]
+    if any(one is not None and not isinstance(one, Optimizer) for one in found):
+        raise TypeError(
+            f"optimizer={optimizer!r} must be a torch Optimizer, a dict of them, or None."
+        )
+    if logger is not None and not isinstance(logger, logging.Logger):
+        raise TypeError(f"logger={logger!r} must be a logging.Logger.")
+    if meta is not None and not isinstance(meta, dict):
+        raise TypeError(f"meta={meta!r} must be a dict or None.")

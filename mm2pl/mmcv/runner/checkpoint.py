@@ -1,0 +1,48 @@
+"""Checkpoints of 1.x runs: a model's weights, its optimizers and ``meta``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from mm2pl.mmcv.parallel import is_module_wrapper
+from mm2pl.runner import CheckpointLoader as CheckpointLoader
+from mm2pl.runner import get_state_dict, weights_to_cpu
+from mm2pl.runner import load_checkpoint as load_checkpoint
+from mm2pl.runner import load_state_dict as load_state_dict
+from mm2pl.runner import save_checkpoint as write_checkpoint
+from mm2pl.runner.checkpoint import _load_checkpoint as _load_checkpoint
+from mm2pl.runner.checkpoint import _load_checkpoint_with_prefix as _load_checkpoint_with_prefix
+from mm2pl.version import __version__
+
+
+def save_checkpoint(
+    model: nn.Module,
+    filename: str,
+    optimizer: Optimizer | dict[str, Optimizer] | None = None,
+    meta: dict[str, Any] | None = None,
+    file_client_args: dict[str, Any] | None = None,
+) -> None:
+    """Write a model's weights, and its optimizers; stands for `mmcv.runner.save_checkpoint`.
+
+    Args:
+        model: The model; of a wrapped one the wrapped is saved.
+        filename: A path or URI; an older file stays until the new one is complete.
+        optimizer: One, or several by name.
+        meta: What is stored beside, completed by the time and the model's ``CLASSES``. Not changed.
+        file_client_args: Arguments of the storage backend.
+    """
+    if is_module_wrapper(model):
+        model = model.module  # type: ignore[assignment]
+    meta = {**(meta or {}), "mm2pl_version": __version__, "time": time.asctime()}
+    if getattr(model, "CLASSES", None) is not None:
+        meta["CLASSES"] = model.CLASSES
+    checkpoint = {"meta": meta, "state_dict": weights_to_cpu(get_state_dict(model))}
+    if isinstance(optimizer, Optimizer):
+        checkpoint["optimizer"] = optimizer.state_dict()
+    elif isinstance(optimizer, dict):
+        checkpoint["optimizer"] = {name: one.state_dict() for name, one in optimizer.items()}
+    write_checkpoint(checkpoint, filename, backend_args=file_client_args)

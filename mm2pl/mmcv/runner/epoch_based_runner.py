@@ -1,0 +1,103 @@
+"""Runs that count epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mm2pl.mmcv.runner.base_runner import BaseRunner
+from mm2pl.mmcv.runner.builder import RUNNERS
+from mm2pl.mmcv.runner.drive import Workflow
+
+
+@RUNNERS.register_module()
+class EpochBasedRunner(BaseRunner):
+    """Train epoch by epoch; stands for `mmcv.runner.EpochBasedRunner`. See `BaseRunner`."""
+
+    unit = "epoch"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are trained."""
+        assert self._max_epochs is not None
+        return self._epoch >= self._max_epochs
+
+    def run(
+        self, data_loaders: list[Any], workflow: Any, max_epochs: int | None = None, **kwargs: Any
+    ) -> None:
+        """Train and validate along ``workflow``; see `BaseRunner.run`.
+
+        Args:
+            data_loaders: One per flow.
+            workflow: Mode and number of epochs.
+            max_epochs: The runner's, if it was made without.
+            kwargs: Handed to the model's steps.
+        """
+        self._max_epochs = self._max_epochs if max_epochs is None else max_epochs
+        super().run(data_loaders, workflow, **kwargs)
+
+    def _length(self) -> int | None:
+        return self._max_epochs
+
+    def _prepare(self, data_loaders: list[Any], flows: list[tuple]) -> list[Any]:
+        assert self._max_epochs is not None
+        for loader, (mode, _) in zip(data_loaders, flows, strict=True):
+            if mode == "train":
+                self._max_iters = self._max_epochs * len(loader)
+                break
+        return data_loaders
+
+    def _lightning_epochs(self) -> int:
+        assert self._max_epochs is not None
+        return self._max_epochs - self._epoch
+
+    def batches_per_lightning_epoch(self, loader: Any) -> int:
+        """Return the length of the loader."""
+        return 0 if loader is None else len(loader)
+
+    def begin_lightning_epoch(self, workflow: Workflow) -> None:
+        """Begin an epoch."""
+        assert self._max_epochs is not None
+        self.model.train()
+        self.mode = "train"
+        self.data_loader = workflow.loader
+        self._max_iters = self._max_epochs * len(self.data_loader)
+        self.trainer.fit_loop.max_batches = len(
+            self.data_loader
+        )  # flows may have loaders of their own
+        self.call_hook("before_train_epoch")
+
+    def training_batches(self, workflow: Workflow) -> Any:
+        """Yield the batches of an epoch."""
+        yield from workflow.loader
+
+    def train_iteration(self, batch: Any, batch_idx: int, workflow: Workflow) -> None:
+        """Do one iteration of an epoch."""
+        self._inner_iter = batch_idx
+        self._iteration(batch, True, workflow.kwargs)
+        self._iter += 1
+
+    def end_lightning_epoch(self, workflow: Workflow) -> None:
+        """End an epoch, and validate if the workflow says so."""
+        self.call_hook("after_train_epoch")
+        self._epoch += 1
+        if not workflow.to_next_training():
+            self.trainer.should_stop = True
+
+    @torch.no_grad()
+    def val(self, data_loader: Any, **kwargs: Any) -> None:
+        """Run the model's ``val_step`` over a whole loader."""
+        self.model.eval()
+        self.mode = "val"
+        self.data_loader = data_loader
+        self.call_hook("before_val_epoch")
+        for index, batch in enumerate(data_loader):
+            self._inner_iter = index
+            self._iteration(batch, False, {})
+        self.call_hook("after_val_epoch")
+
+
+@RUNNERS.register_module(name="MMCVRunner")
+class Runner(EpochBasedRunner):
+    """The old name of `EpochBasedRunner`."""

@@ -1,0 +1,35 @@
+"""Half precision in 1.x code: the decorators do nothing, the runner's autocast does it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from torch import nn
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def auto_fp16(
+    apply_to: Iterable[str] | None = None, out_fp32: bool = False, supported_types: Any = None
+) -> Callable[[Function], Function]:
+    """Return the method as it is: torch's autocast chooses the precision of each operation.
+
+    `Fp16OptimizerHook` turns it on for the whole ``train_step``.
+    """
+    return lambda method: method
+
+
+def force_fp32(
+    apply_to: Iterable[str] | None = None, out_fp16: bool = False
+) -> Callable[[Function], Function]:
+    """Return the method as it is: autocast runs losses and norms in float32."""
+    return lambda method: method
+
+
+def wrap_fp16_model(model: nn.Module) -> None:
+    """Set ``fp16_enabled`` on the modules that have it, for code that asks."""
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "fp16_enabled"):
+            module.fp16_enabled = True

@@ -1,0 +1,252 @@
+"""Evaluation by the data set's own ``evaluate``."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from mm2pl.dist import broadcast
+from mm2pl.fileio import get_file_backend
+from mm2pl.mmcv.runner.hooks.checkpoint import out_folder
+from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.mmcv.runner.hooks.logger import LoggerHook
+
+
+class EvalHook(Hook):
+    """Evaluate the model now and then; stands for `mmcv.runner.EvalHook`.
+
+    Args:
+        dataloader: Its data set has ``evaluate(results, logger=…, **eval_kwargs)``.
+        start: The first epoch or iteration that is evaluated; also before training, if that starts later.
+        interval: Epochs or iterations in between.
+        by_epoch: Which of the two.
+        save_best: The result that decides which checkpoint is the best; ``'auto'`` for the first one.
+        rule: ``'greater'`` or ``'less'``; default: what the name of the result tells.
+        test_fn: ``(model, dataloader) -> results``; default: `mm2pl.mmcv.engine.single_gpu_test`.
+        greater_keys: Results of which more is better.
+        less_keys: Results of which less is better.
+        out_dir: Where best checkpoints go, in a folder named as the work folder.
+        file_client_args: Arguments of the storage backend.
+        eval_kwargs: Further arguments of ``evaluate``.
+    """
+
+    rule_map: ClassVar[dict[str, Callable[[Any, Any], bool]]] = {
+        "greater": operator.gt,
+        "less": operator.lt,
+    }
+    init_value_map: ClassVar[dict[str, float]] = {"greater": -math.inf, "less": math.inf}
+    _default_greater_keys: ClassVar[list[str]] = [
+        *("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc"),
+    ]
+    _default_less_keys: ClassVar[list[str]] = ["loss"]
+
+    def __init__(
+        self,
+        dataloader: DataLoader,
+        start: int | None = None,
+        interval: int = 1,
+        by_epoch: bool = True,
+        save_best: str | None = None,
+        rule: str | None = None,
+        test_fn: Callable[..., Any] | None = None,
+        greater_keys: list[str] | str | None = None,
+        less_keys: list[str] | str | None = None,
+        out_dir: str | None = None,
+        file_client_args: dict[str, Any] | None = None,
+        **eval_kwargs: Any,
+    ) -> None:
+        if not isinstance(dataloader, DataLoader):
+            raise TypeError(f"dataloader={type(dataloader).__name__} must be a torch DataLoader.")
+        if interval <= 0 or (start is not None and start < 0):
+            raise ValueError(
+                f"start={start!r}, interval={interval!r}: the interval must be positive, the start not negative."
+            )
+        self.dataloader = dataloader
+        self.start = start
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.save_best = save_best
+        self.eval_kwargs = eval_kwargs
+        self.initial_flag = True
+        self.test_fn = test_fn or self._default_test_fn()
+        self.greater_keys = _names(greater_keys, self._default_greater_keys)
+        self.less_keys = _names(less_keys, self._default_less_keys)
+        self.best_ckpt_path: str | None = None
+        self.out_dir = out_dir
+        self.file_client_args = file_client_args
+        if save_best is not None:
+            self._init_rule(rule, save_best)
+
+    def _default_test_fn(self) -> Callable[..., Any]:
+        from mm2pl.mmcv.engine import single_gpu_test
+
+        return single_gpu_test
+
+    def _init_rule(self, rule: str | None, key_indicator: str) -> None:
+        """Choose whether more or less of a result is better; exact names win over parts of names."""
+        if rule is not None and rule not in self.rule_map:
+            raise KeyError(f"rule={rule!r} must be 'greater', 'less' or None.")
+        if rule is None and key_indicator != "auto":
+            name = key_indicator.lower()
+            greater = [key.lower() for key in self.greater_keys]
+            less = [key.lower() for key in self.less_keys]
+            found = (
+                (name in greater, "greater"),
+                (name in less, "less"),
+                (any(key in name for key in greater), "greater"),
+                (any(key in name for key in less), "less"),
+            )
+            rule = next((which for holds, which in found if holds), None)
+            if rule is None:
+                raise ValueError(
+                    f"save_best={key_indicator!r}: its name does not tell whether more is better → give a rule."
+                )
+        self.rule = rule
+        self.key_indicator = key_indicator
+
+    def before_run(self, runner: Any) -> None:
+        """Decide where best checkpoints go, and which was the best before a resume."""
+        self.out_dir = out_folder(self.out_dir, runner.work_dir)
+        if self.save_best is not None:
+            runner.meta = {} if runner.meta is None else runner.meta
+            messages = runner.meta.setdefault("hook_msgs", {})
+            self.best_ckpt_path = messages.get("best_ckpt")
+
+    def before_train_iter(self, runner: Any) -> None:
+        """Evaluate before the first iteration, if it is past ``start``."""
+        if not self.by_epoch and self.initial_flag:
+            if self.start is not None and runner.iter >= self.start:
+                self.after_train_iter(runner)
+            self.initial_flag = False
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Evaluate before the first epoch, if it is past ``start``."""
+        if self.by_epoch and self.initial_flag:
+            if self.start is not None and runner.epoch >= self.start:
+                self.after_train_epoch(runner)
+            self.initial_flag = False
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Evaluate, if it is time; what was logged of the training is written before."""
+        if not self.by_epoch and self._should_evaluate(runner):
+            for hook in runner.hooks:
+                if isinstance(hook, LoggerHook):
+                    hook.after_train_iter(runner)
+            runner.log_buffer.clear()
+            self._do_evaluate(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Evaluate, if it is time."""
+        if self.by_epoch and self._should_evaluate(runner):
+            self._do_evaluate(runner)
+
+    def _should_evaluate(self, runner: Any) -> bool:
+        now = (runner.epoch if self.by_epoch else runner.iter) + 1
+        if self.start is None:
+            return now % self.interval == 0
+        return now >= self.start and (now - self.start) % self.interval == 0
+
+    def _do_evaluate(self, runner: Any) -> None:
+        results = self.test_fn(runner.model, self.dataloader)
+        self._report(runner, results)
+
+    def _report(self, runner: Any, results: Any) -> None:
+        runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
+        score = self.evaluate(runner, results)
+        if self.save_best and score:
+            self._save_ckpt(runner, score)
+
+    def _save_ckpt(self, runner: Any, key_score: float) -> None:
+        """Save the checkpoint if its score is the best so far, and remove the one before."""
+        messages, rule = runner.meta["hook_msgs"], str(self.rule)
+        if not self.rule_map[rule](
+            key_score, messages.get("best_score", self.init_value_map[rule])
+        ):
+            return
+        messages["best_score"] = key_score
+        unit, number = ("epoch", runner.epoch + 1) if self.by_epoch else ("iter", runner.iter + 1)
+        folder = str(self.out_dir)
+        backend = get_file_backend(folder, backend_args=self.file_client_args)
+        if self.best_ckpt_path and backend.isfile(self.best_ckpt_path):
+            backend.remove(self.best_ckpt_path)
+            runner.logger.info(f"The previous best checkpoint {self.best_ckpt_path} was removed")
+        name = f"best_{self.key_indicator}_{unit}_{number}.pth"
+        self.best_ckpt_path = messages["best_ckpt"] = backend.join_path(folder, name)
+        runner.save_checkpoint(folder, filename_tmpl=name, create_symlink=False)
+        runner.logger.info(f"Now best checkpoint is saved as {name}.")
+        runner.logger.info(f"Best {self.key_indicator} is {key_score:0.4f} at {number} {unit}.")
+
+    def evaluate(self, runner: Any, results: Any) -> Any:
+        """Let the data set evaluate; log its results and return the one that ``save_best`` names."""
+        dataset: Any = self.dataloader.dataset
+        values = dataset.evaluate(results, logger=runner.logger, **self.eval_kwargs)
+        runner.log_buffer.output.update(values)
+        runner.log_buffer.ready = True
+        if self.save_best is None:
+            return None
+        if not values:
+            warnings.warn(
+                "the data set's evaluate() returned nothing → no best checkpoint this time.",
+                stacklevel=2,
+            )
+            return None
+        if self.key_indicator == "auto":
+            self._init_rule(self.rule, next(iter(values)))
+        return values[self.key_indicator]
+
+
+class DistEvalHook(EvalHook):
+    """Evaluate with all processes; see `EvalHook`.
+
+    Args:
+        dataloader: See `EvalHook`, as the arguments that are not listed here.
+        broadcast_bn_buffer: Whether the running statistics of rank 0 are used by all.
+        tmpdir: A shared folder to collect results in.
+        gpu_collect: Collect them over the network instead.
+        kwargs: See ``dataloader``.
+    """
+
+    def __init__(
+        self,
+        dataloader: DataLoader,
+        *args: Any,
+        broadcast_bn_buffer: bool = True,
+        tmpdir: str | None = None,
+        gpu_collect: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(dataloader, *args, **kwargs)
+        self.broadcast_bn_buffer = broadcast_bn_buffer
+        self.tmpdir = tmpdir
+        self.gpu_collect = gpu_collect
+
+    def _default_test_fn(self) -> Callable[..., Any]:
+        from mm2pl.mmcv.engine import multi_gpu_test
+
+        return multi_gpu_test
+
+    def _do_evaluate(self, runner: Any) -> None:
+        if self.broadcast_bn_buffer:
+            for module in runner.model.modules():
+                if isinstance(module, _BatchNorm) and module.track_running_stats:
+                    broadcast(module.running_var)  # type: ignore[arg-type]
+                    broadcast(module.running_mean)  # type: ignore[arg-type]
+        folder = self.tmpdir or os.path.join(runner.work_dir, ".eval_hook")
+        results = self.test_fn(
+            runner.model, self.dataloader, tmpdir=folder, gpu_collect=self.gpu_collect
+        )
+        if runner.rank == 0:
+            self._report(runner, results)
+
+
+def _names(given: list[str] | str | None, default: list[str]) -> list[str]:
+    if given is None:
+        return default
+    return [given] if isinstance(given, str) else list(given)

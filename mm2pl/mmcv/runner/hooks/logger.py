@@ -1,0 +1,344 @@
+"""The hooks that log: text and JSON lines, and Lightning's loggers."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import numbers
+import os
+import shutil
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from mm2pl.mmcv.runner.builder import HOOKS
+from mm2pl.mmcv.runner.dist_utils import master_only
+from mm2pl.mmcv.runner.hooks.hook import Hook
+
+
+class LoggerHook(Hook):
+    """Average the log buffer every so many iterations; subclasses define `log`.
+
+    Args:
+        interval: Iterations between logs.
+        ignore_last: Whether the rest of an epoch that is shorter than ``interval`` is left out.
+        reset_flag: Whether to clear the averages after logging; the last logger does it for all.
+        by_epoch: Whether the run counts epochs.
+    """
+
+    def __init__(
+        self,
+        interval: int = 10,
+        ignore_last: bool = True,
+        reset_flag: bool = False,
+        by_epoch: bool = True,
+    ) -> None:
+        self.interval = interval
+        self.ignore_last = ignore_last
+        self.reset_flag = reset_flag
+        self.by_epoch = by_epoch
+
+    def log(self, runner: Any) -> Any:
+        """Write what is in ``runner.log_buffer.output``."""
+        raise NotImplementedError
+
+    @staticmethod
+    def is_scalar(value: Any, include_np: bool = True, include_torch: bool = True) -> bool:
+        """Tell whether ``value`` is a number, or an array or tensor with one element."""
+        if isinstance(value, numbers.Number):
+            return True
+        if isinstance(value, np.ndarray):
+            return include_np and value.ndim == 0
+        return include_torch and isinstance(value, torch.Tensor) and value.numel() == 1
+
+    def get_mode(self, runner: Any) -> str:
+        """Return ``'train'`` or ``'val'``: results of an `EvalHook` are logged during training."""
+        timed = "time" in runner.log_buffer.output
+        return "train" if runner.mode == "train" and timed else "val"
+
+    def get_epoch(self, runner: Any) -> int:
+        """Return the epoch from 1; a validation belongs to the one before."""
+        return runner.epoch + 1 if runner.mode == "train" else runner.epoch
+
+    def get_iter(self, runner: Any, inner_iter: bool = False) -> int:
+        """Return the iteration from 1, of the epoch or of the run."""
+        return (runner.inner_iter if self.by_epoch and inner_iter else runner.iter) + 1
+
+    def get_lr_tags(self, runner: Any) -> dict[str, float]:
+        """Return the learning rate of the first group of each optimizer."""
+        return _tags("learning_rate", runner.current_lr())
+
+    def get_momentum_tags(self, runner: Any) -> dict[str, float]:
+        """Return the momentum of the first group of each optimizer."""
+        return _tags("momentum", runner.current_momentum())
+
+    def get_loggable_tags(
+        self,
+        runner: Any,
+        allow_scalar: bool = True,
+        allow_text: bool = False,
+        add_mode: bool = True,
+        tags_to_skip: tuple[str, ...] = ("time", "data_time"),
+    ) -> dict[str, Any]:
+        """Return what loggers can take, under names such as ``train/loss``."""
+        tags: dict[str, Any] = {}
+        prefix = f"{self.get_mode(runner)}/" if add_mode else ""
+        for name, value in runner.log_buffer.output.items():
+            allowed = self.is_scalar(value) and allow_scalar
+            if name not in tags_to_skip and (allowed or (isinstance(value, str) and allow_text)):
+                tags[prefix + name] = value
+        return {**tags, **self.get_lr_tags(runner), **self.get_momentum_tags(runner)}
+
+    def before_run(self, runner: Any) -> None:
+        """Make the last logger clear the averages."""
+        loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+        if loggers:
+            loggers[-1].reset_flag = True
+
+    def before_epoch(self, runner: Any) -> None:
+        """Forget the last epoch."""
+        runner.log_buffer.clear()
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Average and log, if it is time."""
+        every = self.every_n_inner_iters if self.by_epoch else self.every_n_iters
+        if every(runner, self.interval) or (self.end_of_epoch(runner) and not self.ignore_last):
+            runner.log_buffer.average(self.interval)
+        self._log_if_ready(runner)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Log what an `EvalHook` has found."""
+        self._log_if_ready(runner)
+
+    def after_val_epoch(self, runner: Any) -> None:
+        """Average and log a validation epoch."""
+        runner.log_buffer.average()
+        self._log_if_ready(runner)
+
+    def _log_if_ready(self, runner: Any) -> None:
+        if runner.log_buffer.ready:
+            self.log(runner)
+            if self.reset_flag:
+                runner.log_buffer.clear_output()
+
+
+def _tags(name: str, values: Any) -> dict[str, float]:
+    if isinstance(values, dict):
+        return {f"{name}/{key}": own[0] for key, own in values.items()}
+    return {name: values[0]}
+
+
+@HOOKS.register_module()
+class TextLoggerHook(LoggerHook):
+    """Log lines as MMCV's, and ``<timestamp>.log.json`` with one JSON object per line.
+
+    Args:
+        by_epoch: See `LoggerHook`.
+        interval: See `LoggerHook`.
+        ignore_last: See `LoggerHook`.
+        reset_flag: See `LoggerHook`.
+        interval_exp_name: Iterations between lines with the experiment's name.
+        out_dir: Where the logs are copied at the end, into a folder named as the work folder.
+        out_suffix: Endings of the files that are copied.
+        keep_local: Whether the originals stay.
+        file_client_args: Unused.
+    """
+
+    _SHOWN: ClassVar[frozenset[str]] = frozenset(
+        {"mode", "Epoch", "iter", "lr", "time", "data_time", "memory", "epoch"}
+    )
+
+    def __init__(
+        self,
+        by_epoch: bool = True,
+        interval: int = 10,
+        ignore_last: bool = True,
+        reset_flag: bool = False,
+        interval_exp_name: int = 1000,
+        out_dir: str | None = None,
+        out_suffix: str | tuple[str, ...] = (".log.json", ".log", ".py"),
+        keep_local: bool = True,
+        file_client_args: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        self.time_sec_tot = 0.0
+        self.interval_exp_name = interval_exp_name
+        self.out_dir = out_dir
+        self.out_suffix = out_suffix
+        self.keep_local = keep_local
+
+    def before_run(self, runner: Any) -> None:
+        """Begin the JSON file with ``meta``."""
+        super().before_run(runner)
+        self.start_iter = runner.iter
+        self.json_log_path = os.path.join(runner.work_dir, f"{runner.timestamp}.log.json")
+        if runner.meta is not None:
+            self._dump_log(runner.meta, runner)
+
+    def log(self, runner: Any) -> OrderedDict[str, Any]:
+        """Write a line of text and one of JSON; return what they say."""
+        output = runner.log_buffer.output
+        iteration = output.pop("eval_iter_num", None)
+        values: OrderedDict[str, Any] = OrderedDict(
+            mode=self.get_mode(runner),
+            epoch=self.get_epoch(runner),
+            iter=self.get_iter(runner, inner_iter=True) if iteration is None else iteration,
+        )
+        lr = runner.current_lr()
+        values["lr"] = {k: v[0] for k, v in lr.items()} if isinstance(lr, dict) else lr[0]
+        if "time" in output and torch.cuda.is_available():
+            values["memory"] = torch.cuda.max_memory_allocated() // 2**20
+        values.update(output)
+        self._log_info(values, runner)
+        self._dump_log(values, runner)
+        return values
+
+    def _log_info(self, values: dict[str, Any], runner: Any) -> None:
+        if runner.meta is not None and "exp_name" in runner.meta:
+            at_end = self.by_epoch and self.end_of_epoch(runner)
+            if self.every_n_iters(runner, self.interval_exp_name) or at_end:
+                runner.logger.info(f"Exp name: {runner.meta['exp_name']}")
+        head = (
+            self._train_head(values, runner)
+            if values["mode"] == "train"
+            else _val_head(values, self.by_epoch)
+        )
+        rest = [
+            f"{name}: {f'{value:.4f}' if isinstance(value, float) else value}"
+            for name, value in values.items()
+            if name not in self._SHOWN
+        ]
+        runner.logger.info(head + ", ".join(rest))
+
+    def _train_head(self, values: dict[str, Any], runner: Any) -> str:
+        lr = values["lr"]
+        rates = (
+            " ".join(f"lr_{name}: {value:.3e}" for name, value in lr.items())
+            if isinstance(lr, dict)
+            else f"lr: {lr:.3e}"
+        )
+        if self.by_epoch:
+            head = (
+                f"Epoch [{values['epoch']}][{values['iter']}/{len(runner.data_loader)}]\t{rates}, "
+            )
+        else:
+            head = f"Iter [{values['iter']}/{runner.max_iters}]\t{rates}, "
+        if "time" in values:
+            self.time_sec_tot += values["time"] * self.interval
+            average = self.time_sec_tot / (runner.iter - self.start_iter + 1)
+            left = datetime.timedelta(seconds=int(average * (runner.max_iters - runner.iter - 1)))
+            head += (
+                f"eta: {left}, time: {values['time']:.3f}, data_time: {values['data_time']:.3f}, "
+            )
+            if "memory" in values:
+                head += f"memory: {values['memory']}, "
+        return head
+
+    @master_only
+    def _dump_log(self, values: dict[str, Any], runner: Any) -> None:
+        with open(self.json_log_path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(_rounded(dict(values)), default=_plain) + "\n")
+
+    @master_only
+    def after_run(self, runner: Any) -> None:
+        """Copy the logs to ``out_dir``."""
+        if self.out_dir is None:
+            return
+        target = os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
+        os.makedirs(target, exist_ok=True)
+        for name in sorted(os.listdir(runner.work_dir)):
+            if name.endswith(self.out_suffix):
+                path = os.path.join(runner.work_dir, name)
+                shutil.copy(path, os.path.join(target, name))
+                if not self.keep_local:
+                    os.remove(path)
+
+
+def _val_head(values: dict[str, Any], by_epoch: bool) -> str:
+    if by_epoch:
+        return f"Epoch({values['mode']}) [{values['epoch']}][{values['iter']}]\t"
+    return f"Iter({values['mode']}) [{values['iter']}]\t"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return (
+        value.item()
+        if hasattr(value, "item") and getattr(value, "size", 1) in (1, ())
+        else str(value)
+    )
+
+
+class _LightningLoggerHook(LoggerHook):
+    """Send the log to one of Lightning's loggers."""
+
+    def __init__(
+        self,
+        interval: int = 10,
+        ignore_last: bool = True,
+        reset_flag: bool = False,
+        by_epoch: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        self.arguments = kwargs
+        self.logger: Any = None
+
+    def _make(self, runner: Any) -> Any:
+        raise NotImplementedError
+
+    @master_only
+    def before_run(self, runner: Any) -> None:
+        """Open the logger."""
+        super().before_run(runner)
+        self.logger = self._make(runner)
+
+    @master_only
+    def log(self, runner: Any) -> None:
+        """Send the scalars."""
+        tags = {k: float(v) for k, v in self.get_loggable_tags(runner).items()}
+        self.logger.log_metrics(tags, step=self.get_iter(runner))
+
+    @master_only
+    def after_run(self, runner: Any) -> None:
+        """Close the logger."""
+        self.logger.finalize("success")
+
+
+@HOOKS.register_module()
+class TensorboardLoggerHook(_LightningLoggerHook):
+    """Log to TensorBoard, by default in ``work_dir/tf_logs`` (``log_dir``)."""
+
+    def _make(self, runner: Any) -> Any:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
+        return TensorBoardLogger(folder, name="", version="")
+
+
+@HOOKS.register_module()
+class WandbLoggerHook(_LightningLoggerHook):
+    """Log to Weights & Biases with ``init_kwargs``."""
+
+    def _make(self, runner: Any) -> Any:
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(save_dir=runner.work_dir, **(self.arguments.get("init_kwargs") or {}))
+
+
+@HOOKS.register_module()
+class MlflowLoggerHook(_LightningLoggerHook):
+    """Log to MLflow: ``exp_name``, ``tags``."""
+
+    def _make(self, runner: Any) -> Any:
+        from lightning.pytorch.loggers import MLFlowLogger
+
+        name = self.arguments.get("exp_name") or "mm2pl"
+        return MLFlowLogger(experiment_name=name, tags=self.arguments.get("tags"))

@@ -1,0 +1,183 @@
+"""The hooks that step the optimizer, after each training iteration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mm2pl.mmcv.runner.builder import HOOKS
+from mm2pl.mmcv.runner.fp16_utils import wrap_fp16_model
+from mm2pl.mmcv.runner.hooks.hook import Hook
+
+
+@HOOKS.register_module()
+class OptimizerHook(Hook):
+    """Run backward, clip and step; stands for `mmcv.runner.OptimizerHook`.
+
+    Args:
+        grad_clip: Arguments of ``clip_grad_norm_``, such as ``max_norm``.
+        detect_anomalous_params: Log each parameter that the loss does not depend on; slow.
+    """
+
+    def __init__(
+        self, grad_clip: dict[str, Any] | None = None, detect_anomalous_params: bool = False
+    ) -> None:
+        self.grad_clip = grad_clip
+        self.detect_anomalous_params = detect_anomalous_params
+
+    def clip_grads(self, params: Iterable[nn.Parameter]) -> torch.Tensor | None:
+        """Clip the gradients that there are; return their norm before."""
+        params = [p for p in params if p.requires_grad and p.grad is not None]
+        if not params or self.grad_clip is None:
+            return None
+        return nn.utils.clip_grad_norm_(params, **self.grad_clip)
+
+    def _clip_and_log(self, runner: Any) -> None:
+        norm = self.clip_grads(runner.model.parameters())
+        if norm is not None:
+            runner.log_buffer.update({"grad_norm": float(norm)}, runner.outputs["num_samples"])
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Take one step."""
+        runner.optimizer.zero_grad()
+        if self.detect_anomalous_params:
+            self.detect_anomalous_parameters(runner.outputs["loss"], runner)
+        runner.backward(runner.outputs["loss"])
+        self._clip_and_log(runner)
+        runner.optimizer.step()
+
+    def detect_anomalous_parameters(self, loss: torch.Tensor, runner: Any) -> None:
+        """Log an error for each parameter that is not in the graph of ``loss``."""
+        seen, stack, used = set(), [loss.grad_fn], set()
+        while stack:
+            node = stack.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            used.add(id(getattr(node, "variable", None)))
+            stack += [parent for parent, _ in node.next_functions]
+        for name, parameter in runner.model.named_parameters():
+            if parameter.requires_grad and id(parameter) not in used:
+                message = (
+                    f"{name} with shape {parameter.size()} is not in the computational graph \n"
+                )
+                runner.logger.log(level=logging.ERROR, msg=message)
+
+
+@HOOKS.register_module()
+class GradientCumulativeOptimizerHook(OptimizerHook):
+    """Step every so many iterations; the last window of the run may be shorter.
+
+    Args:
+        cumulative_iters: Iterations per step; the loss of each is divided by it.
+        kwargs: See `OptimizerHook`.
+    """
+
+    def __init__(self, cumulative_iters: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(cumulative_iters, int) or cumulative_iters <= 0:
+            raise ValueError(f"cumulative_iters={cumulative_iters!r} must be a positive integer.")
+        self.cumulative_iters = cumulative_iters
+        self.divisible_iters = 0
+        self.remainder_iters = 0
+        self.initialized = False
+
+    def _init(self, runner: Any) -> None:
+        if runner.iter % self.cumulative_iters:
+            runner.logger.warning(
+                "The run was resumed inside an accumulation window, whose earlier gradients are lost."
+            )
+        self.remainder_iters = runner.max_iters % self.cumulative_iters
+        self.divisible_iters = runner.max_iters - self.remainder_iters
+        self.initialized = True
+
+    def _loss(self, runner: Any) -> torch.Tensor:
+        if not self.initialized:
+            self._init(runner)
+        last = runner.iter >= self.divisible_iters
+        return runner.outputs["loss"] / (self.remainder_iters if last else self.cumulative_iters)
+
+    def _steps_now(self, runner: Any) -> bool:
+        return self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner)
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Add the gradients, and step at the end of a window."""
+        runner.backward(self._loss(runner))
+        if self._steps_now(runner):
+            self._clip_and_log(runner)
+            runner.optimizer.step()
+            runner.optimizer.zero_grad()
+
+
+@HOOKS.register_module()
+class Fp16OptimizerHook(OptimizerHook):
+    """Train in float16 with a scaled loss; the runner autocasts each iteration.
+
+    Args:
+        grad_clip: See `OptimizerHook`.
+        coalesce: Unused.
+        bucket_size_mb: Unused.
+        loss_scale: A float for a static scale, ``'dynamic'``, or arguments of `torch.amp.GradScaler`.
+        distributed: Unused.
+    """
+
+    def __init__(
+        self,
+        grad_clip: dict[str, Any] | None = None,
+        coalesce: bool = True,
+        bucket_size_mb: int = -1,
+        loss_scale: float | str | dict[str, Any] = 512.0,
+        distributed: bool = True,
+    ) -> None:
+        super().__init__(grad_clip)
+        self._scale_update_param: float | None = None
+        if loss_scale == "dynamic":
+            arguments: dict[str, Any] = {}
+        elif isinstance(loss_scale, float):
+            self._scale_update_param = loss_scale
+            arguments = {"init_scale": loss_scale}
+        elif isinstance(loss_scale, dict):
+            arguments = loss_scale
+        else:
+            raise ValueError(f"loss_scale={loss_scale!r} must be a float, a dict or 'dynamic'.")
+        self.loss_scaler = torch.amp.GradScaler(enabled=torch.cuda.is_available(), **arguments)
+
+    def before_run(self, runner: Any) -> None:
+        """Turn autocast on, and restore a resumed scale."""
+        wrap_fp16_model(runner.model)
+        runner.autocast_dtype = torch.float16
+        state = ((runner.meta or {}).get("fp16") or {}).get("loss_scaler")
+        if state and self.loss_scaler.is_enabled():
+            self.loss_scaler.load_state_dict(state)
+
+    def _step(self, runner: Any) -> None:
+        self.loss_scaler.unscale_(runner.optimizer)
+        self._clip_and_log(runner)
+        self.loss_scaler.step(runner.optimizer)
+        self.loss_scaler.update(self._scale_update_param)
+        if runner.meta is not None:
+            runner.meta.setdefault("fp16", {})["loss_scaler"] = self.loss_scaler.state_dict()
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Take one step with a scaled loss."""
+        runner.model.zero_grad()
+        runner.optimizer.zero_grad()
+        runner.backward(self.loss_scaler.scale(runner.outputs["loss"]))
+        self._step(runner)
+
+
+@HOOKS.register_module()
+class GradientCumulativeFp16OptimizerHook(GradientCumulativeOptimizerHook, Fp16OptimizerHook):
+    """Accumulate in float16; see both parents."""
+
+    def after_train_iter(self, runner: Any) -> None:
+        """Add the scaled gradients, and step at the end of a window."""
+        runner.backward(self.loss_scaler.scale(self._loss(runner)))
+        if self._steps_now(runner):
+            self._step(runner)
+            runner.model.zero_grad()
+            runner.optimizer.zero_grad()

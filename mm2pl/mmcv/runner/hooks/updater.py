@@ -1,0 +1,275 @@
+"""Learning rate and momentum, set anew in each iteration as MMCV 1.x does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mm2pl.mmcv.runner.builder import HOOKS
+from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.mmcv.schedules import POLICIES, WARMUPS
+
+Groups = list[float] | dict[str, list[float]]
+
+
+class _UpdaterHook(Hook):
+    """Set one entry of the param groups: the regular value, times or over the warm-up's factor.
+
+    Args:
+        by_epoch: Whether the regular value changes per epoch or per iteration.
+        warmup: None, ``'constant'``, ``'linear'`` or ``'exp'``.
+        warmup_iters: How long.
+        warmup_ratio: The factor it starts at, in (0, 1].
+        warmup_by_epoch: Whether ``warmup_iters`` are epochs.
+    """
+
+    kind = ""
+
+    def __init__(
+        self,
+        by_epoch: bool = True,
+        warmup: str | None = None,
+        warmup_iters: int = 0,
+        warmup_ratio: float = 0.1,
+        warmup_by_epoch: bool = False,
+    ) -> None:
+        if warmup is not None:
+            if warmup not in WARMUPS:
+                raise ValueError(f"warmup={warmup!r} must be None or one of {', '.join(WARMUPS)}.")
+            if warmup_iters <= 0 or not 0 < warmup_ratio <= 1:
+                raise ValueError(
+                    f"warmup_iters={warmup_iters!r}, warmup_ratio={warmup_ratio!r}: a warm-up needs a positive "
+                    "number of iterations and a ratio in (0, 1]."
+                )
+        self.by_epoch = by_epoch
+        self.warmup = warmup
+        self.warmup_iters: int | None = None if warmup_by_epoch else warmup_iters
+        self.warmup_epochs = warmup_iters if warmup_by_epoch else None
+        self.warmup_ratio = warmup_ratio
+        self.warmup_by_epoch = warmup_by_epoch
+        self._base: Groups = []
+        self._regular: Groups = []
+
+    def _value(self, runner: Any, base: float) -> float:
+        raise NotImplementedError
+
+    def _get(self, group: dict[str, Any]) -> float:
+        raise NotImplementedError
+
+    def _set(self, group: dict[str, Any], value: float) -> None:
+        raise NotImplementedError
+
+    def _scaled(self, value: float, factor: float) -> float:
+        return value * factor
+
+    def _write(self, runner: Any, values: Groups) -> None:
+        for optimizer, own in _pairs(runner.optimizer, values):
+            for group, value in zip(optimizer.param_groups, own, strict=False):
+                self._set(group, value)
+
+    def _regular_values(self, runner: Any) -> Groups:
+        if isinstance(self._base, dict):
+            return {k: [self._value(runner, b) for b in v] for k, v in self._base.items()}
+        return [self._value(runner, base) for base in self._base]
+
+    def _warmup_values(self, iteration: int) -> Groups:
+        assert self.warmup is not None
+        assert self.warmup_iters is not None
+        factor = WARMUPS[self.warmup](iteration, self.warmup_iters, self.warmup_ratio)
+        if isinstance(self._regular, dict):
+            return {k: [self._scaled(v, factor) for v in vs] for k, vs in self._regular.items()}
+        return [self._scaled(value, factor) for value in self._regular]
+
+    def before_run(self, runner: Any) -> None:
+        """Note the values that the optimizer starts with, or started with before it was resumed."""
+        initial = f"initial_{self.kind}"
+
+        def bases(optimizer: Any) -> list[float]:
+            return [g.setdefault(initial, self._get(g)) for g in optimizer.param_groups]
+
+        optimizer = runner.optimizer
+        if isinstance(optimizer, dict):
+            self._base = {name: bases(one) for name, one in optimizer.items()}
+        else:
+            self._base = bases(optimizer)
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Set the regular values of an epoch."""
+        if self.warmup_iters is None:
+            assert self.warmup_epochs is not None
+            self.warmup_iters = self.warmup_epochs * len(runner.data_loader)
+        if self.by_epoch:
+            self._regular = self._regular_values(runner)
+            self._write(runner, self._regular)
+
+    def before_train_iter(self, runner: Any) -> None:
+        """Set the values of an iteration, as far as they change in it."""
+        if self.warmup_iters is None:
+            raise RuntimeError(
+                "warmup_by_epoch=True under IterBasedRunner, which has no epochs → give warmup_iters in iterations."
+            )
+        iteration = runner.iter
+        warming = self.warmup is not None and iteration < self.warmup_iters
+        if not self.by_epoch:
+            self._regular = self._regular_values(runner)
+        if warming:
+            self._write(runner, self._warmup_values(iteration))
+        elif not self.by_epoch or (self.warmup is not None and iteration == self.warmup_iters):
+            self._write(runner, self._regular)
+
+    def _progress(self, runner: Any) -> tuple[int, int]:
+        if self.by_epoch:
+            return runner.epoch, runner.max_epochs
+        return runner.iter, runner.max_iters
+
+
+class LrUpdaterHook(_UpdaterHook):
+    """Set the learning rate; subclasses define `get_lr`."""
+
+    kind = "lr"
+
+    def get_lr(self, runner: Any, base_lr: float) -> float:
+        """Return the regular learning rate at this moment."""
+        raise NotImplementedError
+
+    def get_regular_lr(self, runner: Any) -> Groups:
+        """Return the regular learning rates of all groups."""
+        return super()._regular_values(runner)
+
+    def get_warmup_lr(self, cur_iters: int) -> Groups:
+        """Return the learning rates of an iteration of the warm-up."""
+        return super()._warmup_values(cur_iters)
+
+    def _set_lr(self, runner: Any, lr_groups: Groups) -> None:
+        super()._write(runner, lr_groups)
+
+    # What the base calls goes through the methods that subclasses override.
+
+    def _regular_values(self, runner: Any) -> Groups:
+        return self.get_regular_lr(runner)
+
+    def _warmup_values(self, iteration: int) -> Groups:
+        return self.get_warmup_lr(iteration)
+
+    def _write(self, runner: Any, values: Groups) -> None:
+        self._set_lr(runner, values)
+
+    @property
+    def base_lr(self) -> Groups:
+        """The learning rates that the optimizer started with."""
+        return self._base
+
+    @base_lr.setter
+    def base_lr(self, value: Groups) -> None:
+        self._base = value
+
+    @property
+    def regular_lr(self) -> Groups:
+        """The learning rates without the warm-up."""
+        return self._regular
+
+    @regular_lr.setter
+    def regular_lr(self, value: Groups) -> None:
+        self._regular = value
+
+    def _value(self, runner: Any, base: float) -> float:
+        return self.get_lr(runner, base)
+
+    def _get(self, group: dict[str, Any]) -> float:
+        return group["lr"]
+
+    def _set(self, group: dict[str, Any], value: float) -> None:
+        group["lr"] = value
+
+
+class MomentumUpdaterHook(_UpdaterHook):
+    """Set the momentum, or Adam's first beta; subclasses define `get_momentum`."""
+
+    kind = "momentum"
+
+    def __init__(
+        self,
+        by_epoch: bool = True,
+        warmup: str | None = None,
+        warmup_iters: int = 0,
+        warmup_ratio: float = 0.9,
+    ) -> None:
+        super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
+
+    def get_momentum(self, runner: Any, base_momentum: float) -> float:
+        """Return the regular momentum at this moment."""
+        raise NotImplementedError
+
+    def _value(self, runner: Any, base: float) -> float:
+        return self.get_momentum(runner, base)
+
+    def _scaled(self, value: float, factor: float) -> float:
+        return value / factor
+
+    def _get(self, group: dict[str, Any]) -> float:
+        return group["momentum"] if "momentum" in group else group["betas"][0]
+
+    def _set(self, group: dict[str, Any], value: float) -> None:
+        if "momentum" in group:
+            group["momentum"] = value
+        elif "betas" in group:
+            group["betas"] = (value, group["betas"][1])
+
+
+def _pairs(optimizer: Any, values: Groups) -> list[tuple[Any, list[float]]]:
+    if isinstance(values, dict):
+        return [(optimizer[name], own) for name, own in values.items()]
+    return [(optimizer, values)]
+
+
+def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_UpdaterHook]:
+    """Make the hook of one policy: its own arguments first, the warm-up's after them."""
+    function = POLICIES[
+        policy if method == "get_lr" or policy != "OneCycle" else "OneCycleMomentum"
+    ]
+    name = "lr" if method == "get_lr" else "momentum"
+    renamed = {f"min_{name}": "eta_min", f"min_{name}_ratio": "eta_min_ratio"}
+    common = ("by_epoch", "warmup", "warmup_iters", "warmup_ratio", "warmup_by_epoch")
+    by_iteration = policy in ("cyclic", "OneCycle")
+
+    def __init__(self: Any, **kwargs: Any) -> None:
+        shared = {key: kwargs.pop(key) for key in common if key in kwargs}
+        if by_iteration and shared.setdefault("by_epoch", False):
+            raise ValueError(f"by_epoch=True: the policy {policy!r} only counts iterations.")
+        if policy == "step" and name == "momentum":
+            kwargs.setdefault("gamma", 0.5)
+        if policy == "cyclic":
+            default = (10, 1e-4) if name == "lr" else (0.85 / 0.95, 1.0)
+            kwargs["target_ratio"] = _two(kwargs.get("target_ratio", default))
+        self.policy_args = {renamed.get(k, k): v for k, v in kwargs.items() if v is not None}
+        base.__init__(self, **shared)
+
+    def get(self: Any, runner: Any, value: float) -> float:
+        step, length = self._progress(runner)
+        return function(step, value, length, **self.policy_args)
+
+    title = policy.title() if policy.islower() else policy
+    suffix = "LrUpdaterHook" if name == "lr" else "MomentumUpdaterHook"
+    doc = f"Set the {name} by the policy {policy!r}; see `mm2pl.mmcv.schedules`."
+    body = {"__init__": __init__, method: get, "__doc__": doc, "__module__": __name__}
+    return HOOKS.register_module(module=type(f"{title}{suffix}", (base,), body))
+
+
+def _two(ratio: Any) -> tuple[float, float]:
+    if isinstance(ratio, float):
+        return ratio, ratio / 1e5
+    if not isinstance(ratio, tuple | list):
+        raise ValueError(f"target_ratio={ratio!r} must be a float or a pair of floats.")
+    return tuple(ratio) if len(ratio) == 2 else (ratio[0], ratio[0] / 1e5)
+
+
+_MOMENTUM = ("step", "CosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle")
+POLICY_HOOKS: dict[str, type[_UpdaterHook]] = {
+    hook.__name__: hook
+    for hook in (
+        *(_policy_hook(LrUpdaterHook, p, "get_lr") for p in POLICIES if p != "OneCycleMomentum"),
+        *(_policy_hook(MomentumUpdaterHook, policy, "get_momentum") for policy in _MOMENTUM),
+    )
+}
+"""All policies' hooks by their 1.x names."""
+
+globals().update(POLICY_HOOKS)

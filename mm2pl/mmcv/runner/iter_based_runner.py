@@ -1,0 +1,175 @@
+"""Runs that count iterations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from mm2pl.mmcv.runner.base_runner import BaseRunner
+from mm2pl.mmcv.runner.builder import RUNNERS
+from mm2pl.mmcv.runner.drive import Workflow
+
+
+class IterLoader:
+    """A loader that starts again when it runs out, and counts how often.
+
+    Args:
+        dataloader: The loader; its iterator is made now.
+    """
+
+    def __init__(self, dataloader: Any) -> None:
+        self._dataloader = dataloader
+        self.iter_loader = iter(dataloader)
+        self._epoch = 0
+
+    @property
+    def epoch(self) -> int:
+        """Finished passes."""
+        return self._epoch
+
+    def __next__(self) -> Any:
+        try:
+            return next(self.iter_loader)
+        except StopIteration:
+            self._epoch += 1
+            set_epoch = getattr(getattr(self._dataloader, "sampler", None), "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(self._epoch)
+            self.iter_loader = iter(self._dataloader)
+            return next(self.iter_loader)
+
+    def __len__(self) -> int:
+        return len(self._dataloader)
+
+
+@RUNNERS.register_module()
+class IterBasedRunner(BaseRunner):
+    """Train iteration by iteration; stands for `mmcv.runner.IterBasedRunner`. See `BaseRunner`."""
+
+    unit = "iter"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all iterations are done."""
+        assert self._max_iters is not None
+        return self._iter >= self._max_iters
+
+    def run(
+        self, data_loaders: list[Any], workflow: Any, max_iters: int | None = None, **kwargs: Any
+    ) -> None:
+        """Train and validate along ``workflow``; see `BaseRunner.run`.
+
+        Args:
+            data_loaders: One per flow.
+            workflow: Mode and number of iterations.
+            max_iters: The runner's, if it was made without.
+            kwargs: Handed to the model's steps.
+        """
+        self._max_iters = self._max_iters if max_iters is None else max_iters
+        super().run(data_loaders, workflow, **kwargs)
+
+    def _length(self) -> int | None:
+        return self._max_iters
+
+    def _prepare(self, data_loaders: list[Any], flows: list[tuple]) -> list[Any]:
+        self._raw_loaders = data_loaders
+        return [_Opened(self, index) for index in range(len(data_loaders))]
+
+    def _lightning_epochs(self) -> int:
+        return 1
+
+    def begin_run(self) -> None:
+        """Start; the loaders' iterators are made after ``before_run``, as in MMCV."""
+        super().begin_run()
+        self._iter_loaders = [IterLoader(loader) for loader in self._raw_loaders]
+        self.call_hook("before_epoch")
+
+    def _end_run(self) -> None:
+        self.call_hook("after_epoch")
+
+    def begin_flow(self) -> None:
+        """Count the inner iterations anew."""
+        self._inner_iter = 0
+
+    def batches_per_lightning_epoch(self, loader: Any) -> int:
+        """Return the iterations that are left."""
+        assert self._max_iters is not None
+        return self._max_iters - self._iter
+
+    def begin_lightning_epoch(self, workflow: Workflow) -> None:
+        """Do nothing: the run is one of the Trainer's epochs."""
+
+    def training_batches(self, workflow: Workflow) -> Any:
+        """Yield batches until the run is over."""
+        while not self.is_over:
+            self._begin(workflow.loader, "train")
+            yield next(self.data_loader)
+
+    def train_iteration(self, batch: Any, batch_idx: int, workflow: Workflow) -> None:
+        """Do one iteration, and validate if the workflow says so."""
+        self._iteration(batch, True, workflow.kwargs)
+        self._inner_iter += 1
+        self._iter += 1
+        if not workflow.to_next_training():
+            self.trainer.should_stop = True
+
+    def end_lightning_epoch(self, workflow: Workflow) -> None:
+        """Do nothing: the run is one of the Trainer's epochs."""
+
+    def _begin(self, opened: Any, mode: str) -> None:
+        loader = self._iter_loaders[opened.index]
+        self.model.train(mode == "train")
+        self.mode = mode
+        self.data_loader = loader
+        if mode == "train":
+            self._epoch = loader.epoch
+
+    @torch.no_grad()
+    def val(self, data_loader: Any, **kwargs: Any) -> None:
+        """Run the model's ``val_step`` on one batch."""
+        self._begin(data_loader, "val")
+        self._iteration(next(self.data_loader), False, kwargs)
+        self._inner_iter += 1
+
+    def _val_step(self, data_batch: Any, **kwargs: Any) -> Any:
+        return self.model.val_step(data_batch, **kwargs)  # type: ignore[operator]
+
+    def _resume_meta(self, meta: dict[str, Any]) -> None:
+        # MMCV 1.7.2 keeps the runner's own meta here.
+        self._inner_iter = meta["iter"]
+
+    def register_training_hooks(
+        self,
+        lr_config: Any,
+        optimizer_config: Any = None,
+        checkpoint_config: Any = None,
+        log_config: dict[str, Any] | None = None,
+        momentum_config: Any = None,
+        timer_config: Any = None,
+        custom_hooks_config: Any = None,
+    ) -> None:
+        """Add what every training needs; schedules, checkpoints and loggers count iterations by default."""
+        if isinstance(log_config, dict):
+            hooks = [{"by_epoch": False, **hook} for hook in log_config["hooks"]]
+            log_config = {**log_config, "hooks": hooks}
+        super().register_training_hooks(
+            _by_iteration(lr_config),
+            optimizer_config,
+            _by_iteration(checkpoint_config),
+            log_config,
+            momentum_config,
+            timer_config,
+            custom_hooks_config,
+        )
+
+
+class _Opened:
+    """The loader of a flow, by its index: its iterator does not exist before the run begins."""
+
+    def __init__(self, runner: IterBasedRunner, index: int) -> None:
+        self.index = index
+
+
+def _by_iteration(config: Any) -> Any:
+    return {"by_epoch": False, **config} if isinstance(config, dict) else config

@@ -1,0 +1,51 @@
+"""Small things that 1.x train scripts import from `mmcv.runner`."""
+
+from __future__ import annotations
+
+import getpass
+import random
+import socket
+import time
+
+import numpy as np
+import torch
+
+from mm2pl.dist import get_rank
+
+
+def get_host_info() -> str:
+    """Return ``user@host``, or an empty string if the process has no user."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+def get_time_str() -> str:
+    """Return the time as ``YYYYMMDD_HHMMSS``."""
+    return time.strftime("%Y%m%d_%H%M%S", time.localtime())
+
+
+def set_random_seed(seed: int, deterministic: bool = False, use_rank_shift: bool = False) -> None:
+    """Seed Python, NumPy and torch; stands for `mmcv.runner.set_random_seed`.
+
+    Args:
+        seed: The seed.
+        deterministic: Make cuDNN choose deterministic algorithms.
+        use_rank_shift: Add the rank to the seed.
+    """
+    seed += get_rank() if use_rank_shift else 0
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+    if deterministic:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+
+def init_random_seed(seed: int | None = None, device: str = "cuda") -> int:
+    """Return ``seed``, or a random one that all processes agree on."""
+    from mm2pl.dist import sync_random_seed
+
+    return sync_random_seed() if seed is None else seed
