@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mm2pl.dist import is_main_process, master_only
-from mm2pl.fileio import get_file_backend
+from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_face import CheckpointFace
 from mm2pl.hooks.hook import DATA_BATCH, Hook
@@ -148,6 +148,7 @@ class CheckpointHook(Hook, CheckpointFace):
     def before_train(self, runner: Any) -> None:
         """Find the folder, and take up what a resumed message hub remembers."""
         root = runner.work_dir if self._out_root is None else self._out_root
+        self.file_client = FileClient.infer_client(self.file_client_args, root)
         self.file_backend = get_file_backend(root, backend_args=self.backend_args)
         self.out_dir = root
         if root != runner.work_dir:

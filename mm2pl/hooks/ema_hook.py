@@ -65,14 +65,12 @@ class EMAHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Check the beginning, and follow the model to its device."""
-        begin, name = (
-            (self.begin_epoch, "epochs") if self.enabled_by_epoch else (self.begin_iter, "iters")
-        )
-        last = getattr(runner, f"max_{name}")
+        unit = "epoch" if self.enabled_by_epoch else "iter"
+        begin, last = getattr(self, f"begin_{unit}"), getattr(runner, f"max_{unit}s")
         if begin > last:
             raise ArgumentError(
-                f"EMAHook would begin at {begin} {name}, but the run ends at {last}: "
-                f"set begin_{name[:-1]} to at most that"
+                f"self.begin_{unit} should be smaller than or equal to runner.max_{unit}s: {last}, "
+                f"but got begin_{unit}: {begin}; EMAHook would never begin"
             )
         for parameter in itertools.islice(self.src_model.parameters(), 1):
             self.ema_model.to(parameter.device)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
+from mm2pl.utils.dl_utils import tensor2imgs
 
 
 @HOOKS.register_module()
@@ -19,8 +20,8 @@ class NaiveVisualizationHook(Hook):
     """Hand test images in their original size, with samples and predictions, to ``add_datasample``.
 
     Stands for ``mmengine.hooks.NaiveVisualizationHook``. Each item of a batch is a dict with
-    ``inputs`` ``(C, H, W)`` and a ``data_sample`` that knows ``ori_width``, ``ori_height`` and
-    ``img_path``, and may know ``img_norm_cfg`` (mean, std, to_rgb), ``scale`` and ``pad_shape``.
+    ``inputs`` ``(C, H, W)`` or ``(1, C, H, W)`` and a ``data_sample`` that knows ``ori_width``,
+    ``ori_height`` and ``img_path``, and may know ``img_norm_cfg`` (mean, std, to_bgr), ``scale`` and ``pad_shape``.
 
     Args:
         interval: batches between two that are drawn.
@@ -56,7 +57,8 @@ class NaiveVisualizationHook(Hook):
             return
         for data, output in zip(data_batch or (), outputs or (), strict=False):
             sample = data["data_sample"]
-            image = _to_image(data["inputs"], **sample.get("img_norm_cfg", {}))
+            inputs = data["inputs"].reshape(-1, *data["inputs"].shape[-3:])
+            image = tensor2imgs(inputs, **sample.get("img_norm_cfg", {}))[0]
             size = (sample.ori_width, sample.ori_height)
             if "pad_shape" in sample:
                 image = self._unpad(image, sample.get("scale", size))
@@ -70,22 +72,8 @@ class NaiveVisualizationHook(Hook):
             )
 
 
-def _to_image(
-    tensor: torch.Tensor, mean: Any = None, std: Any = None, to_rgb: bool = True
-) -> np.ndarray:
-    """Undo the normalisation of ``(C, H, W)`` or ``(1, C, H, W)``: an image ``(H, W, C)`` of bytes."""
-    image = tensor.detach().cpu().float().reshape(tensor.shape[-3:]).permute(1, 2, 0).numpy()
-    if std is not None:
-        image = image * np.asarray(std, dtype=np.float32)
-    if mean is not None:
-        image = image + np.asarray(mean, dtype=np.float32)
-    if to_rgb and image.shape[2] == 3:
-        image = image[..., ::-1]
-    return np.ascontiguousarray(image.clip(0, 255).astype(np.uint8))
-
-
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale an image bilinearly to a width and a height."""
-    tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    """Scale an image ``(H, W, C)`` bilinearly to a width and a height."""
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
     scaled = F.interpolate(tensor, size=size[::-1], mode="bilinear", align_corners=False)
-    return scaled[0].permute(1, 2, 0).round().byte().numpy()
+    return scaled[0].permute(1, 2, 0).contiguous().numpy()

@@ -56,7 +56,7 @@ def _schedulers(runner: Any) -> Iterator[Any]:
     for schedulers in lists:
         if not isinstance(schedulers, list):
             raise TypeError(
-                f"runner.param_schedulers holds {schedulers!r}: it must be a list of schedulers, "
-                "or a dict of such lists, one per optimizer"
+                "runner.param_schedulers should be list of ParamScheduler or a dict containing "
+                f"list of ParamScheduler, but got {found!r}"
             )
         yield from schedulers

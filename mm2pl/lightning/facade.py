@@ -91,6 +91,10 @@ class RunnerFacade:
         """The bare model; Lightning's strategy wraps the module around it, never the model itself."""
         return self.module.model
 
+    @model.setter
+    def model(self, value: Any) -> None:
+        self.module.model = value  # PrepareTTAHook wraps it before a test
+
     @property
     def model_name(self) -> str:
         """The class name of the model."""

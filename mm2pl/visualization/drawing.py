@@ -55,7 +55,7 @@ class Drawing:
         if not all(self._is_posion_valid(position) for position in positions):
             warnings.warn(
                 f"Warning: The {what} is out of bounds, the drawn {what} may not be in the image",
-                stacklevel=3,
+                stacklevel=5,
             )
 
     def _widths(self, widths: Widths, count: int) -> list[float]:

@@ -22,8 +22,12 @@ def heat_image(
     alpha: float,
 ) -> np.ndarray:
     """Return ``(H, W, 3)`` for a map ``(C, H, W)``: see ``Visualizer.draw_featmap``."""
-    if not isinstance(featmap, torch.Tensor) or featmap.ndim != 3:
-        raise ArgumentError(f"`featmap` should be a torch.Tensor (C, H, W), but got {featmap!r}")
+    if not isinstance(featmap, torch.Tensor):
+        raise ArgumentError(f"`featmap` should be torch.Tensor, but got {type(featmap)}")
+    if featmap.ndim != 3:
+        raise ArgumentError(
+            f"Input dimension must be 3, but got {featmap.ndim}: (C, H, W) is needed"
+        )
     values = featmap.detach().cpu()
     image = overlaid_image
     if image is not None:
@@ -33,7 +37,7 @@ def heat_image(
                 f"Since the spatial dimensions of overlaid_image: {image.shape[:2]} and "
                 f"featmap: {values.shape[1:]} are not same, the feature map will be "
                 "interpolated. This may cause mismatch problems !",
-                stacklevel=4,
+                stacklevel=5,
             )
     size = resize_shape or (image.shape[:2] if image is not None else None)
     if size is not None:

@@ -36,6 +36,9 @@ class LoggerVisBackend(BaseVisBackend):
     def _make_logger(self) -> Any:
         raise NotImplementedError
 
+    def _init_env(self) -> None:
+        assert self.experiment is not None
+
     @property
     def experiment(self) -> Any:
         """The client behind the logger."""

@@ -70,7 +70,7 @@ class Visualizer(Drawing, ManagerMixin):
             settings = {"save_dir": folder, **backend}
             name = settings.pop("name", None)
             backend = VISBACKENDS.build(settings)
-        if not callable(getattr(backend, "add_scalars", None)):
+        elif not hasattr(backend, "_save_dir"):
             raise TypeError(
                 "vis_backends must be a list of dicts or a list of BaseVisBackend instances, "
                 f"but it holds {backend!r}"

@@ -34,4 +34,4 @@ def test_images_come_back_to_their_original_size_and_colours(make_runner):
     hook.after_test_iter(runner, 1, batch, ["output"])
     name, picture, given, output, draw_gt, draw_pred = drawn[0]
     assert (name, given, output, draw_gt, draw_pred) == ("a.jpg", sample, "output", False, True)
-    assert np.array_equal(picture, np.broadcast_to(np.uint8([0, 10, 100]), (6, 4, 3)))
+    assert np.array_equal(picture, np.broadcast_to(np.float32([0, 10, 100]), (6, 4, 3)))

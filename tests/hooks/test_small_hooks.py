@@ -164,7 +164,7 @@ def test_without_schedules_nothing_ticks(make_runner):
     runner.param_schedulers = [{"type": "StepLR"}]  # a run that only validates
     hook.after_val_epoch(runner, {"acc": 1.0})
     runner.param_schedulers = {"a": Scheduler(True)}
-    with pytest.raises(TypeError, match="must be a list of schedulers"):
+    with pytest.raises(TypeError, match="should be list of ParamScheduler or a dict"):
         hook.after_train_epoch(runner)
 
 

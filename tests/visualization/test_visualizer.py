@@ -291,7 +291,8 @@ def test_maps_of_another_size_are_scaled_with_a_warning():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"featmap": np.zeros((1, 2, 2))}, "should be a torch.Tensor"),
+        ({"featmap": np.zeros((1, 2, 2))}, "should be torch.Tensor"),
+        ({"featmap": torch.zeros(2, 2)}, "Input dimension must be 3, but got 2"),
         ({"channel_reduction": "mean"}, "Mode only support"),
         ({"channel_reduction": None, "topk": 0}, "must be 1 or 3"),
         ({"channel_reduction": None, "topk": 9, "arrangement": (2, 2)}, "less than topk 9"),
