@@ -71,7 +71,11 @@ def models(package: str) -> dict[str, type[nn.Module]]:
             logits = self.net(inputs)
             if mode == "loss":
                 loss = F.cross_entropy(logits, labels)
-                return {"loss_ce": loss, "loss_reg": [1e-3 * logits.pow(2).mean()], "top": logits.max()}
+                return {
+                    "loss_ce": loss,
+                    "loss_reg": [1e-3 * logits.pow(2).mean()],
+                    "top": logits.max(),
+                }
             return [{"pred": p, "label": t} for p, t in zip(logits.argmax(1), labels, strict=True)]
 
     class OwnStep(Plain):
@@ -99,9 +103,10 @@ def models(package: str) -> dict[str, type[nn.Module]]:
             real, labels = batch["inputs"], batch["labels"]
             with optim_wrapper["discriminator"].optim_context(self.discriminator):
                 fake = self.generator(torch.randn(len(real), 4))
-                loss_d = F.cross_entropy(self.discriminator(real), labels) + self.discriminator(
-                    fake.detach()
-                ).pow(2).mean()
+                loss_d = (
+                    F.cross_entropy(self.discriminator(real), labels)
+                    + self.discriminator(fake.detach()).pow(2).mean()
+                )
             optim_wrapper["discriminator"].update_params(loss_d)
             with optim_wrapper["generator"].optim_context(self.generator):
                 loss_g = -self.discriminator(fake).mean()
@@ -125,7 +130,10 @@ def pair_constructor(package: str) -> type:
 
         def __call__(self, model: nn.Module) -> Any:
             return optim.OptimWrapperDict(
-                **{name: optim.build_optim_wrapper(getattr(model, name), dict(cfg)) for name, cfg in self.cfg.items()}
+                **{
+                    name: optim.build_optim_wrapper(getattr(model, name), dict(cfg))
+                    for name, cfg in self.cfg.items()
+                }
             )
 
     return PairConstructor
@@ -152,7 +160,9 @@ def recorder(package: str, book: dict[str, list]) -> Any:
 
         priority = "BELOW_NORMAL"
 
-        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        def after_train_iter(
+            self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        ) -> None:
             book["loss"].append({k: float(v).hex() for k, v in outputs.items()})
             book["lr"].append(hexed(runner.optim_wrapper.get_lr()))
             book["momentum"].append(hexed(runner.optim_wrapper.get_momentum()))
@@ -171,7 +181,9 @@ def hexed(values: Any) -> Any:
     return [float(value).hex() for value in values]
 
 
-def build(package: str, scenario: Scenario, work_dir: str, book: dict[str, list], **more: Any) -> Any:
+def build(
+    package: str, scenario: Scenario, work_dir: str, book: dict[str, list], **more: Any
+) -> Any:
     """Make the runner of a scenario."""
     runner_class = importlib.import_module(f"{package}.runner").Runner
     wrapper = dict(scenario.optim_wrapper)
@@ -181,7 +193,11 @@ def build(package: str, scenario: Scenario, work_dir: str, book: dict[str, list]
         registry = importlib.import_module(f"{package}.registry").OPTIM_WRAPPER_CONSTRUCTORS
         registry.register_module(name="PairConstructor", module=wrapper["constructor"], force=True)
         wrapper["constructor"] = "PairConstructor"
-    loader = {"batch_size": 8, "num_workers": scenario.workers, "collate_fn": {"type": "default_collate"}}
+    loader = {
+        "batch_size": 8,
+        "num_workers": scenario.workers,
+        "collate_fn": {"type": "default_collate"},
+    }
     arguments: dict[str, Any] = {
         "model": models(package)[scenario.model](),
         "work_dir": work_dir,
@@ -201,7 +217,10 @@ def build(package: str, scenario: Scenario, work_dir: str, book: dict[str, list]
         "optim_wrapper": wrapper,
         "param_scheduler": scenario.param_scheduler,
         "custom_hooks": [recorder(package, book), *scenario.custom_hooks],
-        "default_hooks": {"logger": {"type": "LoggerHook", "interval": 5}, **scenario.default_hooks},
+        "default_hooks": {
+            "logger": {"type": "LoggerHook", "interval": 5},
+            **scenario.default_hooks,
+        },
         "randomness": {"seed": 5},
         "log_level": "ERROR",
         "experiment_name": f"{package}-{len(EXPERIMENTS)}",

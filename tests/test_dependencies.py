@@ -10,9 +10,19 @@ import pytest
 import mm2pl
 
 ROOT = Path(mm2pl.__file__).parent
-CONTRACT = (
-    ["registry", "config", "fileio", "structures", "logging", "dist", "utils", "model", "dataset", "optim", "evaluator"]
-)
+CONTRACT = [
+    "registry",
+    "config",
+    "fileio",
+    "structures",
+    "logging",
+    "dist",
+    "utils",
+    "model",
+    "dataset",
+    "optim",
+    "evaluator",
+]
 ABOVE = ("lightning", "mm2pl.lightning", "mm2pl.runner", "mm2pl.cli", "mm2pl.mmcv", "mm2pl.hooks")
 
 

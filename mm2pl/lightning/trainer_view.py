@@ -65,7 +65,7 @@ class TrainerView(RunnerFacade):
     @property
     def hooks(self) -> list[Any]:  # type: ignore[override]
         """The hooks among the Trainer's callbacks, by priority."""
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks = self.trainer.callbacks
         hooks = [callback for callback in callbacks if isinstance(callback, Hook)]
         return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 

@@ -27,7 +27,12 @@ SCENARIOS = {
         },
         param_scheduler=[
             WARMUP,
-            {"type": "CosineAnnealingLR", "by_epoch": True, "convert_to_iter_based": True, "eta_min_ratio": 0.1},
+            {
+                "type": "CosineAnnealingLR",
+                "by_epoch": True,
+                "convert_to_iter_based": True,
+                "eta_min_ratio": 0.1,
+            },
         ],
     ),
     "adam, poly by iteration, accumulation that divides": Scenario(
@@ -38,23 +43,43 @@ SCENARIOS = {
         optim_wrapper={"optimizer": SGD, "accumulative_counts": 4},
         train_cfg=ITERS,
         sampler=ENDLESS,
-        param_scheduler={"type": "CosineRestartLR", "by_epoch": False, "periods": [5, 9, 9], "restart_weights": [1, 0.5, 0.2], "eta_min": 0.0},
+        param_scheduler={
+            "type": "CosineRestartLR",
+            "by_epoch": False,
+            "periods": [5, 9, 9],
+            "restart_weights": [1, 0.5, 0.2],
+            "eta_min": 0.0,
+        },
     ),
     "rmsprop, one-cycle, clip by value": Scenario(
         optim_wrapper={
             "optimizer": {"type": "RMSprop", "lr": 0.003, "momentum": 0.8},
             "clip_grad": {"type": "value", "clip_value": 0.2},
         },
-        param_scheduler={"type": "OneCycleLR", "by_epoch": False, "eta_max": 0.02, "total_steps": 27},
+        param_scheduler={
+            "type": "OneCycleLR",
+            "by_epoch": False,
+            "eta_max": 0.02,
+            "total_steps": 27,
+        },
     ),
     "plateau on the metric": Scenario(
         optim_wrapper={"optimizer": SGD},
         train_cfg={"by_epoch": True, "max_epochs": 6},
-        param_scheduler={"type": "ReduceOnPlateauLR", "by_epoch": True, "monitor": "accuracy", "rule": "greater", "patience": 1},
+        param_scheduler={
+            "type": "ReduceOnPlateauLR",
+            "by_epoch": True,
+            "monitor": "accuracy",
+            "rule": "greater",
+            "patience": 1,
+        },
     ),
     "momentum schedule of adam": Scenario(
         optim_wrapper={"optimizer": {"type": "Adam", "lr": 0.01}},
-        param_scheduler=[WARMUP, {"type": "CosineAnnealingMomentum", "T_max": 20, "eta_min": 0.5, "by_epoch": False}],
+        param_scheduler=[
+            WARMUP,
+            {"type": "CosineAnnealingMomentum", "T_max": 20, "eta_min": 0.5, "by_epoch": False},
+        ],
     ),
     "iterations over a finite sampler, dynamic intervals": Scenario(
         optim_wrapper={"optimizer": SGD},
@@ -63,22 +88,34 @@ SCENARIOS = {
     ),
     "epochs, val_begin and dynamic intervals": Scenario(
         optim_wrapper={"optimizer": SGD},
-        train_cfg={"by_epoch": True, "max_epochs": 7, "val_begin": 2, "val_interval": 3, "dynamic_intervals": [(5, 1)]},
+        train_cfg={
+            "by_epoch": True,
+            "max_epochs": 7,
+            "val_begin": 2,
+            "val_interval": 3,
+            "dynamic_intervals": [(5, 1)],
+        },
         param_scheduler={"type": "StepLR", "step_size": 2, "gamma": 0.5},
     ),
     "two workers": Scenario(
-        optim_wrapper={"optimizer": SGD}, workers=2, param_scheduler={"type": "ConstantLR", "factor": 0.5, "end": 2}
+        optim_wrapper={"optimizer": SGD},
+        workers=2,
+        param_scheduler={"type": "ConstantLR", "factor": 0.5, "end": 2},
     ),
     "two workers by iteration": Scenario(
         optim_wrapper={"optimizer": SGD}, workers=2, train_cfg=ITERS, sampler=ENDLESS
     ),
     "own train_step": Scenario(
-        optim_wrapper={"optimizer": SGD, "clip_grad": {"max_norm": 1.0, "norm_type": 1}}, model="own_step"
+        optim_wrapper={"optimizer": SGD, "clip_grad": {"max_norm": 1.0, "norm_type": 1}},
+        model="own_step",
     ),
     "two optimizers": Scenario(
         optim_wrapper={
             "generator": {"optimizer": {"type": "Adam", "lr": 1e-3}},
-            "discriminator": {"optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.5}, "accumulative_counts": 2},
+            "discriminator": {
+                "optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.5},
+                "accumulative_counts": 2,
+            },
         },
         param_scheduler={
             "generator": [WARMUP],
@@ -87,10 +124,12 @@ SCENARIOS = {
         model="pair",
     ),
     "scaled learning rate": Scenario(
-        optim_wrapper={"optimizer": SGD}, options={"auto_scale_lr": {"enable": True, "base_batch_size": 32}}
+        optim_wrapper={"optimizer": SGD},
+        options={"auto_scale_lr": {"enable": True, "base_batch_size": 32}},
     ),
     "EMA": Scenario(
-        optim_wrapper={"optimizer": SGD}, custom_hooks=[{"type": "EMAHook", "momentum": 0.05, "begin_iter": 4}]
+        optim_wrapper={"optimizer": SGD},
+        custom_hooks=[{"type": "EMAHook", "momentum": 0.05, "begin_iter": 4}],
     ),
 }
 
