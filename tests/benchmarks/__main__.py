@@ -1,6 +1,6 @@
 """``python -m tests.benchmarks``: training iterations of one small MLP under five drivers, in one run, as ratios.
 
-The drivers take turns, round after round, so that a machine whose speed drifts slows all of them alike. Quote the medians.
+The drivers take turns, round after round, so that a machine whose speed drifts slows all of them alike. Quote medians.
 """
 
 from __future__ import annotations
