@@ -15,7 +15,13 @@ from mm2pl.mmcv.migration import is_old_style as is_old_style
 from mm2pl.mmcv.migration import migrate_config as migrate_config
 from mm2pl.mmcv.migration import migrate_with_report as migrate_with_report
 
-_ROOMS = ("mm2pl.mmcv.utils", "mm2pl.fileio", "mm2pl.mmcv.parallel", "mm2pl.mmcv.runner", "mm2pl.mmcv.engine")
+_ROOMS = (
+    "mm2pl.mmcv.utils",
+    "mm2pl.fileio",
+    "mm2pl.mmcv.parallel",
+    "mm2pl.mmcv.runner",
+    "mm2pl.mmcv.engine",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmcv.runner import BaseModule, auto_fp16
 from mmcv.utils import Registry
 
-CLASSIFIERS = Registry('classifier')
+CLASSIFIERS = Registry("classifier")
 
 
 @CLASSIFIERS.register_module()
@@ -29,13 +29,15 @@ class Classifier(BaseModule):
         score = self.fc(self.extract_feat(img))
         loss = F.cross_entropy(score, gt_label)
         accuracy = (score.argmax(1) == gt_label).float().mean() * 100
-        return dict(loss_cls=loss, loss_reg=[0.001 * self.fc.weight.pow(2).sum()], accuracy=accuracy)
+        return dict(
+            loss_cls=loss, loss_reg=[0.001 * self.fc.weight.pow(2).sum()], accuracy=accuracy
+        )
 
     def forward_test(self, img, **kwargs):
         score = self.fc(self.extract_feat(img))
         return list(score.softmax(1).cpu().numpy())
 
-    @auto_fp16(apply_to=('img', ))
+    @auto_fp16(apply_to=("img",))
     def forward(self, img, return_loss=True, **kwargs):
         if return_loss:
             return self.forward_train(img, **kwargs)
@@ -48,16 +50,16 @@ class Classifier(BaseModule):
                 log_vars[name] = value.mean()
             else:
                 log_vars[name] = sum(v.mean() for v in value)
-        loss = sum(v for k, v in log_vars.items() if 'loss' in k)
-        log_vars['loss'] = loss
+        loss = sum(v for k, v in log_vars.items() if "loss" in k)
+        log_vars["loss"] = loss
         for name, value in log_vars.items():
             log_vars[name] = value.item()
         return loss, log_vars
 
     def train_step(self, data, optimizer=None, **kwargs):
         loss, log_vars = self._parse_losses(self(**data))
-        return dict(loss=loss, log_vars=log_vars, num_samples=len(data['img'].data))
+        return dict(loss=loss, log_vars=log_vars, num_samples=len(data["img"].data))
 
     def val_step(self, data, optimizer=None, **kwargs):
         loss, log_vars = self._parse_losses(self(**data))
-        return dict(loss=loss, log_vars=log_vars, num_samples=len(data['img'].data))
+        return dict(loss=loss, log_vars=log_vars, num_samples=len(data["img"].data))
