@@ -15,6 +15,7 @@ from .errors import (
     ConfigError,
     ConfigFileNotFoundError,
     ConfigFormatError,
+    ConfigParsingError,
     ConfigSyntaxError,
     ConfigTypeError,
     Site,
@@ -159,14 +160,14 @@ def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int
     return list(zip(paths, lines, strict=True))
 
 
-def data_document(text: str, filename: str, parse: Callable[[str], Any]) -> Document:
-    """Read a YAML or JSON config; ``parse`` turns text into data.
+def data_document(text: str, filename: str, sandbox: Sandbox | None = None) -> Document:
+    """Read a YAML or JSON config.
 
     ``{{ _base_.a.b }}`` becomes a string that no config contains, and later the base's value.
     """
-    text = BASE_VARIABLE.sub(lambda match: json.dumps(_MARK + match[1]), text)
+    text = BASE_VARIABLE.sub(lambda match: f'"{_MARK}{match[1]}"', text)
     try:
-        data = parse(text) or {}
+        data = _parser(filename, sandbox)(text) or {}
     except ConfigError:
         raise
     except Exception as error:
@@ -177,7 +178,9 @@ def data_document(text: str, filename: str, parse: Callable[[str], Any]) -> Docu
 
     def run(base: ConfigDict) -> ConfigDict:
         try:
-            filled = _fill(data, base) if _MARK in text or _MARK_ESCAPED in text else data
+            filled = _fill(data, base) if _MARK in text else data
+            if sandbox:
+                sandbox.budget.walk(filled)
         except Exception as error:
             raise locate_error(error, filename) from error
         return own_values(filled, filename)
@@ -186,20 +189,24 @@ def data_document(text: str, filename: str, parse: Callable[[str], Any]) -> Docu
 
 
 _MARK = "\ue000base variable "
-_MARK_ESCAPED = json.dumps(_MARK)[1:-1]
 
 
-def _fill(value: Any, base: ConfigDict) -> Any:
+def _fill(value: Any, base: ConfigDict | None) -> Any:
     if isinstance(value, dict):
-        return {key: _fill(item, base) for key, item in value.items()}
+        return {_fill(key, None): _fill(item, base) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_fill(item, base) for item in value)
-    if isinstance(value, str) and value.startswith(_MARK):
-        found: Any = base
-        for name in value.removeprefix(_MARK).split("."):
-            found = found[name]
-        return found
-    return value
+    if not isinstance(value, str) or _MARK not in value:
+        return value
+    if base is None or not value.startswith(_MARK):
+        raise ConfigParsingError(
+            f"{value.replace(_MARK, '{{ _base_.')!r} }}}} is not replaced inside a string or a key. "
+            "Write the variable alone, as a value and without quotes."
+        )
+    found: Any = base
+    for name in value.removeprefix(_MARK).split("."):
+        found = found[name]
+    return found
 
 
 def _base_line(text: str) -> int:
@@ -215,13 +222,13 @@ def data_error(error: Exception, filename: str) -> ConfigSyntaxError:
     return ConfigSyntaxError(message, Site(filename, line))
 
 
-def parse_json(text: str) -> Any:
-    """Parse JSON text."""
-    return json.loads(text)
+def _parser(filename: str, sandbox: Sandbox | None) -> Callable[[str], Any]:
+    if filename.endswith(".json"):
+        return sandbox.parse_json if sandbox else json.loads
+    return sandbox.parse_yaml if sandbox else _parse_yaml
 
 
-def parse_yaml(text: str) -> Any:
-    """Parse YAML text; tuples are written ``!!python/tuple``."""
+def _parse_yaml(text: str) -> Any:
     import yaml
 
     return yaml.load(text, getattr(yaml, "CFullLoader", yaml.FullLoader))

@@ -13,8 +13,6 @@ from .document import (
     Document,
     data_document,
     find_file,
-    parse_json,
-    parse_yaml,
     python_document,
     read_text,
 )
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from .safe import Sandbox
 
 DEPRECATION_KEY = "_deprecation_"
+_MOST_NAMED = 5
 _LONG_CHAIN = 10  # from here on, cycles through symbolic links are looked for
 
 
@@ -125,9 +124,7 @@ def read_document(text: str, path: str, options: Options) -> Document:
     box = options.sandbox
     if path.endswith(".py"):
         return python_document(text, path, options.lazy_import, box)
-    if path.endswith(".json"):
-        return data_document(text, path, box.parse_json if box else parse_json)
-    return data_document(text, path, box.parse_yaml if box else parse_yaml)
+    return data_document(text, path, box)
 
 
 def load_base(base: str, path: str, line: int, options: Options, via: tuple[Site, ...]) -> Loaded:
@@ -157,9 +154,11 @@ def join(inherited: Sequence[Loaded], sites: Sequence[Site]) -> ConfigDict:
     base, *others = (item.values for item in inherited)
     for number, values in enumerate(others, 1):
         if duplicates := [key for key in values if key in base]:
+            more = len(duplicates) - _MOST_NAMED
             raise ConfigKeyError(
                 "Duplicate key is not allowed among bases. "
-                + " ".join(_who_defines(key, inherited) for key in duplicates)
+                + " ".join(_who_defines(key, inherited) for key in duplicates[:_MOST_NAMED])
+                + (f" So are {more} others." if more > 0 else "")
                 + " Keep each key in one base, or set it in the child alone.",
                 sites[number],
             )

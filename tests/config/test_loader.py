@@ -82,6 +82,17 @@ def test_yaml_and_json_chain(write: Any) -> None:
     assert cfg.to_dict() == {"m": m, "empty": None, "n": [1, 2], "l": [m, "a.json"]}
 
 
+@pytest.mark.parametrize(
+    "text", ["a: '{{ _base_.x }}'", "a: {b: 'c {{ _base_.x }}'}", "{{_base_.x}}: 1"]
+)
+def test_base_variables_inside_yaml_strings(write: Any, text: str) -> None:
+    folder = write(b_py="x = 'y'", a_yaml=f"_base_: b.py\n{text}")
+    with pytest.raises(
+        ConfigParsingError, match=r"a.yaml.* is not replaced inside a string or a key"
+    ):
+        Config.fromfile(folder / "a.yaml")
+
+
 @pytest.mark.parametrize("suffix", [".yaml", ".json"])
 def test_data_must_be_a_dict(write: Any, suffix: str) -> None:
     with pytest.raises(ConfigError, match=rf"a{suffix}: A config must be a dict, not \[1, 2\]"):

@@ -157,6 +157,7 @@ PYTHON: dict[str, str] = {
     "process": "_base_ = '/proc/self/environ'",
     "dots in a package": "_base_ = 'mm2pl::../../outside.py'",
     "package that is a folder": "_base_ = '..::outside.py'",
+    "many duplicate keys": "_base_ = ['keys.py', 'same_keys.py']",
     "inherits from itself": "_base_ = 'attack.py'",
     "inherits from many": "_base_ = ['base.py'] * 10_000",
     "pure python outside": "with read_base():\n    from ..outside import *",
@@ -184,6 +185,7 @@ YAML: dict[str, str] = {
     "long integer": "a: " + "1:" * 40_000 + "1",
     "long": "a: [" + "1, " * 100_000 + "]",
     "outside": "_base_: ../outside.py",
+    "billion laughs from the base": "_base_: big.py\na: [" + "{{_base_.x}}, " * 900 + "]",
 }  # fmt: skip
 JSON: dict[str, str] = {
     "deep": '{"a": ' + "[" * 100_000,
@@ -204,6 +206,10 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "link.py").symlink_to(tmp_path / "outside.py")
     (folder / "base.py").write_text("a = dict(b=1)")
+    (folder / "big.py").write_text("x = [1] * 40_000")
+    names = "\n".join(f"k{n} = {n}" for n in range(8000))
+    for name in ("keys.py", "same_keys.py"):
+        (folder / name).write_text(names)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     return folder
