@@ -112,10 +112,17 @@ def test_a_copy_goes_on_by_itself():
     assert averaged(average, [5]) == [3.0]
 
 
-def test_after_a_move_the_moved_weights_are_averaged():
-    average = ExponentialMovingAverage(net(), momentum=0.5, update_buffers=True)
-    averaged(average, [1])
-    average.double()
+@pytest.mark.parametrize("update_buffers", [False, True])
+@pytest.mark.parametrize("replace", [False, True], ids=["kept", "replaced"])
+def test_after_a_move_the_moved_weights_are_averaged(update_buffers, replace):
+    average = ExponentialMovingAverage(net(), momentum=0.5, update_buffers=update_buffers)
+    averaged(average, [1, 1])
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(replace)
+    try:
+        average.double()
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
     assert averaged(average, [3]) == [2.0]
     assert average.module[0].weight.dtype == torch.float64
 
