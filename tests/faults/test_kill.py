@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -39,6 +40,7 @@ def train(folder: Path, scenario: str, kill: Any = None, resume: bool = False) -
     script = str(Path(__file__).with_name("train.py"))
     process = subprocess.run(
         [sys.executable, script, json.dumps(task)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=300,

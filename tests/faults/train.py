@@ -6,12 +6,9 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from mm2pl.hooks import Hook
 from tests.scenarios import Scenario, build
