@@ -66,8 +66,9 @@ def _reduced(values: torch.Tensor, channel_reduction: str | None) -> torch.Tenso
         )
     if values.shape[0] not in (1, 3):
         raise ArgumentError(
-            "The input tensor channel dimension must be 1 or 3 when topk is less than 1, but it is "
-            f"{values.shape[0]}: use the channel_reduction parameter or set topk greater than 0"
+            "The input tensor channel dimension must be 1 or 3 when topk is less than 1, but the "
+            f"channel dimension you input is {values.shape[0]}, you can use the channel_reduction "
+            "parameter or set topk greater than 0 to solve the error"
         )
     return values
 
