@@ -1,0 +1,474 @@
+"""1.x configs as dicts: where each key goes, and what the report says."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm2pl.config import Config
+from mm2pl.mmcv import Status, is_old_style, migrate_config, migrate_with_report
+from mm2pl.mmcv.migration.pipeline import migrate_pipeline
+from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES
+
+EPOCHS = {"type": "EpochBasedRunner", "max_epochs": 4}
+ITERS = {"type": "IterBasedRunner", "max_iters": 90}
+SGD = {"type": "SGD", "lr": 0.1}
+
+
+def entry(old: dict, key: str):
+    return next(e for e in migrate_with_report(old).report if e.key == key)
+
+
+WRAPPER = {"type": "OptimWrapper", "optimizer": SGD}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param({"optimizer_config": {}}, {}, id="plain"),
+        pytest.param({"optimizer_config": {"grad_clip": None}}, {}, id="no-clip"),
+        pytest.param(
+            {"optimizer_config": {"grad_clip": {"max_norm": 35}}},
+            {"clip_grad": {"max_norm": 35}},
+            id="clip",
+        ),
+        pytest.param(
+            {"optimizer": {**SGD, "paramwise_cfg": {"norm_decay_mult": 0}}},
+            {"paramwise_cfg": {"norm_decay_mult": 0}},
+            id="paramwise",
+        ),
+        pytest.param(
+            {"optimizer": {**SGD, "constructor": "Mine"}}, {"constructor": "Mine"}, id="constructor"
+        ),
+        pytest.param(
+            {
+                "optimizer_config": {
+                    "type": "GradientCumulativeOptimizerHook",
+                    "cumulative_iters": 4,
+                }
+            },
+            {"accumulative_counts": 4},
+            id="accumulation",
+        ),
+        pytest.param(
+            {"fp16": {"loss_scale": 512.0}},
+            {"type": "AmpOptimWrapper", "loss_scale": 512.0},
+            id="fp16-static",
+        ),
+        pytest.param(
+            {"fp16": {}}, {"type": "AmpOptimWrapper", "loss_scale": 512.0}, id="fp16-empty"
+        ),
+        pytest.param({"fp16": None}, {}, id="fp16-off"),
+        pytest.param(
+            {
+                "optimizer_config": {"type": "Fp16OptimizerHook", "loss_scale": "dynamic"},
+                "fp16": {},
+            },
+            {"type": "AmpOptimWrapper", "loss_scale": "dynamic"},
+            id="fp16-hook",
+        ),
+        pytest.param(
+            {"fp16": {"loss_scale": {"init_scale": 8, "mode": "dynamic", "scale_window": 100}}},
+            {"type": "AmpOptimWrapper", "loss_scale": {"init_scale": 8, "growth_interval": 100}},
+            id="fp16-own-scaler",
+        ),
+        pytest.param(
+            {
+                "optimizer_config": {
+                    "type": "GradientCumulativeFp16OptimizerHook",
+                    "cumulative_iters": 2,
+                    "grad_clip": {"max_norm": 1},
+                }
+            },
+            {
+                "type": "AmpOptimWrapper",
+                "loss_scale": 512.0,
+                "accumulative_counts": 2,
+                "clip_grad": {"max_norm": 1},
+            },
+            id="all-at-once",
+        ),
+    ],
+)
+def test_optim_wrapper(old, new):
+    assert migrate_config({"optimizer": SGD, **old})["optim_wrapper"] == {**WRAPPER, **new}
+
+
+def test_several_optimizers_one_wrapper_each():
+    old = {
+        "optimizer": {"generator": SGD, "critic": {"type": "Adam", "lr": 1}},
+        "optimizer_config": {"grad_clip": {"max_norm": 1}},
+    }
+    wrapper = migrate_config(old)["optim_wrapper"]
+    assert wrapper["constructor"] == "MMCVOptimWrapperConstructor"
+    assert wrapper["critic"] == {
+        "type": "OptimWrapper",
+        "clip_grad": {"max_norm": 1},
+        "optimizer": {"type": "Adam", "lr": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(
+            {"runner": EPOCHS},
+            {"train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": 4, "val_interval": 1}},
+            id="epochs",
+        ),
+        pytest.param(
+            {"runner": ITERS, "evaluation": {"interval": 30}},
+            {"train_cfg": {"type": "IterBasedTrainLoop", "max_iters": 90, "val_interval": 30}},
+            id="iterations",
+        ),
+        pytest.param(
+            {"total_epochs": 4},
+            {"train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": 4, "val_interval": 1}},
+            id="total-epochs",
+        ),
+        pytest.param(
+            {"runner": EPOCHS, "evaluation": {"start": 3, "interval": 3}},
+            {
+                "train_cfg": {
+                    "type": "EpochBasedTrainLoop",
+                    "max_epochs": 4,
+                    "val_interval": 3,
+                    "val_begin": 3,
+                }
+            },
+            id="start",
+        ),
+        pytest.param(
+            {"checkpoint_config": {"interval": 2, "max_keep_ckpts": 3, "create_symlink": False}},
+            {
+                "default_hooks": {
+                    "checkpoint": {"type": "CheckpointHook", "interval": 2, "max_keep_ckpts": 3}
+                }
+            },
+            id="checkpoints",
+        ),
+        pytest.param(
+            {"runner": ITERS, "checkpoint_config": {"interval": 30}},
+            {
+                "default_hooks": {
+                    "checkpoint": {"type": "CheckpointHook", "interval": 30, "by_epoch": False}
+                }
+            },
+            id="checkpoints-by-iteration",
+        ),
+        pytest.param(
+            {"checkpoint_config": None},
+            {"default_hooks": {"checkpoint": None}},
+            id="no-checkpoints",
+        ),
+        pytest.param(
+            {"log_config": {"interval": 20, "hooks": [{"type": "TextLoggerHook"}]}},
+            {
+                "default_hooks": {"logger": {"type": "LoggerHook", "interval": 20}},
+                "log_processor": {"window_size": 20, "by_epoch": True},
+            },
+            id="log",
+        ),
+        pytest.param(
+            {
+                "log_config": {
+                    "interval": 20,
+                    "hooks": [{"type": "TensorboardLoggerHook", "log_dir": "tb"}],
+                }
+            },
+            {
+                "vis_backends": [
+                    {"type": "LocalVisBackend"},
+                    {"type": "TensorboardVisBackend", "save_dir": "tb"},
+                ]
+            },
+            id="tensorboard",
+        ),
+        pytest.param(
+            {"seed": 3, "deterministic": True, "diff_seed": False},
+            {"randomness": {"seed": 3, "deterministic": True, "diff_rank_seed": False}},
+            id="seed",
+        ),
+        pytest.param(
+            {
+                "dist_params": {"backend": "gloo"},
+                "cudnn_benchmark": True,
+                "mp_start_method": "fork",
+            },
+            {
+                "env_cfg": {
+                    "cudnn_benchmark": True,
+                    "mp_cfg": {"mp_start_method": "fork"},
+                    "dist_cfg": {"backend": "gloo"},
+                }
+            },
+            id="environment",
+        ),
+        pytest.param(
+            {"load_from": "a.pth", "resume_from": None},
+            {"load_from": "a.pth", "resume": False},
+            id="load",
+        ),
+        pytest.param(
+            {"load_from": "a.pth", "resume_from": "b.pth"},
+            {"load_from": "b.pth", "resume": True},
+            id="resume",
+        ),
+        pytest.param({"auto_resume": True}, {"load_from": None, "resume": True}, id="auto-resume"),
+        pytest.param({"find_unused_parameters": True}, {"find_unused_parameters": True}, id="ddp"),
+        pytest.param(
+            {"custom_hooks": [{"type": "EMAHook", "momentum": 0.001, "priority": 49}]},
+            {
+                "custom_hooks": [
+                    {
+                        "type": "EMAHook",
+                        "ema_type": "ExponentialMovingAverage",
+                        "momentum": 0.001,
+                        "priority": 49,
+                    }
+                ]
+            },
+            id="ema",
+        ),
+        pytest.param(
+            {"name": "net", "depth": 3, "model": {"init": "${name}-${depth}.pth", "d": "${depth}"}},
+            {"model": {"init": "net-3.pth", "d": 3}},
+            id="references",
+        ),
+        pytest.param(
+            {"model": {"type": "Net"}, "train_cfg": {"rpn": 1}},
+            {"model": {"type": "Net", "train_cfg": {"rpn": 1}}},
+            id="model-settings-at-the-top",
+        ),
+    ],
+)
+def test_keys(old, new):
+    migrated = migrate_config(old)
+    assert {key: migrated[key] for key in new} == new
+
+
+def detector() -> dict:
+    norm = {"mean": [1.0], "std": [2.0], "to_rgb": True}
+    train = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        {"type": "Resize", "img_scale": (8, 4), "keep_ratio": True},
+        {"type": "RandomFlip", "flip_ratio": 0.5},
+        {"type": "Normalize", **norm},
+        {"type": "Pad", "size_divisor": 32},
+        {"type": "DefaultFormatBundle"},
+        {"type": "Collect", "keys": ["img", "gt_bboxes", "gt_labels"]},
+    ]
+    test = [
+        {"type": "LoadImageFromFile"},
+        {
+            "type": "MultiScaleFlipAug",
+            "img_scale": (8, 4),
+            "flip": False,
+            "transforms": [
+                {"type": "Resize", "keep_ratio": True},
+                {"type": "RandomFlip"},
+                {"type": "Normalize", **norm},
+                {"type": "ImageToTensor", "keys": ["img"]},
+                {"type": "Collect", "keys": ["img"]},
+            ],
+        },
+    ]
+    dataset = {"type": "CocoDataset", "ann_file": "a.json", "img_prefix": "img/"}
+    return {
+        "train_pipeline": train,
+        "runner": EPOCHS,
+        "data": {
+            "samples_per_gpu": 2,
+            "workers_per_gpu": 3,
+            "train": {
+                "type": "RepeatDataset",
+                "times": 3,
+                "dataset": {**dataset, "pipeline": train},
+            },
+            "val": {**dataset, "pipeline": test},
+            "test": [{**dataset, "pipeline": test}] * 2,
+            "val_dataloader": {"samples_per_gpu": 4},
+        },
+        "evaluation": {"interval": 1, "metric": "bbox", "save_best": "bbox_mAP", "classwise": True},
+        "log_level": "INFO",
+    }
+
+
+def test_a_detector_as_in_the_guide():
+    new = migrate_config(detector())
+    pack = {"type": "PackDetInputs"}
+    assert new["default_scope"] == "mmdet"
+    assert new["data_preprocessor"] == {
+        "type": "DetDataPreprocessor",
+        "mean": [1.0],
+        "std": [2.0],
+        "bgr_to_rgb": True,
+        "pad_size_divisor": 32,
+    }
+    assert new["train_pipeline"] == [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        {"type": "Resize", "scale": (8, 4), "keep_ratio": True},
+        {"type": "RandomFlip", "prob": 0.5},
+        pack,
+    ]
+    train = new["train_dataloader"]
+    assert {k: train[k] for k in ("batch_size", "num_workers", "sampler", "batch_sampler")} == {
+        "batch_size": 2,
+        "num_workers": 3,
+        "sampler": {"type": "DefaultSampler", "shuffle": True},
+        "batch_sampler": {"type": "AspectRatioBatchSampler"},
+    }
+    assert train["dataset"]["times"] == 3
+    assert train["dataset"]["dataset"]["data_prefix"] == {"img": "img/"}
+    val = new["val_dataloader"]
+    assert (val["batch_size"], val["sampler"]["shuffle"]) == (4, False)
+    assert val["dataset"]["test_mode"] is True
+    assert val["dataset"]["pipeline"] == [
+        {"type": "LoadImageFromFile"},
+        {"type": "Resize", "scale": (8, 4), "keep_ratio": True},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        pack,
+    ]
+    assert [new["test_dataloader"]["dataset"][k] for k in ("type",)] == ["ConcatDataset"]
+    assert new["val_evaluator"] == {
+        "type": "CocoMetric",
+        "ann_file": "a.json",
+        "metric": "bbox",
+        "classwise": True,
+    }
+    assert new["default_hooks"]["checkpoint"]["save_best"] == "coco/bbox_mAP"
+
+
+def test_a_data_set_of_ones_own_evaluates_itself():
+    data = {"train": {"type": "Mine"}, "val": {"type": "Mine", "split": 1}}
+    new = migrate_config(
+        {"runner": EPOCHS, "data": data, "evaluation": {"metric": "acc", "interval": 2}}
+    )
+    assert new["val_evaluator"] == {
+        "type": "MMCVDatasetMetric",
+        "dataset": {"type": "Mine", "split": 1, "test_mode": True},
+        "metric": "acc",
+    }
+    assert new["train_dataloader"]["dataset"] == {"type": "Mine"}
+
+
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        pytest.param(
+            {"type": "Resize", "img_scale": [(8, 4), (8, 2)], "multiscale_mode": "value"},
+            {"type": "RandomChoiceResize", "scales": [(8, 4), (8, 2)], "keep_ratio": True},
+            id="choice",
+        ),
+        pytest.param(
+            {"type": "Resize", "img_scale": [(8, 4), (8, 2)], "keep_ratio": False},
+            {"type": "RandomResize", "scale": [(8, 4), (8, 2)], "keep_ratio": False},
+            id="range",
+        ),
+        pytest.param(
+            {"type": "Resize", "img_scale": (8, 4), "ratio_range": (0.5, 2)},
+            {"type": "RandomResize", "scale": (8, 4), "ratio_range": (0.5, 2), "keep_ratio": True},
+            id="ratio",
+        ),
+        pytest.param(
+            {"type": "AutoAugment", "policies": [[{"type": "RandomFlip", "flip_ratio": 1}]]},
+            {"type": "AutoAugment", "policies": [[{"type": "RandomFlip", "prob": 1}]]},
+            id="nested",
+        ),
+        pytest.param({"type": "Mine", "a": 1}, {"type": "Mine", "a": 1}, id="own"),
+    ],
+)
+def test_transforms(transform, expected):
+    assert migrate_pipeline([transform], KNOWN_SCOPES["mmdet"], [], []) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("old", "key", "status", "said"),
+    [
+        pytest.param({"optimizer": SGD}, "optimizer", Status.EXACT, "", id="exact"),
+        pytest.param(
+            {"workflow": [("train", 1), ("val", 1)]}, "workflow", Status.NEEDS_YOU, "losses", id="val-flow"
+        ),
+        pytest.param(
+            {"workflow": [("val", 1), ("train", 1)]}, "workflow", Status.NEEDS_YOU, "never before",
+            id="val-first",
+        ),
+        pytest.param({"gpu_ids": [0]}, "gpu_ids", Status.NOTE, "launcher", id="gpus"),
+        pytest.param(
+            {"runner": {"type": "MyRunner", "max_epochs": 1}}, "runner.type", Status.NEEDS_YOU,
+            "of your own", id="own-runner",
+        ),
+        pytest.param(
+            {"optimizer_config": {"type": "MyHook"}}, "optimizer_config.type", Status.NEEDS_YOU,
+            "of your own", id="own-optimizer-hook",
+        ),
+        pytest.param(
+            {"optimizer_config": None}, "optimizer_config", Status.NOTE, "steps by itself", id="gan"
+        ),
+        pytest.param(
+            {"custom_hooks": [{"type": "MyHook", "priority": "HIGH"}]}, "custom_hooks[0].priority",
+            Status.NOTE, "ran before OptimizerHook", id="early-hook",
+        ),
+        pytest.param(
+            {"custom_hooks": [{"type": "MyHook"}]}, "custom_hooks[0].type", Status.NEEDS_YOU,
+            "migrate --code", id="own-hook",
+        ),
+        pytest.param(
+            {"log_config": {"interval": 1, "hooks": [{"type": "PaviLoggerHook"}]}},
+            "log_config.hooks[0].type", Status.NEEDS_YOU, "no backend", id="logger-without-successor",
+        ),
+        pytest.param(
+            {"checkpoint_config": {"intervall": 1}}, "checkpoint_config.intervall", Status.NEEDS_YOU,
+            "no argument", id="misspelt",
+        ),
+        pytest.param(
+            {"runner": ITERS, "checkpoint_config": {"by_epoch": True}}, "checkpoint_config.by_epoch",
+            Status.NOTE, "never saved", id="never-saved",
+        ),
+        pytest.param(
+            {"auto_resume": True, "load_from": "a"}, "load_from", Status.NEEDS_YOU, "resumed",
+            id="auto-resume-with-weights",
+        ),
+        pytest.param({"norm_cfg": {"type": "BN"}}, "norm_cfg", Status.EXACT, "", id="helper-variable"),
+    ],
+)  # fmt: skip
+def test_report(old, key, status, said):
+    entries = [e for e in migrate_with_report(old).report if e.key == key]
+    assert any(e.status is status and (said in e.note or said in e.write) for e in entries)
+    assert all(bool(e.write) for e in entries if e.status is Status.NEEDS_YOU)
+
+
+def test_every_key_is_reported_and_nothing_is_changed():
+    old = {
+        **detector(),
+        "norm_cfg": {},
+        "lr_config": {"policy": "step", "step": [2]},
+        "optimizer": SGD,
+    }
+    before = repr(old)
+    report = migrate_with_report(old).report
+    assert all(report.covers(key) for key in old)
+    assert repr(old) == before
+    assert "with a note" in str(report)
+
+
+def test_takes_a_config():
+    assert migrate_config(Config({"optimizer": SGD}))["optim_wrapper"] == WRAPPER
+
+
+def test_unknown_scope():
+    with pytest.raises(ValueError, match="scope='mmfoo' is none of the known toolboxes: mmdet"):
+        migrate_with_report({}, "mmfoo")
+
+
+@pytest.mark.parametrize(
+    ("config", "old"),
+    [
+        ({"runner": {}}, True),
+        ({"lr_config": {}, "optim_wrapper": {}}, False),
+        ({"model": 1}, False),
+    ],
+)
+def test_is_old_style(config, old):
+    assert is_old_style(config) is old
