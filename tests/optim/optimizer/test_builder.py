@@ -112,6 +112,12 @@ def test_scales_every_lr_but_not_the_base(caplog: pytest.LogCaptureFixture) -> N
     ]
 
 
+def test_the_factor_is_a_quotient_to_the_last_bit() -> None:
+    wrapper = OptimWrapper(sgd(1.0))
+    scale_lr(wrapper, {"enable": True, "base_batch_size": 48}, 14)
+    assert wrapper.get_lr() == {"lr": [0.2916666666666667]}
+
+
 def test_scaling_needs_a_base_and_comes_before_schedulers() -> None:
     wrapper = OptimWrapper(sgd())
     with pytest.raises(AssertionError, match="lacks `base_batch_size`"):

@@ -119,6 +119,17 @@ RULES: dict[str, tuple[dict[str, Any], dict[str, dict[str, float]]]] = {
             for name in ("scale", "conv.bias", "depthwise.bias", "norm.weight", "norm.bias")
         },
     ),
+    "depthwise, then flat": (
+        {"dwconv_decay_mult": 0.5, "flat_decay_mult": 0.0},
+        {
+            "depthwise.weight": {"weight_decay": 0.00005},
+            "depthwise.bias": {"weight_decay": 0.00005},
+            **{
+                name: {"weight_decay": 0.0}
+                for name in ("scale", "conv.bias", "norm.weight", "norm.bias")
+            },
+        },
+    ),
     "a custom key rules all others out": (
         {"bias_lr_mult": 2.0, "custom_keys": {"conv": {"decay_mult": 0.5, "momentum": 0.3}}},
         {
