@@ -2,7 +2,9 @@
 
 MMPretrain's ``MODELS`` is a child of MMEngine's ``MODELS``. If MMEngine is loaded, a root registry
 here treats MMEngine's registry of the same name as a second half of itself: what toolboxes put into
-it is found, and its children appear as children here. MMEngine is never imported for that.
+it is found, and its children appear as children here. While one of those builds something, it is
+lent what users registered here, since a toolbox's model builds its parts by MMEngine's registries.
+MMEngine is never imported for that.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from mm2pl.registry.registry import SCOPE, Registry
@@ -81,10 +85,11 @@ class RootRegistry(LinkedRegistry):
 
     def _theirs(self) -> Any:
         module = sys.modules.get("mmengine.registry.root")
-        if module is None or module is sys.modules.get("mm2pl.registry.root"):
-            return None
-        registries = (v for v in vars(module).values() if type(v).__name__ == "Registry")
-        return next((r for r in registries if r.name == self._name), None)
+        return None if module is None else _registries_in(module).get(self._name)
+
+    def _users(self) -> dict[str, Any]:
+        """Return what is registered here and not mm2pl's own."""
+        return {n: m for n, m in self._module_dict.items() if self._own.get(n) is not m}
 
     def _find(self, name: str) -> Any:
         users = self._module_dict.get(name)
@@ -141,8 +146,18 @@ class MirrorRegistry(LinkedRegistry):
         """Let the toolbox import what it registers."""
         self._mirrored.import_from_location()
 
-    def _entered(self, for_a_while: bool) -> AbstractContextManager[None]:
-        return _their_default_scope(self._scope, for_a_while)
+    def _entered(self, for_a_while: bool) -> AbstractContextManager[Any]:
+        stack = ExitStack()
+        stack.enter_context(_their_default_scope(self._scope, for_a_while))
+        stack.enter_context(_lent())
+        return stack
+
+
+@cache
+def _registries_in(module: ModuleType) -> dict[str, Any]:
+    """Return MMEngine's root registries by name; none if the module is our own under its name."""
+    registries = (v for v in vars(module).values() if type(v).__name__ == "Registry")
+    return {registry.name: registry for registry in registries}
 
 
 def _build_func(theirs: Any) -> Callable[..., Any] | None:
@@ -159,6 +174,23 @@ def _build_func(theirs: Any) -> Callable[..., Any] | None:
 
 def _is_mmengines(obj: Any) -> bool:
     return getattr(obj, "__module__", "").partition(".")[0] in ("mmengine", "torch")
+
+
+@contextmanager
+def _lent() -> Iterator[None]:
+    """Let MMEngine's root registries find what users registered in ours, for a while."""
+    lent = []
+    for ours in [r for r in Registry._all if isinstance(r, RootRegistry)]:
+        theirs = ours._theirs()
+        for name, module in ours._users().items() if theirs is not None else ():
+            if name not in theirs.module_dict:
+                theirs.module_dict[name] = module
+                lent.append((theirs.module_dict, name))
+    try:
+        yield
+    finally:
+        for modules, name in lent:
+            modules.pop(name, None)
 
 
 @contextmanager

@@ -259,7 +259,7 @@ class Registry:
             registry._search_child("")  # makes linked trees known
         return {canonical(registry._scope) for registry in Registry._all}
 
-    def _entered(self, for_a_while: bool) -> AbstractContextManager[None]:
+    def _entered(self, for_a_while: bool) -> AbstractContextManager[Any]:
         """Do what must be done while this registry builds something."""
         return nullcontext()
 

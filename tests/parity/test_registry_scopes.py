@@ -23,6 +23,8 @@ def theirs() -> Any:
     pytest.importorskip("mmengine")
     import mmengine.registry
 
+    # Registers all that is MMEngine's own, once: what is taken back after a test is the test's.
+    mmengine.registry.count_registered_modules(verbose=False)
     scope = mmengine.registry.DefaultScope
     before = scope._instance_dict.copy()
     roots = [v for v in vars(mmengine.registry.root).values() if type(v).__name__ == "Registry"]
@@ -104,7 +106,6 @@ NOT_BY_NAME = {
 def test_everything_mmengine_registers_is_registered_here(
     theirs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    theirs.count_registered_modules(verbose=False)
     ours.count_registered_modules(verbose=False)
     missing = {}
     for name, registry in vars(theirs.root).items():
@@ -167,6 +168,20 @@ def test_a_toolbox_on_mmengine_builds_through_our_registries(toolbox: Any, how: 
     assert net.scope == "mmtoy"
     current = toolbox.theirs.DefaultScope.get_current_instance()
     assert (current is None) == (how == "_scope_")
+
+
+def test_a_toolboxs_model_may_have_parts_registered_here(toolbox: Any) -> None:
+    @MODELS.register_module()
+    class MyNeck:
+        pass
+
+    DefaultScope.get_instance("task", scope_name="mmtoy")
+    net = MODELS.build({"type": "ToyNet", "neck": {"type": "MyNeck"}})
+    assert type(net.neck) is MyNeck
+    assert "MyNeck" not in toolbox.theirs.MODELS.module_dict
+    with pytest.raises(KeyError, match="Nick is not in the"):
+        MODELS.build({"type": "ToyNet", "neck": {"type": "Nick"}})
+    assert "MyNeck" not in toolbox.theirs.MODELS.module_dict
 
 
 def test_a_toolboxs_own_build_function_gets_its_own_registry(toolbox: Any) -> None:
