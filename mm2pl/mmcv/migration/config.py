@@ -40,6 +40,28 @@ OLD_KEYS = frozenset(
 )
 """Keys that only MMCV 1.x configs give a meaning."""
 
+NEW_KEYS = frozenset(
+    {
+        *(
+            "optim_wrapper",
+            "param_scheduler",
+            "default_hooks",
+            "env_cfg",
+            "log_processor",
+            "visualizer",
+        ),
+        *(
+            "train_dataloader",
+            "val_dataloader",
+            "test_dataloader",
+            "val_evaluator",
+            "test_evaluator",
+        ),
+        *("data_preprocessor", "default_scope", "vis_backends", "resume"),
+    }
+)
+"""Keys that only MMEngine configs give a meaning."""
+
 _STEPS: tuple[Callable[[State], None], ...] = (
     migrate_data,
     migrate_optimizer,
@@ -113,14 +135,7 @@ def is_old_style(config: Mapping[str, Any]) -> bool:
         >>> is_old_style(dict(runner=dict(max_epochs=1), data={})), is_old_style(dict(train_cfg={}))
         (True, False)
     """
-    new_keys = {
-        "optim_wrapper",
-        "train_dataloader",
-        "val_dataloader",
-        "param_scheduler",
-        "default_hooks",
-    }
-    return bool(OLD_KEYS & set(config)) and not new_keys & set(config)
+    return bool(OLD_KEYS & set(config)) and not NEW_KEYS & set(config)
 
 
 def plain_data(value: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mm2pl.mmcv.migration.config import is_old_style, migrate_with_report, plain_data
+from mm2pl.mmcv.migration.config import NEW_KEYS, is_old_style, migrate_with_report, plain_data
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
 from mm2pl.mmcv.migration.source import read_source, with_sources
@@ -209,6 +209,8 @@ class _Folder:
         )
 
     def _concerns(self, path: Path) -> bool:
+        if NEW_KEYS & set(self.old[path]):
+            return False
         return self.new[path] != self.old[path] or bool(self.bases.get(path))
 
     def _write(self, path: Path) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,244 @@
+"""1.x config files and folders: the new text, and that it loads as the migrated config."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm2pl.config import Config
+from mm2pl.mmcv import migrate_config
+from mm2pl.mmcv.migration.curves import learning_rates
+from mm2pl.mmcv.migration.files import migrate_file, migrate_folder
+from mm2pl.mmcv.migration.html import report_html
+from mm2pl.mmcv.migration.render import Renderer
+from mm2pl.mmcv.migration.rewrite import delta
+
+OLD = """\
+# A detector of mine.
+dataset_type = 'Mine'
+data_root = 'data/'  # where it lies
+base_lr = 1e-2
+
+# the data
+data = dict(
+    samples_per_gpu=2,  # eight cards
+    workers_per_gpu=2,
+    # folders
+    train=dict(type=dataset_type, root=data_root + 'train'),
+    val=dict(type=dataset_type, root=data_root + 'val'))
+evaluation = dict(interval=1, metric='acc')
+
+# optimizer
+optimizer = dict(type='SGD', lr=base_lr * 2, momentum=0.9)
+optimizer_config = dict(grad_clip=None)
+# learning policy
+lr_config = dict(policy='step', step=[8, 11])
+runner = dict(type='EpochBasedRunner', max_epochs=12)
+checkpoint_config = dict(interval=1)
+norm_cfg = dict(
+    type='BN',  # kept as it is
+    requires_grad=True)
+"""
+
+NEW = """\
+# A detector of mine.
+dataset_type = 'Mine'
+data_root = 'data/'  # where it lies
+base_lr = 1e-2
+
+# the data
+train_dataloader = dict(
+    batch_size=2,  # eight cards
+    num_workers=2,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    # folders
+    dataset=dict(
+        type=dataset_type,
+        root=data_root + 'train',
+    ),
+)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder of 1.x configs with `_base_` files."""
+    root = tmp_path / "old"
+    (root / "_base_").mkdir(parents=True)
+    data, schedule = OLD.split("# optimizer\n")
+    schedule, rest = schedule.split("checkpoint_config")
+    files = {
+        "_base_/data.py": data,
+        "_base_/schedule.py": "base_lr = 1e-2\n" + schedule,
+        "_base_/runtime.py": "checkpoint_config" + rest + "log_level = 'INFO'\n",
+        "a/child.py": "_base_ = ['../_base_/data.py', '../_base_/schedule.py', '../_base_/runtime.py']\n"
+        "# longer\nlr_config = dict(step=[16, 22])\nrunner = dict(max_epochs=24)\n"
+        "data = dict(samples_per_gpu=4)\n",
+        "a/grandchild.py": "_base_ = 'child.py'\noptimizer = dict(lr=0.5)\nevaluation = dict(interval=3)\n",
+        "a/not_a_config.py": "answer = 42\n",
+        "a/broken.py": "raise RuntimeError('no')\n",
+    }
+    files["_base_/data.py"] = data.replace("base_lr = 1e-2\n", "")
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def resolved(path):
+    return {
+        k: v for k, v in Config.fromfile(str(path))._cfg_dict.to_dict().items() if v is not None
+    }
+
+
+def expected(path):
+    migrated = migrate_config(Config.fromfile(str(path)))
+    return {k: v for k, v in migrated.items() if v is not None}
+
+
+@pytest.fixture
+def old_file(tmp_path):
+    path = tmp_path / "old.py"
+    path.write_text(OLD)
+    return path
+
+
+def test_text_keeps_comments_and_expressions(tmp_path, old_file):
+    result = migrate_file(old_file, tmp_path / "new.py")
+    assert result.text.startswith(NEW)
+    assert "optimizer=dict(type='SGD', lr=base_lr * 2, momentum=0.9)" in result.text
+    assert "# learning policy\nparam_scheduler = [" in result.text
+    assert (
+        "norm_cfg = dict(\n    type='BN',  # kept as it is\n    requires_grad=True)" in result.text
+    )
+    assert resolved(tmp_path / "new.py") == expected(old_file)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_data_formats(tmp_path, suffix):
+    old = tmp_path / f"old{suffix}"
+    Config({"runner": {"type": "EpochBasedRunner", "max_epochs": 3}}).dump(str(old))
+    migrate_file(old, tmp_path / f"new{suffix}")
+    assert resolved(tmp_path / f"new{suffix}") == expected(old)
+
+
+@pytest.mark.parametrize("name", ["a/child.py", "a/grandchild.py", "_base_/schedule.py"])
+def test_folder_loads_as_the_migrated_configs(folder, tmp_path, name):
+    migrate_folder(folder, tmp_path / "new")
+    assert resolved(tmp_path / "new" / name) == expected(folder / name)
+
+
+def test_folder_keeps_its_bases(folder, tmp_path):
+    results = {r.source.name: r for r in migrate_folder(folder, tmp_path / "new")}
+    child = (tmp_path / "new/a/child.py").read_text()
+    assert child.startswith("_base_ = ['../_base_/data.py',")
+    assert "train_cfg = dict(max_epochs=24)" in child
+    assert "train_dataloader = dict(batch_size=4)" in child
+    assert "# longer\nparam_scheduler = [" in child
+    assert results["broken.py"].error.startswith("does not load")
+    assert results["not_a_config.py"].text == "answer = 42\n"
+    assert (tmp_path / "new/a/broken.py").exists()
+
+
+def test_a_file_with_bases_stands_alone(folder, tmp_path):
+    migrate_file(folder / "a/grandchild.py", tmp_path / "alone.py")
+    assert "_base_" not in (tmp_path / "alone.py").read_text()
+    assert resolved(tmp_path / "alone.py") == expected(folder / "a/grandchild.py")
+
+
+def test_a_second_migration_changes_nothing(folder, tmp_path):
+    migrate_folder(folder, tmp_path / "new")
+    again = migrate_folder(tmp_path / "new", tmp_path / "again")
+    assert all(
+        r.text == (tmp_path / "new" / r.source.relative_to(tmp_path / "new")).read_text()
+        for r in again
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("lr = [0.1]\nfor i in range(2):\n    lr.append(i)\n" + OLD, id="loop"),
+        pytest.param(OLD + "optimizer['lr'] = 3\n", id="changed-later"),
+        pytest.param(OLD + "half = runner['max_epochs'] // 2\n", id="read-later"),
+        pytest.param(
+            OLD.replace("lr=base_lr * 2", "lr=(\n        base_lr *\n        2)"), id="long"
+        ),
+        pytest.param(OLD + "norm_cfg = dict(type='GN')\n", id="assigned-twice"),
+        pytest.param(OLD.replace("dict(interval=1)", "{'interval': 1}"), id="literal-dict"),
+    ],
+)
+def test_unusual_files(tmp_path, text):
+    old = tmp_path / "old.py"
+    old.write_text(text)
+    migrate_file(old, tmp_path / "new.py")
+    new = resolved(tmp_path / "new.py")
+    for helper in ("runner", "optimizer"):  # kept where another statement still reads it
+        new.pop(helper, None)
+    assert new == expected(old)
+
+
+def test_nothing_is_overwritten(old_file, tmp_path):
+    target = tmp_path / "new.py"
+    target.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"new\.py: exists already"):
+        migrate_file(old_file, target)
+    assert target.read_text() == "mine"
+    migrate_file(old_file, target, force=True)
+    assert target.read_text() != "mine"
+
+
+def test_folder_overwrites_nothing_either(folder, tmp_path):
+    (tmp_path / "new/a").mkdir(parents=True)
+    (tmp_path / "new/a/child.py").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"child\.py: exists already"):
+        migrate_folder(folder, tmp_path / "new")
+    assert [p.name for p in (tmp_path / "new").rglob("*.py")] == ["child.py"]
+
+
+def test_only_1x_configs(tmp_path):
+    (tmp_path / "new.py").write_text("train_cfg = dict()\n")
+    with pytest.raises(ValueError, match=r"none of MMCV 1\.x' keys"):
+        migrate_file(tmp_path / "new.py", tmp_path / "newer.py")
+    with pytest.raises(NotADirectoryError, match="is no folder"):
+        migrate_folder(tmp_path / "new.py", tmp_path / "x")
+
+
+def test_html_report(folder, tmp_path):
+    page = report_html(migrate_folder(folder, tmp_path / "new"))
+    assert page.count("<polyline") == 2 * 3  # child, grandchild and schedule have both curves
+    assert "lr_config.step" in page
+    assert "does not load" in page
+
+
+def test_curves_agree(old_file):
+    old = Config.fromfile(str(old_file))
+    curves = learning_rates(old._cfg_dict.to_dict(), migrate_config(old))
+    assert curves.deviation < 1e-12
+    assert curves.old[0] == 0.02
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": 1, "b": [1, (2,)]}, "x = dict(a=1, b=[1, (2,)])"),
+        ({"not a name": None}, "x = {'not a name': None}"),
+        ({"class": True}, "x = {'class': True}"),
+        (["long" * 9, "long" * 9], f"x = [\n    '{'long' * 9}',\n    '{'long' * 9}',\n]"),
+    ],
+)
+def test_rendering(value, text):
+    assert Renderer().assignment("x", value) == text
+
+
+@pytest.mark.parametrize(
+    ("new", "base", "expected"),
+    [
+        ({"a": 1}, {"a": 1}, {}),
+        ({"a": {"b": 1}}, {"a": 1}, {"a": {"_delete_": True, "b": 1}}),
+        ({"a": 1}, {"a": {"b": 1}}, {"a": 1}),
+        ({}, {"a": None, "b": 1}, {"b": None}),
+    ],
+)
+def test_delta(new, base, expected):
+    assert delta(new, base) == expected
