@@ -57,7 +57,7 @@ class BaseModel(BaseModule):
             self.data_preprocessor = MODELS.build(data_preprocessor)
         else:
             raise TypeError(
-                f"data_preprocessor={data_preprocessor!r}: a dict, a torch.nn.Module or None is accepted"
+                f"data_preprocessor should be a dict, a torch.nn.Module or None, but got {data_preprocessor!r}"
             )
 
     @abstractmethod

@@ -116,7 +116,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking)
         if bgr_to_rgb and rgb_to_bgr:
             raise ArgumentError(
-                "`bgr_to_rgb` and `rgb_to_bgr` cannot be True at the same time: both reverse the channels"
+                "`bgr2rgb` and `rgb2bgr` are the same reversal of channels: set either bgr_to_rgb or rgb_to_bgr"
             )
         if (mean is None) != (std is None):
             raise ArgumentError(f"mean={mean!r}, std={std!r}: give both or neither")
@@ -183,7 +183,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
             image.dim() != 3 + channel_dim or image.shape[channel_dim] not in accepted
         ):
             raise ArgumentError(
-                f"mean has 3 values, so every image should have shape (3, H, W), but got a tensor of shape "
+                f"If the mean has 3 values, every image should have shape (3, H, W), but got a tensor of shape "
                 f"{tuple(image.shape)}"
             )
         return (image - self.mean) / self.std
