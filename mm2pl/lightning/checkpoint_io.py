@@ -29,11 +29,15 @@ class MMCheckpointIO(CheckpointIO):
     ) -> dict[str, Any]:
         """Read a checkpoint and give it Lightning's keys.
 
+        Only an explicit ``weights_only=False`` (``Trainer.fit(…, weights_only=False)``) runs code from the file.
+
         Raises:
             CheckpointError: If the file is damaged or no checkpoint.
             FileNotFoundError: If there is no such file.
         """
-        checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
+        checkpoint = CheckpointLoader.load_checkpoint(
+            str(path), map_location or "cpu", weights_only=weights_only is not False
+        )
         return files.from_mmengine(checkpoint, resume=False)
 
     def remove_checkpoint(self, path: Any) -> None:
