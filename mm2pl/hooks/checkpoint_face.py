@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from lightning.pytorch.callbacks import Checkpoint
@@ -14,6 +16,8 @@ class CheckpointFace(Checkpoint):
     last_ckpt: str | None
     out_dir: Any
     _best_score: float | None
+    _hub: Any = None
+    _restored: Mapping[str, Any] = MappingProxyType({})
 
     def get_best(self, key: str) -> str | None:
         """Return the path of the best checkpoint by the metric ``key``."""
@@ -22,6 +26,17 @@ class CheckpointFace(Checkpoint):
     def set_best(self, key: str, path: str | None) -> None:
         """Remember the path of the best checkpoint by the metric ``key``."""
         raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the message hub knows of checkpoints; a run of a config saves the whole hub."""
+        if self._hub is None or not getattr(self, "is_callback", False):
+            return {}
+        prefixes = ("best_score", "best_ckpt", "keep_ckpt_ids", "outdated_ckpts", "last_ckpt")
+        return {k: v for k, v in self._hub.runtime_info.items() if k.startswith(prefixes)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until training begins."""
+        self._restored = state_dict
 
     @property
     def best_model_path(self) -> str:

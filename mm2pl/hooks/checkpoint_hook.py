@@ -156,7 +156,9 @@ class CheckpointHook(Hook, CheckpointFace):
             self.out_dir = self.file_backend.join_path(root, name)
         runner.logger.info(f"Checkpoints will be saved to {self.out_dir}.")
 
-        hub = runner.message_hub
+        hub = self._hub = runner.message_hub
+        for key, value in self._restored.items():
+            hub.runtime_info.setdefault(key, value)
         for key in self.key_indicators:
             self.set_best(key, hub.get_info(self._hub_key("best_ckpt", key)))
         if self.max_keep_ckpts > 0:
@@ -200,7 +202,7 @@ class CheckpointHook(Hook, CheckpointFace):
                 "the best checkpoint will be skipped in this evaluation."
             )
             return
-        if runner.train_loop is not None:  # evaluation alone has no new weights to save
+        if self._hub is not None:  # evaluation alone has no new weights to save
             self._save_best_checkpoint(runner, metrics)
 
     def after_train(self, runner: Any) -> None:

@@ -86,6 +86,11 @@ class Hook(LightningStages):
     driven: bool = False
     """Whether a Runner's dispatcher calls the points, so that Lightning's stages must not."""
 
+    @property
+    def is_callback(self) -> bool:
+        """Whether this hook is itself a callback of the Trainer, rather than part of a Runner."""
+        return self._stage_calls is not None and not self.driven
+
     before_run = _point("before_run")
     after_load_checkpoint = _point("after_load_checkpoint")
     before_train = _point("before_train")

@@ -207,8 +207,17 @@ def test_wrong_arguments(arguments, error, text):
 
 def test_a_missing_metric_is_named(make_runner):
     hook = CheckpointHook(save_best="acc")
+    runner = make_runner(hook)
+    hook.before_train(runner)
     with pytest.raises(KeyError, match=r"save_best='acc' is not among the metrics \['loss'\]"):
-        hook.after_val_epoch(make_runner(hook), {"loss": 1.0})
+        hook.after_val_epoch(runner, {"loss": 1.0})
+
+
+def test_without_training_nothing_is_saved(make_runner):
+    hook = CheckpointHook(save_best="acc")
+    runner = make_runner(hook)
+    runner.evaluate("val", {"acc": 1.0})
+    assert runner.saved == []
 
 
 def test_publishing_keeps_only_some_keys(make_runner):

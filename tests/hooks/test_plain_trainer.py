@@ -156,6 +156,16 @@ def test_checkpoints(trainer, tmp_path):
     module = Line()
     fitted.test(module, loader(2), ckpt_path="best", verbose=False)
     assert module.weight.item() == -1
-    again = trainer(CheckpointHook(interval=1), enable_checkpointing=True, max_epochs=3)
-    again.fit(module := Line(), loader(), loader(2), ckpt_path=hook.last_model_path)
+
+
+def test_a_resumed_trainer_remembers_its_checkpoints(trainer, tmp_path):
+    def hook():
+        return CheckpointHook(interval=1, save_best="acc", max_keep_ckpts=1)
+
+    first, second = hook(), hook()
+    trainer(first, enable_checkpointing=True).fit(Line(), loader(), loader(2))
+    module, again = Line(), trainer(second, enable_checkpointing=True, max_epochs=3)
+    again.fit(module, loader(), loader(2), ckpt_path=first.last_model_path)
     assert module.weight.item() == -3
+    assert set(os.listdir(tmp_path)) == {"epoch_3.pth", "best_acc_epoch_1.pth", "last_checkpoint"}
+    assert second.best_model_path == first.best_model_path
