@@ -98,14 +98,15 @@ def run(package: Any, stack: list, optimizer_kind: str, wrapped: bool, iters: in
                 cls.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **args)
             )
     for iteration in range(iters):
-        for group in optimizer.param_groups:
-            entries = {k: v for k, v in group.items() if k not in ("params", "foreach", "fused")}
-            seen.append(exact(entries))
+        # The repr of floats is exact, and fast.
+        entries = (*NAMES, "betas")
+        seen.append(repr([[g.get(e) for e in entries] for g in optimizer.param_groups]))
         for scheduler in schedulers:
             if not scheduler.by_epoch or iteration % 5 == 4:
                 scheduler.step()
-        seen.append([exact(scheduler.get_last_value()) for scheduler in schedulers])
-    return seen + [exact(scheduler.state_dict()) for scheduler in schedulers]
+        seen.append(repr([scheduler.get_last_value() for scheduler in schedulers]))
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    return [*seen, exact(groups), *(exact(scheduler.state_dict()) for scheduler in schedulers)]
 
 
 def exact(value: Any) -> Any:
