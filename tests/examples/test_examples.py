@@ -1,0 +1,55 @@
+"""The examples run as a user runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import examples.gan
+import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
+from examples import existing_lightning_code
+from mm2pl.cli.main import main
+
+ROOT = Path(examples.gan.__file__).parents[1]
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize(
+    "make", [existing_lightning_code.from_mmengine, existing_lightning_code.ByHand]
+)
+def test_ordinary_trainer_with_lightnings_flags_and_callbacks(make, tmp_path):
+    torch.manual_seed(0)
+    trainer = existing_lightning_code.fit(make(), str(tmp_path), max_epochs=2)
+    assert trainer.callback_metrics["accuracy"] > 50
+    assert trainer.global_step == 2 * 19  # 38 batches per epoch, two per step
+    assert Path(trainer.checkpoint_callback.best_model_path).is_file()
+    header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
+    assert "lr-SGD" in header
+
+
+def test_gan_trains_logs_every_lr_and_resumes(tmp_path, capsys):
+    arguments = ["fit", "configs/gan.py", "--work-dir", str(tmp_path)]
+    assert main([*arguments, "--cfg-options", "train_cfg.max_epochs=1", "default_hooks.logger.type=LoggerHook",
+                 "default_hooks.logger.interval=4"]) == 0  # fmt: skip
+    text = capsys.readouterr().out
+    assert "generator.lr: " in text
+    assert "discriminator.lr: " in text
+    assert "loss_d: " in text
+    assert main([*arguments, "--cfg-options", "train_cfg.max_epochs=2", "--resume"]) == 0
+    assert torch.load(tmp_path / "epoch_2.pth", weights_only=True)["meta"]["iter"] == 16
+
+
+def test_fifteen_minutes():
+    pytest.importorskip("torchvision")
+    from examples.fifteen_minutes import MMResNet50
+
+    images, labels = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
+    assert MMResNet50()(images, labels, mode="loss")["loss"] > 0
