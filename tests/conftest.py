@@ -41,6 +41,16 @@ def _restored_registries() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _restored_instances() -> Iterator[None]:
     """Take back the loggers, hubs, visualizers and scopes that a test makes."""
+    yield from _without_new_instances()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _restored_instances_of_the_file() -> Iterator[None]:
+    """Take back those that a file's own fixtures make."""
+    yield from _without_new_instances()
+
+
+def _without_new_instances() -> Iterator[None]:
     before = {cls: cls._instance_dict.copy() for cls in _managed(ManagerMixin)}
     yield
     for cls in _managed(ManagerMixin):

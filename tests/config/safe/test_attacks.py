@@ -227,7 +227,7 @@ def test_attack(configs: Path, text: str, name: str) -> None:
 
 
 PROBE = """
-import json, resource, sys
+import json, sys
 from mm2pl.config import Config, ConfigError
 for text, name in json.load(sys.stdin):
     with open(name, "w") as file:
@@ -236,7 +236,9 @@ for text, name in json.load(sys.stdin):
         Config.fromfile(name, safe=True)
     except ConfigError as error:
         str(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# ru_maxrss would begin with the size of the process that started this one.
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(peak.split()[1]) // 1024)
 """
 
 
