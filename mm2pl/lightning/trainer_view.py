@@ -47,7 +47,7 @@ class TrainerView(RunnerFacade):
     def _is_ours(self) -> bool:
         return hasattr(self.module, "driven_by_run")  # MMLightningModule, which imports this room
 
-    @property
+    @property  # type: ignore[misc]
     def model(self) -> Any:
         """The model inside an ``MMLightningModule``; any other LightningModule is the model itself."""
         return self.module.model if self._is_ours else self.module
