@@ -249,7 +249,7 @@ class Registry:
             return registry
         scopes = Registry.all_scopes()
         if scope not in scopes:
-            raise unknown_scope(scope, scopes, problem)
+            raise unknown_scope(scope, scopes, problem) from problem
         return self
 
     @staticmethod
