@@ -157,7 +157,7 @@ def join(inherited: Sequence[Loaded], sites: Sequence[Site]) -> ConfigDict:
             more = len(duplicates) - _MOST_NAMED
             raise ConfigKeyError(
                 "Duplicate key is not allowed among bases. "
-                + " ".join(_who_defines(key, inherited) for key in duplicates[:_MOST_NAMED])
+                + _who_defines(duplicates[:_MOST_NAMED], inherited)
                 + (f" So are {more} others." if more > 0 else "")
                 + " Keep each key in one base, or set it in the child alone.",
                 sites[number],
@@ -166,15 +166,20 @@ def join(inherited: Sequence[Loaded], sites: Sequence[Site]) -> ConfigDict:
     return base
 
 
-def _who_defines(key: str, inherited: Sequence[Loaded]) -> str:
-    places = []
+def _who_defines(keys: Sequence[str], inherited: Sequence[Loaded]) -> str:
+    """Say where the bases set each key."""
+    places: dict[str, list[Site]] = {key: [] for key in keys}
     for item in inherited:
-        for name in item.files if key in item.values else ():
-            line = key_line(parse(read_text(name), name), [key]) if name.endswith(".py") else 0
-            if line:
-                places.append(str(Site(name, line)))
-                break
-    return f"{key!r} is defined in {' and in '.join(places)}." if places else f"{key!r}."
+        wanted = [key for key in keys if key in item.values]
+        for name in item.files if wanted else ():
+            tree = parse(read_text(name), name) if name.endswith(".py") else None
+            lines = {key: key_line(tree, [key]) if tree else 0 for key in wanted}
+            for key in [key for key in wanted if lines[key] or name == item.files[-1]]:
+                places[key].append(Site(name, lines[key]))
+                wanted.remove(key)
+    return " ".join(
+        f"{key!r} is defined in {' and in '.join(map(str, places[key]))}." for key in keys
+    )
 
 
 def _set_scope(value: Any, scope: str) -> None:
