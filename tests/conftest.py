@@ -38,6 +38,13 @@ def _restored_registries() -> Iterator[None]:
         registry._children.update(children)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_instances_of_the_collection() -> None:
+    """Forget what importing the tests has made: a logger writes to the stream of the moment it is made in."""
+    for cls in _managed(ManagerMixin):
+        cls._instance_dict.clear()
+
+
 @pytest.fixture(autouse=True)
 def _restored_instances() -> Iterator[None]:
     """Take back the loggers, hubs, visualizers and scopes that a test makes."""
