@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
+import pickletools
 import struct
 import zipfile
 import zlib
@@ -16,7 +17,13 @@ from typing import Any
 import torch
 
 from mm2pl.runner.plain import from_plain
-from mm2pl.runner.unpickle import TRUSTING_PICKLE, ForbiddenError, settle, stand_ins_allowed
+from mm2pl.runner.unpickle import (
+    STAND_INS,
+    TRUSTING_PICKLE,
+    ForbiddenError,
+    settle,
+    stand_ins_allowed,
+)
 
 MapLocation = Any
 
@@ -92,15 +99,22 @@ def _load(file: Any, map_location: MapLocation, weights_only: bool) -> Any:
         raise _Unreadable(_FORBIDDEN.format(", ".join(names))) from error
     except ForbiddenError as error:
         raise _Unreadable(_FORBIDDEN.format(error)) from error
+    except MemoryError:
+        raise
     except Exception as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _names_a_device(error):
-            raise
+        if map_location != "cpu" and _loads_on_the_cpu(file):
+            raise  # the device failed, not the file
         raise _Unreadable(f"is damaged or no checkpoint: {_first_line(error)}") from error
 
 
-def _names_a_device(error: Exception) -> bool:
-    """Whether ``map_location`` failed, and not the file."""
-    return isinstance(error, RuntimeError) and "deserialize object on a" in str(error)
+def _loads_on_the_cpu(file: Any) -> bool:
+    if isinstance(file, BytesIO):
+        file.seek(0)
+    try:
+        _load(file, "cpu", weights_only=True)
+    except _Unreadable:
+        return False
+    return True
 
 
 def _first_line(error: BaseException) -> str:
@@ -109,14 +123,29 @@ def _first_line(error: BaseException) -> str:
 
 
 def _forbidden_names(file: Any) -> list[str]:
-    """List what the file pickles and neither torch nor the stand-ins allow; empty for torch's format before 1.6."""
+    """List what the file pickles and neither torch nor the stand-ins allow."""
+    if isinstance(file, BytesIO):
+        file.seek(0)
     try:
-        if isinstance(file, BytesIO):
-            file.seek(0)
         with stand_ins_allowed():
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    except Exception:  # the reason for the message, never a second error
+    except Exception:  # a name for the message, never a second error
+        return _names_in_old_format(file)
+
+
+def _names_in_old_format(file: Any) -> list[str]:
+    """List the same for torch's format before 1.6: four pickles in a row, then the tensors."""
+    content = file.getvalue() if isinstance(file, BytesIO) else Path(file).read_bytes()
+    stream, names = BytesIO(content), set()
+    try:
+        for _ in range(4):
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name == "GLOBAL":
+                    names.add(str(argument).replace(" ", ".").replace("__builtin__", "builtins"))
+    except (ValueError, struct.error, UnicodeDecodeError):
         return []
+    known = ("torch", "collections", "_codecs")
+    return sorted(n for n in names if n not in STAND_INS and n.partition(".")[0] not in known)
 
 
 #: What zipfile raises about damaged headers.

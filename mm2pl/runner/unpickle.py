@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
 _MARK = "__mm2pl_plain_dict__"
 _NUMERIC = re.compile(r"[biufcSU]\d+$")
 

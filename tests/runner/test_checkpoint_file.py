@@ -107,7 +107,17 @@ def test_a_wrong_device_is_no_damage(good):
     with pytest.raises(RuntimeError, match="cuda"):
         read_checkpoint(good / "epoch_1.pth", "cuda:7")
     with pytest.raises(CheckpointError, match="damaged"):
-        read_checkpoint(io.BytesIO(b"x" * 10), "cpu")
+        read_checkpoint(io.BytesIO(b"x" * 10), "cuda:7")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a machine without CUDA does")
+def test_a_gpus_file_on_a_machine_without_one_is_no_damage(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    torch.save({"w": torch.ones(1)}, tmp_path / "gpu.pth")
+    with pytest.raises(RuntimeError, match=r"CUDA.*map_location") as raised:
+        read_checkpoint(tmp_path / "gpu.pth")
+    assert not isinstance(raised.value, CheckpointError)
+    assert read_checkpoint(tmp_path / "gpu.pth", "cpu")["w"] == 1
 
 
 @pytest.mark.parametrize(

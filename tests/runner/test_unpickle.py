@@ -264,6 +264,15 @@ def test_legacy_format_is_read(tmp_path):
     assert got["s"] == 2.0
 
 
+def test_a_forbidden_name_in_the_legacy_format(tmp_path):
+    from fractions import Fraction
+
+    path = tmp_path / "old.pth"
+    torch.save({"f": Fraction(1, 2)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"old\.pth pickles fractions\.Fraction, which"):
+        read_checkpoint(path)
+
+
 def test_pickle_protocol_of_python_is_named_as_damaged(tmp_path):
     path = tmp_path / "plain.pkl"
     path.write_bytes(pickle.dumps(copy.copy({"a": 1}), protocol=4))
