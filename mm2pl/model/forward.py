@@ -8,10 +8,8 @@ from typing import Any
 from torch import nn
 
 
-def run_forward(model: nn.Module, data: Any, mode: str) -> Any:
-    """Call ``model(**data, mode=mode)`` or ``model(*data, mode=mode)``.
-
-    ``model`` may be a wrapper; messages are about the module within.
+def run_forward(model: nn.Module, data: Any, mode: str, wrapper: nn.Module | None = None) -> Any:
+    """Call ``model(**data, mode=mode)`` or ``model(*data, mode=mode)``, by way of ``wrapper`` if there is one.
 
     Raises:
         TypeError: ``data`` is neither dict, list nor tuple, ``forward`` does not take it, or it returned nothing.
@@ -23,26 +21,25 @@ def run_forward(model: nn.Module, data: Any, mode: str) -> Any:
             f"the arguments of forward"
         )
     try:
-        results = model(**data, mode=mode) if keywords else model(*data, mode=mode)
+        call = model if wrapper is None else wrapper
+        results = call(**data, mode=mode) if keywords else call(*data, mode=mode)
     except TypeError as error:
         misfit = _misfit(model, () if keywords else data, data if keywords else {})
         if misfit is None:
             raise
         raise TypeError(misfit) from error
     if results is None:
-        name = type(getattr(model, "module", model)).__name__
         raise TypeError(
-            f"{name}.forward(mode={mode!r}) returned None: is there a branch for mode == {mode!r}?"
+            f"{type(model).__name__}.forward(mode={mode!r}) returned None: is there a branch for mode == {mode!r}?"
         )
     return results
 
 
 def _misfit(model: nn.Module, args: Any, kwargs: dict[str, Any]) -> str | None:
     """Say why ``forward`` cannot take these arguments; None if it can."""
-    inner = getattr(model, "module", model)
     if "mode" in kwargs:
         return "the batch has a key 'mode', which is what forward is called with: rename it"
-    signature = inspect.signature(inner.forward)
+    signature = inspect.signature(model.forward)
     try:
         signature.bind(*args, **kwargs, mode="loss")
     except TypeError as problem:
@@ -50,7 +47,7 @@ def _misfit(model: nn.Module, args: Any, kwargs: dict[str, Any]) -> str | None:
             [*(type(arg).__name__ for arg in args), *(f"{name}=..." for name in kwargs)]
         )
         return (
-            f"{type(inner).__name__}.forward{signature} was called as forward({given}, mode=...), but {problem}: it "
+            f"{type(model).__name__}.forward{signature} was called as forward({given}, mode=...), but {problem}: it "
             f"must take what data_preprocessor returns, unpacked, and `mode`"
         )
     return None

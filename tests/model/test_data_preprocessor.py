@@ -118,7 +118,7 @@ def test_the_raw_batch_stays_as_it_is():
     ("kwargs", "message"),
     [
         ({"bgr_to_rgb": True, "rgb_to_bgr": True}, "set either bgr_to_rgb or rgb_to_bgr"),
-        ({"mean": [1]}, r"mean=\[1\], std=None: give both or neither"),
+        ({"mean": [1]}, r"should be both given or both None, but got \[1\] and None"),
         ({"mean": [1, 2], "std": [1]}, r"`mean` should have 1 or 3 values, .*\[1, 2\]"),
         ({"mean": [1], "std": [1] * 4}, "`std` should have 1 or 3 values"),
     ],

@@ -119,7 +119,9 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
                 "`bgr2rgb` and `rgb2bgr` are the same reversal of channels: set either bgr_to_rgb or rgb_to_bgr"
             )
         if (mean is None) != (std is None):
-            raise ArgumentError(f"mean={mean!r}, std={std!r}: give both or neither")
+            raise ArgumentError(
+                f"mean and std should be both given or both None, but got {mean!r} and {std!r}"
+            )
         self._enable_normalize = mean is not None
         for name, values in (("mean", mean), ("std", std)) if mean is not None else ():
             if len(values) not in (1, 3):  # type: ignore[arg-type]

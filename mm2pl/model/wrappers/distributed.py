@@ -59,4 +59,4 @@ class MMDistributedDataParallel(DistributedDataParallel):
 
     def _run_forward(self, data: Any, mode: str) -> Any:
         # Through self, not self.module: the wrapper's forward prepares the exchange of gradients.
-        return run_forward(self, data, mode)
+        return run_forward(self.module, data, mode, wrapper=self)

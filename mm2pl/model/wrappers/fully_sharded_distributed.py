@@ -95,7 +95,7 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
         return self._run_forward(self.module.data_preprocessor(data, False), mode="predict")
 
     def _run_forward(self, data: Any, mode: str) -> Any:
-        return run_forward(self, data, mode)
+        return run_forward(self.module, data, mode, wrapper=self)
 
 
 def _checked(value: Any, kind: type, argument: str, also: str) -> Any:
