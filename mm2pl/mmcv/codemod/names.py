@@ -1,0 +1,125 @@
+"""Where the names of `mmcv` 1.x and `mmengine` are in mm2pl."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "mm2pl.hooks": ("Hook",),
+    "mm2pl.registry": ("HOOKS", "OPTIMIZERS", "MODELS", "Registry", "build_from_cfg"),
+    "mm2pl.config": ("Config", "ConfigDict", "DictAction"),
+    "mm2pl.dist": ("get_dist_info", "init_dist", "master_only"),
+    "mm2pl.logging": ("print_log",),
+    "mm2pl.runner": (
+        *("load_checkpoint", "load_state_dict", "CheckpointLoader", "weights_to_cpu"),
+        *("Priority", "get_priority", "find_latest_checkpoint"),
+    ),
+    "mm2pl.runner.checkpoint": ("_load_checkpoint", "_load_checkpoint_with_prefix"),
+    "mm2pl.model": ("BaseModule", "ModuleDict", "ModuleList", "Sequential"),
+}
+_MOVED = {name: room for room, names in _HOME.items() for name in names}
+"""Names whose home is one of today's rooms, though `mm2pl.mmcv` may know them too."""
+
+_ROOMS = {
+    "mmcv.runner": ("mm2pl.mmcv.runner", "mm2pl.mmcv.runner.fp16_utils"),
+    "mmcv.parallel": ("mm2pl.mmcv.parallel",),
+    "mmcv.engine": ("mm2pl.mmcv.engine",),
+    "mmcv.utils": ("mm2pl.utils", "mm2pl.mmcv.utils"),
+    "mmcv.fileio": ("mm2pl.fileio",),
+    "mmcv.cnn": ("mm2pl.model", "mm2pl.mmcv.cnn"),
+}
+_INITS = ("init", "Init", "INITIALIZERS", "bias_init_with_prob", "initialize")
+
+STAYS = {
+    "mmcv.ops": "compiled operators stay MMCV's: mmcv 2.x has them for today's PyTorch",
+    "mmcv.cnn": "layers stay MMCV's: mmcv 2.x has them under the same names",
+    "mmcv.image": "image functions stay MMCV's: mmcv 2.x has them under the same names",
+    "mmcv.video": "video functions stay MMCV's: mmcv 2.x has them under the same names",
+    "mmcv.visualization": "drawing stays MMCV's: mmcv 2.x has it, or mm2pl.visualization",
+    "mmcv.transforms": "transforms stay MMCV's",
+    "mmcv.onnx": "export is no part of mm2pl; mmdeploy does it",
+    "mmcv.tensorrt": "export is no part of mm2pl; mmdeploy does it",
+    "mmcv.device": "Lightning chooses the accelerator",
+    "mmcv": "no successor in mm2pl; if it is an image or layer function, mmcv 2.x has it",
+    "mmengine": "mm2pl has no such name",
+}
+"""Why names of a module are left as they are; the longest prefix counts."""
+
+
+def reason(module: str) -> str:
+    """Return why names of ``module`` are left."""
+    parts = module.split(".")
+    prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next((STAYS[prefix] for prefix in prefixes if prefix in STAYS), "not known here")
+
+
+def is_old(module: str) -> bool:
+    """Tell whether ``module`` is of MMCV or MMEngine."""
+    return module.partition(".")[0] in ("mmcv", "mmengine")
+
+
+@cache
+def home(module: str, name: str) -> str | None:
+    """Return the module of mm2pl that has what ``from module import name`` gave; None if none has.
+
+    Example:
+        >>> home("mmcv.runner", "EpochBasedRunner"), home("mmcv.utils", "Config"), home("mmcv.ops", "nms")
+        ('mm2pl.mmcv.runner', 'mm2pl.config', None)
+        >>> home("mmengine.optim", "OptimWrapper")
+        'mm2pl.optim'
+    """
+    root, _, rest = module.partition(".")
+    if root == "mmengine":
+        return _mmengine_home(rest, name)
+    if root != "mmcv":
+        return None
+    room = ".".join(module.split(".")[:2])
+    if room == "mmcv":
+        rooms = [r for key, found in _ROOMS.items() if key != "mmcv.cnn" for r in found]
+    else:
+        rooms = list(_ROOMS.get(room, ()))
+    if room == "mmcv.cnn" and name != "MODELS" and not any(part in name for part in _INITS):
+        return None
+    if rooms and name in _MOVED:
+        return _MOVED[name]
+    return next((r for r in rooms if _has(r, name) and not _is_module(r, name)), None)
+
+
+def _mmengine_home(rest: str, name: str) -> str | None:
+    parts = rest.split(".") if rest else []
+    for n in range(len(parts), -1, -1):  # private modules may be laid out differently
+        candidate = ".".join(["mm2pl", *parts[:n]])
+        if _has(candidate, name):
+            return candidate
+    return None
+
+
+def module_home(module: str) -> str | None:
+    """Return the module of mm2pl that stands for a whole module; None if none does."""
+    root, _, rest = module.partition(".")
+    if root == "mmengine":
+        candidate = f"mm2pl.{rest}" if rest else "mm2pl"
+        return candidate if _module(candidate) is not None else None
+    found = {"mmcv.runner": "mm2pl.mmcv.runner", "mmcv.parallel": "mm2pl.mmcv.parallel"}
+    return found.get(module)
+
+
+@cache
+def _module(path: str) -> Any:
+    try:
+        return import_module(path)
+    except ImportError:
+        return None
+
+
+def _has(path: str, name: str) -> bool:
+    module = _module(path)
+    if module is None:
+        return False
+    return hasattr(module, name) or _module(f"{path}.{name}") is not None
+
+
+def _is_module(path: str, name: str) -> bool:
+    return type(getattr(_module(path), name, None)).__name__ == "module"

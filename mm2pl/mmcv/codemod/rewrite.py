@@ -1,0 +1,121 @@
+"""One source file, rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, PositionProvider
+
+from mm2pl.mmcv.codemod.hooks import CHANGED_RUNNER, rewritten_method
+from mm2pl.mmcv.codemod.imports import Imports, Names, Note, dotted
+
+_RUNNERS = frozenset({"BaseRunner", "EpochBasedRunner", "IterBasedRunner", "Runner"})
+_LOOPS = frozenset({"train", "run"})
+_KEPT_HOOKS = (
+    *("OptimizerHook", "EvalHook", "LoggerHook", "UpdaterHook", "CheckpointHook", "EMAHook"),
+    *("IterTimerHook", "SyncBuffersHook", "DistSamplerSeedHook", "EmptyCacheHook", "ClosureHook"),
+)
+"""1.x hooks that `mm2pl.mmcv` has with 1.x' signatures, so that their subclasses keep them."""
+
+
+def rewrite(text: str, note: Note) -> str:
+    """Return the new text; tell ``note`` what is left to the user."""
+    wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    names = Names()
+    wrapper.visit(names)
+    return wrapper.visit(_Rewriter(names, Imports(names, note), note)).code
+
+
+class _Rewriter(cst.CSTTransformer):
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self, names: Names, imports: Imports, note: Note) -> None:
+        super().__init__()
+        self.names = names
+        self.imports = imports
+        self.note = note
+        self.hooks: set[str] = set()
+
+    def _line(self, node: cst.CSTNode) -> int:
+        return self.get_metadata(PositionProvider, node).start.line
+
+    # Imports
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
+        """Replace an import statement by as many as it takes."""
+        if len(original_node.body) != 1:
+            return updated_node
+        (small,) = original_node.body
+        new: Sequence[cst.BaseSmallStatement] | cst.BaseSmallStatement | None = None
+        if isinstance(small, cst.Import):
+            new = self.imports.import_statement(small)
+        elif isinstance(small, cst.ImportFrom):
+            new = self.imports.from_statement(small, self._line(small))
+        if new is None:
+            return updated_node
+        parts = [new] if isinstance(new, cst.CSTNode) else list(new)
+        lines = [cst.SimpleStatementLine([part]) for part in parts]
+        lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
+        lines[-1] = lines[-1].with_changes(trailing_whitespace=updated_node.trailing_whitespace)
+        return cst.FlattenSentinel(lines)
+
+    def leave_Attribute(
+        self, original_node: cst.Attribute, updated_node: cst.Attribute
+    ) -> cst.BaseExpression:
+        """Replace ``mmcv.Config``."""
+        return self.imports.replaced.get(original_node, updated_node)
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
+        """Replace ``mmengine``."""
+        return self.imports.replaced.get(original_node, updated_node)
+
+    # Classes
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
+        """Note hooks, and runners with a loop of their own."""
+        for base in node.bases:
+            name = dotted(base.value)
+            origin = self.names.origin.get(name, name)
+            if self._is_hook(name, origin):
+                self.hooks.add(node.name.value)
+            if origin.rpartition(".")[2] in _RUNNERS and "mmengine" not in origin:
+                self._note_loops(node)
+        return True
+
+    def _is_hook(self, name: str, origin: str) -> bool:
+        if not origin.endswith("Hook") or origin.endswith(_KEPT_HOOKS):
+            return name in self.hooks
+        return True
+
+    def _note_loops(self, node: cst.ClassDef) -> None:
+        for statement in node.body.body:
+            if isinstance(statement, cst.FunctionDef) and statement.name.value in _LOOPS:
+                what = f"{node.name.value}.{statement.name.value}"
+                self.note(
+                    self._line(statement),
+                    what,
+                    "the loop is Lightning's: override run_iter, use a hook, or write a loop in LOOPS that "
+                    "derives from EpochBasedTrainLoop and overrides run_iter",
+                )
+
+    def leave_ClassDef(
+        self, original_node: cst.ClassDef, updated_node: cst.ClassDef
+    ) -> cst.ClassDef:
+        """Give the methods of a hook their new parameters."""
+        if original_node.name.value not in self.hooks:
+            return updated_node
+        body = []
+        pairs = zip(original_node.body.body, updated_node.body.body, strict=True)
+        for original, statement in pairs:
+            if isinstance(statement, cst.FunctionDef):
+                statement, left = rewritten_method(statement)
+                for name in left:
+                    why = CHANGED_RUNNER.get(
+                        name, "needs batch_idx, which this method does not have"
+                    )
+                    self.note(self._line(original), f"runner.{name}", why)
+            body.append(statement)
+        return updated_node.with_changes(body=updated_node.body.with_changes(body=body))
