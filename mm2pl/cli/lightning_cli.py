@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningCLI
 from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
+from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.translate import Plan
 from mm2pl.runner.checkpoint import find_latest_checkpoint
 from mm2pl.runner.runner import Runner
@@ -89,6 +90,16 @@ class MMCLI(LightningCLI):
                 for c in config.trainer.callbacks
             ]
         super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Build the Trainer; on a terminal, a run has its own progress bar."""
+        if self.runner is not None:
+            given = self.config_init[self.subcommand].trainer
+            kwargs = {
+                **with_progress_bar(given.enable_progress_bar, given.callbacks or []),
+                **kwargs,
+            }
+        return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:
         """Hand the built parts to the run."""

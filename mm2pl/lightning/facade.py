@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -48,6 +50,8 @@ class RunnerFacade:
     diff_rank_seed: bool
     _resume: bool = False
     """Whether what is being loaded continues a run; EMAHook and others of MMEngine's kind read it."""
+    logged_scalars: Mapping[str, Any] = MappingProxyType({})
+    """The values of the last line of the training log."""
 
     def __init__(self) -> None:
         self._dispatch: dict[str, list[Any]] = {}
@@ -213,6 +217,12 @@ class RunnerFacade:
         """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""
         limit = self.trainer.limit_train_batches
         return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+    # What has been logged
+
+    def publish_scalars(self, scalars: Mapping[str, Any]) -> None:
+        """Take what has just become a line of the training log; for the progress bar."""
+        self.logged_scalars = scalars
 
     # Checkpoints
 

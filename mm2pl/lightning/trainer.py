@@ -29,6 +29,9 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
     """
     from lightning.pytorch import Trainer
 
-    built = {name: instantiate(value) for name, value in arguments.items() if name != "callbacks"}
-    others = [instantiate(item) for item in arguments.get("callbacks", [])]
-    return Trainer(**built, callbacks=[callback, *others])
+    from mm2pl.lightning.progress_bar import with_progress_bar
+
+    built = {name: instantiate(value) for name, value in arguments.items()}
+    callbacks = [callback, *(built.pop("callbacks", None) or [])]
+    bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
+    return Trainer(**built, **bar)

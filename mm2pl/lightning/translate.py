@@ -18,7 +18,6 @@ FIXED: dict[str, Any] = {
     "use_distributed_sampler": False,  # MMEngine's samplers know their rank
     "logger": False,  # the visualizer brings its loggers along
     "enable_model_summary": False,
-    "enable_progress_bar": False,
 }
 """Trainer arguments of every config-driven run."""
 

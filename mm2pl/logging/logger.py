@@ -87,6 +87,15 @@ class ConsoleHandler(logging.StreamHandler):
         """The present standard output, which tests and notebooks replace."""
         return sys.stdout
 
+    def emit(self, record: LogRecord) -> None:
+        """Write a line above the progress bars that are being shown."""
+        tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+        if tqdm is None or not getattr(tqdm, "_instances", None):
+            super().emit(record)
+        else:
+            with tqdm.external_write_mode(file=self.stream):
+                super().emit(record)
+
 
 class MMLogger(Logger, ManagerMixin):
     """Log to the console and a file, by rank; stands for `mmengine.logging.MMLogger`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -335,6 +336,17 @@ class Runner(RunState, RunnerBuilders):
         scale_lr(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
 
     # Logs
+
+    def publish_scalars(self, scalars: Mapping[str, Any]) -> None:
+        """Show a line of the training log to Lightning's callbacks too: ``EarlyStopping(monitor="loss")``."""
+        super().publish_scalars(scalars)
+        self.trainer.callback_metrics.update(
+            {
+                name: torch.tensor(value)
+                for name, value in scalars.items()
+                if isinstance(value, int | float) and name not in ("epoch", "iter")
+            }
+        )
 
     def log_environment(self) -> None:
         """Write the machine, the settings of the process, the config and the hooks into the log."""

@@ -1,0 +1,136 @@
+"""The progress bar of a config-driven run, on a terminal."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+
+from mm2pl.lightning.facade import runner_of
+
+
+class RunProgressBar(TQDMProgressBar):
+    """Show loss, learning rate, remaining time and iterations per second below the log lines.
+
+    Loss and learning rate are those of the last log line: nothing is fetched from the device for the bar. The
+    terminal is written to at most every ``seconds``, however fast the iterations are.
+
+    Args:
+        seconds: Least time between two refreshes.
+    """
+
+    def __init__(self, seconds: float = 0.2) -> None:
+        super().__init__(refresh_rate=1)  # in batches; the clock decides
+        self.seconds = seconds
+        self._next = 0.0
+
+    def init_train_tqdm(self) -> Any:
+        """Return the bar of the training, as wide as the terminal says it is."""
+        return _sized(super().init_train_tqdm())
+
+    def init_validation_tqdm(self) -> Any:
+        """Return the bar of a validation."""
+        return _sized(super().init_validation_tqdm())
+
+    def init_test_tqdm(self) -> Any:
+        """Return the bar of a test."""
+        return _sized(super().init_test_tqdm())
+
+    def init_predict_tqdm(self) -> Any:
+        """Return the bar of a prediction."""
+        return _sized(super().init_predict_tqdm())
+
+    def _should_update(self, current: int, total: Any) -> bool:
+        # Asked by the end of each batch, of whatever stage.
+        now = time.monotonic()
+        if now < self._next and current != total:
+            return False
+        self._next = now + self.seconds
+        return self.is_enabled
+
+    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
+        """Return the values behind the bar: of the run, and what the user has logged with ``prog_bar=True``."""
+        runner = runner_of(trainer)
+        values = brief(runner.logged_scalars)
+        if trainer.training and (eta := runner.message_hub.get_info("eta")) is not None:
+            values["eta"] = str(datetime.timedelta(seconds=int(eta)))
+        return {**values, **trainer.progress_bar_metrics}
+
+    def _describe(self, trainer: Any) -> None:
+        runner, bar = runner_of(trainer), self.train_progress_bar
+        bar.total = int(self.total_train_batches)
+        by_epoch = getattr(runner, "by_epoch", True)
+        bar.set_description(f"Epoch {runner.epoch + 1}/{runner.max_epochs}" if by_epoch else "Iter")
+
+    def on_train_start(self, trainer: Any, *_: Any) -> None:
+        """Open the bar where the run begins or goes on, so that its rate counts only what is trained now."""
+        super().on_train_start()
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        if trainer.fit_loop.restarted_mid_epoch:
+            self.train_progress_bar.n = self.train_progress_bar.initial = done
+        self._describe(trainer)
+
+    def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+        """Begin at 0 again."""
+        super().on_train_epoch_start(trainer)
+        self._describe(trainer)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave the terminal to the message."""
+        for bar in (self._train_progress_bar, self._val_progress_bar, self._test_progress_bar):
+            if bar is not None:
+                bar.close()
+
+
+def _sized(bar: Any) -> Any:
+    # A terminal that tells no size says 0 columns and rows, and tqdm would show nothing.
+    if not bar.disable:
+        bar.dynamic_ncols = lambda _: shutil.get_terminal_size()
+        bar.ncols, bar.nrows = shutil.get_terminal_size()
+    return bar
+
+
+def brief(scalars: Mapping[str, Any]) -> dict[str, str]:
+    """Choose what a bar has room for: the loss (or the losses), the learning rates, and a few metrics.
+
+    >>> brief({"train/lr": 0.01, "train/loss": 0.5, "train/loss_ce": 0.4, "train/time": 0.1})
+    {'loss': '0.5000', 'lr': '1.0000e-02'}
+    >>> brief({"loss_d": 0.5, "loss_g": 0.25})
+    {'loss_d': '0.5000', 'loss_g': '0.2500'}
+    """
+    values = {name.removeprefix("train/"): value for name, value in scalars.items()}
+    losses = [n for n in values if "loss" in n]
+    rates = [n for n in values if n.endswith("lr") and not n.endswith("base_lr")]
+    chosen = {n: f"{values[n]:.4f}" for n in _total(losses, "loss")}
+    return {**chosen, **{n: f"{values[n]:.4e}" for n in _total(rates, "lr")}}
+
+
+def _total(names: list[str], total: str) -> Iterable[str]:
+    return [total] if total in names else names[:3]
+
+
+def with_progress_bar(wanted: bool | None, callbacks: Iterable[Any]) -> dict[str, Any]:
+    """Return ``enable_progress_bar`` and ``callbacks`` for a Trainer.
+
+    Args:
+        wanted: ``Trainer(enable_progress_bar=…)``; ``None``: on a terminal.
+        callbacks: The other callbacks; a bar among them is kept, and no other is added.
+    """
+    callbacks = list(callbacks)
+    given = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    if wanted is None:
+        wanted = given or is_terminal()
+    bar = [RunProgressBar()] if wanted and not given else []
+    return {"enable_progress_bar": wanted, "callbacks": [*callbacks, *bar]}
+
+
+def is_terminal() -> bool:
+    """Say whether standard output is a terminal on which a line can be written again."""
+    out = sys.stdout
+    return out is not None and out.isatty() and os.environ.get("TERM") != "dumb"
