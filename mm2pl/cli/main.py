@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def is_users_mistake(error: BaseException) -> bool:
     """Say whether mm2pl itself raised the error, to tell its user something; others keep their traceback."""
-    if not isinstance(error, (ValueError, TypeError, LookupError, OSError, RuntimeError)):
+    if not isinstance(
+        error, (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
+    ):
         return False
     frames = traceback.extract_tb(error.__traceback__)
     own = Path(__file__).resolve().parent.parent

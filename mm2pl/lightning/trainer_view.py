@@ -11,9 +11,10 @@ from mm2pl.config import Config
 from mm2pl.hooks import Hook
 from mm2pl.hooks.priority import get_priority
 from mm2pl.lightning.facade import RunnerFacade
+from mm2pl.lightning.loggers import LoggersBackend
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.runner.log_processor import LogProcessor
-from mm2pl.visualization import BaseVisBackend, Visualizer
+from mm2pl.visualization import Visualizer
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -35,7 +36,7 @@ class TrainerView(RunnerFacade):
         self.message_hub = MessageHub.get_instance(self.experiment_name)
         self.log_processor = LogProcessor()
         self.cfg = Config({})
-        self.visualizer = Visualizer(vis_backends=[TrainerLoggers(trainer)])
+        self.visualizer = Visualizer(vis_backends=[LoggersBackend(lambda: trainer.loggers)])
         self.train_loop = TrainerLoop(trainer)
 
     @property
@@ -191,23 +192,3 @@ class TrainerOptimizers:
             name if len(optimizers) == 1 else f"{i}.{name}": [read(g) for g in each.param_groups]
             for i, each in enumerate(optimizers)
         }
-
-
-class TrainerLoggers(BaseVisBackend):
-    """Write a visualizer's scalars to the Trainer's loggers."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        super().__init__(None)
-        self._trainer = trainer
-
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Log a number."""
-        self.add_scalars({name: value}, step)
-
-    def add_scalars(
-        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
-    ) -> None:
-        """Log several numbers."""
-        numbers = {k: v for k, v in scalar_dict.items() if isinstance(v, int | float)}
-        for logger in self._trainer.loggers:
-            logger.log_metrics(numbers, step)

@@ -112,6 +112,8 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """Return the Trainer arguments that a config asks for."""
     arguments = {**FIXED, "default_root_dir": work_dir, **length_of_run(config.get("train_cfg"))}
+    logger_hook = (config.get("default_hooks") or {}).get("logger") or {}
+    arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
     arguments.update(processes(config, environ))

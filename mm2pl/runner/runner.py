@@ -17,9 +17,8 @@ from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.checkpoint_state import RunState
 from mm2pl.lightning.datamodule import MMDataModule
-from mm2pl.lightning.executor import LightningExecutor
+from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.lightning.optimization import wrappers_of
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
 from mm2pl.lightning.translate import translate
@@ -178,6 +177,7 @@ class Runner(RunState, RunnerBuilders):
         self.module.transfer_batch_to_device = MethodType(
             LightningModule.transfer_batch_to_device, self.module
         )
+        connect_loggers(trainer, self.visualizer, self.timestamp)
         self.register_hooks(self.settings.get("default_hooks"), self.settings.get("custom_hooks"))
         for callback in trainer.callbacks:
             if isinstance(
@@ -280,6 +280,8 @@ class Runner(RunState, RunnerBuilders):
         self.datamodule.loaders["train"] = self.stream
         if not self.by_epoch:
             self.stream.open()
+        # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
+        self.trainer.log_every_n_steps = min(self.trainer.log_every_n_steps, stop)
         self.loop_drives_hooks = loop.overrides_run_iter
         if self.loop_drives_hooks:
             self.module.step_model = self._step_by_loop

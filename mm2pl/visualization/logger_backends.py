@@ -62,9 +62,10 @@ class TensorboardVisBackend(LoggerVisBackend):
     """
 
     def _make_logger(self) -> Any:
-        from lightning.pytorch.loggers import TensorBoardLogger
+        _client("tensorboard", "TensorboardVisBackend")
+        from mm2pl.lightning.loggers import EventFiles
 
-        return TensorBoardLogger(self._save_dir or ".", name="", version="")
+        return EventFiles(self._save_dir or ".", name="", version="")
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config as text."""
