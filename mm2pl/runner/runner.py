@@ -17,8 +17,10 @@ from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.checkpoint_state import RunState
 from mm2pl.lightning.datamodule import MMDataModule
+from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
+from mm2pl.lightning.optimization import wrappers_of
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
 from mm2pl.lightning.translate import translate
