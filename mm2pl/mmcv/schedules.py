@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mm2pl.mmcv.migration.policies import PER_GROUP
 from mm2pl.optim.scheduler.base import INF, OptimizerType, _ParamScheduler
 from mm2pl.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mm2pl.optim.scheduler.momentum_scheduler import MomentumSchedulerMixin
@@ -73,7 +74,7 @@ def _flat_cosine_annealing(
     eta_min_ratio: float | None = None,
 ) -> float:
     start = round(length * start_percent)
-    if t < start:
+    if t < start or start >= length:
         return base
     return _cosine(base, _lowest(base, eta_min, eta_min_ratio), (t - start) / (length - start))
 
@@ -90,7 +91,7 @@ def _cosine_restart(
 ) -> float:
     start = 0
     for period, weight in zip(periods, restart_weights, strict=True):
-        if t < start + period:
+        if t < start + period or t == start + period == sum(periods):  # the tick that ends the run
             low = _lowest(base, eta_min, eta_min_ratio)
             return low + 0.5 * weight * (base - low) * (
                 math.cos(math.pi * ((t - start) / period)) + 1
@@ -193,6 +194,14 @@ def _through_phases(
             return _ANNEALING[anneal_strategy](first, value, (t - start) / (end - start))
         start, first = end, value
     raise AssertionError("the last phase has no end")
+
+
+def _of_group(group: int, args: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for one param group: some may be lists with one value per group."""
+    return {
+        key: value[group] if key in PER_GROUP and isinstance(value, Sequence) else value
+        for key, value in args.items()
+    }
 
 
 def _lowest(base: float, eta_min: float | None, eta_min_ratio: float | None) -> float:
@@ -339,8 +348,12 @@ class MMCVParamScheduler(_ParamScheduler):
     def _get_value(self) -> list[float]:
         t = self.last_step
         regular = POLICIES[self.policy]
-        step, length = t // self.stride, self.length
-        values = [regular(step, base, length, **self.policy_args) for base in self.base_values]
+        length = self.length
+        step = t // self.stride if length is None else min(t // self.stride, length)
+        values = [
+            regular(step, base, length, **_of_group(group, self.policy_args))
+            for group, base in enumerate(self.base_values)
+        ]
         if self.warmup is None or t >= self.warmup_steps:
             return values
         factor = WARMUPS[self.warmup](t, self.warmup_steps, self.warmup_ratio)

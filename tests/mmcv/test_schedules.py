@@ -153,6 +153,13 @@ def test_schedulers_written(runner, lr_config, expected):
         pytest.param({"policy": "poly"}, None, "how long the run is", id="no-length"),
         pytest.param({"policy": "OneCycle"}, EPOCHS, "needs max_lr", id="no-max-lr"),
         pytest.param(
+            {"policy": "OneCycle", "max_lr": {"gen": 1}}, EPOCHS, "dict of lists", id="lr-by-optimizer"
+        ),
+        pytest.param(
+            {"policy": "CosineRestart", "periods": [4], "min_lr": 0}, ITERS, "MMCV fails", id="short-periods"
+        ),
+        pytest.param({"policy": "cyclic", "cyclic_times": 10}, ITERS, "MMCV fails", id="short-cycles"),
+        pytest.param(
             {"policy": "fixed", "warmup": "linear", "warmup_iters": 1, "warmup_by_epoch": True},
             ITERS, "MMCV 1.7.2 fails here", id="epochs-in-an-iteration-run",
         ),
@@ -177,6 +184,35 @@ def test_every_group_from_its_own_base():
     sgd.step()
     schedule.step()
     assert schedule.get_last_value() == [0.06, 0.2]
+
+
+def test_a_list_has_one_value_per_group():
+    groups = [{"params": [nn.Parameter(nn.Linear(1, 1).weight)]} for _ in range(2)]
+    cycle = MMCVLR(SGD(groups, lr=1), "OneCycle", length=9, max_lr=[0.5, 5], by_epoch=False)
+    assert cycle.get_last_value() == pytest.approx([0.02, 0.2])
+
+
+@pytest.mark.parametrize(
+    "lr_config",
+    [
+        pytest.param({"policy": "poly", "power": 0.9, "warmup": "exp"}, id="poly"),
+        pytest.param({"policy": "CosineRestart", "periods": [4, 5], "min_lr": 0, "restart_weights": [1, 1]},
+                     id="restart"),
+        pytest.param({"policy": "FlatCosineAnnealing", "start_percent": 0.99, "min_lr": 0, "warmup": "exp"},
+                     id="flat"),
+        pytest.param({"policy": "cyclic", "step_ratio_up": 0.0}, id="cyclic"),
+        pytest.param({"policy": "OneCycle", "max_lr": 1, "warmup": "exp"}, id="one-cycle"),
+    ],
+)  # fmt: skip
+def test_the_tick_after_the_last_iteration(lr_config):
+    old = {"runner": ITERS, "lr_config": {"warmup_iters": 20, **lr_config}}
+    (config,) = migrate_config(old)["param_scheduler"]
+    assert config.pop("type") == "MMCVLR"
+    schedule = MMCVLR(optimizer(SGD), **config)
+    schedule.optimizer.step()
+    for _ in range(ITERS["max_iters"]):
+        schedule.step()
+    assert 0 <= schedule.get_last_value()[0] <= 1
 
 
 def test_momentum_goes_to_betas():

@@ -33,6 +33,9 @@ POLICIES = {
 NEEDS_LENGTH = frozenset(
     {"poly", "CosineAnnealing", "FlatCosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"}
 )
+PER_GROUP = frozenset({"max_lr", "base_momentum", "max_momentum"})
+"""Arguments that may be lists, with one value per param group."""
+
 BY_ITERATION = frozenset({"cyclic", "OneCycle"})
 MOMENTUM_POLICIES = frozenset({"step", "CosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"})
 

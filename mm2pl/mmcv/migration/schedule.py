@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mm2pl.mmcv.migration.policies import NEEDS_LENGTH, TARGET, Schedule, parse_schedule
+from mm2pl.mmcv.migration.policies import (
+    NEEDS_LENGTH,
+    PER_GROUP,
+    TARGET,
+    Schedule,
+    parse_schedule,
+)
 from mm2pl.mmcv.migration.state import Part, State
 
 
@@ -60,10 +66,8 @@ class _BadArgument(ValueError):
 def _standard(s: Schedule) -> list[dict[str, Any]] | None:
     """Return MMEngine's own schedules, or None where they cannot express it exactly."""
     warmup = _standard_warmup(s)
-    if warmup is None:
-        return None
     regular = _STANDARD[s.policy](s) if s.policy in _STANDARD else None
-    if regular is None:
+    if warmup is None or regular is None:
         return None
     if warmup and not _is_factor(s):
         return None
@@ -163,12 +167,16 @@ def _cosine_from(s: Schedule, begin: int) -> dict[str, Any] | None:
 def _cosine_restart(s: Schedule) -> dict[str, Any] | None:
     lowest = _eta_min(s)
     weights = list(s.args.get("restart_weights", [1]))
-    # MMEngine restarts from base * weight; MMCV 1.7.2 weights the distance from the minimum.
-    if s.warmup or set(weights) != {1} or (not s.by_epoch and not any(lowest.values())):
-        return None
     periods = list(s.args.get("periods", ()))
     if len(periods) != len(weights):
         raise _BadArgument(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
+    if _in_run_units(s) and s.length is not None and sum(periods) < s.length:
+        raise _BadArgument(
+            f"periods={periods!r} end after {sum(periods)}, the run after {s.length}: MMCV fails"
+        )
+    # MMEngine restarts from base * weight; MMCV 1.7.2 weights the distance from the minimum.
+    if s.warmup or set(weights) != {1} or (not s.by_epoch and not any(lowest.values())):
+        return None
     return {"type": "CosineRestart", "periods": periods, "restart_weights": weights, **lowest}
 
 
@@ -186,16 +194,25 @@ def _linear(s: Schedule) -> dict[str, Any] | None:
 
 
 def _one_cycle(s: Schedule) -> dict[str, Any] | None:
+    mappings = [key for key in PER_GROUP & set(s.args) if isinstance(s.args[key], Mapping)]
+    if mappings:
+        raise _BadArgument(f"{mappings[0]} by optimizer: param_scheduler is a dict of lists then")
+    if s.suffix == "LR" and "max_lr" not in s.args:
+        raise _BadArgument("OneCycle needs max_lr")
     if s.suffix == "Momentum" or s.warmup:
         return None
     args = {"eta_max" if key == "max_lr" else key: value for key, value in s.args.items()}
-    if "eta_max" not in args:
-        raise _BadArgument("OneCycle needs max_lr")
     if "total_steps" not in args:
         args["total_steps"] = s.length
         if s.run_by_epoch:
             args.update(by_epoch=True, convert_to_iter_based=True)
     return {"type": "OneCycle", **args}
+
+
+def _cyclic(s: Schedule) -> None:
+    times = s.args.get("cyclic_times", 1)
+    if not s.run_by_epoch and s.length is not None and times > s.length:
+        raise _BadArgument(f"cyclic_times={times!r} in {s.length} iterations: MMCV fails")
 
 
 _STANDARD = {
@@ -208,6 +225,7 @@ _STANDARD = {
     "CosineRestart": _cosine_restart,
     "LinearAnnealing": _linear,
     "OneCycle": _one_cycle,
+    "cyclic": _cyclic,
 }
 
 
