@@ -23,7 +23,7 @@ from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.optimization import wrappers_of
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
-from mm2pl.lightning.translate import translate
+from mm2pl.lightning.translate import translate, whole_config
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.registry import RUNNERS, DefaultScope
 from mm2pl.runner.building import RunnerBuilders
@@ -120,7 +120,9 @@ class Runner(RunState, RunnerBuilders):
     def for_trainer(cls, callback: RunCallback, trainer: Trainer, module: Any) -> Runner:
         """Make the runner of a Trainer that LightningCLI (or a user) has built around a :class:`RunCallback`."""
         runner = cls.__new__(cls)
-        runner._open(callback.settings, None)
+        data = getattr(getattr(trainer, "datamodule", None), "configs", {})
+        loaders = {f"{stage}_dataloader": config for stage, config in data.items()}
+        runner._open(callback.settings, whole_config(callback.settings, module.hparams, loaders))
         runner.module = module
         runner.datamodule = trainer.datamodule  # type: ignore[attr-defined]
         runner._adopt(trainer)
@@ -130,9 +132,7 @@ class Runner(RunState, RunnerBuilders):
         """Set up the process and the services, before anything is built that could draw a random number."""
         super().__init__()
         self.settings = settings
-        self.cfg = (
-            cfg if isinstance(cfg, Config) else Config(dict(cfg or settings.get("variables") or {}))
-        )
+        self.cfg = cfg if isinstance(cfg, Config) else Config(dict(cfg or {}))
         if settings.get("custom_imports"):
             import_modules_from_strings(**settings["custom_imports"])
         self.work_dir = os.path.abspath(settings["work_dir"])
