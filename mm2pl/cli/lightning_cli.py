@@ -13,7 +13,7 @@ from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
-from mm2pl.lightning.translate import Plan
+from mm2pl.lightning.translate import Plan, whole_config
 from mm2pl.runner.checkpoint import find_latest_checkpoint
 from mm2pl.runner.runner import Runner
 from mm2pl.utils import get_object_from_string
@@ -75,6 +75,11 @@ class MMCLI(LightningCLI):
         if getattr(self.options, "resume", None):
             auto = self.options.resume == "auto"
             settings.update(resume=True, load_from=None if auto else self.options.resume)
+        if self.cfg is None:
+            files = getattr(self.options, "config", None)
+            settings["filename"] = settings.get("filename") or (files and str(files[0]))
+            parts = (vars(part.init_args) for part in (config.model, config.data))
+            self.cfg = Config(whole_config(settings, *parts))
         config.trainer.default_root_dir = settings["work_dir"]
         self.runner = Runner.__new__(Runner)
         self.runner._open(settings, self.cfg)

@@ -107,6 +107,19 @@ def translate(
     )
 
 
+def whole_config(
+    run: Mapping[str, Any], model: Mapping[str, Any], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the parts of a :class:`Plan` together again into the config that it was made from.
+
+    >>> whole_config({"work_dir": "w", "resume": None, "variables": {"n": 1}}, {"model": {"type": "M"}}, {"seed": 0})
+    {'n': 1, 'model': {'type': 'M'}, 'work_dir': 'w'}
+    """
+    variables = dict(run.get("variables") or {})
+    known = {**model, **data, **run, **(run.get("options") or {})}
+    return variables | {k: v for k, v in known.items() if k in KEYS and v is not None}
+
+
 def trainer_arguments(
     config: Mapping[str, Any], work_dir: str, environ: Mapping[str, str]
 ) -> dict[str, Any]:

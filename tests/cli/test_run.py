@@ -15,6 +15,7 @@ import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a t
 from mm2pl.cli.main import main
 from mm2pl.cli.options import parse
 from mm2pl.cli.run import refuse_nested_overrides
+from mm2pl.config import Config
 
 CONFIG = "configs/digits_resnet.py"
 ROOT = Path(examples.digits.__file__).parents[2]
@@ -107,6 +108,10 @@ def test_yaml_form_trains_to_the_same_weights(trained, tmp_path):
     theirs = torch.load(tmp_path / "py" / "epoch_1.pth", weights_only=True)
     for name, value in theirs["state_dict"].items():
         assert torch.equal(ours["state_dict"][name], value), name
+    assert ours["meta"]["experiment_name"].startswith("digits_resnet_")
+    mine, other = (Config.fromstring(c["meta"]["cfg"], ".py") for c in (ours, theirs))
+    other = {k: v for k, v in other.items() if v is not None}
+    assert {k: mine[k] for k in other} == {**other, "work_dir": str(tmp_path)}
 
 
 def test_resume_continues_the_work_folder(tmp_path):
