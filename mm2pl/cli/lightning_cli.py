@@ -14,9 +14,10 @@ from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.translate import Plan, whole_config
+from mm2pl.registry import RUNNERS
 from mm2pl.runner.checkpoint import find_latest_checkpoint
 from mm2pl.runner.runner import Runner
-from mm2pl.utils import get_object_from_string
+from mm2pl.utils import get_object_from_string, import_modules_from_strings
 
 
 class MMCLI(LightningCLI):
@@ -81,8 +82,11 @@ class MMCLI(LightningCLI):
             parts = (vars(part.init_args) for part in (config.model, config.data))
             self.cfg = Config(whole_config(settings, *parts))
         config.trainer.default_root_dir = settings["work_dir"]
-        self.runner = Runner.__new__(Runner)
-        self.runner._open(settings, self.cfg)
+        if settings.get("custom_imports"):  # may register the runner_type
+            import_modules_from_strings(**settings["custom_imports"])
+        cls = RUNNERS.get((settings.get("options") or {}).get("runner_type") or "Runner")
+        runner = self.runner = cls.__new__(cls)
+        runner._open(settings, self.cfg)
 
     def instantiate_classes(self) -> None:
         """Build a run's parts directly: jsonargparse would bury a user's mistake under its own messages."""

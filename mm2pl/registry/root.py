@@ -45,7 +45,11 @@ _OPTIONAL_OPTIMIZERS = {
 }
 """Import paths of optimizers whose packages may be installed, by MMEngine's names for them."""
 
-RUNNERS = RootRegistry("runner", build_runner_from_cfg, locations=["mm2pl.runner.runner"])
+RUNNERS = RootRegistry(
+    "runner",
+    build_runner_from_cfg,
+    locations=["mm2pl.runner.runner", "mm2pl.runner.flexible_runner"],
+)
 """Runners, which ``runner_type`` names."""
 RUNNER_CONSTRUCTORS = RootRegistry("runner constructor")
 LOOPS = RootRegistry("loop", locations=["mm2pl.runner.loops"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mm2pl.runner.checkpoint import weights_to_cpu as weights_to_cpu
     from mm2pl.runner.checkpoint_loader import CheckpointError as CheckpointError
     from mm2pl.runner.environment import set_random_seed as set_random_seed
+    from mm2pl.runner.flexible_runner import FlexibleRunner as FlexibleRunner
     from mm2pl.runner.log_processor import LogProcessor as LogProcessor
     from mm2pl.runner.loops import BaseLoop as BaseLoop
     from mm2pl.runner.loops import EpochBasedTrainLoop as EpochBasedTrainLoop
@@ -44,6 +45,7 @@ _HOMES = {
     ),
     "mm2pl.runner.checkpoint_loader": ("CheckpointError",),
     "mm2pl.runner.environment": ("set_random_seed",),
+    "mm2pl.runner.flexible_runner": ("FlexibleRunner",),
     "mm2pl.runner.log_processor": ("LogProcessor",),
     "mm2pl.runner.loops": (
         "BaseLoop",
