@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mm2pl.model import turn_on_activation_checkpointing as turn_on_activation_checkpointing
     from mm2pl.optim.optimizer.autocast import autocast as autocast
     from mm2pl.runner.checkpoint import CheckpointLoader as CheckpointLoader
     from mm2pl.runner.checkpoint import find_latest_checkpoint as find_latest_checkpoint
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from mm2pl.runner.loops import IterBasedTrainLoop as IterBasedTrainLoop
     from mm2pl.runner.loops import TestLoop as TestLoop
     from mm2pl.runner.loops import ValLoop as ValLoop
+    from mm2pl.runner.model_zoo import get_deprecated_model_names as get_deprecated_model_names
+    from mm2pl.runner.model_zoo import get_external_models as get_external_models
+    from mm2pl.runner.model_zoo import get_mmcls_models as get_mmcls_models
+    from mm2pl.runner.model_zoo import get_torchvision_models as get_torchvision_models
     from mm2pl.runner.priority import Priority as Priority
     from mm2pl.runner.priority import get_priority as get_priority
     from mm2pl.runner.runner import Runner as Runner
@@ -53,6 +58,13 @@ _HOMES = {
         "IterBasedTrainLoop",
         "TestLoop",
         "ValLoop",
+    ),
+    "mm2pl.model": ("turn_on_activation_checkpointing",),
+    "mm2pl.runner.model_zoo": (
+        "get_deprecated_model_names",
+        "get_external_models",
+        "get_mmcls_models",
+        "get_torchvision_models",
     ),
     "mm2pl.runner.priority": ("Priority", "get_priority"),
     "mm2pl.runner.runner": ("Runner",),
