@@ -1,45 +1,109 @@
-"""``mm2pl migrate``: bring MMCV 1.x configs over, a file or a folder."""
+"""``mm2pl migrate``: bring MMCV 1.x configs over, and the code of 1.x and MMEngine projects."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.migration.files import MigratedFile
+
+_EXAMPLES = """
+  mm2pl migrate old.py -o new.py --report report.html     a config, its _base_ files written into it
+  mm2pl migrate configs -o new_configs                    a folder, its _base_ structure kept
+  mm2pl migrate --code src --diff                         imports and hooks of a project's code: what would change
+  mm2pl migrate --code src --write                        change the files
+"""
 
 
 def run(command: str, arguments: list[str]) -> None:
-    """Migrate, and print what became of every key.
+    """Migrate, and print what became of every key or import.
 
     Raises:
         FileExistsError: If an output exists and ``--force`` is not given.
+        FileNotFoundError: If the source does not exist.
+        RuntimeError: If code is to be migrated and libcst is not installed.
         ValueError: If the config is none of MMCV 1.x.
     """
-    parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
-    parser.add_argument("source", help="an MMCV 1.x config, or a folder of them")
-    parser.add_argument("-o", "--out", required=True, help="the new file or folder")
+    parser = _parser(command)
+    options = parser.parse_args(arguments)
+    given = {name for name in ("out", "report", "scope", "force") if getattr(options, name)}
+    if options.code is not None:
+        if options.source is not None or given:
+            parser.error("--code SRC goes with --diff or --write alone")
+        _migrate_code(options.code, diff=options.diff, write=options.write)
+        return
+    if options.diff or options.write:
+        parser.error("--diff and --write go with --code SRC")
+    if options.source is None or options.out is None:
+        parser.error("give a config or folder and -o OUT, or --code SRC")
+    _migrate_configs(options)
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog=f"mm2pl {command}", description=__doc__, epilog=_EXAMPLES, formatter_class=raw
+    )
+    parser.add_argument("source", nargs="?", help="an MMCV 1.x config, or a folder of them")
+    parser.add_argument("-o", "--out", help="the new file or folder")
     parser.add_argument(
         "--report", metavar="FILE.html", help="old and new side by side, with the lr curves"
     )
     parser.add_argument("--scope", help="the toolbox (mmdet, mmseg, …) if the config does not tell")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
-    options = parser.parse_args(arguments)
-    source = Path(options.source)
-    if not source.exists():
-        raise FileNotFoundError(f"{options.source!r} does not exist")
-    from mm2pl.mmcv.migration.files import migrate_file, migrate_folder
+    parser.add_argument("--code", metavar="SRC", help="a Python file or folder to rewrite instead")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--diff", action="store_true", help="with --code: show what would change")
+    how.add_argument("--write", action="store_true", help="with --code: change the files")
+    return parser
 
-    arguments_of_both = {"force": options.force, "scope": options.scope}
+
+def _migrate_code(source: str, *, diff: bool, write: bool) -> None:
+    from mm2pl.mmcv.codemod import migrate_code
+
+    try:
+        report = migrate_code(source, write=write)
+    except ImportError as error:  # so that the command line shows the message alone
+        raise RuntimeError(str(error)) from error
+    for file in report.changed:
+        print(file.diff() if diff else f"{file.path}: {'written' if write else 'would change'}")
+    print(report)
+    if report.changed and not (diff or write):
+        print("nothing is written → --diff shows the changes, --write makes them")
+
+
+def _migrate_configs(options: argparse.Namespace) -> None:
+    from mm2pl.mmcv.migration.files import migrate_file, migrate_folder
+    from mm2pl.mmcv.migration.html import report_html
+
+    source, target = Path(options.source), Path(options.out)
+    if not source.exists():
+        raise FileNotFoundError(f"{options.source!r} does not exist → give a config or a folder.")
+    if options.report and Path(options.report).exists() and not options.force:
+        raise FileExistsError(f"{options.report} exists already → name another, or give --force.")
     if source.is_dir():
-        files = migrate_folder(source, options.out, **arguments_of_both)
+        files = migrate_folder(source, target, force=options.force, scope=options.scope)
     else:
-        files = [migrate_file(source, options.out, **arguments_of_both)]
+        target = target / source.name if target.is_dir() else target
+        files = [migrate_file(source, target, force=options.force, scope=options.scope)]
     for file in files:
-        print(
-            f"{file.source} → {file.target}{f': copied as it is, {file.error}' if file.error else ''}"
-        )
+        print(f"{file.source} → {file.target}{f': {file.error}' if file.error else ''}")
         if not file.error:
             print(file.report)
+    print(_summary(files))
     if options.report:
-        from mm2pl.mmcv.migration.html import report_html
+        page = Path(options.report)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(report_html(files), encoding="utf-8")
+        print(f"wrote {page}")
 
-        Path(options.report).write_text(report_html(files))
-        print(f"wrote {options.report}")
+
+def _summary(files: Sequence[MigratedFile]) -> str:
+    from mm2pl.mmcv import Status
+
+    migrated = [file for file in files if not file.error]
+    counts = (f"{sum(len(f.report.of(s)) for f in migrated)} keys {s.value}" for s in Status)
+    return f"{len(migrated)} of {len(files)} files migrated: {', '.join(counts)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import libcst as cst
 from libcst import matchers as m
 
@@ -27,10 +29,11 @@ _ASKED = {
     "is_last_epoch": "is_last_train_epoch",
     "is_last_iter": "is_last_train_iter",
 }
-_BODY = {"data_batch": "data_batch", "inner_iter": "batch_idx"}
+_LOSS = re.compile(r"""\[['"]loss['"]\]$""")
+_BODY = {"data_batch": "data_batch", "inner_iter": "batch_idx", "outputs": "outputs"}
 
 CHANGED_RUNNER = {
-    "outputs": "is the argument `outputs` now: what train_step returns",
+    "outputs": "is the argument `outputs` now: the losses that train_step returns by their names, or predictions",
     "optimizer": "is runner.optim_wrapper.optimizer, and steps inside train_step",
     "log_buffer": "is runner.message_hub: update_scalar('train/name', value)",
     "data_loader": "is runner.train_dataloader or runner.val_dataloader",
@@ -54,6 +57,12 @@ class HookMethod(cst.CSTTransformer):
         self.runner = runner
         self.parameters = parameters
         self.left: list[str] = []
+
+    def visit_Subscript(self, node: cst.Subscript) -> None:
+        """Note what ``runner.outputs`` had beside the loss."""
+        outputs = m.Attribute(value=m.Name(self.runner), attr=m.Name("outputs"))
+        if m.matches(node.value, outputs) and not _LOSS.search(_code(node)):
+            self.left.append("outputs")
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -120,6 +129,8 @@ def rewritten_method(node: cst.FunctionDef) -> tuple[cst.FunctionDef, list[str]]
     if len(parameters) < 2:
         return node, []
     name = node.name.value
+    if name not in ADDED and parameters[1] != "runner":
+        return node, []
     added = ADDED.get(name, ()) if len(parameters) == 2 else ()
     names = {*parameters, *(p.partition("=")[0] for p in added)}
     visitor = HookMethod(parameters[1], names)

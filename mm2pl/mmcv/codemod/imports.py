@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import libcst as cst
+from libcst import matchers as m
 from libcst.metadata import PositionProvider
 
 from mm2pl.mmcv.codemod.names import home, is_old, module_home, reason
@@ -34,6 +35,7 @@ class Names(cst.CSTVisitor):
         self.origin: dict[str, str] = {}
         self.uses: list[tuple[cst.BaseExpression, str, int]] = []
         self.depth = 0
+        self.locals: list[set[str]] = []
 
     def visit_Import(self, node: cst.Import) -> bool:
         """Note ``import mmcv``, ``import mmcv.runner as r``."""
@@ -52,7 +54,9 @@ class Names(cst.CSTVisitor):
         if not node.relative and module and not isinstance(node.names, cst.ImportStar):
             for alias in node.names:
                 name = alias.evaluated_alias or alias.evaluated_name
-                self.origin[name] = f"{module}.{alias.evaluated_name}"
+                path = self.origin[name] = f"{module}.{alias.evaluated_name}"
+                if module == "mmcv" and module_home(path) is not None:
+                    self.modules[name] = path
         return False
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
@@ -66,7 +70,17 @@ class Names(cst.CSTVisitor):
         self._use(node, node.value)
         return False
 
-    # Names that are no values.
+    # Names that are no values, or not those of the modules.
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """Note names of a function's own, such as the parameter ``runner`` beside ``from mmcv import runner``."""
+        found = m.findall(node, m.Param() | m.AssignTarget(target=m.Name()))
+        named = [c.name if isinstance(c, cst.Param) else c.target for c in found]  # type: ignore[attr-defined]
+        self.locals.append({dotted(name) for name in named})
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
+        """See `visit_FunctionDef`."""
+        self.locals.pop()
 
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
         """Attributes are no names."""
@@ -80,7 +94,9 @@ class Names(cst.CSTVisitor):
         self.depth -= 1
 
     def _use(self, node: cst.BaseExpression, path: str) -> None:
-        if path and not self.depth and path.partition(".")[0] in self.modules:
+        name = path.partition(".")[0]
+        hidden = self.depth or any(name in names for names in self.locals)
+        if name in self.modules and not hidden:
             line = self.get_metadata(PositionProvider, node).start.line
             self.uses.append((node, path, line))
 
@@ -97,7 +113,7 @@ class Imports:
         self.names = names
         self.note = note
         self.replaced: dict[cst.CSTNode, cst.BaseExpression] = {}
-        self.needed: set[str] = set()
+        self.needed: dict[str, set[str]] = {}
         self.kept: set[str] = set()
         for node, path, line in names.uses:
             self._resolve(node, path, line)
@@ -106,69 +122,71 @@ class Imports:
         """Replace the part of an expression that reaches an object of an old module."""
         local, *rest = path.split(".")
         module = self.names.modules[local]
-        if module_home(module) is not None and (local != module or module == "mmengine"):
-            new = module_home(module)
-            names = f"{new}.{rest[0]}" if rest else str(new)
-            if not rest or home(module, rest[0]) is not None or module_home(f"{module}.{rest[0]}"):
-                if local == "mmengine":
-                    self.replaced[_prefix(node, len(rest))] = cst.parse_expression("mm2pl")
-                    self._need_room(names)
-                return
+        if self._reached_as_before(node, local, module, rest):
+            return
         for count in range(len(rest)):
             owner = ".".join([module, *rest[:count]])
             new = home(owner, rest[count])
             if new is not None:
                 target = _prefix(node, len(rest) - count - 1)
                 self.replaced[target] = cst.parse_expression(f"{new}.{rest[count]}")
-                self.needed.add(new)
+                self._need(local, new)
                 return
         self.kept.add(local)
         if rest:
             full = ".".join([module, *rest])
-            self.note(line, full, reason(full.rpartition(".")[0] if len(rest) > 1 else module))
+            self.note(line, full, reason(full))
 
-    def _need_room(self, path: str) -> None:
-        parts = path.split(".")
-        if len(parts) > 1 and module_home("mmengine." + parts[1]) is not None:
-            self.needed.add(f"mm2pl.{parts[1]}")
+    def _reached_as_before(
+        self, node: cst.BaseExpression, local: str, module: str, rest: list[str]
+    ) -> bool:
+        """Tell whether the module that takes the place of ``module`` has the name where the old one had it."""
+        whole = module_home(module)
+        if whole is None or (local == module and module != "mmengine"):
+            return False
+        if rest and home(module, rest[0]) is None and module_home(f"{module}.{rest[0]}") is None:
+            return False
+        if rest and not module.startswith("mmengine") and home(module, rest[0]) != whole:
+            return False
+        if local == "mmengine":
+            self.replaced[_prefix(node, len(rest))] = cst.parse_expression("mm2pl")
+            if rest and module_home(f"mmengine.{rest[0]}") is not None:
+                self._need(local, f"mm2pl.{rest[0]}")
+        return True
 
-    def import_statement(self, node: cst.Import) -> list[cst.Import] | None:
+    def _need(self, local: str, module: str) -> None:
+        self.needed.setdefault(local, set()).add(module)
+
+    def import_statement(self, node: cst.Import, line: int) -> list[cst.BaseSmallStatement] | None:
         """Return what replaces ``import mmcv``; None if the statement stays."""
+        old = [_text(alias) for alias in node.names]
         new: list[str] = []
-        changed = False
-        for alias in node.names:
+        for alias, text in zip(node.names, old, strict=True):
             path, local = dotted(alias.name), alias.evaluated_alias
             if not is_old(path):
-                new.append(_text(alias))
+                new.append(text)
                 continue
             binding = local or path.partition(".")[0]
             whole = module_home(path)
-            if local and whole is not None and binding not in self.kept:
+            if binding in self.kept:
+                new.append(text)
+            elif local and whole is not None:
                 new.append(f"{whole} as {local}")
-                changed = True
-                continue
-            if path.startswith("mmengine"):
-                changed = True
-                new += sorted({whole or "mm2pl", *(n for n in self.needed)})
-                continue
-            if binding in self.kept or not self._used(binding):
-                new.append(_text(alias))
-            else:
-                changed = True
-            if self.needed:
-                changed = True
-                new += sorted(self.needed)
+            elif path.startswith("mmengine"):
+                new.append(whole or "mm2pl")
+            elif not self._used(binding):
+                new.append(text)
+                self.note(line, f"import {text}", "is not used here: delete it, or keep mmcv 2.x")
+            new += sorted(self.needed.get(binding, ()))
         new = list(dict.fromkeys(new))
-        if not changed or not new:
-            return None
-        return [_import(name) for name in new]
+        return None if new == old else [_import(name) for name in new]
 
     def _used(self, binding: str) -> bool:
         return any(path.partition(".")[0] == binding for _, path, _ in self.names.uses)
 
     def from_statement(
         self, node: cst.ImportFrom, line: int
-    ) -> cst.ImportFrom | list[cst.ImportFrom] | None:
+    ) -> list[cst.BaseSmallStatement] | None:
         """Return what replaces ``from mmcv.x import y``; None if the statement stays."""
         module = dotted(node.module)
         if node.relative or not is_old(module):
@@ -178,19 +196,34 @@ class Imports:
             if whole is None:
                 self.note(line, f"from {module} import *", reason(module))
                 return None
-            return node.with_changes(module=cst.parse_expression(whole))
+            return [node.with_changes(module=cst.parse_expression(whole))]
         rooms: dict[str, list[cst.ImportAlias]] = {}
+        needed: set[str] = set()
         for alias in node.names:
-            name = alias.evaluated_name
-            new = home(module, name)
-            if new is None:
-                self.note(line, f"{module}.{name}", reason(f"{module}"))
-            rooms.setdefault(new or module, []).append(alias)
-        if list(rooms) == [module]:
+            rooms.setdefault(self._room(module, alias, line), []).append(alias)
+            needed |= self.needed.get(alias.evaluated_alias or alias.evaluated_name, set())
+        imports = [_import(name) for name in sorted(needed)]
+        if list(rooms) == [module] and not imports:
             return None
         if len(rooms) == 1:
-            return node.with_changes(module=cst.parse_expression(next(iter(rooms))))
-        return [_from(room, aliases) for room, aliases in rooms.items()]
+            return [node.with_changes(module=cst.parse_expression(next(iter(rooms)))), *imports]
+        return [*(_from(room, aliases) for room, aliases in rooms.items()), *imports]
+
+    def _room(self, module: str, alias: cst.ImportAlias, line: int) -> str:
+        """Return where an imported name is now; ``module`` itself if it stays, which is noted."""
+        name = alias.evaluated_name
+        local = alias.evaluated_alias or name
+        room = home(module, name)
+        if room is None and module == "mmcv" and local not in self.kept:
+            room = (module_home(f"mmcv.{name}") or "").rpartition(".")[0]
+        if not room:
+            self.note(line, f"{module}.{name}", reason(f"{module}.{name}"))
+        return room or module
+
+
+def inner_comments(node: cst.CSTNode) -> list[str]:
+    """Return the comments inside a statement, such as those beside the names of a long import."""
+    return [cst.ensure_type(c, cst.Comment).value for c in m.findall(node, m.Comment())]
 
 
 def _prefix(node: cst.BaseExpression, drop: int) -> cst.CSTNode:
@@ -205,15 +238,13 @@ def _text(alias: cst.ImportAlias) -> str:
     return f"{name} as {alias.evaluated_alias}" if alias.evaluated_alias else name
 
 
-def _import(name: str) -> cst.Import:
+def _import(name: str) -> cst.BaseSmallStatement:
     statement = cst.parse_statement(f"import {name}\n")
     assert isinstance(statement, cst.SimpleStatementLine)
-    (small,) = statement.body
-    assert isinstance(small, cst.Import)
-    return small
+    return statement.body[0]
 
 
-def _from(room: str, aliases: Sequence[cst.ImportAlias]) -> cst.ImportFrom:
+def _from(room: str, aliases: Sequence[cst.ImportAlias]) -> cst.BaseSmallStatement:
     names = ", ".join(
         f"{a.evaluated_name} as {a.evaluated_alias}" if a.evaluated_alias else a.evaluated_name
         for a in aliases
@@ -224,6 +255,4 @@ def _from(room: str, aliases: Sequence[cst.ImportAlias]) -> cst.ImportFrom:
         text = f"from {room} import (\n    {inner},\n)"
     statement = cst.parse_statement(text + "\n")
     assert isinstance(statement, cst.SimpleStatementLine)
-    (small,) = statement.body
-    assert isinstance(small, cst.ImportFrom)
-    return small
+    return statement.body[0]

@@ -33,6 +33,9 @@ _ROOMS = {
 _INITS = ("init", "Init", "INITIALIZERS", "bias_init_with_prob", "initialize")
 
 STAYS = {
+    "mmcv.runner": "mm2pl.mmcv.runner has no such name: take its lines over, or use what replaces it",
+    "mmcv.utils": "mm2pl.mmcv.utils has no such name: mmcv 2.x may have it",
+    "mmcv.parallel": "processes and devices are the Trainer's",
     "mmcv.ops": "compiled operators stay MMCV's: mmcv 2.x has them for today's PyTorch",
     "mmcv.cnn": "layers stay MMCV's: mmcv 2.x has them under the same names",
     "mmcv.image": "image functions stay MMCV's: mmcv 2.x has them under the same names",
@@ -42,15 +45,17 @@ STAYS = {
     "mmcv.onnx": "export is no part of mm2pl; mmdeploy does it",
     "mmcv.tensorrt": "export is no part of mm2pl; mmdeploy does it",
     "mmcv.device": "Lightning chooses the accelerator",
+    "mmcv.jit": "does nothing without parrots: delete the decorator",
+    "mmcv.__version__": "is mmcv's own: mm2pl has a version of its own",
     "mmcv": "no successor in mm2pl; if it is an image or layer function, mmcv 2.x has it",
     "mmengine": "mm2pl has no such name",
 }
-"""Why names of a module are left as they are; the longest prefix counts."""
+"""Why names are left as they are; the longest prefix counts."""
 
 
-def reason(module: str) -> str:
-    """Return why names of ``module`` are left."""
-    parts = module.split(".")
+def reason(name: str) -> str:
+    """Return why a name such as ``'mmcv.ops.nms'`` is left."""
+    parts = name.split(".")
     prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     return next((STAYS[prefix] for prefix in prefixes if prefix in STAYS), "not known here")
 

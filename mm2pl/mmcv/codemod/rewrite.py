@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from mm2pl.mmcv.codemod.hooks import CHANGED_RUNNER, rewritten_method
-from mm2pl.mmcv.codemod.imports import Imports, Names, Note, dotted
+from mm2pl.mmcv.codemod.imports import Imports, Names, Note, dotted, inner_comments
 
 _RUNNERS = frozenset({"BaseRunner", "EpochBasedRunner", "IterBasedRunner", "Runner"})
 _LOOPS = frozenset({"train", "run"})
@@ -46,21 +44,30 @@ class _Rewriter(cst.CSTTransformer):
         self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
     ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement]:
         """Replace an import statement by as many as it takes."""
-        if len(original_node.body) != 1:
+        parts: list[cst.BaseSmallStatement] = []
+        comments: list[str] = []
+        pairs = zip(original_node.body, updated_node.body, strict=True)
+        for original, updated in pairs:
+            new = self._imported(original)
+            parts += [updated] if new is None else new
+            if new is not None and len(new) > 1:
+                comments += inner_comments(original)
+        if parts == list(updated_node.body):
             return updated_node
-        (small,) = original_node.body
-        new: Sequence[cst.BaseSmallStatement] | cst.BaseSmallStatement | None = None
-        if isinstance(small, cst.Import):
-            new = self.imports.import_statement(small)
-        elif isinstance(small, cst.ImportFrom):
-            new = self.imports.from_statement(small, self._line(small))
-        if new is None:
-            return updated_node
-        parts = [new] if isinstance(new, cst.CSTNode) else list(new)
-        lines = [cst.SimpleStatementLine([part]) for part in parts]
-        lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
+        bare = [part.with_changes(semicolon=cst.MaybeSentinel.DEFAULT) for part in parts]
+        lines = [cst.SimpleStatementLine([part]) for part in bare]
+        above = [cst.EmptyLine(comment=cst.Comment(text)) for text in comments]
+        lines[0] = lines[0].with_changes(leading_lines=[*updated_node.leading_lines, *above])
         lines[-1] = lines[-1].with_changes(trailing_whitespace=updated_node.trailing_whitespace)
         return cst.FlattenSentinel(lines)
+
+    def _imported(self, node: cst.BaseSmallStatement) -> list[cst.BaseSmallStatement] | None:
+        """Return what replaces an import; None for any other statement, and one that stays."""
+        if isinstance(node, cst.Import):
+            return self.imports.import_statement(node, self._line(node))
+        if isinstance(node, cst.ImportFrom):
+            return self.imports.from_statement(node, self._line(node))
+        return None
 
     def leave_Attribute(
         self, original_node: cst.Attribute, updated_node: cst.Attribute

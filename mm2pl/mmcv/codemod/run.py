@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import io
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +45,9 @@ class ChangedFile:
 
     def diff(self) -> str:
         """Return the change as a unified diff."""
-        lines = difflib.unified_diff(
-            self.old.splitlines(keepends=True),
-            self.new.splitlines(keepends=True),
-            fromfile=f"a/{self.path}",
-            tofile=f"b/{self.path}",
-        )
-        return "".join(lines)
+        old, new = self.old.splitlines(keepends=True), self.new.splitlines(keepends=True)
+        name = self.path.as_posix().lstrip("/")
+        return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,8 @@ class CodeReport:
     findings: tuple[Finding, ...]
 
     def __str__(self) -> str:
-        head = f"{len(self.changed)} of {self.files} files change, {len(self.findings)} places need you"
+        changed = f"{len(self.changed)} of {self.files} files change"
+        head = f"{changed}, {len(self.findings)} places need you"
         return "\n".join([head, *map(str, self.findings)])
 
 
@@ -82,25 +81,49 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
+        ImportError: libcst is not installed.
+        ValueError: ``source`` is a file of another kind.
     """
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"{str(source)!r} does not exist → give a Python file or a folder.")
-    root = source if source.is_dir() else source.parent
-    paths = [source] if source.is_file() else sorted(source.rglob("*.py"))
-    paths = [
-        p for p in paths if not any(part.startswith(".") for part in p.relative_to(root).parts)
-    ]
     changed, findings = [], []
+    paths = _sources(source)
     for path in paths:
-        old = path.read_text(encoding="utf-8")
+        try:
+            old, encoding = _read(path)
+        except (SyntaxError, UnicodeDecodeError) as error:
+            reason = f"cannot be read: {error}"
+            findings.append(Finding(path=path, line=1, what="the file", reason=reason))
+            continue
         new, found = migrate_text(old, path)
         findings += found
         if new != old:
             changed.append(ChangedFile(path=path, old=old, new=new))
             if write:
-                path.write_text(new, encoding="utf-8")
+                path.write_bytes(new.encode(encoding))
     return CodeReport(files=len(paths), changed=tuple(changed), findings=tuple(findings))
+
+
+def _sources(source: Path) -> list[Path]:
+    """Return the Python files; hidden folders and installed packages are not the user's."""
+    if source.is_file():
+        if source.suffix != ".py":
+            raise ValueError(f"{str(source)!r} is no Python source → give a .py file or a folder.")
+        return [source]
+
+    def is_own(path: Path) -> bool:
+        parts = path.relative_to(source).parts
+        return "site-packages" not in parts and not any(part.startswith(".") for part in parts)
+
+    return [path for path in sorted(source.rglob("*.py")) if path.is_file() and is_own(path)]
+
+
+def _read(path: Path) -> tuple[str, str]:
+    """Return a source with its line ends as they are, and its encoding."""
+    data = path.read_bytes()
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding), encoding
 
 
 def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Finding]]:
@@ -131,6 +154,6 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
     try:
         return rewrite(text, note), sorted(found, key=lambda f: f.line)
     except cst.ParserSyntaxError as error:
-        line = error.editor_line
+        line = error.raw_line
         reason = f"no valid Python: {error.message}"
         return text, [Finding(path=Path(path), line=line, what="the file", reason=reason)]

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mm2pl.mmcv.migration.config import NEW_KEYS, is_old_style, migrate_with_report, plain_data
+from mm2pl.mmcv.migration.config import (
+    NEW_KEYS,
+    OLD_KEYS,
+    is_old_style,
+    migrate_with_report,
+    plain_data,
+)
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
 from mm2pl.mmcv.migration.source import read_source, with_sources
@@ -57,15 +63,18 @@ def migrate_file(
 
     Raises:
         FileExistsError: ``target`` exists.
-        ValueError: The config is no MMCV 1.x config, or has values that have no text.
+        ValueError: The config is no MMCV 1.x config, or has values that have no text; or the formats differ.
     """
     source, target = Path(source), Path(target)
+    if target.suffix != source.suffix:
+        raise ValueError(
+            f"{str(target)!r}: a {source.suffix} config becomes a {source.suffix} config → name it so; "
+            "`mm2pl convert` writes other formats."
+        )
     _refuse_overwriting([target], force)
     old = _load(source)
     if not is_old_style(old):
-        raise ValueError(
-            f"{source} has none of MMCV 1.x' keys (runner, lr_config, data, …) → only 1.x configs are migrated."
-        )
+        raise ValueError(f"{source} {_why_not(old)}")
     migrated = migrate_with_report(old, scope)
     if source.suffix == ".py":
         with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +86,21 @@ def migrate_file(
     target.write_text(text)
     return MigratedFile(
         source=source, target=target, old=old, new=new, text=text, report=migrated.report
+    )
+
+
+def _why_not(config: Mapping[str, Any]) -> str:
+    """Return why a config is not migrated."""
+    new, left = sorted(NEW_KEYS & set(config)), sorted(OLD_KEYS & set(config))
+    if not new:
+        return "has none of MMCV 1.x' keys (runner, lr_config, data, …) → only 1.x configs are migrated."
+    too = (
+        f", though it has {', '.join(left)} too: `mm2pl explain` says what becomes of them"
+        if left
+        else ""
+    )
+    return (
+        f"has MMEngine's {', '.join(new[:3])} → it is no 1.x config{too}; run it with `mm2pl fit`."
     )
 
 
