@@ -106,6 +106,15 @@ class MMLightningModule(LightningModule):
         Raises:
             CheckpointError: If the weights are those of another model.
         """
+        state_dict = self.require_fitting(state_dict, strict)
+        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def require_fitting(self, state_dict: Any, strict: bool = True) -> Any:
+        """Return weights without Lightning's prefix, if they are such as the model has.
+
+        Raises:
+            CheckpointError: If they are those of another model.
+        """
         own = self.model.state_dict()
         if not own.keys() & state_dict.keys():
             state_dict = without_prefix(state_dict)
@@ -115,7 +124,7 @@ class MMLightningModule(LightningModule):
             raise CheckpointError(
                 f"these weights do not fit {name}: {misfit} → is this the checkpoint of another model or config?"
             )
-        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+        return state_dict
 
     # Optimization
 
