@@ -9,6 +9,7 @@ from mm2pl.lightning import checkpoint as files
 from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.runner.checkpoint import CheckpointLoader, load_checkpoint_to_model
+from mm2pl.runner.checkpoint_file import naming
 
 
 class RunState(RunnerFacade):
@@ -85,6 +86,8 @@ class RunState(RunnerFacade):
             checkpoint.pop("loops", None)
         if not options.get("save_param_scheduler", True):
             checkpoint.pop("param_schedulers", None)
+        elif options and self.param_schedulers is not None:  # also without the optimizer
+            checkpoint["param_schedulers"] = files.scheduler_states(self.param_schedulers)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
@@ -130,10 +133,13 @@ class RunState(RunnerFacade):
         """Let ``after_load_checkpoint`` hooks change what was read; when training, take over MMEngine's part of it.
 
         Raises:
-            CheckpointError: If training is to continue from a file that holds weights only.
+            CheckpointError: If the weights are those of another model, or training is to continue from a file that
+                holds weights only.
         """
         self._resume = self.trainer.state.fn == "fit"
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        with naming(str(self.trainer.ckpt_path)):
+            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            self.module.require_fitting(checkpoint["state_dict"], self.module.strict_loading)
         self.has_loaded = True
         if self.trainer.state.fn != "fit":
             return
@@ -234,7 +240,8 @@ class RunState(RunnerFacade):
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
         self._resume = False
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        load_checkpoint_to_model(self.model, checkpoint, strict, revise_keys=list(revise_keys))
+        with naming(str(filename)):
+            load_checkpoint_to_model(self.model, checkpoint, strict, revise_keys=list(revise_keys))
         self.has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint

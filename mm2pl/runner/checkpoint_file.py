@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def read_checkpoint(
     except _Unreadable as error:
         message = f"{name or path} {error}"
         raise CheckpointError(message + _hint(path)) from error.__cause__
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put a file's name into what is said about its contents, and name the newest intact file beside it."""
+    try:
+        yield
+    except CheckpointError as error:
+        if path in str(error):
+            raise
+        hint = _hint(Path(path)) if os.path.isfile(path) else ""
+        said = str(error)
+        raise CheckpointError(f"{path}: {said}{hint[said.endswith('?') :]}") from error.__cause__
 
 
 class _Unreadable(Exception):
