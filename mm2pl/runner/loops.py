@@ -98,6 +98,12 @@ class _TrainLoop(BaseLoop):
         self._iter = 0
         self.val_begin = val_begin
         self.val_interval = val_interval
+        for _, interval in [(0, val_interval), *(dynamic_intervals or ())]:
+            if interval < 1:
+                raise ValueError(
+                    f"train_cfg: a validation interval of {interval!r} → at least 1 is needed; to train without "
+                    "validation, leave out val_dataloader, val_cfg and val_evaluator"
+                )
         self.stop_training = False
         self._share_metainfo(runner.visualizer)
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
@@ -341,6 +347,6 @@ def set_sampler_epoch(dataloader: Any, epoch: int) -> None:
 
 
 def _whole(value: Any, name: str) -> int:
-    if int(value) != value or value < 1:
+    if not isinstance(value, int | float) or int(value) != value or value < 1:
         raise ValueError(f"train_cfg: {name}={value!r} → a whole number of at least 1 is needed")
     return int(value)

@@ -147,7 +147,7 @@ class Runner(RunState, RunnerBuilders):
         self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
         scope = settings.get("default_scope") or "mmengine"
         self.default_scope = DefaultScope.get_instance(self.experiment_name, scope_name=scope)
-        os.makedirs(self.log_dir, exist_ok=True)
+        self._make_log_dir()
         self.log_processor = self.build_log_processor(settings.get("log_processor") or {})
         self.logger = self.build_logger(settings.get("log_level") or "INFO")
         self.message_hub = self.build_message_hub()
@@ -158,6 +158,15 @@ class Runner(RunState, RunnerBuilders):
         self.loop_drives_hooks = False
         self.train_after_validation = False
         self.has_loaded = False
+
+    def _make_log_dir(self) -> None:
+        try:
+            os.makedirs(self.log_dir, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"work_dir={self.settings['work_dir']!r} cannot be written: {error.strerror} → name a folder that "
+                "can, in the config or with --work-dir"
+            ) from error
 
     def _make_module(self, arguments: dict[str, Any]) -> MMLightningModule:
         arguments = {**arguments, "model": arguments.get("model")}

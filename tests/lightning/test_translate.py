@@ -51,6 +51,11 @@ def test_length_of_run(train_cfg, expected):
     assert length_of_run(train_cfg) == expected
 
 
+def test_a_length_that_is_no_number():
+    with pytest.raises(ValueError, match="train_cfg: max_epochs='three' → a whole number"):
+        length_of_run({"max_epochs": "three"})
+
+
 def test_cli_form_of_a_training_config():
     cli = translate(TRAIN, filename="configs/small.py", environ={}).as_cli()
     assert set(cli) == {"trainer", "model", "data"}

@@ -218,3 +218,23 @@ def test_checkpoint_is_plain_data(tmp_path):
     assert checkpoint["meta"]["epoch"] == 3
     assert checkpoint["meta"]["iter"] == 27
     assert all(not key.startswith("model.") for key in checkpoint["state_dict"])
+
+
+@pytest.mark.parametrize(
+    "train_cfg",
+    [
+        {"by_epoch": True, "max_epochs": 2, "val_interval": 0},
+        {"by_epoch": False, "max_iters": 9, "dynamic_intervals": [(4, 0)]},
+    ],
+    ids=["val_interval", "dynamic_intervals"],
+)
+def test_a_validation_interval_of_zero_is_refused(tmp_path, train_cfg):
+    scenario = Scenario(optim_wrapper=SGD, train_cfg=train_cfg)
+    with pytest.raises(ValueError, match="a validation interval of 0 → at least 1 is needed"):
+        build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
+
+
+def test_a_work_dir_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"work_dir='.*file/run' cannot be written: Not a directory"):
+        build("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path / "file" / "run"), fresh_book())
