@@ -321,6 +321,7 @@ def test_a_detector_as_in_the_guide():
     }
     assert train["dataset"]["times"] == 3
     assert train["dataset"]["dataset"]["data_prefix"] == {"img": "img/"}
+    assert train["dataset"]["dataset"]["filter_cfg"] == {"filter_empty_gt": True, "min_size": 32}
     val = new["val_dataloader"]
     assert (val["batch_size"], val["sampler"]["shuffle"]) == (4, False)
     assert val["dataset"]["test_mode"] is True
@@ -351,6 +352,16 @@ def test_a_data_set_of_ones_own_evaluates_itself():
         "metric": "acc",
     }
     assert new["train_dataloader"]["dataset"] == {"type": "Mine"}
+
+
+def test_which_images_a_detector_leaves_out():
+    old = detector()
+    dataset = old["data"]["train"]["dataset"]
+    dataset.update(type="WIDERFaceDataset", min_size=17, filter_empty_gt=False)
+    new = migrate_config(old)
+    filters = {"filter_empty_gt": False, "min_size": 32, "bbox_min_size": 17}
+    assert new["train_dataloader"]["dataset"]["dataset"]["filter_cfg"] == filters
+    assert "filter_cfg" not in new["val_dataloader"]["dataset"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 from mm2pl.mmcv.migration.pipeline import find_preprocessor, migrate_pipeline
 from mm2pl.mmcv.migration.state import Part, State
-from mm2pl.mmcv.migration.toolboxes import Toolbox
+from mm2pl.mmcv.migration.toolboxes import METRICS, Toolbox
 
 _WRAPPERS = frozenset(
     {"RepeatDataset", "ClassBalancedDataset", "MultiImageMixDataset", "ConcatDataset"}
@@ -183,6 +183,7 @@ class Datasets:
         files = part.peek("ann_file")
         if box and isinstance(files, list | tuple):
             return self._concatenated(part, test)
+        given, kind = set(part.left), part.peek("type")
         new: dict[str, Any] = {}
         prefixes: dict[str, Any] = {}
         for key in list(part.left):
@@ -200,6 +201,12 @@ class Datasets:
                 new[key] = part.take(key, f"{target}.{key}")
         if test and "test_mode" not in new:
             new = _before_pipeline(new, "test_mode", True)
+        known = kind in METRICS.get(box.scope, {}) if box else False
+        if not test and box and box.filter_cfg and (known or "filter_cfg" in new):
+            if "filter_empty_gt" not in given:
+                part.noted("", f"{target}.filter_cfg", _FILTERED)
+            filters = {**box.filter_cfg, **new.pop("filter_cfg", {})}
+            new = _before_pipeline(new, "filter_cfg", filters)
         return new
 
     def _concatenated(self, part: Part, test: bool) -> dict[str, Any]:
@@ -266,9 +273,14 @@ def _palette(part: Part, key: str, target: str, new: dict[str, Any]) -> None:
     new.setdefault("metainfo", {})["palette"] = value
 
 
+_FILTERED = "1.x left out images without boxes, and small ones, by default; MMDetection 3 does with filter_cfg"
+
+
 def _filter(part: Part, key: str, target: str, new: dict[str, Any]) -> None:
-    value = part.take(key, f"{target}.filter_cfg", note="filter_empty_gt → filter_cfg")
-    new["filter_cfg"] = {"filter_empty_gt": value, "min_size": 32}
+    name = {"min_size": "bbox_min_size"}.get(key, key)
+    value = part.take(key, f"{target}.filter_cfg.{name}", note=f"{key} → filter_cfg")
+    if value is not None:
+        new["filter_cfg"] = {**new.get("filter_cfg", {}), name: value}
 
 
 def _split(part: Part, key: str, target: str, new: dict[str, Any]) -> None:
@@ -284,6 +296,7 @@ _DATASET_KEYS: dict[str, dict[str, Any]] = {
         "classes": _classes,
         "palette": _palette,
         "filter_empty_gt": _filter,
+        "min_size": _filter,
         "file_client_args": _files,
     },
     "mmseg": {

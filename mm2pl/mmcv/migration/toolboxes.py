@@ -21,6 +21,7 @@ class Toolbox:
         hook: See ``visualizer``.
         loads_annotations: Whether the metrics read the ground truth from the test pipeline.
         batch_sampler: What replaces the default grouping of images by aspect ratio.
+        filter_cfg: Which images the training sets left out by default.
     """
 
     scope: str
@@ -32,7 +33,7 @@ class Toolbox:
     hook: str = ""
     loads_annotations: Mapping[str, Any] | None = None
     batch_sampler: str = ""
-    metric_prefix: str = ""
+    filter_cfg: Mapping[str, Any] = field(default_factory=dict)
 
 
 TOOLBOXES = (
@@ -46,6 +47,7 @@ TOOLBOXES = (
         hook="DetVisualizationHook",
         loads_annotations={"type": "LoadAnnotations", "with_bbox": True},
         batch_sampler="AspectRatioBatchSampler",
+        filter_cfg={"filter_empty_gt": True, "min_size": 32},
     ),
     Toolbox(
         scope="mmseg",
