@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ class MMCLI(LightningCLI):
             load_from_checkpoint_support=False,
             **kwargs,
         )
+
+    def parse_arguments(self, parser: Any, args: Any) -> None:
+        """Parse what ``mm2pl`` has left of the command line, without Lightning's warning that this is unusual."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "LightningCLI's args parameter")
+            super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
         """Open the run: seeds, process group, logger, before any model is built."""

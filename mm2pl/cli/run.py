@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,16 @@ def report(config: dict[str, Any], strict: bool) -> None:
 def _cli(
     command: str, arguments: list[str], options: argparse.Namespace | None = None, **parts: Any
 ) -> int | None:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
     from mm2pl.cli.lightning_cli import MMCLI
 
     if options is not None and options.print_config:
         arguments = [*arguments, "--print_config"]
-    MMCLI(args=[command, *arguments], options=options, **parts)
+    try:
+        MMCLI(args=[command, *arguments], options=options, **parts)
+    except SIGTERMException:  # a SystemExit(0): to a shell the run has not succeeded
+        return 128 + signal.SIGTERM
     return None
 
 

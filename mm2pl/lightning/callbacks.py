@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.hooks.stages import LightningStages
 
@@ -103,6 +104,12 @@ class RunCallback(LightningStages, Checkpoint):
         """End the run."""
         if stage != "predict":
             self._at(trainer, "after_run")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
+        """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
+        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if stopped and self.runner is not None and trainer.state.fn == "fit":
+            self.runner.log_interruption()
 
     # Training
 

@@ -8,7 +8,11 @@ from mm2pl.dist import all_gather_object
 from mm2pl.lightning import checkpoint as files
 from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.stream import TrainStream
-from mm2pl.runner.checkpoint import CheckpointLoader, load_checkpoint_to_model
+from mm2pl.runner.checkpoint import (
+    CheckpointLoader,
+    find_latest_checkpoint,
+    load_checkpoint_to_model,
+)
 from mm2pl.runner.checkpoint_file import naming
 
 
@@ -125,6 +129,18 @@ class RunState(RunnerFacade):
             batch_idx=batch_idx,
             steps=checkpoint.get("global_step"),
             epoch_length=loop.epoch_length if self.by_epoch else loop.max_iters,
+        )
+
+    def log_interruption(self) -> None:
+        """Say where the run was stopped and from which file it can go on."""
+        last = find_latest_checkpoint(self.work_dir)
+        goes_on = (
+            f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
+            if last
+            else "there is no checkpoint yet → start again"
+        )
+        self.logger.warning(
+            f"Stopped in epoch {self.epoch + 1} after {self.iter} of {self.max_iters} iterations; {goes_on}"
         )
 
     # Reading

@@ -331,6 +331,9 @@ def write_atomically(filename: str | os.PathLike[str], write: Callable[[IO[bytes
     """Let ``write`` fill a file that appears under ``filename`` only when it is complete and on the disk.
 
     A process killed on the way leaves ``.<name>.tmp``, which the next one overwrites.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; the message names the file.
     """
     path = Path(filename).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -341,6 +344,16 @@ def write_atomically(filename: str | os.PathLike[str], write: Callable[[IO[bytes
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a full disk as a wrong position in the file.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
+        raise OSError(
+            reason.errno,
+            f"{filename} could not be written: {reason.strerror or reason}. No file was changed → make room and "
+            "--resume",
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
     _sync_folder(path.parent)

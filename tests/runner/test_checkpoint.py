@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -371,3 +372,16 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda a, b: (events.append("rename"), replace(a, b)))
     write_atomically(tmp_path / "x.pth", lambda file: None)
     assert events == ["sync", "rename", "sync"]
+
+
+def test_a_full_disk_is_named_and_changes_nothing(tmp_path):
+    path = tmp_path / "epoch_1.pth"
+    path.write_text("old")
+
+    class Full:
+        def write(self, content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"epoch_1\.pth could not be written: No space left"):
+        write_atomically(path, lambda file: torch.save({"a": torch.zeros(9)}, Full()))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
