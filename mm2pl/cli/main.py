@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from mm2pl.compat import alias_mmengine
 from mm2pl.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -38,6 +39,7 @@ Run MMEngine-style projects on the PyTorch Lightning Trainer.
   mm2pl test config.py --ckpt_path best                evaluate the best checkpoint of the work folder
 
 `mm2pl COMMAND --help` lists a command's options. --verbose shows the traceback of an error.
+Packages that import mmengine get it from mm2pl if MMEngine is not installed; --as-mmengine insists on that.
 """
 
 
@@ -51,8 +53,8 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code: 0, or 2 for a mistake that one message explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    verbose = "--verbose" in arguments
-    arguments = [argument for argument in arguments if argument != "--verbose"]
+    verbose, insist = "--verbose" in arguments, "--as-mmengine" in arguments
+    arguments = [a for a in arguments if a not in ("--verbose", "--as-mmengine")]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -72,11 +74,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.path.insert(
             0, ""
         )  # custom_imports find the project's own packages, as with `python tools/train.py`
-    run: Callable[[str, list[str]], int | None] = import_module(
-        f"mm2pl.cli.{COMMANDS[command][0]}"
-    ).run
     try:
-        return run(command, rest) or 0
+        with alias_mmengine(insist):
+            run: Callable[[str, list[str]], int | None] = import_module(
+                f"mm2pl.cli.{COMMANDS[command][0]}"
+            ).run
+            return run(command, rest) or 0
     except Exception as error:
         if verbose or not is_users_mistake(error):
             raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from mm2pl.compat import import_module
 
 from .errors import ConfigImportError, ConfigModuleNotFoundError, ConfigParsingError
 
@@ -14,7 +15,7 @@ def _import(module: str, location: str | None) -> Any:
     root, dot, rest = module.partition(".")
     name = f"mm2pl{dot}{rest}" if root == "mmengine" else module
     try:
-        return importlib.import_module(name)
+        return import_module(name)
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError)
         kind = ConfigModuleNotFoundError if missing else ConfigImportError

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 from weakref import WeakSet
 
+from mm2pl.compat import import_module as import_package
 from mm2pl.registry.default_scope import DefaultScope
 from mm2pl.registry.errors import RegistryKeyError, unknown_scope
 from mm2pl.utils import get_object_from_string, is_seq_of
@@ -32,7 +33,7 @@ def import_scope(scope: str) -> ImportError | None:
     if not scope.isidentifier():
         return None
     try:
-        import_module(f"{scope}.registry")
+        import_package(f"{scope}.registry")
     except ModuleNotFoundError as problem:
         return None if problem.name in (scope, f"{scope}.registry") else problem
     except ImportError as problem:

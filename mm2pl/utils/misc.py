@@ -10,10 +10,10 @@ import shutil
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from mm2pl.compat import import_module
 from mm2pl.utils.errors import ArgumentError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -1,0 +1,194 @@
+"""Serve ``import mmengine.…`` from mm2pl where MMEngine is not installed.
+
+``mmengine.X.Y`` becomes a second name of the module ``mm2pl.X.Y`` in ``sys.modules``: the same object,
+so its classes exist once. Only the package itself is a module of its own, since toolboxes compare
+its ``__version__``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from .snapshot import Snapshot, unbind
+
+VERSION = "0.10.7"
+"""The release of MMEngine whose contract mm2pl keeps."""
+
+MOVED = {
+    "fileio.backends.http_backend": "fileio.backends",
+    "fileio.backends.lmdb_backend": "fileio.backends",
+    "fileio.backends.local_backend": "fileio.backends",
+    "fileio.backends.memcached_backend": "fileio.backends",
+    "fileio.backends.petrel_backend": "fileio.backends",
+    "optim.optimizer.apex_optimizer_wrapper": "optim.optimizer",
+    "runner._flexible_runner": "runner",
+    "runner.amp": "runner",
+    "runner.base_loop": "runner",
+    "runner.utils": "runner",
+}
+"""MMEngine's module → ours, where the two are cut differently."""
+
+
+def _ours(name: str) -> str:
+    """Return our name of a module of MMEngine's."""
+    _, dot, rest = name.partition(".")
+    return f"mm2pl{dot}{MOVED.get(rest, rest)}"
+
+
+def _missing(what: str) -> ModuleNotFoundError:
+    # The error's name must not be that of the module: `from package import name` would swallow it.
+    return ModuleNotFoundError(
+        f"mmengine is served by mm2pl here, which has no {what.partition('.')[2]!r} → "
+        f"`pip install mmengine=={VERSION}`: the alias steps aside where MMEngine is installed.",
+        name="mmengine",
+    )
+
+
+class _Versioned(ModuleType):
+    """``mmengine`` and ``mmengine.version``: ours under MMEngine's version."""
+
+    def __init__(self, name: str, ours: ModuleType) -> None:
+        super().__init__(name, ours.__doc__)
+        vars(self).update(
+            _ours=ours, __file__=ours.__file__, __version__=VERSION, version_info=(0, 10, 7)
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._ours, name)
+        submodule = isinstance(value, ModuleType)
+        return importlib.import_module(f"{self.__name__}.{name}") if submodule else value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self._ours)})
+
+
+class _AliasFinder(MetaPathFinder, Loader):
+    """Finds ``mmengine`` and all below it, as second names of mm2pl's modules."""
+
+    def __init__(self) -> None:
+        self.own_specs: dict[str, ModuleSpec] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != "mmengine":
+            return None
+        try:
+            known = find_spec(_ours(fullname))
+        except ModuleNotFoundError:  # what should be its package is none
+            known = None
+        if known is None:
+            raise _missing(fullname)
+        # As if each were a package: then `from module import name` asks for a submodule before it
+        # fails, and _MissingNames can tell why.
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        ours = importlib.import_module(_ours(spec.name))
+        if spec.name in ("mmengine", "mmengine.version"):
+            return _Versioned(spec.name, ours)
+        assert ours.__spec__ is not None
+        self.own_specs[spec.name] = ours.__spec__
+        return ours
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__ = self.own_specs.get(module.__spec__.name, module.__spec__)
+
+
+class _MissingNames(MetaPathFinder):
+    """Comes last: says what nobody has found in a module that is served under two names."""
+
+    def __init__(self, served: dict[str, ModuleSpec]) -> None:
+        self.served = served
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> None:
+        module, _, _ = fullname.rpartition(".")
+        if any(spec.name == module for spec in self.served.values()):
+            raise _missing(fullname)
+
+
+class MMEngineAlias:
+    """The alias while it lasts: until :meth:`remove`, or the end of a ``with`` block.
+
+    Attributes:
+        active: Whether this very object serves ``mmengine``. False where MMEngine is installed, or
+            served already.
+    """
+
+    def __init__(self, active: bool) -> None:
+        self.active = active
+        if not active:
+            return
+        self._before = Snapshot()
+        finder = _AliasFinder()
+        self._own_specs = finder.own_specs
+        self._finders: list[Any] = [finder, _MissingNames(finder.own_specs)]
+        sys.meta_path.insert(0, finder)
+        sys.meta_path.append(self._finders[1])
+
+    def remove(self) -> None:
+        """Take the alias back, with the packages that were loaded under it and what they registered."""
+        if not self.active:
+            return
+        self.active = False
+        sys.meta_path[:] = [f for f in sys.meta_path if f not in self._finders]
+        for name in [n for n in sys.modules if n.partition(".")[0] == "mmengine"]:
+            module = sys.modules.pop(name)
+            own = self._own_specs.get(name)
+            if own is not None and own.submodule_search_locations is None:
+                vars(module).pop("__path__", None)
+            if name.partition(".")[2] in MOVED:
+                unbind(f"mm2pl.{name.partition('.')[2]}", module)
+        self._before.restore()
+
+    def __enter__(self) -> MMEngineAlias:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+def is_installed() -> bool:
+    """Say whether there is a real MMEngine, loaded or not."""
+    spec = find_spec("mmengine")
+    return spec is not None and spec.origin is not None  # a folder of that name has no origin
+
+
+def alias_mmengine(say_so: bool = False) -> MMEngineAlias:
+    """Let ``import mmengine.X.Y`` give ``mm2pl.X.Y``, if MMEngine is not installed.
+
+    Nothing is written anywhere. Afterwards ``sys.modules``, ``sys.meta_path``, the registries and the
+    default scope are as before; packages loaded under the alias are loaded anew when they are imported again.
+
+    Args:
+        say_so: Warn if there is nothing to serve because MMEngine is installed.
+
+    Example:
+        >>> with alias_mmengine() as alias:  # or: alias = alias_mmengine(); ...; alias.remove()
+        ...     import mmengine.structures
+        >>> import sys
+        >>> alias.active, any(type(finder).__module__.startswith("mm2pl") for finder in sys.meta_path)
+        (False, False)
+    """
+    served = any(isinstance(finder, _AliasFinder) for finder in sys.meta_path)
+    if served:
+        return MMEngineAlias(active=False)
+    installed = is_installed()
+    if installed and say_so:
+        warnings.warn(
+            "MMEngine is installed, so packages import it and not mm2pl's alias → "
+            "`pip uninstall mmengine` to run them without it",
+            stacklevel=2,
+        )
+    return MMEngineAlias(active=not installed)

@@ -1,0 +1,23 @@
+"""Import a package of a config, which may have been written for MMEngine."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from .alias import alias_mmengine
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module; if what it lacks is MMEngine, serve that from mm2pl until the process ends.
+
+    Raises:
+        ImportError: It cannot be imported for another reason.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        # An alias that is active already has said all there is to say.
+        if problem.name != "mmengine" or not alias_mmengine().active:
+            raise
+    return importlib.import_module(name)
