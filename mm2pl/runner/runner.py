@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 
+from mm2pl.compat import config_for
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
@@ -383,7 +384,7 @@ class Runner(RunState, RunnerBuilders):
         )
         if len(self.cfg):
             self.logger.info(f"Config:\n{self.cfg.pretty_text}")
-            self.visualizer.add_config(self.cfg)
+            self.visualizer.add_config(config_for(self.visualizer, self.cfg))
         self.logger.info(f"Hooks will be executed in the following order:\n{self.get_hooks_info()}")
 
     def dump_config(self) -> None:
