@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mm2pl.hooks import LoggerHook
+from tests.scenarios import Scenario, accuracy, build
 
 
 @pytest.mark.parametrize(
@@ -99,3 +100,51 @@ def test_logs_are_copied(make_runner, tmp_path, keep_local):
 def test_wrong_arguments(arguments, error, text):
     with pytest.raises(error, match=text):
         LoggerHook(**arguments)
+
+
+def read_as_the_analysis_tools_do(path):
+    """Return ``{epoch: {name: [values]}}`` by the rules of MMDetection 3.3's ``analyze_logs.py``.
+
+    A line belongs to the epoch that the line before it has named; of a line with names like ``coco/bbox_mAP`` only what
+    comes before them and those themselves are taken; a line of one key is none.
+    """
+    epochs, epoch = {}, 1
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        if len(entry) < 2:
+            continue
+        names = list(entry)
+        metrics = [name for name in names if "/" in name]
+        if metrics:
+            names = names[: names.index(metrics[0])] + metrics
+        found = epochs.setdefault(epoch, {})
+        for name in names:
+            found.setdefault(name.rpartition("/")[2], []).append(entry[name])
+        epoch = entry.get("epoch", epoch)
+    return epochs
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("file", ["{}.json", "scalars.json"])
+def test_openmmlabs_tools_read_the_scalars(tmp_path, file):
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    scenario = Scenario(optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.05}})
+    metric = {"type": accuracy("mm2pl"), "prefix": "points"}
+    runner = build("mm2pl", scenario, str(tmp_path), book, val_evaluator=metric)
+    runner.train()
+    path = Path(runner.log_dir, "vis_data", file.format(runner.timestamp))
+    epochs = read_as_the_analysis_tools_do(path)
+    counts = {
+        epoch: {name: len(found.get(name, ())) for name in ("loss", "lr", "time", "accuracy")}
+        for epoch, found in epochs.items()
+    }
+    # One line of nine iterations, the fifth; the first line of an epoch counts to the one before.
+    assert counts == {
+        1: {"loss": 2, "lr": 2, "time": 2, "accuracy": 1},
+        2: {"loss": 1, "lr": 1, "time": 1, "accuracy": 1},
+        3: {"loss": 0, "lr": 0, "time": 0, "accuracy": 1},
+    }
+    assert epochs[1]["iter"] == [5, 14]
+    assert epochs[1]["accuracy"] == [
+        pytest.approx(float.fromhex(book["metrics"][0]["points/accuracy"]))
+    ]
