@@ -1,4 +1,4 @@
-"""What migrated configs name and MMEngine has not: optimizers by sub-module, and data sets that evaluate."""
+"""What migrated configs name and MMEngine has not: 1.x data sets and their batches, optimizers by sub-module."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
+from torch.utils.data import ConcatDataset, Dataset
 
 from mm2pl.evaluator import BaseMetric
 from mm2pl.logging import MMLogger
+from mm2pl.mmcv.parallel import collate, scatter
 from mm2pl.optim import OptimWrapperDict, build_optim_wrapper
-from mm2pl.registry import DATASETS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
+from mm2pl.registry import DATASETS, FUNCTIONS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -77,7 +79,7 @@ class MMCVDatasetMetric(BaseMetric):
         **evaluate_args: Any,
     ) -> None:
         super().__init__(collect_device, prefix, collect_dir)
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        self.dataset = _built(dataset)
         if not hasattr(self.dataset, "evaluate"):
             raise TypeError(
                 f"dataset={type(self.dataset).__name__} has no evaluate(results) → write a metric that "
@@ -95,3 +97,63 @@ class MMCVDatasetMetric(BaseMetric):
             results, logger=MMLogger.get_current_instance(), **self.evaluate_args
         )
         return dict(values or {})
+
+
+@FUNCTIONS.register_module()
+def mmcv_collate(data_batch: Sequence[Any]) -> Any:
+    """Stack tensors and unpack data containers, as MMCV's ``collate`` and parallel wrapper together did.
+
+    Example:
+        >>> mmcv_collate([dict(x=1, name="a"), dict(x=2, name="b")])
+        {'x': tensor([1, 2]), 'name': ['a', 'b']}
+    """
+    return scatter(collate(data_batch, len(data_batch)), [-1])[0]
+
+
+class _OfDatasets:
+    """A data set made of 1.x ones, which need nothing but ``__len__`` and ``__getitem__``; it has their attributes."""
+
+    first: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "first":
+            raise AttributeError(name)
+        return getattr(self.first, name)
+
+
+@DATASETS.register_module()
+class MMCVConcatDataset(_OfDatasets, ConcatDataset):
+    """One data set after the other.
+
+    Args:
+        datasets: Data sets, or their configs.
+    """
+
+    def __init__(self, datasets: Sequence[Any]) -> None:
+        built = [_built(dataset) for dataset in datasets]
+        self.first = built[0]
+        super().__init__(built)
+
+
+@DATASETS.register_module()
+class MMCVRepeatDataset(_OfDatasets, Dataset):
+    """A data set several times over.
+
+    Args:
+        dataset: The data set, or its config.
+        times: How often.
+    """
+
+    def __init__(self, dataset: Any, times: int) -> None:
+        self.first = _built(dataset)
+        self.times = times
+
+    def __len__(self) -> int:
+        return self.times * len(self.first)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.first[index % len(self.first)]
+
+
+def _built(dataset: Any) -> Any:
+    return DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset

@@ -56,7 +56,13 @@ LOOPS = RootRegistry("loop", locations=["mm2pl.runner.loops"])
 HOOKS = RootRegistry("hook", locations=["mm2pl.hooks"])
 STRATEGIES = RootRegistry("strategy", locations=["mm2pl.lightning"])
 
-DATASETS = RootRegistry("dataset", locations=["mm2pl.dataset"])
+DATASETS = RootRegistry(
+    "dataset",
+    locations=["mm2pl.dataset"],
+    by_name={
+        name: f"mm2pl.mmcv.adapters.{name}" for name in ("MMCVConcatDataset", "MMCVRepeatDataset")
+    },
+)
 DATA_SAMPLERS = RootRegistry("data sampler", locations=["mm2pl.dataset"])
 TRANSFORMS = RootRegistry("transform")
 
@@ -107,5 +113,9 @@ VISUALIZERS = RootRegistry("visualizer", locations=["mm2pl.visualization"])
 VISBACKENDS = RootRegistry("vis_backend", locations=["mm2pl.visualization"])
 LOG_PROCESSORS = RootRegistry("log_processor", locations=["mm2pl.runner.log_processor"])
 INFERENCERS = RootRegistry("inferencer")
-FUNCTIONS = RootRegistry("function", locations=["mm2pl.dataset"])
+FUNCTIONS = RootRegistry(
+    "function",
+    locations=["mm2pl.dataset"],
+    by_name={"mmcv_collate": "mm2pl.mmcv.adapters.mmcv_collate"},
+)
 """Functions such as ``collate_fn``s."""

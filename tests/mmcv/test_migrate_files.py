@@ -50,6 +50,7 @@ train_dataloader = dict(
     batch_size=2,  # eight cards
     num_workers=2,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='mmcv_collate'),
     # folders
     dataset=dict(
         type=dataset_type,

@@ -15,6 +15,7 @@ _WRAPPERS = frozenset(
 _LOADER_ARGUMENTS = {
     "samples_per_gpu": "batch_size",
     "imgs_per_gpu": "batch_size",
+    "videos_per_gpu": "batch_size",
     "workers_per_gpu": "num_workers",
     "persistent_workers": "persistent_workers",
     "drop_last": "drop_last",
@@ -82,8 +83,16 @@ def _dataloader(data: Part, split: str, common: Mapping[str, Any], shuffle: bool
         loader.take("shuffle", f"{target}.sampler.shuffle", default=shuffle and training)
     )
     endless = training and state.by_iteration
-    sampler = {"type": "InfiniteSampler" if endless else "DefaultSampler", "shuffle": shuffle}
+    sampler: dict[str, Any] = {
+        "type": "InfiniteSampler" if endless else "DefaultSampler",
+        "shuffle": shuffle,
+    }
     result: dict[str, Any] = {**arguments, "sampler": sampler}
+    if not state.toolbox:
+        result["collate_fn"] = {"type": "mmcv_collate"}
+    if "round_up" in loader and not endless:
+        sampler["round_up"] = loader.take("round_up", f"{target}.sampler.round_up")
+    loader.take("round_up", note="an endless sampler has no last round")
     _own_sampler(loader, result, target)
     box = state.toolbox
     if training and box and box.batch_sampler and not endless and "batch_sampler" not in result:
@@ -149,10 +158,10 @@ class Datasets:
 
     def _migrated(self, dataset: Any, path: str, test: bool) -> Any:
         if isinstance(dataset, list | tuple):
-            where = Part(self.state, path, {})
-            where.noted("", f"{self.target}.dataset", "a list of datasets → ConcatDataset")
+            where, wrapper = Part(self.state, path, {}), self._wrapper_name("ConcatDataset")
+            where.noted("", f"{self.target}.dataset", f"a list of datasets → {wrapper}")
             parts = [self.migrate(d, f"{path}[{i}]", test=test) for i, d in enumerate(dataset)]
-            return {"type": "ConcatDataset", "datasets": parts}
+            return {"type": wrapper, "datasets": parts}
         if not isinstance(dataset, Mapping):
             return dataset
         part = Part(self.state, path, dataset)
@@ -160,6 +169,11 @@ class Datasets:
         if kind in _WRAPPERS:
             return self._wrapper(part, path, test)
         return self._plain(part, test)
+
+    def _wrapper_name(self, name: str) -> str:
+        """Return the wrapper for data sets of one's own, which have no ``metainfo``, or the toolbox's."""
+        own = self.state.toolbox is None and name in ("ConcatDataset", "RepeatDataset")
+        return f"MMCV{name}" if own else name
 
     def _wrapper(self, part: Part, path: str, test: bool) -> dict[str, Any]:
         target = f"{self.target}.dataset"
@@ -169,6 +183,8 @@ class Datasets:
                 new[key] = self.migrate(part.left.pop(key), f"{path}.{key}", test=test)
                 if key == "datasets" and isinstance(new[key], Mapping):
                     new[key] = new[key]["datasets"]
+            elif key == "type":
+                new[key] = self._wrapper_name(part.take(key, f"{target}.{key}"))
             elif key == "pipeline":
                 new[key] = self._pipeline(part)
             elif key == "separate_eval":

@@ -14,6 +14,19 @@ _DROPPED = {
     "exp_name": "experiment_name is made from the config's name",
 }
 
+_TOOLBOX_KEYS = {
+    "eval_config": ("arguments of a test run's evaluate()", "test_evaluator = dict(...)"),
+    "output_config": ("where a test run writes its results", "mm2pl predict CONFIG --out FILE"),
+    "precise_bn": ("a hook", "custom_hooks = [dict(type='PreciseBNHook', ...)], of the toolbox"),
+    "module_hooks": ("forward hooks of modules", "a hook that registers them in before_run"),
+    "visual_config": ("a hook that draws", "default_hooks = dict(visualization=dict(type=...))"),
+    "apex": ("NVIDIA's apex", "optim_wrapper = dict(type='AmpOptimWrapper', ...)"),
+    "use_ddp_wrapper": ("how several optimizers are distributed", "model_wrapper_cfg = dict(...)"),
+    "sync_bn": ("converts BatchNorm", "sync_bn = 'torch', or norm_cfg = dict(type='SyncBN')"),
+    "omnisource": ("several training sets at once", "a ConcatDataset in train_dataloader"),
+}
+"""Keys that the train scripts of single toolboxes read: what each was, and what to write; empty ones are left."""
+
 
 def migrate_environment(state: State) -> None:
     """Put ``randomness``, ``env_cfg``, ``load_from``, ``resume`` and what stays as it is."""
@@ -22,6 +35,10 @@ def migrate_environment(state: State) -> None:
             state.put(key, state.take(key, key))
     for key, reason in _DROPPED.items():
         state.take(key, note=reason)
+    for key, (what, write) in _TOOLBOX_KEYS.items():
+        if state.peek(key):
+            state.take(key, note=f"{what}: a train script read it, MMEngine does not", write=write)
+        state.take(key, note="off")
     if "launcher" in state:
         state.put("launcher", state.take("launcher", "launcher"))
     if "model_wrapper" in state:

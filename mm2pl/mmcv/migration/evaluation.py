@@ -25,7 +25,8 @@ def migrate_loops(state: State) -> None:
     interval = _workflow(state, train)
     has_val = _has(state, "val")
     fragment = "data" not in state.old
-    if "evaluation" in state or (has_val and "runner" in state.old):
+    runs = bool({"runner", "total_epochs", "total_iters"} & set(state.old))
+    if "evaluation" in state or (has_val and runs):
         evaluators = _evaluation(state, train)
         if has_val or (fragment and evaluators):
             state.put("val_evaluator", evaluators)
@@ -39,7 +40,7 @@ def migrate_loops(state: State) -> None:
         )  # MMEngine's default, for files that inherit from this one
     if train:
         state.put("train_cfg", train)
-    if "runner" in state.old or "total_epochs" in state.old or "total_iters" in state.old:
+    if runs:
         if has_val or fragment:
             state.put("val_cfg", {"type": "ValLoop"})
         if (_has(state, "test") and "test_evaluator" in state.new) or fragment:
@@ -191,10 +192,14 @@ def _rule(state: State) -> tuple[MetricRule | None, Any]:
     return rules.get(kind, rules.get("")), dataset
 
 
+_OLD_NAME = "the older name of save_best, which decides if both are given"
+
+
 def _save_best(part: Part, rule: MetricRule | None) -> None:
     state = part.state
     best: dict[str, Any] = {}
-    score = part.peek("save_best")
+    older = part.take("key_indicator", "default_hooks.checkpoint.save_best", note=_OLD_NAME)
+    score = part.peek("save_best", older)
     if score is not None:
         renamed = rule.renamed.get(score) or score if rule else score
         if rule and rule.prefix and score != "auto":
@@ -210,15 +215,14 @@ def _save_best(part: Part, rule: MetricRule | None) -> None:
             if value is not None:
                 best[key] = value
     if "out_dir" in part:
-        part.take("out_dir", "default_hooks.checkpoint.out_dir")
-        best["out_dir"] = part.peek("out_dir", (state.old["evaluation"] or {}).get("out_dir"))
+        best["out_dir"] = part.take("out_dir", "default_hooks.checkpoint.out_dir")
     if "file_client_args" in part:
         note = "file_client_args → backend_args"
         best["backend_args"] = part.take(
             "file_client_args", "default_hooks.checkpoint.backend_args", note=note
         )
     if best:
-        state.put("default_hooks", {"checkpoint": best})
+        state.put("default_hooks", {"checkpoint": {"type": "CheckpointHook", **best}})
 
 
 def _metric(part: Part, rule: MetricRule, dataset: Any) -> dict[str, Any]:

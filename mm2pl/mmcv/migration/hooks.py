@@ -46,8 +46,9 @@ def _checkpoint(state: State) -> None:
     target = "default_hooks.checkpoint"
     if not isinstance(state.peek("checkpoint_config"), Mapping):
         state.take("checkpoint_config", target, note="no periodic checkpoints")
-        if "checkpoint" not in state.new.get("default_hooks", {}):
-            _put_hook(state, "checkpoint", None)
+        keeps_best = "checkpoint" in state.new.get("default_hooks", {})
+        none = {"interval": -1, "save_last": False}
+        _put_hook(state, "checkpoint", none if keeps_best else None)
         return
     part = state.part("checkpoint_config")
     hook: dict[str, Any] = {"type": "CheckpointHook"}

@@ -18,6 +18,8 @@ _FP16_NOTE = (
 
 def migrate_optimizer(state: State) -> None:
     """Put ``optim_wrapper``."""
+    if "optimizers" in state and "optimizer" not in state:  # MMEditing's name
+        state.left["optimizer"] = state.take("optimizers", _TARGET, note="see optimizer")
     fp16 = state.peek("fp16")
     config = state.peek("optimizer_config", {})
     if not {"optimizer", "optimizer_config", "fp16"} & set(state.left):
