@@ -1,0 +1,87 @@
+"""Small data sets on disk, in the forms that the toolboxes read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+SPLITS = {"train": 24, "val": 8}
+
+
+def _picture(rng: np.random.Generator, height: int, width: int) -> Image.Image:
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def classes(root: Path) -> None:
+    """ImageNet's form: a folder for each of four classes."""
+    rng = np.random.default_rng(0)
+    for split, number in SPLITS.items():
+        for index in range(number):
+            folder = root / split / f"class{index % 4}"
+            folder.mkdir(parents=True, exist_ok=True)
+            _picture(rng, 48, 40).save(folder / f"{index}.png")
+
+
+def masks(root: Path) -> None:
+    """Cityscapes' form: pictures, and a picture of class numbers for each."""
+    rng = np.random.default_rng(0)
+    for split, number in SPLITS.items():
+        for index in range(number):
+            name = f"town/town_{index:06}_000019"
+            picture = root / "leftImg8bit" / split / f"{name}_leftImg8bit.png"
+            mask = root / "gtFine" / split / f"{name}_gtFine_labelTrainIds.png"
+            for path in (picture, mask):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            _picture(rng, 64, 96).save(picture)
+            blocks = rng.integers(0, 19, (8, 12), dtype=np.uint8)
+            Image.fromarray(np.kron(blocks, np.ones((8, 8), np.uint8))).save(mask)
+
+
+def boxes(root: Path) -> None:
+    """COCO's form: pictures, and a file of boxes with 17 keypoints."""
+    rng = np.random.default_rng(0)
+    names = json.loads((Path(__file__).parent / "coco_classes.json").read_text())
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
+    (root / "annotations").mkdir(parents=True)
+    for split, number in SPLITS.items():
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for index in range(1, number + 1):
+            name = f"{index:012}.jpg"
+            (root / f"{split}2017").mkdir(exist_ok=True)
+            _picture(rng, 64, 96).save(root / f"{split}2017" / name)
+            images.append({"id": index, "file_name": name, "height": 64, "width": 96})
+            annotations += [
+                _person(rng, index, len(annotations) + 1 + count, kind)
+                for count, kind in enumerate((1, int(rng.integers(1, len(names) + 1))))
+            ]
+        for kind in ("instances", "person_keypoints"):
+            kept = [a for a in annotations if kind == "instances" or a["category_id"] == 1]
+            content = {"info": {}, "images": images, "annotations": kept, "categories": categories}
+            if kind == "person_keypoints":
+                content["categories"] = categories[:1]
+            path = root / "annotations" / f"{kind}_{split}2017.json"
+            path.write_text(json.dumps(content))
+
+
+def _person(rng: np.random.Generator, image: int, number: int, kind: int) -> dict[str, Any]:
+    x, y = (int(v) for v in rng.integers(0, 30, 2))
+    width, height = (int(v) for v in rng.integers(20, 34, 2))
+    points = np.stack(
+        [rng.integers(x, x + width, 17), rng.integers(y, y + height, 17), np.full(17, 2)], axis=1
+    )
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": kind,
+        "bbox": [x, y, width, height],
+        "area": width * height,
+        "iscrowd": 0,
+        "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
+        "num_keypoints": 17,
+        "keypoints": points.ravel().tolist(),
+    }
