@@ -14,6 +14,7 @@ from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
+from mm2pl.lightning.trainer import RunTrainer
 from mm2pl.lightning.translate import Plan, whole_config
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.checkpoint import find_latest_checkpoint
@@ -49,6 +50,7 @@ class MMCLI(LightningCLI):
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
+            trainer_class=RunTrainer,
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=None,

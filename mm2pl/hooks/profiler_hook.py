@@ -87,7 +87,7 @@ class ProfilerHook(Hook):
     def before_run(self, runner: Any) -> None:
         """Start the profiler."""
         last = runner.max_epochs if self.by_epoch else runner.max_iters
-        if last < self.profile_times:
+        if 0 < last < self.profile_times:  # a Trainer that has no data yet knows no iterations
             raise ValueError(
                 f"`profile_times` should not be greater than {last}, but got {self.profile_times}"
             )

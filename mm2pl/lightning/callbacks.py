@@ -100,6 +100,14 @@ class RunCallback(LightningStages, Checkpoint):
             self._schedule_validation(trainer, now=False)
         self.runner.prepare(stage)
 
+    def take_validation(self, trainer: Trainer) -> None:
+        """Tell Lightning's callbacks, before their ``setup``, that validation does not follow each epoch.
+
+        Else ``EarlyStopping`` would look at its metric at the ends of epochs, of which a run by iterations has one.
+        """
+        if trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0:
+            trainer.check_val_every_n_epoch = NEVER
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the run."""
         if stage != "predict":

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch import Trainer
+
+from mm2pl.lightning.progress_bar import with_progress_bar
+
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch import Callback
+
+
+class RunTrainer(Trainer):
+    """A Trainer whose ``ckpt_path="last"`` is the run's newest checkpoint.
+
+    Lightning 2.6 looks for it in its own ``ModelCheckpoint`` only; ``"best"`` it asks of any ``Checkpoint``.
+    """
+
+    def last_checkpoint(self) -> str:
+        """Return the newest periodic checkpoint, of this process or of the one before; ``"last"`` if there is none."""
+        from mm2pl.runner.checkpoint import find_latest_checkpoint
+
+        newest = getattr(self.checkpoint_callback, "last_model_path", "")
+        return newest or find_latest_checkpoint(self.default_root_dir) or "last"
+
+
+def _knowing_last(verb: str) -> Any:
+    base = getattr(Trainer, verb)
+    signature = inspect.signature(base)
+
+    @functools.wraps(base)
+    def run(self: RunTrainer, *args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(self, *args, **kwargs)
+        if call.arguments.get("ckpt_path") == "last":
+            call.arguments["ckpt_path"] = self.last_checkpoint()
+        return base(*call.args, **call.kwargs)
+
+    return run
+
+
+for _verb in ("fit", "validate", "test", "predict"):
+    setattr(RunTrainer, _verb, _knowing_last(_verb))
 
 
 def instantiate(node: Any) -> Any:
@@ -27,11 +65,7 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
         arguments: Trainer arguments in LightningCLI's form.
         callback: The run's own callback; it comes first.
     """
-    from lightning.pytorch import Trainer
-
-    from mm2pl.lightning.progress_bar import with_progress_bar
-
     built = {name: instantiate(value) for name, value in arguments.items()}
     callbacks = [callback, *(built.pop("callbacks", None) or [])]
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
-    return Trainer(**built, **bar)
+    return RunTrainer(**built, **bar)

@@ -190,6 +190,10 @@ class Runner(RunState, RunnerBuilders):
             LightningModule.transfer_batch_to_device, self.module
         )
         connect_loggers(trainer, self.visualizer, self.timestamp)
+        if self.settings.get("val_cfg") is not None:
+            next(c for c in trainer.callbacks if isinstance(c, RunCallback)).take_validation(
+                trainer
+            )
         self.register_hooks(self.settings.get("default_hooks"), self.settings.get("custom_hooks"))
         for callback in trainer.callbacks:
             if isinstance(

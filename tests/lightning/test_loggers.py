@@ -87,7 +87,8 @@ def test_the_loss_is_a_callback_metric_at_log_points(tmp_path):
             seen.append(float(trainer.callback_metrics["loss"]))
             super().on_train_epoch_end(trainer, module)
 
-    stop = Watch("loss", patience=0, min_delta=1e9)  # nothing is ever an improvement
+    # Nothing is ever an improvement.
+    stop = Watch("loss", patience=0, min_delta=1e9, check_on_train_epoch_end=True)
     runner = make(tmp_path, trainer={"callbacks": [stop]})
     runner.train()
     logged = [line["loss"] for line in scalars(runner) if "loss" in line]
@@ -95,6 +96,22 @@ def test_the_loss_is_a_callback_metric_at_log_points(tmp_path):
     assert runner.epoch == len(seen) == 2
     assert {"accuracy", "lr", "loss_ce"} <= runner.trainer.callback_metrics.keys()
     assert not {"epoch", "iter"} & runner.trainer.callback_metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "ends"),
+    [
+        ({"by_epoch": True, "max_epochs": 9, "val_interval": 2}, 4 * 9),
+        ({"by_epoch": False, "max_iters": 30, "val_interval": 4}, 8),
+    ],
+    ids=["epochs", "iterations"],
+)
+def test_lightnings_early_stopping_looks_after_each_validation(tmp_path, train_cfg, ends):
+    stop = EarlyStopping("accuracy", mode="max", patience=1, min_delta=1e9)
+    runner = make(tmp_path, trainer={"callbacks": [stop]}, train_cfg=train_cfg)
+    runner.train()
+    assert runner.iter == ends
+    assert stop.stopped_epoch == runner.epoch - (train_cfg["by_epoch"])
 
 
 def test_a_trial_run_leaves_no_records(tmp_path):
