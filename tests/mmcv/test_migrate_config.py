@@ -93,9 +93,10 @@ def test_optim_wrapper(old, new):
     assert migrate_config({"optimizer": SGD, **old})["optim_wrapper"] == {**WRAPPER, **new}
 
 
-def test_several_optimizers_one_wrapper_each():
+@pytest.mark.parametrize("key", ["optimizer", "optimizers"])
+def test_several_optimizers_one_wrapper_each(key):
     old = {
-        "optimizer": {"generator": SGD, "critic": {"type": "Adam", "lr": 1}},
+        key: {"generator": SGD, "critic": {"type": "Adam", "lr": 1}},
         "optimizer_config": {"grad_clip": {"max_norm": 1}},
     }
     wrapper = migrate_config(old)["optim_wrapper"]
@@ -441,6 +442,14 @@ def test_transforms(transform, expected):
             {"auto_resume": True, "load_from": "a"}, "load_from", Status.NEEDS_YOU, "resumed",
             id="auto-resume-with-weights",
         ),
+        pytest.param(
+            {"runner": EPOCHS, "precise_bn": {"num_iters": 2}}, "precise_bn", Status.NEEDS_YOU,
+            "MMEngine does not", id="key-of-one-toolbox",
+        ),
+        pytest.param(
+            {"runner": EPOCHS, "evaluation": {"key_indicator": "AP"}, "data": {"val": {}}},
+            "evaluation.key_indicator", Status.NOTE, "older name", id="older-name",
+        ),
         pytest.param({"norm_cfg": {"type": "BN"}}, "norm_cfg", Status.EXACT, "", id="helper-variable"),
     ],
 )  # fmt: skip
@@ -462,6 +471,28 @@ def test_every_key_is_reported_and_nothing_is_changed():
     assert all(report.covers(key) for key in old)
     assert repr(old) == before
     assert "with a note" in str(report)
+
+
+@pytest.mark.parametrize(
+    "key", ["runner", "data", "evaluation", "checkpoint_config", "custom_hooks"]
+)
+def test_empty_values_are_reported_too(key):
+    assert migrate_with_report({"runner": EPOCHS, key: {}}).report.covers(key)
+
+
+@pytest.mark.parametrize(
+    ("old", "match"),
+    [
+        ({"optimizer": "SGD"}, "optimizer='SGD' must be a dict or None"),
+        ({"data": 3, "runner": []}, "runner=.* must be a dict or None; data=3"),
+        ({"workflow": ["train"]}, r"workflow=\['train'\] must be a list of pairs"),
+        ({"custom_hooks": ["EMAHook"]}, r"custom_hooks=\['EMAHook'\] must be a list of dicts"),
+        ({"log_config": {"hooks": ["TextLoggerHook"]}}, "log_config.hooks=.* must be a list of dicts"),
+    ],
+)  # fmt: skip
+def test_types_that_1x_does_not_take(old, match):
+    with pytest.raises(TypeError, match=match):
+        migrate_config(old)
 
 
 def test_takes_a_config():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mm2pl.cli import main
 from mm2pl.config import Config
 from mm2pl.mmcv import migrate_config
 from mm2pl.mmcv.migration.curves import learning_rates
@@ -197,12 +198,49 @@ def test_folder_overwrites_nothing_either(folder, tmp_path):
     assert [p.name for p in (tmp_path / "new").rglob("*.py")] == ["child.py"]
 
 
-def test_only_1x_configs(tmp_path):
-    (tmp_path / "new.py").write_text("train_cfg = dict()\n")
-    with pytest.raises(ValueError, match=r"none of MMCV 1\.x' keys"):
-        migrate_file(tmp_path / "new.py", tmp_path / "newer.py")
+@pytest.mark.parametrize(
+    ("text", "target", "match"),
+    [
+        ("x = 1\n", "new.py", r"none of MMCV 1\.x' keys"),
+        ("train_dataloader = dict()\n", "new.py", "MMEngine's train_dataloader → it is no 1.x config; run"),
+        ("train_dataloader = dict()\nrunner = dict()\n", "new.py", "though it has runner too"),
+        (OLD, "new.json", r"a \.py config becomes a \.py config"),
+        (OLD, "old.py", "is the old config itself"),
+    ],
+    ids=["no-config", "of-today", "mixed", "format", "itself"],
+)  # fmt: skip
+def test_files_that_are_not_migrated(tmp_path, text, target, match):
+    old = tmp_path / "old.py"
+    old.write_text(text)
+    with pytest.raises(ValueError, match=match):
+        migrate_file(old, tmp_path / target, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.py"]
+    assert old.read_text() == text
+
+
+def test_folders_that_are_not_migrated(folder, tmp_path):
     with pytest.raises(NotADirectoryError, match="is no folder"):
-        migrate_folder(tmp_path / "new.py", tmp_path / "x")
+        migrate_folder(folder / "a/child.py", tmp_path / "x")
+    with pytest.raises(ValueError, match="is the old config itself"):
+        migrate_folder(folder, folder, force=True)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"has no \.py, \.json, \.yaml, \.yml files"):
+        migrate_folder(tmp_path / "empty", tmp_path / "x")
+
+
+def test_command_line(folder, tmp_path, capsys):
+    page, new = tmp_path / "report/page.html", tmp_path / "new"
+    arguments = ["migrate", str(folder), "-o", str(new), "--report", str(page)]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "5 of 7 files migrated" in said
+    assert "lr_config.step → param_scheduler [exact]" in said
+    assert main(arguments) == 2
+    assert "exists already → name another, or give --force" in capsys.readouterr().err
+    assert main([*arguments, "--force"]) == 0
+    one = folder / "a/child.py"
+    assert main(["migrate", str(one), "-o", str(tmp_path)]) == 0  # a folder that is there: into it
+    assert (tmp_path / "child.py").exists()
 
 
 def test_html_report(folder, tmp_path):

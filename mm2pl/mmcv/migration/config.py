@@ -62,6 +62,12 @@ NEW_KEYS = frozenset(
 )
 """Keys that only MMEngine configs give a meaning."""
 
+_DICTS = (
+    *("runner", "optimizer", "optimizer_config", "lr_config", "momentum_config", "fp16", "data"),
+    *("evaluation", "checkpoint_config", "log_config", "dist_params"),
+)
+"""Keys that MMCV 1.x takes as dicts, or None."""
+
 _STEPS: tuple[Callable[[State], None], ...] = (
     migrate_data,
     migrate_optimizer,
@@ -105,10 +111,12 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         scope: The toolbox that the config is for, such as ``'mmdet'``; default: what its pipelines tell.
 
     Raises:
+        TypeError: A value is of a type that MMCV 1.x does not take.
         ValueError: ``scope`` is none of the known toolboxes.
     """
     box = _toolbox(old, scope)
     plain = plain_data(old)
+    _check(plain)
     state = State(plain, box)
     resolve_references(state)
     if "model" in state:
@@ -122,6 +130,10 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         state.new["default_scope"] = box.scope
     for key in list(state.left):
         state.put(key, state.take(key, key))
+    reported = state.report()
+    for key in plain:
+        if not reported.covers(key):
+            state.noted(key, "", "empty")
     if box is None and recognise_unknown(plain):
         note = "pipelines of a toolbox that is not known here are kept as they are"
         state.needs_you("train_pipeline", note, "its own migration guide tells the new names")
@@ -146,6 +158,31 @@ def plain_data(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(plain_data(item) for item in value)
     return value
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Refuse what no 1.x run could have used, all of it at once."""
+    wrong = [
+        f"{key}={config[key]!r} must be a dict or None"
+        for key in _DICTS
+        if not isinstance(config.get(key), Mapping | None)
+    ]
+    workflow = config.get("workflow")
+    flows = workflow if isinstance(workflow, list | tuple) else [workflow]
+    if workflow is not None and not all(_is_flow(flow) for flow in flows):
+        wrong.append(f"workflow={workflow!r} must be a list of pairs such as ('train', 1)")
+    hooks = config.get("custom_hooks")
+    loggers = (config.get("log_config") or {}).get("hooks") if not wrong else None
+    for key, value in (("custom_hooks", hooks), ("log_config.hooks", loggers)):
+        values = value if isinstance(value, list | tuple) else [value]
+        if value is not None and any(isinstance(v, str | int | float) for v in values):
+            wrong.append(f"{key}={value!r} must be a list of dicts")
+    if wrong:
+        raise TypeError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
+
+
+def _is_flow(flow: Any) -> bool:
+    return isinstance(flow, list | tuple) and len(flow) == 2 and isinstance(flow[0], str)
 
 
 def _toolbox(old: Mapping[str, Any], scope: str | None) -> Toolbox | None:

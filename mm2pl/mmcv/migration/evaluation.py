@@ -179,14 +179,13 @@ def _dynamic_intervals(part: Part, train: dict[str, Any]) -> None:
 def _rule(state: State) -> tuple[MetricRule | None, Any]:
     """Return the metric for the validation set's class, and that data set."""
     dataset: Any = (state.old.get("data") or {}).get("val")
-    while isinstance(dataset, list | tuple) or (
-        isinstance(dataset, Mapping) and dataset.get("type") in _WRAPPERS
-    ):
-        dataset = (
-            dataset[0]
-            if not isinstance(dataset, Mapping)
-            else (dataset.get("dataset") or dataset.get("datasets"))
-        )
+    while True:
+        if isinstance(dataset, list | tuple):
+            dataset = next(iter(dataset), None)
+        elif isinstance(dataset, Mapping) and dataset.get("type") in _WRAPPERS:
+            dataset = dataset.get("dataset") or dataset.get("datasets")
+        else:
+            break
     kind = dataset.get("type", "") if isinstance(dataset, Mapping) else ""
     rules = METRICS.get(state.toolbox.scope, {}) if state.toolbox else {}
     return rules.get(kind, rules.get("")), dataset

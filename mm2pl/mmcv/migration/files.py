@@ -63,7 +63,8 @@ def migrate_file(
 
     Raises:
         FileExistsError: ``target`` exists.
-        ValueError: The config is no MMCV 1.x config, or has values that have no text; or the formats differ.
+        ValueError: The config is no MMCV 1.x config, or has values that have no text; the formats
+            differ; ``target`` is ``source``.
     """
     source, target = Path(source), Path(target)
     if target.suffix != source.suffix:
@@ -71,6 +72,7 @@ def migrate_file(
             f"{str(target)!r}: a {source.suffix} config becomes a {source.suffix} config → name it so; "
             "`mm2pl convert` writes other formats."
         )
+    _refuse_itself(source, target)
     _refuse_overwriting([target], force)
     old = _load(source)
     if not is_old_style(old):
@@ -120,13 +122,19 @@ def migrate_folder(
     Raises:
         FileExistsError: A file to write exists.
         NotADirectoryError: ``source`` is no folder.
+        ValueError: It has no configs, or is ``target``.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
         raise NotADirectoryError(
             f"{str(source)!r} is no folder → give one, or a file to migrate_file."
         )
+    _refuse_itself(source, target)
     files = [p for p in sorted(source.rglob("*")) if p.suffix in _SUFFIXES and p.is_file()]
+    if not files:
+        raise ValueError(
+            f"{str(source)!r} has no {', '.join(_SUFFIXES)} files → nothing to migrate."
+        )
     _refuse_overwriting([target / p.relative_to(source) for p in files], force)
     with tempfile.TemporaryDirectory() as folder:
         job = _Folder(source, Path(folder), files, scope)
@@ -312,6 +320,11 @@ def _data_text(config: Mapping[str, Any], suffix: str) -> str:
     import yaml
 
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def _refuse_itself(source: Path, target: Path) -> None:
+    if source.resolve() == target.resolve():
+        raise ValueError(f"{str(target)!r} is the old config itself → write somewhere else.")
 
 
 def _refuse_overwriting(targets: Iterable[Path], force: bool) -> None:

@@ -113,8 +113,8 @@ def _fixed(s: Schedule) -> dict[str, Any]:
 def _step(s: Schedule) -> dict[str, Any] | None:
     step = s.args.get("step")
     gamma = s.args.get("gamma", 0.1 if s.suffix == "LR" else 0.5)
-    numbers = [step] if isinstance(step, int) else list(step or ())
-    if step is None or not all(isinstance(n, int) and n > 0 for n in numbers):
+    numbers: list[Any] = list(step) if isinstance(step, list | tuple) else [step]
+    if not all(isinstance(n, int) and n > 0 for n in numbers):
         raise _BadArgument(f"step={step!r} must be a positive integer, or a list of them")
     if "min" in s.args or numbers != sorted(numbers):
         return None
