@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class RunTrainer(Trainer):
-    """A Trainer whose ``ckpt_path="last"`` is the run's newest checkpoint.
+    """A Trainer whose ``ckpt_path="last"`` is the run's newest checkpoint, and which returns the run's metrics.
 
-    Lightning 2.6 looks for it in its own ``ModelCheckpoint`` only; ``"best"`` it asks of any ``Checkpoint``.
+    Lightning 2.6 looks for ``"last"`` in its own ``ModelCheckpoint`` only; ``"best"`` it asks of any ``Checkpoint``.
     """
 
     def last_checkpoint(self) -> str:
@@ -29,7 +29,7 @@ class RunTrainer(Trainer):
         return newest or find_latest_checkpoint(self.default_root_dir) or "last"
 
 
-def _knowing_last(verb: str) -> Any:
+def _for_a_run(verb: str) -> Any:
     base = getattr(Trainer, verb)
     signature = inspect.signature(base)
 
@@ -38,13 +38,18 @@ def _knowing_last(verb: str) -> Any:
         call = signature.bind(self, *args, **kwargs)
         if call.arguments.get("ckpt_path") == "last":
             call.arguments["ckpt_path"] = self.last_checkpoint()
-        return base(*call.args, **call.kwargs)
+        result = base(*call.args, **call.kwargs)
+        if verb not in ("validate", "test"):
+            return result
+        # A run's metrics reach the loggers through its visualizer, so Lightning has none to return.
+        metrics = {name: value.item() for name, value in self.callback_metrics.items()}
+        return [{**metrics, **logged} for logged in result]
 
     return run
 
 
 for _verb in ("fit", "validate", "test", "predict"):
-    setattr(RunTrainer, _verb, _knowing_last(_verb))
+    setattr(RunTrainer, _verb, _for_a_run(_verb))
 
 
 def instantiate(node: Any) -> Any:

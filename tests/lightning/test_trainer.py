@@ -26,7 +26,8 @@ def make(tmp_path, max_epochs=3):
 def test_a_checkpoint_of_this_process(tmp_path, which, name):
     runner = make(tmp_path)
     runner.train()
-    runner.trainer.validate(runner.module, None, which, False, runner.datamodule)
+    (metrics,) = runner.trainer.validate(runner.module, None, which, False, runner.datamodule)
+    assert metrics == {"accuracy": pytest.approx(runner.module.eval_metrics["accuracy"])}
     assert os.path.basename(runner.trainer.ckpt_path).startswith(name)
 
 
