@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def is_users_mistake(error: BaseException) -> bool:
     """Say whether mm2pl itself raised the error, to tell its user something; others keep their traceback."""
     if not isinstance(
-        error, (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError)
+        error, (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError, SyntaxError)
     ):
         return False
     frames = traceback.extract_tb(error.__traceback__)

@@ -24,7 +24,7 @@ def run(command: str, arguments: list[str]) -> None:
     Raises:
         FileExistsError: If an output exists and ``--force`` is not given.
         FileNotFoundError: If the source does not exist.
-        RuntimeError: If code is to be migrated and libcst is not installed.
+        ImportError: If code is to be migrated and libcst is not installed.
         ValueError: If the config is none of MMCV 1.x.
     """
     parser = _parser(command)
@@ -64,10 +64,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
 def _migrate_code(source: str, *, diff: bool, write: bool) -> None:
     from mm2pl.mmcv.codemod import migrate_code
 
-    try:
-        report = migrate_code(source, write=write)
-    except ImportError as error:  # so that the command line shows the message alone
-        raise RuntimeError(str(error)) from error
+    report = migrate_code(source, write=write)
     for file in report.changed:
         print(file.diff() if diff else f"{file.path}: {'written' if write else 'would change'}")
     print(report)

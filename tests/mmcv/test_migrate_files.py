@@ -218,6 +218,12 @@ def test_files_that_are_not_migrated(tmp_path, text, target, match):
     assert old.read_text() == text
 
 
+def test_a_broken_config_is_one_message(tmp_path, capsys):
+    (tmp_path / "old.py").write_text("x = 1\nrunner = dict(\n")
+    assert main(["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]) == 2
+    assert "old.py:2: '(' was never closed" in capsys.readouterr().err
+
+
 def test_folders_that_are_not_migrated(folder, tmp_path):
     with pytest.raises(NotADirectoryError, match="is no folder"):
         migrate_folder(folder / "a/child.py", tmp_path / "x")
