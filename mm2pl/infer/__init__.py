@@ -1,0 +1,3 @@
+"""Inference on single inputs; stands for `mmengine.infer`."""
+
+from .infer import BaseInferencer as BaseInferencer
