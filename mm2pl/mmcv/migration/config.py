@@ -16,57 +16,27 @@ from mm2pl.mmcv.migration.schedule import migrate_schedules
 from mm2pl.mmcv.migration.state import State
 from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES, Toolbox, recognise
 
-OLD_KEYS = frozenset(
-    {
-        *(
-            "runner",
-            "lr_config",
-            "momentum_config",
-            "optimizer_config",
-            "fp16",
-            "evaluation",
-            "data",
-        ),
-        *(
-            "workflow",
-            "checkpoint_config",
-            "log_config",
-            "total_epochs",
-            "total_iters",
-            "resume_from",
-        ),
-        *("dist_params", "opencv_num_threads", "mp_start_method"),
-    }
-)
+# fmt: off
+OLD_KEYS = frozenset({
+    "runner", "lr_config", "momentum_config", "optimizer_config", "fp16", "evaluation", "data",
+    "workflow", "checkpoint_config", "log_config", "total_epochs", "total_iters", "resume_from",
+    "dist_params", "opencv_num_threads", "mp_start_method",
+})
 """Keys that only MMCV 1.x configs give a meaning."""
 
-NEW_KEYS = frozenset(
-    {
-        *(
-            "optim_wrapper",
-            "param_scheduler",
-            "default_hooks",
-            "env_cfg",
-            "log_processor",
-            "visualizer",
-        ),
-        *(
-            "train_dataloader",
-            "val_dataloader",
-            "test_dataloader",
-            "val_evaluator",
-            "test_evaluator",
-        ),
-        *("data_preprocessor", "default_scope", "vis_backends", "resume"),
-    }
-)
+NEW_KEYS = frozenset({
+    "optim_wrapper", "param_scheduler", "default_hooks", "env_cfg", "log_processor", "visualizer",
+    "train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator",
+    "data_preprocessor", "default_scope", "vis_backends", "resume",
+})
 """Keys that only MMEngine configs give a meaning."""
 
 _DICTS = (
-    *("runner", "optimizer", "optimizer_config", "lr_config", "momentum_config", "fp16", "data"),
-    *("evaluation", "checkpoint_config", "log_config", "dist_params"),
+    "runner", "optimizer", "optimizer_config", "lr_config", "momentum_config", "fp16", "data",
+    "evaluation", "checkpoint_config", "log_config", "dist_params",
 )
 """Keys that MMCV 1.x takes as dicts, or None."""
+# fmt: on
 
 _STEPS: tuple[Callable[[State], None], ...] = (
     migrate_data,
