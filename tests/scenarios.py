@@ -203,7 +203,7 @@ def build(
         "work_dir": work_dir,
         "train_dataloader": {
             **loader,
-            "dataset": Points(augment=scenario.workers == 0),
+            "dataset": Points(augment=True),
             "sampler": dict(scenario.sampler),
         },
         "val_dataloader": {

@@ -103,6 +103,7 @@ class RunState(RunnerFacade):
             if between
             else self.trainer.fit_loop.epoch_loop.batch_progress.current.processed,
             "stream": stream,
+            "workers": all_gather_object(self.stream.workers.state_dict()),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and self.epoch_open and not epoch_ends,
             "validation_pending": self._validates_next(between),
@@ -224,6 +225,8 @@ class RunState(RunnerFacade):
             if not self.by_epoch and self.iter:
                 self.stream.skip_to(self.iter)
             return False
+        if len(state.get("workers", ())) == self.world_size:
+            self.stream.workers.load_state_dict(state["workers"][self.rank])
         self.stream.load_state_dict(state["stream"])
         if len(state["rng"]) == self.world_size:
             files.set_rng_state(state["rng"][self.rank])

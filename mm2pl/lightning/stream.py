@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mm2pl.dataset import skip_batches
+from mm2pl.dataset import WorkerStates, skip_batches
 from mm2pl.lightning.checkpoint import rng_state, set_rng_state
 from mm2pl.runner.loops import next_pass, set_sampler_epoch
 
@@ -15,7 +15,8 @@ class TrainStream:
 
     Lightning asks for its iterator before the epoch begins (and before ``set_epoch``); MMEngine makes the loader's
     iterator after ``before_train_epoch``, or for iteration-based runs when the loop is built. So ``__iter__`` is lazy,
-    and ``open`` makes the iterator at the right moment.
+    and ``open`` makes the iterator at the right moment. ``workers`` holds the random states of the loader's workers as
+    of the batches taken; to reopen with them, load them first.
 
     Args:
         loader: Any loader.
@@ -31,6 +32,7 @@ class TrainStream:
         self.endless = endless
         self.passes = 0
         self.consumed = 0
+        self.workers = WorkerStates()
         self._iterator: Iterator[Any] | None = None
         self._rng_at_open: dict[str, Any] | None = None
 
@@ -51,7 +53,7 @@ class TrainStream:
         """Make the loader's iterator now, ``skip`` batches into the pass, without loading the skipped ones."""
         self._rng_at_open = rng_state()
         self.consumed = skip
-        self._iterator = skip_batches(self.loader, skip) if skip else iter(self.loader)
+        self._iterator = skip_batches(self.loader, skip, self.workers)
 
     def __iter__(self) -> Iterator[Any]:
         if self._between_epochs:
