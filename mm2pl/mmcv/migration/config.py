@@ -14,7 +14,12 @@ from mm2pl.mmcv.migration.optimizer import migrate_optimizer
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.schedule import migrate_schedules
 from mm2pl.mmcv.migration.state import State
-from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES, Toolbox, recognise
+from mm2pl.mmcv.migration.toolboxes import (
+    KNOWN_SCOPES,
+    Toolbox,
+    is_of_unknown,
+    recognise,
+)
 
 # fmt: off
 OLD_KEYS = frozenset({
@@ -104,7 +109,7 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
     for key in plain:
         if not reported.covers(key):
             state.noted(key, "", "empty")
-    if box is None and recognise_unknown(plain):
+    if box is None and is_of_unknown(plain):
         note = "pipelines of a toolbox that is not known here are kept as they are"
         state.needs_you("train_pipeline", note, "its own migration guide tells the new names")
     return Migrated(_ordered(plain, state.new), state.report())
@@ -163,11 +168,6 @@ def _toolbox(old: Mapping[str, Any], scope: str | None) -> Toolbox | None:
             f"scope={scope!r} is none of the known toolboxes: {', '.join(KNOWN_SCOPES)}."
         )
     return KNOWN_SCOPES[scope]
-
-
-def recognise_unknown(config: Mapping[str, Any]) -> bool:
-    """Tell whether pipelines collect into 1.x formats."""
-    return "'Collect" in str(config.get("train_pipeline", ""))
 
 
 def _is_runtime(config: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mm2pl.mmcv.migration.pipeline import find_preprocessor, migrate_pipeline
 from mm2pl.mmcv.migration.state import Part, State
-from mm2pl.mmcv.migration.toolboxes import METRICS, Toolbox
+from mm2pl.mmcv.migration.toolboxes import METRICS, Toolbox, is_of_unknown
 
 _WRAPPERS = frozenset(
     {"RepeatDataset", "ClassBalancedDataset", "MultiImageMixDataset", "ConcatDataset"}
@@ -88,7 +88,7 @@ def _dataloader(data: Part, split: str, common: Mapping[str, Any], shuffle: bool
         "shuffle": shuffle,
     }
     result: dict[str, Any] = {**arguments, "sampler": sampler}
-    if not state.toolbox:
+    if not state.toolbox and not is_of_unknown(state.old):
         result["collate_fn"] = {"type": "mmcv_collate"}
     if "round_up" in loader and not endless:
         sampler["round_up"] = loader.take("round_up", f"{target}.sampler.round_up")

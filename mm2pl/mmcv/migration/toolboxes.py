@@ -82,6 +82,15 @@ def recognise(config: Mapping[str, Any]) -> Toolbox | None:
     return next((box for box in TOOLBOXES if box.collected in collected), None)
 
 
+def is_of_unknown(config: Mapping[str, Any]) -> bool:
+    """Tell whether pipelines collect into the 1.x formats of a toolbox that is not known here."""
+    return recognise(config) is None and "'Collect" in repr([*_pipelines(config)])
+
+
+def _pipelines(config: Mapping[str, Any]) -> Iterator[Any]:
+    return (v for k, v in config.items() if k == "data" or k.endswith("pipeline"))
+
+
 def _collected(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         if value.get("type") == "Collect":
