@@ -238,3 +238,26 @@ def test_a_work_dir_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"work_dir='.*file/run' cannot be written: Not a directory"):
         build("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path / "file" / "run"), fresh_book())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        ({}, {"optimizer", "param_schedulers"}),
+        ({"save_optimizer": False}, {"param_schedulers"}),
+        ({"save_param_scheduler": False}, {"optimizer"}),
+        ({"save_optimizer": False, "save_param_scheduler": False}, set()),
+    ],
+    ids=["all", "no optimizer", "no schedules", "weights"],
+)
+def test_what_a_periodic_checkpoint_holds(tmp_path, arguments, kept):
+    scenario = Scenario(
+        optim_wrapper=SGD,
+        param_scheduler={"type": "ExponentialLR", "gamma": 0.9},
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+        default_hooks={"checkpoint": {"type": "CheckpointHook", "interval": 1, **arguments}},
+    )
+    build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
+    file = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+    assert file.keys() & {"optimizer", "param_schedulers"} == kept
+    assert {"meta", "state_dict", "message_hub"} <= file.keys()
