@@ -1,4 +1,4 @@
-"""Run an optimizer wrapper's backward, step and gradient synchronisation through a Lightning strategy."""
+"""Run an optimizer wrapper's casts, backward, step and gradient synchronisation through a Trainer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class LightningExecutor:
     """Stand for :class:`mm2pl.optim.TorchExecutor` while a Trainer drives the module.
 
-    ``backward`` and ``step`` go through the Trainer's strategy, so ``global_step`` counts, DDP and DeepSpeed work, and
-    callbacks see ``on_before_optimizer_step``.
+    ``backward`` and ``step`` go through the Trainer's strategy and precision plugin, so ``global_step`` counts, DDP and
+    DeepSpeed work, and callbacks see ``on_before_optimizer_step``.
     """
 
     def __init__(self, module: LightningModule) -> None:
@@ -26,8 +26,11 @@ class LightningExecutor:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""
         self._module.manual_backward(loss, **kwargs)
 
-    def step(self, optimizer: torch.optim.Optimizer, **kwargs: Any) -> Any:
-        """Step the optimizer through the strategy; ``kwargs`` go to ``Optimizer.step``."""
+    def step(self, optimizer: torch.optim.Optimizer, scaler: Any = None, **kwargs: Any) -> Any:
+        """Step the optimizer through the strategy; ``kwargs`` go to ``Optimizer.step``.
+
+        The precision plugin, :class:`~mm2pl.lightning.precision.AmpPrecision`, knows each optimizer's ``scaler``.
+        """
         stepper = self._steppers.get(id(optimizer))
         if stepper is None:
             trainer = self._module.trainer
@@ -40,3 +43,8 @@ class LightningExecutor:
         """Skip the gradient all-reduce: the wrapper that knows how is the strategy's, around the whole module."""
         wrapped: Any = self._module.trainer.strategy.model
         return wrapped.no_sync() if hasattr(wrapped, "no_sync") else nullcontext()
+
+    def autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+        """Return the precision plugin's context, computing in ``dtype``."""
+        plugin: Any = self._module.trainer.precision_plugin
+        return plugin.autocast_context_manager(dtype)

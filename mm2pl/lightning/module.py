@@ -9,15 +9,19 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import nn
 
+from mm2pl.config import ConfigDict
 from mm2pl.lightning.checkpoint import without_prefix
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
 from mm2pl.lightning.optimization import (
+    let_trainer_clip_and_accumulate,
     needs_manual_optimization,
+    reasons_for_automatic,
     wrappers_of,
 )
 from mm2pl.lightning.plain import is_plain
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, tick
+from mm2pl.lightning.precision import use_wrappers_precision
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick, tick_metrics
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
 from mm2pl.registry import MODELS, DefaultScope
 from mm2pl.runner.checkpoint_loader import CheckpointError
@@ -33,9 +37,9 @@ class MMLightningModule(LightningModule):
     """Drive a model that speaks ``forward(..., mode="loss" | "predict" | "tensor")`` from a Lightning Trainer.
 
     Used alone, it is an ordinary LightningModule: automatic optimization, so Trainer flags such as
-    ``accumulate_grad_batches`` work, unless the model has its own ``train_step``, several optimizers or an
-    ``AmpOptimWrapper``. In a run that a config drives, the model's own ``train_step(data, optim_wrapper)`` is called
-    (manual optimization), which is equal to MMEngine to the last bit.
+    ``accumulate_grad_batches`` work, unless the model has its own ``train_step`` or several optimizers. In a run that a
+    config drives, the model's own ``train_step(data, optim_wrapper)`` is called (manual optimization), which is equal
+    to MMEngine to the last bit; a Trainer flag that only automatic optimization can follow switches to that.
 
     Args:
         model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``, any module with the three modes),
@@ -52,7 +56,7 @@ class MMLightningModule(LightningModule):
         init_weights: Call the model's ``init_weights()`` before training. ``None``: if it was built here, from a dict.
 
     Raises:
-        TypeError: If ``model`` is neither a module nor a dict.
+        TypeError: If ``model`` is neither a module nor a dict, or ``compile`` neither bool nor dict.
         ValueError: If a Trainer flag contradicts ``optim_wrapper`` (``gradient_clip_val`` and ``clip_grad``, …).
     """
 
@@ -81,7 +85,10 @@ class MMLightningModule(LightningModule):
         self.param_schedulers: Any = None
         self.auto_scale_lr = auto_scale_lr
         self.evaluators = {"val": val_evaluator, "test": test_evaluator}
+        if not isinstance(compile, (bool, dict, type(None))):
+            raise TypeError(f"compile={compile!r} → True, or a dict of torch.compile's arguments")
         self.compile_options = compile
+        self._compiled: set[str] = set()
         self.loops: dict[str, _EvalLoop] = {}
         self.eval_metrics: dict[str, Any] = {}
         self.driven_by_run = False
@@ -140,26 +147,36 @@ class MMLightningModule(LightningModule):
                 "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
         self.optim_wrapper = as_optim_wrapper(self.model, self.optim_wrapper)
-        self.reconcile_flags()
+        self.settle_optimization()
 
-    def reconcile_flags(self) -> None:
-        """Refuse what was given twice, and hand accumulation to the Trainer in automatic optimization."""
-        wrapper, trainer = self.optim_wrapper, self.trainer
-        if not self.automatic_optimization:
-            wrapper.executor = LightningExecutor(self)
-            return
-        if trainer.gradient_clip_val is not None and wrapper.clip_grad_kwargs:
-            raise ValueError(
-                f"Trainer(gradient_clip_val={trainer.gradient_clip_val!r}) and optim_wrapper's "
-                f"clip_grad={wrapper.clip_grad_kwargs!r} both clip gradients → keep one of the two"
-            )
-        if wrapper._accumulative_counts > 1:
-            if trainer.accumulate_grad_batches != 1:
-                raise ValueError(
-                    f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches!r}) and optim_wrapper's "
-                    f"accumulative_counts={wrapper._accumulative_counts!r} both accumulate → keep one of the two"
+    def settle_optimization(self) -> list[str]:
+        """Decide who drives the optimizer, and settle what Trainer and optimizer wrapper were both given.
+
+        Returns:
+            What follows Lightning instead of MMEngine in a config-driven run, as sentences for its log.
+
+        Raises:
+            ValueError: Outside a config-driven run, the same thing was given twice.
+        """
+        wrapper, notes = self.optim_wrapper, []
+        wrappers = wrappers_of(wrapper).values()
+        if self.driven_by_run and self.automatic_optimization:
+            reasons = reasons_for_automatic(self.trainer)
+            self.automatic_optimization = bool(reasons)
+            if reasons:
+                notes.append(
+                    f"{', '.join(reasons)}: Lightning's loop drives the optimizer. Results are equivalent to "
+                    f"MMEngine's, not equal to the last bit; an accumulation window ends with its epoch."
                 )
-            trainer.accumulate_grad_batches = wrapper._accumulative_counts
+        if self.automatic_optimization:
+            notes += let_trainer_clip_and_accumulate(
+                self.trainer, wrapper, flags_win=self.driven_by_run
+            )
+        else:
+            for single in wrappers:
+                single.executor = LightningExecutor(self)
+        use_wrappers_precision(self.trainer, wrappers, self.automatic_optimization)
+        return notes
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
@@ -184,8 +201,27 @@ class MMLightningModule(LightningModule):
         ]
         return (
             [wrapper.optimizer for wrapper in wrappers.values()],
-            [{"scheduler": view, "interval": "step"} for view in views if view.schedulers],
+            [{"scheduler": view, "interval": view.interval} for view in views if view.schedulers],
         )  # type: ignore[return-value]
+
+    @property
+    def lr(self) -> float:
+        """The first learning rate of the (first) optimizer; settable, as Lightning's learning rate finder wants it."""
+        wrapper = next(iter(wrappers_of(self.optim_wrapper).values()))
+        if isinstance(wrapper, dict):
+            return wrapper["optimizer"]["lr"]
+        return wrapper.optimizer.param_groups[0]["lr"]
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        ratio = value / self.lr
+        wrapper = next(iter(wrappers_of(self.optim_wrapper).values()))
+        if isinstance(wrapper, dict):
+            wrapper["optimizer"]["lr"] = value
+            return
+        for group in wrapper.optimizer.param_groups:
+            group["lr"] *= ratio
+            group["initial_lr"] = group["lr"]
 
     def _schedulers_of(self, name: str) -> list[Any]:
         schedulers = self.param_schedulers or []
@@ -196,7 +232,12 @@ class MMLightningModule(LightningModule):
         return int(getattr(loader, "batch_size", None) or 1) * self.trainer.world_size
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps."""
+        """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps.
+
+        What a callback has put in their place (weight averaging, the learning rate finder) steps as Lightning says.
+        """
+        if not isinstance(scheduler, SchedulesOfOptimizer):
+            super().lr_scheduler_step(scheduler, metric)
 
     def configure_gradient_clipping(
         self,
@@ -224,10 +265,22 @@ class MMLightningModule(LightningModule):
         """Run one iteration of manual optimization; a run replaces this by a custom loop's ``run_iter``."""
         return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
 
+    def compile_step(self, stage: str) -> None:
+        """Compile the model's own ``train_step``, ``val_step`` or ``test_step``, if ``compile`` asks for it."""
+        step = f"{stage}_step"
+        if stage == "train" and self.automatic_optimization:
+            step = "_run_forward"  # Lightning's loop makes the rest of the step
+        options = {} if self.compile_options is True else self.compile_options
+        if step in self._compiled or not isinstance(options, dict):
+            return
+        self._compiled.add(step)
+        setattr(self.model, step, torch.compile(getattr(self.model, step), **options))
+
     def on_train_start(self) -> None:
         """Begin counting accumulation windows."""
         if self.driven_by_run:
             return
+        self.compile_step("train")
         loop = runner_of(self.trainer).train_loop
         self.model.train()
         if not self.automatic_optimization:
@@ -245,9 +298,10 @@ class MMLightningModule(LightningModule):
         trainer: Any = self.trainer
         if (trainer.fit_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
             self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
-        tick(self.param_schedulers, by_epoch=False)
+        schedulers = live_schedulers(trainer)
+        tick(schedulers, by_epoch=False)
         if batch_idx + 1 == trainer.num_training_batches:
-            tick(self.param_schedulers, by_epoch=True)
+            tick(schedulers, by_epoch=True)
 
     # Evaluation
 
@@ -271,6 +325,8 @@ class MMLightningModule(LightningModule):
         self._open_loop("test", TestLoop)
 
     def _open_loop(self, stage: str, cls: type[_EvalLoop]) -> None:
+        if self.trainer.state.fn != "fit":
+            self.compile_step(stage)
         if not self.driven_by_run and self.evaluators[stage] is not None:
             loaders = getattr(self.trainer, f"{stage}_dataloaders")
             loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
@@ -299,8 +355,12 @@ class MMLightningModule(LightningModule):
         return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names."""
+        """Compute and log the metrics, under MMEngine's names; schedules that watch one take note of it."""
         self._finish("val")
+        if self.trainer.state.fn == "fit" and not (
+            self.driven_by_run or self.trainer.sanity_checking
+        ):
+            tick_metrics(live_schedulers(self.trainer), self.eval_metrics)
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics, under MMEngine's names."""
@@ -312,7 +372,9 @@ class MMLightningModule(LightningModule):
             self.eval_metrics = loop.metrics()
             # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
             self.log_dict(
-                scalars_of(self.eval_metrics), logger=not self.driven_by_run, batch_size=1
+                scalars_of(self.eval_metrics),
+                logger=False if self.driven_by_run else None,
+                batch_size=1,
             )
 
     # Checkpoints
@@ -347,7 +409,7 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
         return model
     if not isinstance(model, dict):
         raise TypeError(f"model={model!r} → a torch.nn.Module or a dict(type=…) is needed")
-    model = dict(model)
+    model = dict(ConfigDict(model))  # toolboxes read self.test_cfg.mode
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(model)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from mm2pl.model import BaseModel
-from mm2pl.optim import AmpOptimWrapper, OptimWrapperDict
+from mm2pl.optim import OptimWrapperDict
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 PLAIN_TRAIN_STEPS = ("mm2pl.model", "mmengine.model.base_model")
 """Modules whose ``train_step`` is the standard one: forward, parse losses, update."""
@@ -22,12 +25,69 @@ def wrappers_of(optim_wrapper: Any) -> dict[str, Any]:
     )
 
 
+NEED_AUTOMATIC = (
+    "GradientAccumulationScheduler",
+    "StochasticWeightAveraging",
+    "LearningRateFinder",
+)
+"""Callbacks of Lightning that work on the loop of automatic optimization."""
+
+
 def needs_manual_optimization(model: nn.Module, optim_wrapper: Any) -> bool:
-    """Say whether a model or its optimizers leave no choice: own ``train_step``, several optimizers, own autocast."""
+    """Say whether a model or its optimizers leave no choice: own ``train_step``, several optimizers."""
     own_step = getattr(type(model), "train_step", BaseModel.train_step)
     if not own_step.__module__.startswith(PLAIN_TRAIN_STEPS):
         return True
     if isinstance(optim_wrapper, dict):
-        kind = optim_wrapper.get("type")
-        return kind in ("AmpOptimWrapper", AmpOptimWrapper) or "optimizer" not in optim_wrapper
-    return isinstance(optim_wrapper, (OptimWrapperDict, AmpOptimWrapper))
+        return "optimizer" not in optim_wrapper
+    return isinstance(optim_wrapper, OptimWrapperDict)
+
+
+def reasons_for_automatic(trainer: Trainer) -> list[str]:
+    """Return what the Trainer was given that only automatic optimization can do, as users write it."""
+    flags = {"accumulate_grad_batches": 1, "gradient_clip_val": None}
+    given = {name: getattr(trainer, name) for name in flags}
+    reasons = [
+        f"{name}={given[name]!r}" for name, default in flags.items() if given[name] != default
+    ]
+    if getattr(trainer.precision_plugin, "scaler", None) is not None:
+        reasons.append(f"precision={trainer.precision!r}")
+    names = (type(callback).__name__ for callback in trainer.callbacks)  # type: ignore[attr-defined]
+    return reasons + [name for name in names if name in NEED_AUTOMATIC]
+
+
+def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: bool) -> list[str]:
+    """Settle, for automatic optimization, what optimizer wrapper and Trainer were both given.
+
+    Args:
+        trainer: Gets the wrapper's accumulation.
+        wrapper: Loses what the Trainer's flags replace.
+        flags_win: Whether a flag replaces the wrapper's setting, or giving both is an error.
+
+    Returns:
+        What was replaced, as sentences.
+
+    Raises:
+        ValueError: Both were given, and ``flags_win`` is false.
+    """
+    pairs = (
+        ("gradient_clip_val", None, "clip_grad", wrapper.clip_grad_kwargs or None),
+        ("accumulate_grad_batches", 1, "accumulative_counts", wrapper._accumulative_counts),
+    )
+    replaced = []
+    for flag, default, key, setting in pairs:
+        value = getattr(trainer, flag)
+        if default in (value, setting):
+            continue
+        if not flags_win:
+            raise ValueError(
+                f"Trainer({flag}={value!r}) and optim_wrapper's {key}={setting!r} both say it → keep one of the two"
+            )
+        replaced.append(f"{flag}={value!r} replaces optim_wrapper's {key}={setting!r}")
+        if key == "clip_grad":
+            wrapper.clip_grad_kwargs = None
+        else:
+            wrapper._accumulative_counts = value
+    if trainer.accumulate_grad_batches == 1:
+        trainer.accumulate_grad_batches = wrapper._accumulative_counts
+    return replaced

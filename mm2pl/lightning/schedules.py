@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
 
 
 class SchedulesOfOptimizer:
@@ -17,6 +20,11 @@ class SchedulesOfOptimizer:
     def __init__(self, optimizer: torch.optim.Optimizer, schedulers: list[Any]) -> None:
         self.optimizer = optimizer
         self.schedulers = schedulers
+
+    @property
+    def interval(self) -> str:
+        """``"epoch"`` if every schedule ticks by epoch, else ``"step"``: when ``LearningRateMonitor`` looks."""
+        return "epoch" if all(scheduler.by_epoch for scheduler in self.schedulers) else "step"
 
     def step(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing; :func:`tick` steps the schedules."""
@@ -31,15 +39,26 @@ class SchedulesOfOptimizer:
             scheduler.load_state_dict(state)
 
 
-def flat(param_schedulers: Any) -> Iterable[Any]:
-    """Iterate over schedules given as a list, or as a dict of lists for several optimizers."""
-    if isinstance(param_schedulers, dict):
-        return [scheduler for group in param_schedulers.values() for scheduler in group]
-    return param_schedulers or ()
+def live_schedulers(trainer: Trainer) -> list[Any]:
+    """Return the schedules that the Trainer still has; callbacks such as ``StochasticWeightAveraging`` replace them."""
+    views = (config.scheduler for config in trainer.lr_scheduler_configs)
+    return [
+        scheduler
+        for view in views
+        if isinstance(view, SchedulesOfOptimizer)
+        for scheduler in view.schedulers
+    ]
 
 
-def tick(param_schedulers: Any, by_epoch: bool) -> None:
+def tick(schedulers: Iterable[Any], by_epoch: bool) -> None:
     """Step the schedules of one clock; those that need a metric are stepped after validation."""
-    for scheduler in flat(param_schedulers):
+    for scheduler in schedulers:
         if scheduler.by_epoch == by_epoch and not getattr(scheduler, "need_val_args", False):
             scheduler.step()
+
+
+def tick_metrics(schedulers: Iterable[Any], metrics: dict[str, Any]) -> None:
+    """Step the schedules that watch a metric (``ReduceOnPlateau``), after a validation."""
+    for scheduler in schedulers:
+        if getattr(scheduler, "need_val_args", False):
+            scheduler.step(metrics)

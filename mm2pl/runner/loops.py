@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import inspect
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -235,7 +236,7 @@ class _EvalLoop(BaseLoop):
     def step(self, data_batch: Any) -> Any:
         """Run the model on one batch, feed the evaluator, return the predictions."""
         step = getattr(self.runner.model, f"{self.stage}_step")
-        with torch.autocast(self.runner.device.type, enabled=self.fp16):
+        with torch.autocast(self.runner.device.type) if self.fp16 else nullcontext():
             outputs = step(data_batch)
         outputs = split_losses(outputs, self.losses)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)

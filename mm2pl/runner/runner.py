@@ -18,10 +18,8 @@ from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.checkpoint_state import RunState
 from mm2pl.lightning.datamodule import MMDataModule
-from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.lightning.optimization import wrappers_of
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
 from mm2pl.lightning.translate import translate, whole_config
@@ -271,8 +269,7 @@ class Runner(RunState, RunnerBuilders):
         self.by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
         self._open_stream()
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-        self.module.automatic_optimization = False
-        self.module.reconcile_flags()
+        self._settle_optimization()
         self.scale_lr(self.optim_wrapper, self.module.auto_scale_lr)
         if self.module.param_scheduler is not None:
             self.param_schedulers = self.build_param_scheduler(self.module.param_scheduler)
@@ -280,6 +277,15 @@ class Runner(RunState, RunnerBuilders):
             self._prepare_evaluation("val")
         self.call_hook("before_run")
         self.init_model_weights()
+
+    def _settle_optimization(self) -> None:
+        for note in self.module.settle_optimization():
+            self.logger.warning(note)
+        if self.module.automatic_optimization and self.loop_drives_hooks:
+            raise ValueError(
+                f"{type(self.train_loop).__name__}.run_iter drives the optimizer itself → drop the Trainer flags that "
+                f"clip, accumulate or scale, and set them in optim_wrapper"
+            )
 
     def _train_cfg(self) -> Any:
         """Return ``train_cfg`` with the Trainer's ``max_epochs``: a flag wins over the config."""
@@ -335,16 +341,8 @@ class Runner(RunState, RunnerBuilders):
     def start_training(self) -> None:
         """Begin, or continue, counting accumulation windows; compile the step if asked to."""
         self.restore_optimizer()
-        wrapper = self.optim_wrapper
-        for single in wrappers_of(wrapper).values():
-            single.executor = LightningExecutor(self.module)
-        wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
-        options = self.module.compile_options
-        if options:
-            step = torch.compile(
-                self.model.train_step, **(options if isinstance(options, dict) else {})
-            )
-            self.model.train_step = step
+        self.optim_wrapper.initialize_count_status(self.model, self.iter, self.max_iters)
+        self.module.compile_step("train")
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
         """Scale the learning rates from ``base_batch_size`` to the real total batch size."""

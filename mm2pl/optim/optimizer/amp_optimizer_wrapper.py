@@ -91,8 +91,11 @@ class AmpOptimWrapper(OptimWrapper):
         if self.clip_grad_kwargs:
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
-        with _steps_through(self.executor, self.optimizer):
-            self.loss_scaler.step(self.optimizer, **kwargs)
+        self.executor.step(self.optimizer, scaler=self.loss_scaler, **kwargs)
+        self.update_scale()
+
+    def update_scale(self) -> None:
+        """Grow or shrink the scale after a step; one given as a number stays."""
         self.loss_scaler.update(self._scale_update_param)
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,33 +112,8 @@ class AmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass in here: cast, and without synchronising gradients too early."""
-        with super().optim_context(model), autocast(dtype=self.cast_dtype):
+        with super().optim_context(model), self.executor.autocast(self.cast_dtype):
             yield
-
-
-@contextmanager
-def _steps_through(executor: Any, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Let the executor make the step that a GradScaler decides on.
-
-    The scaler must get the real optimizer: it recognises by identity what is unscaled already.
-    """
-    # torch's schedulers keep a wrapper of `step` on the instance.
-    own = vars(optimizer).get("step")
-
-    def restore() -> None:
-        vars(optimizer).pop("step", None)
-        if own is not None:
-            vars(optimizer)["step"] = own
-
-    def step(**kwargs: Any) -> Any:
-        restore()
-        return executor.step(optimizer, **kwargs)
-
-    vars(optimizer)["step"] = step
-    try:
-        yield
-    finally:
-        restore()
 
 
 def _make_scaler(device: str, use_fsdp: bool, arguments: dict[str, Any]) -> torch.amp.GradScaler:

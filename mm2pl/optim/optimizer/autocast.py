@@ -16,6 +16,11 @@ def accelerator() -> str:
     return "cpu"
 
 
+def default_dtype(device_type: str) -> torch.dtype:
+    """Return what autocast computes in on a device, if nothing else is said."""
+    return torch.bfloat16 if device_type == "cpu" else torch.float16
+
+
 def autocast(
     device_type: str | None = None,
     dtype: torch.dtype | None = None,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mm2pl.logging import MMLogger
-from mm2pl.optim import AmpOptimWrapper
+from mm2pl.optim import AmpOptimWrapper, TorchExecutor
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="what happens without a GPU")
 
@@ -120,26 +120,25 @@ def test_the_default_on_a_cpu_is_bfloat16_and_says_so(caplog: pytest.LogCaptureF
     assert (record.levelno, "casting to bfloat16" in record.getMessage()) == (logging.WARNING, True)
 
 
-def test_steps_through_the_executor_even_if_torch_wrapped_the_step() -> None:
-    amp, w = wrapper()
-    torch.optim.lr_scheduler.StepLR(amp.optimizer, 1)
-    wrapped = amp.optimizer.step
-    calls = []
+def test_the_executor_casts_and_makes_the_step_that_the_scaler_decides_on() -> None:
+    amp, w = wrapper(dtype="bfloat16")
+    calls: list[Any] = []
 
-    class Executor:
-        def backward(self, loss: torch.Tensor) -> None:
-            calls.append("backward")
-            loss.backward()
+    class Executor(TorchExecutor):
+        def autocast(self, dtype: torch.dtype | None) -> Any:
+            calls.append(dtype)
+            return super().autocast(dtype)
 
-        def step(self, optimizer: torch.optim.Optimizer, **kwargs: Any) -> None:
-            calls.append("step")
-            optimizer.step(**kwargs)
+        def step(self, optimizer: torch.optim.Optimizer, scaler: Any = None, **kwargs: Any) -> Any:
+            calls.append(scaler)
+            return super().step(optimizer, scaler, **kwargs)
 
     amp.executor = Executor()
-    amp.update_params(-w.sum())
-    assert calls == ["backward", "step"]
+    with amp.optim_context(nn.Module()):
+        loss = -w.sum()
+    amp.update_params(loss)
+    assert calls == [torch.bfloat16, amp.loss_scaler]
     assert w.tolist() == [2.0, 2.0]
-    assert amp.optimizer.step == wrapped
 
 
 def test_what_a_user_unscaled_is_not_unscaled_again() -> None:

@@ -1,0 +1,111 @@
+"""Mixed precision as optimizer wrappers describe it, carried out by Lightning's precision plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+
+from mm2pl.optim import AmpOptimWrapper
+from mm2pl.optim.optimizer.autocast import autocast, default_dtype
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+LABELS: dict[torch.dtype, str] = {torch.float16: "16-mixed", torch.bfloat16: "bf16-mixed"}
+"""Lightning's names of what autocast computes in; other types have none."""
+
+
+class AmpPrecision(MixedPrecision):
+    """Cast and scale as each :class:`~mm2pl.optim.AmpOptimWrapper` says.
+
+    Lightning's own plugin casts the whole step, validation included, and has one scaler for all optimizers. MMEngine
+    casts what stands within ``optim_context``, does not cast validation, and each wrapper has its scaler. So under
+    manual optimization the wrapper unscales, clips and updates the scale, and this plugin makes the step; under
+    automatic optimization Lightning's loop does the same through this plugin alone.
+
+    Args:
+        wrappers: Every wrapper of the run; those without mixed precision step as usual.
+        device: Type of the device that computes.
+        automatic: Whether Lightning's loop drives the optimizer.
+    """
+
+    def __init__(self, wrappers: Iterable[Any], device: str, automatic: bool) -> None:
+        self._wrappers = {
+            id(wrapper.optimizer): wrapper
+            for wrapper in wrappers
+            if isinstance(wrapper, AmpOptimWrapper)
+        }
+        first = next(iter(self._wrappers.values()))
+        super().__init__("bf16-mixed", device)
+        self._dtype = first.cast_dtype or default_dtype(device)
+        self._automatic = automatic
+        self.precision = LABELS.get(self._dtype, "32-true")  # type: ignore[assignment]
+
+    def autocast_context_manager(self, dtype: torch.dtype | None = None) -> torch.autocast:
+        """Return the context that casts; to the first wrapper's type if none is given."""
+        return autocast(self.device, dtype or self._dtype)
+
+    def train_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Cast Lightning's step; a model's own ``train_step`` casts within ``optim_context``."""
+        return self.forward_context() if self._automatic else nullcontext()
+
+    def val_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Do nothing: MMEngine casts validation only with ``val_cfg.fp16``, which the loop sees to."""
+        return nullcontext()
+
+    test_step_context = predict_step_context = val_step_context  # type: ignore[assignment]
+
+    def pre_backward(self, tensor: torch.Tensor, module: LightningModule) -> torch.Tensor:  # type: ignore[override]
+        """Scale the loss, unless the wrapper has done so."""
+        if self._automatic:
+            [wrapper] = self._wrappers.values()
+            tensor = wrapper.loss_scaler.scale(tensor)
+        return super().pre_backward(tensor, module)
+
+    def optimizer_step(  # type: ignore[override]
+        self,
+        optimizer: Any,
+        model: LightningModule,
+        closure: Callable[[], Any],
+        **kwargs: Any,
+    ) -> Any:
+        """Step, unless gradients are infinite."""
+        wrapper = self._wrappers.get(id(optimizer))
+        if wrapper is None:
+            return super().optimizer_step(optimizer, model, closure, **kwargs)
+        scaler = wrapper.loss_scaler
+        skipped = closure() is None and self._automatic
+        if self._automatic and not skipped:
+            scaler.unscale_(optimizer)
+        self._after_closure(model, optimizer)
+        if skipped:
+            return None
+        result = scaler.step(optimizer, **kwargs)
+        if self._automatic:
+            wrapper.update_scale()
+        return result
+
+
+def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic: bool) -> None:
+    """Give the Trainer the plugin that its optimizer wrappers ask for.
+
+    Raises:
+        ValueError: The Trainer was given another precision.
+    """
+    wrappers = list(wrappers)
+    if not any(isinstance(wrapper, AmpOptimWrapper) for wrapper in wrappers):
+        return
+    plugin = AmpPrecision(wrappers, trainer.strategy.root_device.type, automatic)
+    given = trainer.precision_plugin
+    fits = type(given) is MixedPrecision and given.precision == plugin.precision
+    if not fits and not isinstance(given, AmpPrecision) and type(given) is not Precision:
+        name = getattr(given, "precision", type(given).__name__)
+        raise ValueError(
+            f"Trainer(precision={name!r}) and AmpOptimWrapper, which computes in {plugin.precision!r}, both set the "
+            f"precision → use OptimWrapper to leave it to the Trainer, or drop the flag"
+        )
+    trainer.strategy.precision_plugin = plugin

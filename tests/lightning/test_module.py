@@ -1,0 +1,211 @@
+"""MMLightningModule in a user's own Trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, StochasticWeightAveraging
+from lightning.pytorch.tuner import Tuner
+from torch.utils.data import DataLoader
+
+from mm2pl.lightning import MMLightningModule
+from mm2pl.lightning.precision import AmpPrecision
+from tests.scenarios import Points, accuracy, models
+
+pytestmark = pytest.mark.filterwarnings(
+    # Lightning's advice to users: no validation loader, few workers, few batches per log line.
+    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
+)
+
+QUIET = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "enable_checkpointing": False,
+    "accelerator": "cpu",
+}
+SGD = {"type": "SGD", "lr": 0.1}
+
+
+def module(name: str = "plain", **kwargs: Any) -> MMLightningModule:
+    torch.manual_seed(3)
+    kwargs.setdefault("optim_wrapper", {"optimizer": SGD})
+    return MMLightningModule(models("mm2pl")[name](), **kwargs)
+
+
+def loader(size: int = 64, shuffle: bool = False) -> DataLoader:
+    return DataLoader(Points(size), batch_size=8, shuffle=shuffle)
+
+
+def trainer(**kwargs: Any) -> Trainer:
+    return Trainer(**{**QUIET, "max_epochs": 2, "num_sanity_val_steps": 0, **kwargs})
+
+
+class Spy(torch.nn.Module):
+    """A layer that notes what it computes in, and whether it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(8, 4)
+        self.seen: set[tuple[bool, torch.dtype]] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.linear(x)
+        self.seen.add((self.training, out.dtype))
+        return out
+
+
+def with_spy(**kwargs: Any) -> tuple[MMLightningModule, Spy]:
+    made = module(**kwargs)
+    made.model.net = spy = Spy()
+    return made, spy
+
+
+AMP = {"type": "AmpOptimWrapper", "dtype": "bfloat16", "optimizer": SGD}
+
+
+@pytest.mark.parametrize("name", ["plain", "own_step"])
+def test_amp_runs_through_the_trainers_precision_plugin(name: str) -> None:
+    bridge, spy = with_spy(name=name, optim_wrapper=AMP, val_evaluator={"type": accuracy("mm2pl")})
+    run = trainer()
+    run.fit(bridge, loader(), loader(16))
+    assert isinstance(run.precision_plugin, AmpPrecision)
+    assert run.precision == "bf16-mixed"
+    assert spy.seen == {(True, torch.bfloat16), (False, torch.float32)}
+    assert bridge.optim_wrapper.loss_scaler.state_dict()["_growth_tracker"] > 0
+
+
+def test_amp_under_automatic_optimization_follows_trainer_flags() -> None:
+    bridge = module(optim_wrapper={**AMP, "loss_scale": 8.0})
+    run = trainer(accumulate_grad_batches=2, gradient_clip_val=1e-3)
+    before = {k: v.clone() for k, v in bridge.model.state_dict().items()}
+    run.fit(bridge, loader())
+    assert run.global_step == 8
+    assert bridge.optim_wrapper.loss_scaler.get_scale() == 8.0
+    moved = bridge.model.net[0].weight - before["net.0.weight"]
+    # Eight steps of lr 0.1 over gradients whose norm, after unscaling, is at most 1e-3.
+    assert 0 < moved.norm() <= 8 * 0.1 * 1e-3
+
+
+def test_the_trainers_own_precision_is_lightnings() -> None:
+    bridge, spy = with_spy(val_evaluator={"type": accuracy("mm2pl")})
+    trainer(precision="bf16-mixed").fit(bridge, loader(), loader(16))
+    assert spy.seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "wrapper", "message"),
+    [
+        ({"precision": "64-true"}, AMP, r"precision='64-true'.*'bf16-mixed'.*drop the flag"),
+        (
+            {"gradient_clip_val": 1.0},
+            {"optimizer": SGD, "clip_grad": {"max_norm": 2}},
+            r"gradient_clip_val=1.0.*clip_grad=\{'max_norm': 2\}",
+        ),
+        (
+            {"accumulate_grad_batches": 2},
+            {"optimizer": SGD, "accumulative_counts": 4},
+            "accumulate_grad_batches=2.*accumulative_counts=4",
+        ),
+    ],
+    ids=["precision", "clip", "accumulate"],
+)
+def test_the_same_thing_given_twice(flags: Any, wrapper: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer(**flags).fit(module(optim_wrapper=wrapper), loader())
+
+
+def test_the_wrappers_accumulation_is_the_trainers() -> None:
+    run = trainer()
+    run.fit(module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 4}), loader())
+    assert run.global_step == 4
+
+
+def test_a_plateau_schedule_steps_after_validation() -> None:
+    bridge = module(
+        param_scheduler={
+            "type": "ReduceOnPlateauLR",
+            "monitor": "accuracy",
+            "rule": "greater",
+            "patience": 0,
+            "threshold": 1000.0,
+            "factor": 0.5,
+        },
+        val_evaluator={"type": accuracy("mm2pl")},
+    )
+    trainer(max_epochs=4, num_sanity_val_steps=2).fit(bridge, loader(), loader(16))
+    # The first validation sets the mark; three more fall short of it.
+    assert bridge.optim_wrapper.get_lr() == {"lr": [0.1 / 8]}
+
+
+def test_a_callback_may_replace_the_schedules() -> None:
+    bridge = module(param_scheduler={"type": "ExponentialLR", "gamma": 0.5})
+    averaging = StochasticWeightAveraging(
+        swa_lrs=0.7, swa_epoch_start=2, annealing_epochs=1, annealing_strategy="linear"
+    )
+    rates: list[float] = []
+
+    class Watch(LearningRateMonitor):
+        def __init__(self) -> None:
+            super().__init__()
+
+        def on_train_start(self, trainer: Any, *args: Any, **kwargs: Any) -> None: ...
+
+        def on_train_batch_start(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+        def on_train_epoch_start(self, trainer: Any, *args: Any, **kwargs: Any) -> None: ...
+
+    trainer(max_epochs=4, callbacks=[Watch(), averaging]).fit(bridge, loader())
+    assert rates[:16] == [0.1] * 8 + [0.05] * 8
+    assert rates[-1] == pytest.approx(0.7)
+
+
+def test_the_learning_rate_finder_finds_and_sets_it() -> None:
+    bridge = module(optim_wrapper={"optimizer": dict(SGD)})
+    run = trainer(max_epochs=1)
+    finder = Tuner(run).lr_find(bridge, loader(512), min_lr=1e-4, max_lr=1.0, num_training=40)
+    assert finder is not None
+    assert len(set(finder.results["lr"])) > 30
+    assert bridge.lr == finder.suggestion()
+    run.fit(bridge, loader())
+    assert bridge.optim_wrapper.get_lr() == {"lr": [bridge.lr]}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("name", ["plain", "own_step"])
+def test_compile_compiles_the_models_step(name: str) -> None:
+    graphs = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    results = []
+    for compile in (None, {"backend": backend, "dynamic": False}):
+        bridge = module(name, compile=compile)
+        trainer(max_epochs=1).fit(bridge, loader())
+        results.append(bridge.state_dict())
+    assert graphs
+    assert results[0].keys() == results[1].keys()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"compile": "yes"}, r"compile='yes' → True, or a dict"),
+        ({"model": 3}, r"model=3 → a torch.nn.Module or a dict\(type=…\)"),
+    ],
+    ids=["compile", "model"],
+)
+def test_wrong_arguments(kwargs: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        MMLightningModule(**{"model": models("mm2pl")["plain"](), **kwargs})
+
+
+def test_without_an_optimizer() -> None:
+    with pytest.raises(ValueError, match="got no optim_wrapper → training needs one"):
+        trainer().fit(module(optim_wrapper=None), loader())
