@@ -73,14 +73,22 @@ class Names(cst.CSTVisitor):
     # Names that are no values, or not those of the modules.
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        """Note names of a function's own, such as the parameter ``runner`` beside ``from mmcv import runner``."""
-        found = m.findall(node, m.Param() | m.AssignTarget(target=m.Name()))
-        named = [c.name if isinstance(c, cst.Param) else c.target for c in found]  # type: ignore[attr-defined]
-        self.locals.append({dotted(name) for name in named})
+        """Expect names of a function's own, such as the parameter ``runner`` beside ``from mmcv import runner``."""
+        self.locals.append(set())
 
     def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
-        """See `visit_FunctionDef`."""
+        """Forget them."""
         self.locals.pop()
+
+    def visit_Param(self, node: cst.Param) -> None:
+        """Note a parameter."""
+        if self.locals:
+            self.locals[-1].add(node.name.value)
+
+    def visit_AssignTarget(self, node: cst.AssignTarget) -> None:
+        """Note a variable."""
+        if self.locals and isinstance(node.target, cst.Name):
+            self.locals[-1].add(node.target.value)
 
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
         """Attributes are no names."""
