@@ -183,9 +183,10 @@ class BaseInferencer(metaclass=InferencerMeta):
     def list_models(scope: str | None = None, patterns: str = r".*") -> list[str]:
         """Print and return the names and aliases in a toolbox's metafiles that match a pattern."""
         current = DefaultScope.get_current_instance()
-        if scope is None and current is not None:
+        if scope is None:
+            assert current is not None, "scope should be initialized to find a toolbox's metafiles"
             scope = current.scope_name
-        folder = metafile.config_folder(str(scope))
+        folder = metafile.config_folder(scope)
         found = [n for entry in metafile.models(folder) for n in metafile.names(entry)]
         found = [name for name in found if re.match(patterns, name)]
         print_log("".join(f"model_name: {name}\n" for name in found), logger="current")
