@@ -42,7 +42,8 @@ def skip_batches(loader: Any, skip: int, workers: WorkerStates | None = None) ->
             _started(loader, _SkipOnce(_index_sampler(loader), skip)) if skip > 0 else iter(loader)
         )
     if not skip:
-        workers.new_pass(loader.persistent_workers)
+        workers.new_pass(loader.persistent_workers, alive=loader._iterator is not None)
+    workers.loaded = False
     if not skip and loader.persistent_workers and loader._iterator is not None:
         return _taken(iter(loader), workers)
     return _taken(_with_states(loader, skip, workers), workers)

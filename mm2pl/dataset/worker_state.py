@@ -23,17 +23,23 @@ State = tuple[bytes, Any, bytes, int, int, float, bytes]
 class WorkerStates:
     """Remember, by worker, the random state after the last batch taken from it.
 
-    ``lived_on`` says that the workers of the current pass have served another one before.
+    ``lived_on`` says that the workers of the current pass have served another one before; ``loaded``,
+    that they did so in a process that is no more.
     """
 
     def __init__(self) -> None:
         self.states: dict[int, State] = {}
         self.lived_on = False
+        self.loaded = False
 
-    def new_pass(self, persistent: bool) -> None:
-        """Begin a pass with the workers of the one before, or with new ones."""
-        self.lived_on = persistent and bool(self.states)
-        if not persistent:
+    def new_pass(self, persistent: bool, alive: bool) -> None:
+        """Begin a pass with the workers of the one before, or with new ones.
+
+        Persistent workers may have been sent home, as hooks that switch the pipeline do.
+        """
+        self.lived_on = persistent and bool(self.states) and (alive or self.loaded)
+        self.loaded = False
+        if not self.lived_on:
             self.states.clear()
 
     def take(self, report: Report) -> None:
@@ -51,6 +57,7 @@ class WorkerStates:
         self.lived_on = state_dict["lived_on"]
         packed = {w: tuple(map(_packed, s)) for w, s in state_dict["states"].items()}
         self.states = packed
+        self.loaded = True
 
 
 class Report(dict):

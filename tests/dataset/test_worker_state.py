@@ -145,3 +145,23 @@ def test_a_state_is_told_only_if_it_changed():
     Restoring(seeds.append, {4: report["state"]})(5)
     assert seeds == [5]
     assert random.random() != drawn
+
+
+@pytest.mark.parametrize(
+    ("persistent", "alive", "loaded", "lived_on"),
+    [
+        (True, True, False, True),
+        (True, False, True, True),  # they lived in the process that wrote the checkpoint
+        (True, False, False, False),  # a hook has sent them home
+        (False, False, True, False),
+    ],
+)
+def test_new_workers_begin_with_seeds_of_their_own(persistent, alive, loaded, lived_on):
+    states = WorkerStates()
+    told = Reporting(list)([1])["state"]
+    states.states[0] = told
+    states.loaded = loaded
+    states.new_pass(persistent, alive=alive)
+    assert states.lived_on is lived_on
+    assert states.states == ({0: told} if lived_on else {})
+    assert not states.loaded
