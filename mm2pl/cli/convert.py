@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from mm2pl.cli.reading import add_options, read
 from mm2pl.cli.run import dotted_names
-from mm2pl.config import Config, DictAction
+from mm2pl.config import Config
 from mm2pl.lightning.translate import require_plain, translate
 from mm2pl.version import __version__
 
@@ -20,24 +21,23 @@ def run(command: str, arguments: list[str]) -> int | None:
     Raises:
         FileExistsError: If the output exists and ``--force`` is not given.
         TypeError: If the config holds live objects, which no file can hold.
-        ValueError: If the output's ending is none of the three.
+        ValueError: If there is no output, or its ending is none of the three.
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
-    parser.add_argument("config", help="an MMEngine config")
-    parser.add_argument(
-        "-o", "--out", required=True, help="out.yaml: LightningCLI; out.py, out.json: flattened"
-    )
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
+    add_options(parser)
+    parser.add_argument("-o", "--out", help="out.yaml: LightningCLI; out.py, out.json: flattened")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     options = parser.parse_args(arguments)
+    cfg = read(options)
+    if cfg is None:
+        return None
+    if not options.out:
+        raise ValueError("mm2pl convert needs an output → -o out.yaml, -o out.py or -o out.json")
     out = Path(options.out)
     if out.exists() and not options.force:
         raise FileExistsError(
             f"{options.out!r} exists → choose another name, or --force to overwrite it"
         )
-    cfg = Config.fromfile(options.config)
-    if options.cfg_options:
-        cfg.merge_from_dict(options.cfg_options)
     if out.suffix in (".py", ".json"):
         cfg.dump(str(out))
     elif out.suffix in (".yaml", ".yml"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mm2pl.cli.run import require_config
-from mm2pl.config import Config, DictAction
+from mm2pl.cli.reading import add_options, read
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -16,19 +15,17 @@ def run(command: str, arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
     parser.add_argument("what", choices=["schedule"])
-    parser.add_argument("config", help="an MMEngine config")
+    add_options(parser)
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="draw to lr.png, lr.pdf, … (needs matplotlib)"
     )
     parser.add_argument(
         "--epoch-length", type=int, help="iterations per epoch, which a config does not say"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
-    require_config(options.config)
-    cfg = Config.fromfile(options.config)
-    if options.cfg_options:
-        cfg.merge_from_dict(options.cfg_options)
+    cfg = read(options)
+    if cfg is None:
+        return
     from mm2pl.optim.plot import plot_schedule
 
     print(plot_schedule(cfg, options.out, epoch_length=options.epoch_length))

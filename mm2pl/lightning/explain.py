@@ -138,9 +138,16 @@ def near_miss(name: str, known: Mapping[str, Any]) -> str | None:
     >>> near_miss("optim_wraper", KEYS), near_miss("param_schedulers", KEYS), near_miss("norm_cfg", KEYS)
     ('optim_wrapper', 'param_scheduler', None)
     """
-    best = min(known, key=lambda other: edits(name, other))
     allowed = 1 if len(name) < 9 else 2
-    return best if 0 < edits(name, best) <= allowed and name[0] == best[0] else None
+    if name in known:
+        return None
+    near = {
+        other: edits(name, other)
+        for other in known
+        if abs(len(other) - len(name)) <= allowed and other[:1] == name[:1]
+    }
+    best = min(near, key=lambda other: near[other], default=None)
+    return best if best is not None and near[best] <= allowed else None
 
 
 def edits(a: str, b: str) -> int:

@@ -96,3 +96,37 @@ def test_migrate(tmp_path, capsys):
     assert Config.fromfile(str(new)).train_cfg.max_epochs == 12
     assert "lr_config" in capsys.readouterr().out
     assert "<html>" in (tmp_path / "report.html").read_text()
+
+
+TOOLS = {
+    "explain": ["explain"],
+    "convert": ["convert", "-o", "{tmp}/out.py"],
+    "plot": ["plot", "schedule", "--epoch-length", "4"],
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+def test_every_tool_reads_configs_as_fit_does(tool, tmp_path, capsys):
+    command = [part.format(tmp=tmp_path) for part in tool]
+    harmless = write(
+        tmp_path / "c.py",
+        "x = [1, 2]\nevaluation = dict(interval=1)\nmodel = dict(type='X')\n"
+        "train_cfg = dict(by_epoch=True, max_epochs=2)\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n",
+    )
+    attack = write(
+        tmp_path / "a.py", f"import os\nos.mkdir({str(tmp_path / 'pwned')!r})\nmodel = {{}}\n"
+    )
+    assert main([*command, harmless, "--print_config", "--cfg-options", "x.1=7"]) == 0
+    assert "\nx = [1, 7]\n" in capsys.readouterr().out
+    assert not (tmp_path / "out.py").exists()
+    assert main([*command, attack, "--safe"]) == 2
+    assert not (tmp_path / "pwned").exists()
+    assert main([*command, harmless, "--safe", "--strict"]) == 2
+    captured = capsys.readouterr()
+    assert "evaluation" in captured.out + captured.err
+    assert main([*command, harmless, "--safe"]) == 0
+
+
+def test_convert_without_an_output_says_what_it_needs(capsys):
+    assert main(["convert", RINGS]) == 2
+    assert "-o out.yaml" in capsys.readouterr().err

@@ -1,0 +1,52 @@
+"""The options with which ``explain``, ``convert`` and ``plot`` read a config, as ``fit`` does."""
+
+from __future__ import annotations
+
+import argparse
+
+from mm2pl.cli.run import report, require_config
+from mm2pl.config import Config, DictAction
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the config and what changes how it is read."""
+    add = parser.add_argument
+    add("config", help="an MMEngine config")
+    add(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="change the config: a.b=1 c.0.d=[1,2]",
+    )
+    add("--safe", action="store_true", help="read the config without executing it")
+    add("--strict", action="store_true", help="make the warnings about ignored keys errors")
+    add(
+        "--print_config",
+        action="store_true",
+        help="print the config without _base_ and with the changes, and do nothing else",
+    )
+
+
+def read(options: argparse.Namespace, *, check: bool = True, imports: bool = True) -> Config | None:
+    """Read and change the config; None if printing it was all that was asked for.
+
+    Args:
+        options: What was parsed.
+        check: With ``--strict``, refuse keys that will have no effect.
+        imports: Import the config's ``custom_imports``.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If ``--strict`` finds something.
+    """
+    require_config(options.config)
+    cfg = Config.fromfile(options.config, safe=options.safe, import_custom_modules=imports)
+    if options.cfg_options:
+        cfg.merge_from_dict(options.cfg_options)
+    if options.print_config:
+        print(cfg.pretty_text)
+        return None
+    if check and options.strict:
+        report(dict(cfg.items()), strict=True)
+    return cfg
