@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule
 from torch import nn
 
 from mm2pl.config import ConfigDict
-from mm2pl.config import ConfigDict
 from mm2pl.lightning.checkpoint import without_prefix
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
