@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import examples.gan
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
-from examples import existing_lightning_code
+from examples import existing_lightning_code, mixup
 from mm2pl.cli.main import main
+from mm2pl.runner import Runner
 
 ROOT = Path(examples.gan.__file__).parents[1]
 
@@ -53,3 +56,35 @@ def test_fifteen_minutes():
 
     images, labels = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
     assert MMResNet50()(images, labels, mode="loss")["loss"] > 0
+
+
+def test_mixup_mixes_images_and_labels_by_the_same_share():
+    np.random.seed(3)
+    torch.manual_seed(0)
+    preprocessor = mixup.MixUpDataPreprocessor(num_class=3, alpha=1.0)
+    labels = torch.tensor([0, 1, 2, 1])
+    images = torch.eye(3)[labels]  # so that a mixed image is its mixed label
+    mixed, shares = preprocessor((images, labels), training=True)
+    assert torch.allclose(mixed, shares)
+    assert torch.allclose(shares.sum(1), torch.ones(4))
+    assert not torch.equal(mixed, images)
+    kept, plain = preprocessor((images, labels), training=False)
+    assert torch.equal(kept, images)
+    assert torch.equal(plain, labels)
+
+
+def test_mixup_trains(tmp_path):
+    torch.manual_seed(0)
+    labels = torch.arange(64) % 3
+    points = TensorDataset(torch.eye(3)[labels] + 0.1 * torch.randn(64, 3), labels)
+    runner = Runner(
+        model={"type": "MixUpClassifier", "features": 3, "num_class": 3},
+        work_dir=str(tmp_path),
+        train_dataloader=DataLoader(points, batch_size=16),
+        train_cfg={"by_epoch": True, "max_epochs": 8},
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.5}},
+        randomness={"seed": 0},
+    )
+    runner.train()
+    images, labels = points.tensors
+    assert (runner.model(images, labels).argmax(1) == labels).float().mean() > 0.95
