@@ -44,6 +44,8 @@ class Sandbox:
         Raises:
             ConfigSafetyError: It is outside; nothing about it has been looked at.
         """
+        if "\0" in path:  # realpath would raise a bare ValueError
+            raise ConfigSafetyError(f"The base {path!r} is no path: it holds a null character.")
         real = os.path.realpath(path)
         if not any(real.startswith(root + os.sep) for root in self.roots):
             raise ConfigSafetyError(

@@ -79,6 +79,26 @@ PYTHON: dict[str, str] = {
     "power": "x = 9 ** 9 ** 9",
     "power of power": "x = 2\nfor i in range(50): x = x ** x",
     "shift": "x = 1 << 10**9",
+    "int to bytes": "x = (1).to_bytes(10**9, 'big')",
+    "bytes": "x = bytes(10**10)",
+    "bytearray": "x = bytearray(10**10)",
+    "centered": "x = 'a'.center(10**9)",
+    "zeros in front": "x = '1'.zfill(10**9)",
+    "tabs": "x = '\\t'.expandtabs(10**9)",
+    "translate": "x = 'a'.translate({97: 'b' * 10**6})",
+    "recursion": "def f(n): return f(n + 1)\nx = f(0)",
+    "mutual recursion": "def f(n): return g(n)\ndef g(n): return f(n)\nx = f(1)",
+    "exponential recursion": "def f(n): return n if n < 2 else f(n - 1) + f(n - 2)\nx = f(60)",
+    "many searches": "x = 'a' * 200000\ny = [x.find('a' * 1000 + 'b') for i in range(2000)]",
+    "many comparisons": "x = 'a' * 200000\ny = 'a' * 200000\nz = [x == y for i in range(200000)]",
+    "many containments": "x = 'a' * 200000\nz = ['b' in x for i in range(200000)]",
+    "many long keys": "z = {('a' * 100000) + str(i): 1 for i in range(100000)}",
+    "regular expression": "import re\nx = re.match('(a+)+$', 'a' * 40 + 'b')",
+    "math.factorial": "import math\nx = math.factorial(10**7)",
+    "deepcopy doubling": "import copy\nx = [0] * 1000\n"
+    "for i in range(30): x = [copy.deepcopy(x), copy.deepcopy(x)]",
+    "in place power": "x = 2\nfor i in range(60): x **= x",
+    "in place shift": "x = 1\nfor i in range(60): x <<= x",
     "factorial": "x = 1\nfor i in range(10**9): x *= i",
     "squaring": "x = 3\nfor i in range(60): x *= x",
     "round": "x = round(5, -10**9)",
@@ -153,6 +173,12 @@ PYTHON: dict[str, str] = {
     "dots in the middle": "_base_ = 'x/../../outside.py'",
     "home": "_base_ = '~/outside.py'",
     "symbolic link": "_base_ = 'link.py'",
+    "linked folder": "_base_ = 'folder/outside.py'",
+    "links to each other": "_base_ = 'here.py'",
+    "pipe": "_base_ = 'pipe.py'",
+    "null character": "_base_ = 'a\\0b.py'",
+    "URL": "_base_ = 'file:///etc/passwd'",
+    "bases doubled at each of many levels": "_base_ = 'level0.py'",
     "device": "_base_ = '/dev/zero'",
     "process": "_base_ = '/proc/self/environ'",
     "dots in a package": "_base_ = 'mm2pl::../../outside.py'",
@@ -205,6 +231,12 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "configs"
     folder.mkdir()
     (folder / "link.py").symlink_to(tmp_path / "outside.py")
+    (folder / "folder").symlink_to(tmp_path)
+    (folder / "here.py").symlink_to(folder / "there.py")
+    (folder / "there.py").symlink_to(folder / "here.py")
+    os.mkfifo(folder / "pipe.py")
+    for level in range(30):
+        (folder / f"level{level}.py").write_text(f"_base_ = ['level{level + 1}.py'] * 2")
     (folder / "base.py").write_text("a = dict(b=1)")
     (folder / "big.py").write_text("x = [1] * 40_000")
     names = "\n".join(f"k{n} = {n}" for n in range(8000))
