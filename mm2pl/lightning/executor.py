@@ -21,10 +21,15 @@ class LightningExecutor:
     def __init__(self, module: LightningModule) -> None:
         self._module = module
         self._steppers: dict[int, Any] = {}
+        self._holds_back = False
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""
-        self._module.manual_backward(loss, **kwargs)
+        wrapped: Any = self._module.trainer.strategy.model
+        hold = self._holds_back and hasattr(wrapped, "no_sync")
+        self._holds_back = False
+        with wrapped.no_sync() if hold else nullcontext():
+            self._module.manual_backward(loss, **kwargs)
 
     def step(self, optimizer: torch.optim.Optimizer, scaler: Any = None, **kwargs: Any) -> Any:
         """Step the optimizer through the strategy; ``kwargs`` go to ``Optimizer.step``.
@@ -40,9 +45,13 @@ class LightningExecutor:
         return stepper.step(**kwargs)
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Skip the gradient all-reduce: the wrapper that knows how is the strategy's, around the whole module."""
-        wrapped: Any = self._module.trainer.strategy.model
-        return wrapped.no_sync() if hasattr(wrapped, "no_sync") else nullcontext()
+        """Skip the gradient all-reduce of the backward that follows.
+
+        The wrapper that knows how is the strategy's, around the whole module. Under manual optimization Lightning
+        prepares it in backward, which comes after the context in which an optimizer wrapper runs the forward.
+        """
+        self._holds_back = True
+        return nullcontext()
 
     def autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
         """Return the precision plugin's context, computing in ``dtype``."""

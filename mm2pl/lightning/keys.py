@@ -66,7 +66,9 @@ KEYS: dict[str, Key] = {
     "launcher": Key(section="run", target="Trainer(devices, num_nodes, strategy)"),
     "experiment_name": Key(section="run", target="name of the run"),
     "work_dir": Key(section="run", target="Trainer(default_root_dir=…)"),
-    "model_wrapper_cfg": Key(section="option", target="Trainer(strategy=DDPStrategy(…))"),
+    "model_wrapper_cfg": Key(
+        section="option", target="Trainer(strategy=DDPStrategy(…) | FSDPStrategy(…))"
+    ),
     "find_unused_parameters": Key(section="option", target="DDPStrategy(find_unused_parameters=…)"),
     "sync_bn": Key(section="option", target="Trainer(sync_batchnorm=…)"),
     "activation_checkpointing": Key(section="option", target="torch.utils.checkpoint"),

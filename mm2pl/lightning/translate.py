@@ -10,6 +10,7 @@ from typing import Any
 
 from mm2pl.lightning.keys import KEYS
 from mm2pl.lightning.plain import live_objects
+from mm2pl.lightning.strategies import processes
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",
@@ -158,31 +159,6 @@ def length_of_run(train_cfg: Any) -> dict[str, Any]:
             by_iter = {"max_epochs": 1, "limit_train_batches": length}
             return by_iter if name == "max_iters" else {name: length}
     return {}
-
-
-def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return devices, nodes and strategy: one process without a launcher, else those the launcher has started."""
-    if (config.get("launcher") or "none") == "none":
-        return {"devices": 1}
-    world = int(environ.get("WORLD_SIZE", environ.get("SLURM_NTASKS", 1)))
-    local = int(environ.get("LOCAL_WORLD_SIZE", environ.get("SLURM_NTASKS_PER_NODE", world)))
-    wrapper = {k: v for k, v in (config.get("model_wrapper_cfg") or {}).items() if k != "type"}
-    dist = (config.get("env_cfg") or {}).get("dist_cfg") or {}
-    strategy: dict[str, Any] = {
-        "broadcast_buffers": False,  # MMEngine's default; torch's and Lightning's is True
-        "find_unused_parameters": config.get("find_unused_parameters", False),
-        **wrapper,
-    }
-    if "backend" in dist:
-        strategy["process_group_backend"] = dist["backend"]
-    return {
-        "devices": local,
-        "num_nodes": max(world // local, 1),
-        "strategy": {
-            "class_path": "lightning.pytorch.strategies.DDPStrategy",
-            "init_args": strategy,
-        },
-    }
 
 
 def split_callbacks(hooks: Any) -> tuple[list[dict[str, Any]], list[Any] | None]:

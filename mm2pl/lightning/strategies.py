@@ -1,0 +1,98 @@
+"""How many processes train, and how they share a model: from MMEngine's keys to the Trainer's arguments. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_LIGHTNING = "lightning.pytorch.strategies."
+DDP, FSDP, DEEPSPEED = (f"{_LIGHTNING}{name}Strategy" for name in ("DDP", "FSDP", "DeepSpeed"))
+
+MODEL_WRAPPERS = {
+    "MMDistributedDataParallel": DDP,
+    "MMSeparateDistributedDataParallel": DDP,
+    "DistributedDataParallel": DDP,
+    "MMFullyShardedDataParallel": FSDP,
+    "FullyShardedDataParallel": FSDP,
+}
+"""What wraps a model in ``model_wrapper_cfg``, and the strategy that does so in Lightning."""
+
+STRATEGIES = {
+    "SingleDeviceStrategy": DDP,
+    "DDPStrategy": DDP,
+    "FSDPStrategy": FSDP,
+    "DeepSpeedStrategy": DEEPSPEED,
+}
+"""FlexibleRunner's strategies. With one process, the strategy has nothing to do."""
+
+SYNC_BN = ("torch", "mmcv")
+
+
+def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return devices, nodes and strategy: one process without a launcher, else those the launcher has started.
+
+    Raises:
+        ValueError: ``model_wrapper_cfg``, ``strategy`` or ``sync_bn`` asks for what Lightning does not have.
+    """
+    strategy = strategy_of(config)
+    if (config.get("launcher") or "none") == "none":
+        return {"devices": 1}
+    sync_bn = config.get("sync_bn")
+    if sync_bn not in (None, *SYNC_BN):
+        raise ValueError(f"sync_bn={sync_bn!r} → one of {list(SYNC_BN)}, or None")
+    world = int(environ.get("WORLD_SIZE", environ.get("SLURM_NTASKS", 1)))
+    local = int(environ.get("LOCAL_WORLD_SIZE", environ.get("SLURM_NTASKS_PER_NODE", world)))
+    arguments = {"devices": local, "num_nodes": max(world // local, 1), "strategy": strategy}
+    return {**arguments, "sync_batchnorm": True} if sync_bn else arguments
+
+
+def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the strategy of a run with several processes, in LightningCLI's form.
+
+    >>> strategy_of({"find_unused_parameters": True})["init_args"]
+    {'broadcast_buffers': False, 'find_unused_parameters': True}
+    """
+    own, wrapper = config.get("strategy"), config.get("model_wrapper_cfg")
+    if own:
+        kind = _looked_up(own.get("type", "DDPStrategy"), STRATEGIES, "strategy")
+        whole = {**own, **(own.get("model_wrapper") or {})}
+        arguments = {k: v for k, v in whole.items() if k not in ("type", "model_wrapper")}
+    elif wrapper:
+        kind = _looked_up(
+            wrapper.get("type", "MMDistributedDataParallel"), MODEL_WRAPPERS, "model_wrapper_cfg"
+        )
+        arguments = {k: v for k, v in wrapper.items() if k not in ("type", "device_ids")}
+    else:
+        kind = DDP
+        arguments = {
+            "broadcast_buffers": False,  # MMEngine's default; torch's and Lightning's is True
+            "find_unused_parameters": config.get("find_unused_parameters", False),
+        }
+    if kind == DEEPSPEED:
+        arguments = _deepspeed(arguments)
+    backend = ((config.get("env_cfg") or {}).get("dist_cfg") or {}).get("backend")
+    if backend:
+        arguments["process_group_backend"] = backend
+    return {"class_path": kind, "init_args": arguments}
+
+
+def _deepspeed(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Gather what MMEngine spreads over arguments into DeepSpeed's own configuration."""
+    rest = {k: v for k, v in arguments.items() if k not in ("config", "exclude_frozen_parameters")}
+    config = arguments.get("config")
+    if isinstance(config, str) and rest:
+        raise ValueError(
+            f"strategy has config={config!r} and {sorted(rest)} → write them into that file, or drop it"
+        )
+    whole = config if isinstance(config, str) else {**(config or {}), **rest}
+    kept = {k: v for k, v in arguments.items() if k == "exclude_frozen_parameters"}
+    return {"config": whole, **kept}
+
+
+def _looked_up(name: Any, table: Mapping[str, str], key: str) -> str:
+    short = name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", name)
+    if short not in table:
+        raise ValueError(
+            f"{key} has type={name!r} → one of {list(table)}; others through --trainer.strategy"
+        )
+    return table[short]

@@ -1,0 +1,54 @@
+"""Two processes over gloo: mm2pl's run next to MMEngine's, and how often each averages gradients."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.scenarios import assert_equal
+
+pytestmark = pytest.mark.parity
+
+SCRIPT = Path(__file__).resolve().parents[1] / "ddp_run.py"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(package: str, folder: Path, counts: int) -> list[dict[str, Any]]:
+    """Train with two processes; return what each recorded."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--master-port", str(free_port()), str(SCRIPT), package, str(folder), str(counts)),
+        ],
+        check=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+    )
+    # Our own files of this run, with more than tensors in them.
+    return [torch.load(folder / f"{package}_{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize(("counts", "reduces"), [(1, 15), (4, 4)], ids=["plain", "accumulation"])
+def test_two_processes_equal_mmengines(tmp_path: Path, counts: int, reduces: int) -> None:
+    pytest.importorskip("mmengine")
+    theirs = run("mmengine", tmp_path, counts)
+    ours = run("mm2pl", tmp_path, counts)
+    for mine, other in zip(ours, theirs, strict=True):
+        # Seventy points in batches of 8: nine batches in one process, five in each of two, three times over.
+        assert len(mine["batches"]) == 15
+        assert (mine.pop("reduces"), other.pop("reduces")) == (reduces, reduces)
+        assert_equal(mine, other)
+    assert ours[0]["loss"] != ours[1]["loss"]
