@@ -83,6 +83,22 @@ LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
 """Which points each Lightning stage reaches. Metrics are complete at ``on_*_end`` only: Lightning
 calls ``on_*_epoch_end`` of the callbacks before that of the module, which computes them."""
 
+_ARGUMENTS = {
+    "iter": ("batch_idx", "data_batch", "outputs"),
+    "epoch": ("metrics",),
+    "checkpoint": ("checkpoint",),
+}
+
+
+def named(point: str, args: tuple) -> dict[str, Any]:
+    """Return a point's arguments by name: MMEngine passes them so, to hooks that take ``**kwargs`` too.
+
+    >>> named("after_train_iter", (3, "batch", "loss"))
+    {'batch_idx': 3, 'data_batch': 'batch', 'outputs': 'loss'}
+    """
+    return dict(zip(_ARGUMENTS[point.rpartition("_")[2]], args, strict=False)) if args else {}
+
+
 _BASES = {("mm2pl.hooks.hook", "Hook"), ("mmengine.hooks.hook", "Hook")}
 
 PointCalls = dict[str, tuple[Callable[..., None], ...]]
@@ -169,7 +185,7 @@ class LightningStages(Callback):
             self._stage_calls = bind_points(self.driven_hooks(trainer))
             self._stage_runner = self.find_runner(trainer)
         for call in self._stage_calls.get(point, ()):
-            call(self._stage_runner, *args)
+            call(self._stage_runner, **named(point, args))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         hooks = self.driven_hooks(trainer)

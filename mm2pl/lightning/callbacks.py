@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from mm2pl.hooks.stages import LightningStages
+from mm2pl.hooks.stages import LightningStages, named
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -84,7 +84,7 @@ class RunCallback(LightningStages, Checkpoint):
     def _at(self, trainer: Trainer, point: str, *args: Any) -> None:
         runner = self.runner
         for method in runner.methods_of(point):
-            method(runner, *args)
+            method(runner, **named(point, args))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Build what the stage needs, in MMEngine's order, before Lightning restores a checkpoint."""
@@ -180,7 +180,7 @@ class RunCallback(LightningStages, Checkpoint):
         runner, loop = self.runner, self.runner.train_loop
         if not runner.loop_drives_hooks:
             for method in runner.methods_of("after_train_iter"):
-                method(runner, batch_idx, batch, outputs)
+                method(runner, batch_idx=batch_idx, data_batch=batch, outputs=outputs)
             loop._iter += 1
         if runner.by_epoch:
             if batch_idx + 1 >= trainer.num_training_batches:

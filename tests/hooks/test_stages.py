@@ -93,7 +93,7 @@ def loader(n: int = 4) -> DataLoader:
 def recorder(name: str, log: list, **attributes) -> Hook:
     def record(point):
         def method(self, runner, *args, **kwargs):
-            log.append((name, point, *args))
+            log.append((name, point, *args, *kwargs.values()))
 
         return method
 
