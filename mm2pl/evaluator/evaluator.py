@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -61,11 +61,17 @@ class Evaluator:
             size: Length of the data set; what a sampler added to it is cut off.
 
         Raises:
+            TypeError: A metric does not return a dict.
             ValueError: Two metrics have a value of the same name.
         """
         metrics: dict[str, Any] = {}
         for metric in self.metrics:
             results = metric.evaluate(size)
+            if not isinstance(results, Mapping):
+                raise TypeError(
+                    f"{type(metric).__name__}.compute_metrics returned {results!r:.80}: "
+                    "return a dict of the values by name, {} if there are none."
+                )
             for name in results:
                 if name in metrics:
                     raise ValueError(

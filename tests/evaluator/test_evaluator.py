@@ -110,3 +110,14 @@ def test_offline_evaluate(data, chunk_size, calls):
 def test_wrong_use(call, error, match):
     with pytest.raises(error, match=match):
         call(Evaluator(Recorder()))
+
+
+def test_a_metric_that_returns_nothing():
+    class Forgetful(Recorder):
+        def compute_metrics(self, results):
+            self.name = "forgotten"
+
+    evaluator = Evaluator(Forgetful())
+    evaluator.process([1, 2])
+    with pytest.raises(TypeError, match="Forgetful.compute_metrics returned None: return a dict"):
+        evaluator.evaluate(2)
