@@ -184,6 +184,7 @@ class RunCallback(LightningStages, Checkpoint):
             loop._iter += 1
         if runner.by_epoch:
             if batch_idx + 1 >= trainer.num_training_batches:
+                runner.stream.finish()
                 self._end_epoch(trainer)
                 self._schedule_validation(trainer, loop.validates_at(loop.epoch, loop.max_epochs))
         else:

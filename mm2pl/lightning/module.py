@@ -92,6 +92,7 @@ class MMLightningModule(LightningModule):
         self.loops: dict[str, _EvalLoop] = {}
         self.eval_metrics: dict[str, Any] = {}
         self.driven_by_run = False
+        self.batches_stay_raw = False
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -310,6 +311,12 @@ class MMLightningModule(LightningModule):
     ) -> Any:
         """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
         return batch
+
+    def _call_batch_hook(self, hook_name: str, batch: Any, *args: Any) -> Any:
+        # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
+        if self.batches_stay_raw:
+            return batch
+        return super()._call_batch_hook(hook_name, batch, *args)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients of an open accumulation window, which goes on after the validation."""

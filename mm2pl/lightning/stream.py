@@ -72,6 +72,14 @@ class TrainStream:
             self.passes += 1
             next_pass(self.loader, self.passes)
 
+    def finish(self) -> None:
+        """Let the loader's iterator end, as MMEngine's loop does: batch samplers tidy up after their last batch.
+
+        Lightning stops asking at the last batch.
+        """
+        if self._between_epochs and self.consumed >= self.length and self._iterator is not None:
+            next(self._iterator, None)
+
     @property
     def _between_epochs(self) -> bool:
         # Lightning stops asking at the last batch, so the loader's iterator never ends by itself.
@@ -125,7 +133,12 @@ class EvalStream:
 
     def __iter__(self) -> Iterator[Any]:
         # Lazy: Lightning also asks for an iterator only to see that there is one, and each draws a random number.
-        yield from self.loader
+        iterator = iter(self.loader)
+        for taken, batch in enumerate(iterator, start=1):
+            if taken == len(self.loader):
+                # Batch samplers tidy up after their last batch; Lightning stops asking at that one.
+                next(iterator, None)
+            yield batch
 
     @property
     def dataset(self) -> Any:

@@ -183,6 +183,9 @@ class Runner(RunState, RunnerBuilders):
         """Take over a Trainer: register the hooks and describe the run in its log and work folder."""
         self.trainer = trainer
         self.module.driven_by_run = True
+        self.module.batches_stay_raw = (
+            type(self.module) is MMLightningModule and type(self.datamodule) is MMDataModule
+        )
         # MMDataModule leaves batches raw; Lightning would warn that the module does so too.
         self.module.transfer_batch_to_device = MethodType(
             LightningModule.transfer_batch_to_device, self.module
