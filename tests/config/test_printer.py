@@ -149,6 +149,7 @@ def objects() -> Any:
     )
 
 
+@pytest.mark.filterwarnings("ignore:The text looks like Python")  # a key such as "dict("
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(names.filter(lambda s: s not in reserved), objects(), max_size=4))
 def test_json_loads_to_the_same(config: dict) -> None:
