@@ -127,30 +127,34 @@ class RunnerFacade:
         """The device that this process computes on."""
         return self.trainer.strategy.root_device
 
+    def loop_of(self, stage: str) -> Any:
+        """Return the loop of ``train``, ``val`` or ``test``."""
+        return getattr(self, f"{stage}_loop")
+
     @property
     def train_dataloader(self) -> Any:
         """The training loader."""
-        return self.train_loop.dataloader
+        return self.loop_of("train").dataloader
 
     @property
     def val_dataloader(self) -> Any:
         """The validation loader."""
-        return self.val_loop.dataloader
+        return self.loop_of("val").dataloader
 
     @property
     def test_dataloader(self) -> Any:
         """The test loader."""
-        return self.test_loop.dataloader
+        return self.loop_of("test").dataloader
 
     @property
     def val_evaluator(self) -> Any:
         """The evaluator of the validation loop."""
-        return self.val_loop.evaluator
+        return self.loop_of("val").evaluator
 
     @property
     def test_evaluator(self) -> Any:
         """The evaluator of the test loop."""
-        return self.test_loop.evaluator
+        return self.loop_of("test").evaluator
 
     # The processes
 

@@ -40,6 +40,11 @@ class RunnerBuilders(RunnerFacade):
     """Build each part of a run; a subclass may override any of these methods."""
 
     build_dataloader = staticmethod(build_dataloader)
+    unused_loops: set[str]
+
+    def stage_config(self, stage: str) -> Any:
+        """Return ``train_cfg``, ``val_cfg`` or ``test_cfg``."""
+        raise NotImplementedError
 
     def build_model(self, model: Any) -> nn.Module:
         """Build a model from its dict; a module is returned as it is."""
@@ -60,6 +65,27 @@ class RunnerBuilders(RunnerFacade):
             epoch_length=len(loop.dataloader),
             by_epoch=isinstance(loop, EpochBasedTrainLoop),
         )
+
+    def loop_of(self, stage: str) -> Any:
+        """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.
+
+        Raises:
+            ValueError: If the config has no such stage.
+        """
+        loop = getattr(self, f"{stage}_loop")
+        if loop is None:
+            loop = self.new_loop(stage)
+            setattr(self, f"{stage}_loop", loop)
+            self.unused_loops.add(stage)
+        return loop
+
+    def new_loop(self, stage: str) -> Any:
+        """Build the loop of a stage, or return the one that :meth:`loop_of` has built and nothing has run."""
+        if stage in self.unused_loops:
+            self.unused_loops.remove(stage)
+            return getattr(self, f"{stage}_loop")
+        config = self.stage_config(stage)
+        return getattr(self, f"build_{stage}_loop")({} if config is None else config)
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> Any:
         """Build the training loop from a ``train_cfg``.

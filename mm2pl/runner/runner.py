@@ -152,6 +152,7 @@ class Runner(RunState, RunnerBuilders):
         self.message_hub = self.build_message_hub()
         self.visualizer = self.build_visualizer(settings.get("visualizer"))
         self.train_loop = self.val_loop = self.test_loop = None
+        self.unused_loops = set()
         self.hooks = []
         self.lightning_callbacks: list[Any] = []
         self.loop_drives_hooks = False
@@ -268,7 +269,7 @@ class Runner(RunState, RunnerBuilders):
             self.load_weights()
 
     def _prepare_fit(self) -> None:
-        self.train_loop = self.build_train_loop(self._train_cfg())
+        self.train_loop = self.new_loop("train")
         self.by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
         self._open_stream()
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
@@ -290,11 +291,11 @@ class Runner(RunState, RunnerBuilders):
                 f"clip, accumulate or scale, and set them in optim_wrapper"
             )
 
-    def _train_cfg(self) -> Any:
-        """Return ``train_cfg`` with the Trainer's ``max_epochs``: a flag wins over the config."""
-        config = self.settings["train_cfg"]
-        if isinstance(config, dict) and "max_epochs" in config and self.trainer.max_epochs:
-            return {**config, "max_epochs": self.trainer.max_epochs}
+    def stage_config(self, stage: str) -> Any:
+        """Return a stage's ``cfg``; for training with the Trainer's ``max_epochs``: a flag wins over the config."""
+        config = self.settings.get(f"{stage}_cfg")
+        if stage == "train" and isinstance(config, dict) and "max_epochs" in config:
+            return {**config, "max_epochs": self.trainer.max_epochs or config["max_epochs"]}
         return config
 
     def _open_stream(self) -> None:
@@ -318,9 +319,7 @@ class Runner(RunState, RunnerBuilders):
             self.train_loop.run_iter(batch)
 
     def _prepare_evaluation(self, stage: str) -> None:
-        build = self.build_val_loop if stage == "val" else self.build_test_loop
-        config = self.settings.get(f"{stage}_cfg")
-        loop: BaseLoop = build({} if config is None else config)
+        loop: BaseLoop = self.new_loop(stage)
         setattr(self, f"{stage}_loop", loop)
         self.module.loops[stage] = loop
         self.datamodule.loaders[stage] = loop.dataloader

@@ -261,3 +261,18 @@ def test_what_a_periodic_checkpoint_holds(tmp_path, arguments, kept):
     file = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
     assert file.keys() & {"optimizer", "param_schedulers"} == kept
     assert {"meta", "state_dict", "message_hub"} <= file.keys()
+
+
+def test_loaders_can_be_looked_at_before_the_run(tmp_path: Path) -> None:
+    scenario = Scenario(optim_wrapper=SGD)
+    runner = build("mm2pl", scenario, str(tmp_path), fresh_book())
+    loader, evaluator = runner.train_dataloader, runner.val_evaluator
+    assert len(loader) == 9
+    assert runner.train_dataloader is loader
+    assert (runner.iter, runner.epoch) == (0, 0)
+    runner.train()
+    assert runner.train_dataloader is loader
+    assert runner.val_evaluator is evaluator
+    assert runner.epoch == 3
+    with pytest.raises(ValueError, match="test_dataloader"):
+        _ = runner.test_dataloader
