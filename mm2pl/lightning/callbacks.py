@@ -171,7 +171,8 @@ class RunCallback(LightningStages, Checkpoint):
             runner.train_after_validation = False
             runner.model.train()
         if not runner.loop_drives_hooks:
-            self._at(trainer, "before_train_iter", batch_idx, batch)
+            for method in runner.methods_of("before_train_iter"):
+                method(runner, batch_idx=batch_idx, data_batch=batch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
