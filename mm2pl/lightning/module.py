@@ -93,6 +93,7 @@ class MMLightningModule(LightningModule):
         self.eval_metrics: dict[str, Any] = {}
         self.driven_by_run = False
         self.batches_stay_raw = False
+        self._lr_scaled = False
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -181,12 +182,15 @@ class MMLightningModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
+        if not self.driven_by_run and self.auto_scale_lr and not self._lr_scaled:
+            self.trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+            scale_lr(self.optim_wrapper, self.auto_scale_lr, self._total_batch_size())
+            self._lr_scaled = True
         if self.param_schedulers is None and self.param_scheduler is not None:
             loop = runner_of(self.trainer).train_loop
-            self.trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+            self.trainer.fit_loop.setup_data()
             batches = self.trainer.num_training_batches
             epoch_length = int(batches) if batches != float("inf") else None
-            scale_lr(self.optim_wrapper, self.auto_scale_lr, self._total_batch_size())
             self.param_schedulers = build_param_schedulers(
                 self.param_scheduler,
                 self.optim_wrapper,
@@ -230,7 +234,8 @@ class MMLightningModule(LightningModule):
 
     def _total_batch_size(self) -> int:
         loader = self.trainer.train_dataloader
-        return int(getattr(loader, "batch_size", None) or 1) * self.trainer.world_size
+        inner = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+        return int(getattr(loader, "batch_size", None) or inner or 1) * self.trainer.world_size
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps.
@@ -297,11 +302,12 @@ class MMLightningModule(LightningModule):
         if self.driven_by_run:
             return
         trainer: Any = self.trainer
-        if (trainer.fit_loop.total_batch_idx + 1) % trainer.log_every_n_steps == 0:
+        interval = trainer.log_every_n_steps  # 0: never
+        if interval and (trainer.fit_loop.total_batch_idx + 1) % interval == 0:
             self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
         schedulers = live_schedulers(trainer)
         tick(schedulers, by_epoch=False)
-        if batch_idx + 1 == trainer.num_training_batches:
+        if trainer.is_last_batch:
             tick(schedulers, by_epoch=True)
 
     # Evaluation
@@ -367,7 +373,8 @@ class MMLightningModule(LightningModule):
         if self.trainer.state.fn == "fit" and not (
             self.driven_by_run or self.trainer.sanity_checking
         ):
-            tick_metrics(live_schedulers(self.trainer), self.eval_metrics)
+            metrics = self.eval_metrics if "val" in self.loops else self.trainer.callback_metrics
+            tick_metrics(live_schedulers(self.trainer), dict(metrics))
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics, under MMEngine's names."""

@@ -98,6 +98,8 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
     """
     wrappers = list(wrappers)
     if not any(isinstance(wrapper, AmpOptimWrapper) for wrapper in wrappers):
+        if isinstance(trainer.precision_plugin, AmpPrecision):  # of an earlier fit
+            trainer.strategy.precision_plugin = Precision()
         return
     plugin = AmpPrecision(wrappers, trainer.strategy.root_device.type, automatic)
     given = trainer.precision_plugin

@@ -134,8 +134,12 @@ class EvalStream:
     def __iter__(self) -> Iterator[Any]:
         # Lazy: Lightning also asks for an iterator only to see that there is one, and each draws a random number.
         iterator = iter(self.loader)
+        try:
+            last = len(self.loader)
+        except TypeError:  # an iterable data set
+            last = None
         for taken, batch in enumerate(iterator, start=1):
-            if taken == len(self.loader):
+            if taken == last:
                 # Batch samplers tidy up after their last batch; Lightning stops asking at that one.
                 next(iterator, None)
             yield batch

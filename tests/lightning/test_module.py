@@ -209,3 +209,45 @@ def test_wrong_arguments(kwargs: Any, message: str) -> None:
 def test_without_an_optimizer() -> None:
     with pytest.raises(ValueError, match="got no optim_wrapper → training needs one"):
         trainer().fit(module(optim_wrapper=None), loader())
+
+
+def test_the_scaled_lr_needs_no_schedule_and_knows_batch_samplers() -> None:
+    bridge = module(auto_scale_lr={"enable": True, "base_batch_size": 16})
+    sampler = torch.utils.data.BatchSampler(range(64), batch_size=8, drop_last=False)
+    run = trainer(max_epochs=1)
+    run.fit(bridge, DataLoader(Points(64), batch_sampler=sampler))
+    assert bridge.optim_wrapper.get_lr() == {"lr": [0.05]}
+    run.fit_loop.max_epochs = 2
+    run.fit(bridge, loader())
+    assert bridge.optim_wrapper.get_lr() == {"lr": [0.05]}
+
+
+def test_a_trainer_may_fit_again() -> None:
+    run = trainer(max_epochs=1)
+    accumulating = module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 2})
+    run.fit(accumulating, loader())
+    run.fit_loop.max_epochs = 2
+    run.fit(accumulating, loader())
+    run.fit_loop.max_epochs = 3
+    run.fit(module(optim_wrapper=AMP), loader())
+    run.fit_loop.max_epochs = 4
+    bridge, spy = with_spy()
+    run.fit(bridge, loader())
+    assert spy.seen == {(True, torch.float32)}
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self) -> Any:
+        points = Points(16)
+        yield from (points[i] for i in range(16))
+
+
+def test_a_loader_without_length_and_no_evaluator() -> None:
+    schedules = [
+        {"type": "MultiStepLR", "milestones": [1], "gamma": 0.1},
+        {"type": "ReduceOnPlateauLR", "monitor": "val_loss", "patience": 5},
+    ]
+    bridge = module(param_scheduler=schedules)
+    stream = DataLoader(Stream(), batch_size=8)
+    trainer(log_every_n_steps=0).fit(bridge, stream, loader(16))
+    assert bridge.optim_wrapper.get_lr() == {"lr": [pytest.approx(0.01)]}
