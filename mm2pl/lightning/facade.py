@@ -8,7 +8,6 @@ from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 
@@ -261,9 +260,6 @@ for _name in ("train_loop", "val_loop", "test_loop", "hooks", "log_dir"):
     setattr(RunnerFacade, f"_{_name}", property(attrgetter(_name)))
 
 
-_VIEWS: WeakKeyDictionary[Any, RunnerFacade] = WeakKeyDictionary()
-
-
 def runner_of(trainer: Any) -> Any:
     """Return the runner of a Trainer: that of its config-driven run, or a view of the Trainer."""
     from mm2pl.lightning.callbacks import RunCallback
@@ -272,6 +268,7 @@ def runner_of(trainer: Any) -> Any:
     for callback in trainer.callbacks:
         if isinstance(callback, RunCallback) and callback.runner is not None:
             return callback.runner
-    if trainer not in _VIEWS:
-        _VIEWS[trainer] = TrainerView(trainer)
-    return _VIEWS[trainer]
+    # Kept on the Trainer, so that both can be freed together.
+    if "_mm2pl_view" not in vars(trainer):
+        trainer._mm2pl_view = TrainerView(trainer)
+    return trainer._mm2pl_view

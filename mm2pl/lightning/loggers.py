@@ -103,6 +103,7 @@ def connect_loggers(trainer: Any, visualizer: Any, version: str) -> None:
     backends = getattr(visualizer, "_vis_backends", None)
     if not isinstance(backends, dict):
         return
+    backends.pop("lightning", None)  # of an earlier run with the same visualizer
     given = list(trainer.loggers)
     if trainer.fast_dev_run or not is_main_process():
         trainer.loggers = given or [DummyLogger()]

@@ -94,6 +94,7 @@ class MMLightningModule(LightningModule):
         self.driven_by_run = False
         self.batches_stay_raw = False
         self._lr_scaled = False
+        self._saved_wrapper: Any = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -287,6 +288,11 @@ class MMLightningModule(LightningModule):
         if self.driven_by_run:
             return
         self.compile_step("train")
+        if (
+            self._saved_wrapper is not None
+        ):  # scaler and open window; Lightning has restored the rest
+            self.optim_wrapper.load_state_dict(self._saved_wrapper)
+            self._saved_wrapper = None
         loop = runner_of(self.trainer).train_loop
         self.model.train()
         if not self.automatic_optimization:
@@ -405,6 +411,7 @@ class MMLightningModule(LightningModule):
         """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
         if self._trainer is not None:
             runner_of(self.trainer).accept_checkpoint(checkpoint)
+            self._saved_wrapper = checkpoint.get("optimizer")
 
 
 # Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.

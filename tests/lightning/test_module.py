@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -251,3 +253,30 @@ def test_a_loader_without_length_and_no_evaluator() -> None:
     stream = DataLoader(Stream(), batch_size=8)
     trainer(log_every_n_steps=0).fit(bridge, stream, loader(16))
     assert bridge.optim_wrapper.get_lr() == {"lr": [pytest.approx(0.01)]}
+
+
+@pytest.mark.parametrize("name", ["plain", "own_step"])
+def test_a_resumed_fit_goes_on_with_the_scale(tmp_path: Any, name: str) -> None:
+    wrapper = {**AMP, "loss_scale": {"init_scale": 4.0, "growth_interval": 3}}
+
+    def fitted(epochs: int, path: Any = None) -> Any:
+        bridge = module(name, optim_wrapper=wrapper)
+        run = trainer(max_epochs=epochs)
+        run.fit(bridge, loader(), ckpt_path=path)
+        run.save_checkpoint(tmp_path / f"{epochs}.ckpt")
+        return bridge
+
+    whole, _ = fitted(2), fitted(1)
+    resumed = fitted(2, tmp_path / "1.ckpt")
+    scales = [bridge.optim_wrapper.loss_scaler.state_dict() for bridge in (whole, resumed)]
+    assert scales[0] == scales[1]
+    assert scales[0]["scale"] > 4.0
+
+
+def test_trainers_are_freed() -> None:
+    run = trainer(max_epochs=1)
+    run.fit(module(), loader())
+    gone = weakref.ref(run)
+    del run
+    gc.collect()
+    assert gone() is None
