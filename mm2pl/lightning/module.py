@@ -94,6 +94,7 @@ class MMLightningModule(LightningModule):
         self.driven_by_run = False
         self.batches_stay_raw = False
         self._lr_scaled = False
+        self._trainer_accumulates: int | None = None
         self._saved_wrapper: Any = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
@@ -171,6 +172,7 @@ class MMLightningModule(LightningModule):
                     f"{', '.join(reasons)}: Lightning's loop drives the optimizer. Results are equivalent to "
                     f"MMEngine's, not equal to the last bit; an accumulation window ends with its epoch."
                 )
+        self._trainer_accumulates = self.trainer.accumulate_grad_batches
         if self.automatic_optimization:
             notes += let_trainer_clip_and_accumulate(
                 self.trainer, wrapper, flags_win=self.driven_by_run
@@ -180,6 +182,11 @@ class MMLightningModule(LightningModule):
                 single.executor = LightningExecutor(self)
         use_wrappers_precision(self.trainer, wrappers, self.automatic_optimization)
         return notes
+
+    def teardown(self, stage: str) -> None:
+        """Give the Trainer back the accumulation it was made with: the next fit may be another module's."""
+        if stage == "fit" and self._trainer_accumulates is not None:
+            self.trainer.accumulate_grad_batches = self._trainer_accumulates
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
@@ -288,9 +295,8 @@ class MMLightningModule(LightningModule):
         if self.driven_by_run:
             return
         self.compile_step("train")
-        if (
-            self._saved_wrapper is not None
-        ):  # scaler and open window; Lightning has restored the rest
+        if self._saved_wrapper is not None:
+            # The scaler and an open window; Lightning has restored the rest.
             self.optim_wrapper.load_state_dict(self._saved_wrapper)
             self._saved_wrapper = None
         loop = runner_of(self.trainer).train_loop

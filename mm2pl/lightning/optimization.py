@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -57,10 +56,6 @@ def reasons_for_automatic(trainer: Trainer) -> list[str]:
     return reasons + [name for name in names if name in NEED_AUTOMATIC]
 
 
-handed_over: WeakKeyDictionary[Trainer, int] = WeakKeyDictionary()
-"""What Trainers got from an optimizer wrapper; another fit with it is no contradiction."""
-
-
 def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: bool) -> list[str]:
     """Settle, for automatic optimization, what optimizer wrapper and Trainer were both given.
 
@@ -84,8 +79,6 @@ def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: b
         value = getattr(trainer, flag)
         if default in (value, setting):
             continue
-        if value == setting == handed_over.get(trainer):
-            continue
         if not flags_win:
             raise ValueError(
                 f"Trainer({flag}={value!r}) and optim_wrapper's {key}={setting!r} both say it → keep one of the two"
@@ -95,7 +88,6 @@ def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: b
             wrapper.clip_grad_kwargs = None
         else:
             wrapper._accumulative_counts = value
-    if trainer.accumulate_grad_batches == 1 < wrapper._accumulative_counts:
+    if trainer.accumulate_grad_batches == 1:
         trainer.accumulate_grad_batches = wrapper._accumulative_counts
-        handed_over[trainer] = wrapper._accumulative_counts
     return replaced

@@ -230,8 +230,10 @@ def test_a_trainer_may_fit_again() -> None:
     run.fit(accumulating, loader())
     run.fit_loop.max_epochs = 2
     run.fit(accumulating, loader())
+    assert run.global_step == 8
     run.fit_loop.max_epochs = 3
     run.fit(module(optim_wrapper=AMP), loader())
+    assert run.global_step == 16  # and not every second batch
     run.fit_loop.max_epochs = 4
     bridge, spy = with_spy()
     run.fit(bridge, loader())
