@@ -1,0 +1,145 @@
+"""Take turns, round after round, and compare medians: a machine whose speed drifts slows all rows alike."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Run = Callable[[], "Sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What one turn took: seconds on the wall, seconds of CPU in all threads, MB at the peak (NaN: not measured)."""
+
+    wall: float
+    cpu: float
+    memory: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One table.
+
+    Args:
+        title: What is measured.
+        unit: Of the times, such as ``µs/iteration``.
+        scale: What seconds are multiplied by to be in that unit.
+        rows: Name → what measures it once.
+        ours: The row whose time is divided by the others'.
+        rounds: Turns that count; one more goes before them.
+    """
+
+    title: str
+    unit: str
+    scale: float
+    rows: dict[str, Run]
+    ours: str = "mm2pl"
+    rounds: int = 10
+
+
+@dataclass
+class Stopwatch:
+    """Measure from :meth:`start` to :meth:`stop`, which hooks and callbacks of a run call."""
+
+    device: str = "cpu"
+    _began: tuple[float, float] = (0.0, 0.0)
+    sample: Sample = field(default_factory=lambda: Sample(wall=math.nan, cpu=math.nan))
+
+    def start(self) -> None:
+        """Begin, with an idle device."""
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        self._began = time.perf_counter(), time.process_time()
+
+    def stop(self) -> None:
+        """End, when the device has done all its work."""
+        memory = math.nan
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+            memory = torch.cuda.max_memory_allocated() / 1e6
+        wall, cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
+        self.sample = Sample(wall=wall, cpu=cpu, memory=memory)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Throw away what a run prints and warns of; its log files are written as ever."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def take_turns(scenario: Scenario, rounds: int) -> dict[str, list[Sample]]:
+    """Return each row's samples. The order is turned round every time; the first round warms up."""
+    samples: dict[str, list[Sample]] = {name: [] for name in scenario.rows}
+    for number in range(rounds + 1):
+        names = list(scenario.rows)
+        for name in names if number % 2 else reversed(names):
+            gc.collect()
+            with quiet():
+                sample = scenario.rows[name]()
+            if number:
+                samples[name].append(sample)
+    return samples
+
+
+def table(scenario: Scenario, samples: dict[str, list[Sample]]) -> str:
+    """Return the rows as Markdown: medians of wall and CPU time, and ours over each row's."""
+
+    def medians(name: str) -> dict[str, float]:
+        return {
+            key: statistics.median(getattr(sample, key) for sample in samples[name])
+            for key in ("wall", "cpu", "memory")
+        }
+
+    ours = medians(scenario.ours)
+    width = max(map(len, samples))
+    lines = [
+        f"### {scenario.title}",
+        "",
+        f"| {scenario.unit:<{width}} | wall | CPU | min–max wall | peak MB | mm2pl ÷ it, wall | CPU |",
+        f"| {'-' * width} | --: | --: | --: | --: | --: | --: |",
+    ]
+    for name in samples:
+        own = medians(name)
+        walls = [scenario.scale * sample.wall for sample in samples[name]]
+        ratio = {key: ours[key] / own[key] if own[key] else math.nan for key in ("wall", "cpu")}
+        cells: list[Any] = [
+            f"{name:<{width}}",
+            digits(scenario.scale * own["wall"]),
+            digits(scenario.scale * own["cpu"]),
+            f"{digits(min(walls))}–{digits(max(walls))}",
+            "" if math.isnan(own["memory"]) else f"{own['memory']:.0f}",
+            f"{ratio['wall']:.3f}",
+            f"{ratio['cpu']:.3f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def digits(value: float) -> str:
+    """Return a number with at least three significant digits.
+
+    >>> digits(1234.5), digits(12.345), digits(0.0123456)
+    ('1234', '12.3', '0.0123')
+    """
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

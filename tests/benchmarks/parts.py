@@ -1,0 +1,174 @@
+"""Parts of a run by themselves: reading and printing a config, stepping schedules, writing a checkpoint."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.benchmarks.drivers import NUMBERS
+from tests.benchmarks.measure import Run, Sample, Scenario, Stopwatch
+from tests.benchmarks.networks import ResNet, images
+
+PACKAGES = ("mmengine", "mm2pl") if importlib.util.find_spec("mmengine") else ("mm2pl",)
+LABELS = {"mmengine": "MMEngine", "mm2pl": "mm2pl"}
+
+RELEASED = "mmdet-3.3.0/mmdet/.mim/configs/faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+OWN = Path(__file__).parents[2] / "configs" / "digits_resnet.py"
+
+
+def released_config() -> Path:
+    """Return a released detection config below ``$MM2PL_CORPUS`` (see ``tox -e parity-corpus``), or our example."""
+    path = Path(os.environ.get("MM2PL_CORPUS", "")) / RELEASED
+    return path if path.is_file() else OWN
+
+
+def timed(work: Callable[[], Any], times: int) -> Sample:
+    """Return what one of ``times`` calls takes."""
+    watch = Stopwatch()
+    watch.start()
+    for _ in range(times):
+        work()
+    watch.stop()
+    return Sample(wall=watch.sample.wall / times, cpu=watch.sample.cpu / times)
+
+
+def config_loading(times: int) -> Scenario:
+    """Read one config with its bases."""
+    path = released_config()
+
+    def load(package: str) -> Sample:
+        config = importlib.import_module(f"{package}.config").Config
+        return timed(lambda: config.fromfile(str(path)), times)
+
+    return by_package(f"Reading the config {path.stem}", load)
+
+
+def config_printing(times: int) -> Scenario:
+    """Print one config as Python."""
+    path = released_config()
+
+    def show(package: str) -> Sample:
+        config = importlib.import_module(f"{package}.config").Config.fromfile(str(path))
+        return timed(lambda: config.pretty_text, max(times // 10, 1))
+
+    return by_package(f"Printing the config {path.stem}", show)
+
+
+GROUPS, TICKS = 300, 10_000
+SCHEDULES: list[dict[str, Any]] = [
+    {"type": "LinearLR", "start_factor": 0.1, "begin": 0, "end": TICKS // 10},
+    {"type": "CosineAnnealingLR", "T_max": TICKS, "begin": TICKS // 10, "end": TICKS},
+    {"type": "MultiStepLR", "milestones": [TICKS // 2], "end": TICKS},
+]
+
+
+def optimizer() -> torch.optim.Optimizer:
+    """Return an optimizer with :data:`GROUPS` param groups."""
+    groups = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(GROUPS)]
+    return torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+
+
+def scheduler_stepping(times: int) -> Scenario:
+    """Tick a warm-up, a cosine and a multi-step schedule."""
+
+    def tick(package: str) -> Sample:
+        torch_optimizer = optimizer()
+        schedulers = []
+        module = importlib.import_module(f"{package}.optim")
+        for config in SCHEDULES:
+            arguments = dict(config)
+            kind = getattr(module, arguments.pop("type"))
+            schedulers.append(kind(torch_optimizer, by_epoch=False, **arguments))
+
+        def work() -> None:
+            for scheduler in schedulers:
+                scheduler.step()
+
+        return timed(work, 20 * times)
+
+    title = f"One tick of {len(SCHEDULES)} schedules (warm-up, cosine, multi-step), {GROUPS} param groups"
+    return by_package(title, tick)
+
+
+def checkpoint_writing(times: int) -> Scenario:
+    """Write 94 MB of weights and momenta, with all else that a periodic checkpoint holds."""
+
+    def bare() -> Sample:
+        model = ResNet((3, 4, 6, 3), 32, True)
+        torch_optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        (x, y) = next(iter(images(2, 32)(1, "cpu")))
+        model.losses(x, y)["loss"].backward()
+        torch_optimizer.step()
+        state = {"state_dict": model.state_dict(), "optimizer": torch_optimizer.state_dict()}
+        with tempfile.TemporaryDirectory() as folder:
+            return timed(lambda: torch.save(state, f"{folder}/checkpoint.pth"), times)
+
+    return by_package(
+        "Writing a checkpoint (ResNet-50 of half the width, momenta)",
+        lambda package: save_in_a_run(package, times),
+        {"torch.save": bare},
+    )
+
+
+def save_in_a_run(package: str, times: int) -> Sample:
+    """Train two iterations, and write checkpoints in the second."""
+    samples: list[Sample] = []
+
+    class Model(importlib.import_module(f"{package}.model").BaseModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = ResNet((3, 4, 6, 3), 32, True)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor, mode: str = "tensor") -> Any:
+            return self.net.losses(x, y)
+
+    class Save(importlib.import_module(f"{package}.hooks").Hook):
+        def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            if batch_idx == 1:
+                save = functools.partial(runner.save_checkpoint, runner.work_dir, by_epoch=False)
+                samples.append(timed(lambda: save("checkpoint.pth"), times))
+
+    with tempfile.TemporaryDirectory() as folder:
+        importlib.import_module(f"{package}.runner").Runner(
+            model=Model(),
+            work_dir=folder,
+            train_dataloader=images(2, 32)(2, "cpu"),
+            train_cfg={"by_epoch": True, "max_epochs": 1},
+            optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.01, "momentum": 0.9}},
+            default_hooks={"checkpoint": None},
+            custom_hooks=[Save()],
+            experiment_name=f"save-{package}{next(NUMBERS)}",
+        ).train()
+    return samples[0]
+
+
+def by_package(
+    title: str, measure: Callable[[str], Sample], more: dict[str, Run] | None = None
+) -> Scenario:
+    """Return a table with a row for each package."""
+    rows = {LABELS[package]: functools.partial(measure, package) for package in PACKAGES}
+    return Scenario(title=title, unit="ms", scale=1e3, rows={**(more or {}), **rows})
+
+
+SCENARIOS: dict[str, tuple[Callable[[int], Scenario], int]] = {
+    "config": (config_loading, 20),
+    "print": (config_printing, 20),
+    "schedules": (scheduler_stepping, 20),
+    "checkpoint": (checkpoint_writing, 3),
+}
+"""Option → what makes the table, and how often it is done per turn."""
+
+
+def scenario(name: str, quick: bool = False) -> Scenario:
+    """Return the table of one of :data:`SCENARIOS`."""
+    make, times = SCENARIOS[name]
+    return make(1 if quick else times)
