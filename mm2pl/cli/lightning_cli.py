@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
@@ -116,14 +117,21 @@ class MMCLI(LightningCLI):
         super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """Build the Trainer; on a terminal, a run has its own progress bar."""
+        """Build the Trainer; on a terminal, a run has its own progress bar.
+
+        Raises:
+            ValueError: If the Trainer refuses its options.
+        """
         if self.runner is not None:
             given = self.config_init[self.subcommand].trainer
             kwargs = {
                 **with_progress_bar(given.enable_progress_bar, given.callbacks or []),
                 **kwargs,
             }
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise ValueError(f"the Trainer refuses its options: {error}") from error
 
     def after_instantiate_classes(self) -> None:
         """Hand the built parts to the run."""
@@ -157,9 +165,13 @@ def command_of(kwargs: dict[str, Any]) -> str | None:
 
     >>> command_of({"args": ["fit", "--trainer.max_epochs=1"]}), command_of({"args": None})
     ('fit', None)
+    >>> command_of({"args": ["fit"], "parser_kwargs": {"exit_on_error": False}})
+    'fit'
+    >>> command_of({"args": ["fit"], "parser_kwargs": {"test": {"description": "…"}}})  # needs them all
     """
     args = kwargs.get("args")
-    return args[0] if isinstance(args, list) and args and "parser_kwargs" not in kwargs else None
+    per_command = LightningCLI.subcommands().keys() & (kwargs.get("parser_kwargs") or {})
+    return args[0] if isinstance(args, list) and args and not per_command else None
 
 
 def instantiate(spec: Any) -> Any:

@@ -3,115 +3,144 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import re
 from typing import Any
 
 from mm2pl.config import Config, DictAction
 
-LIGHTNING_FLAG = re.compile(r"--(trainer|model|data)\.[\w.+-]+$")
+LIGHTNING_FLAG = re.compile(
+    r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
+    r"|seed_everything|return_predictions|weights_only)(=.*)?",
+    re.DOTALL,
+)
+CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
+USAGE = {"fit": "%(prog)s CONFIG [options]"}
 
 
-def build_parser(command: str) -> argparse.ArgumentParser:
-    """Return the parser of mm2pl's own options; what it does not know goes to LightningCLI."""
-    parser = argparse.ArgumentParser(
-        prog=f"mm2pl {command}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Every Trainer argument is an option too: --trainer.max_epochs 3, --trainer.callbacks+=NAME, …\n"
-        "--lightning-help lists them all.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add(
-        "config_file",
-        nargs="?",
-        metavar="CONFIG",
-        help="an MMEngine config (.py, .yaml, .json) or LightningCLI YAML",
-    )
-    if command != "fit":
-        add("checkpoint", nargs="?", help="the same as --ckpt_path")
-    add(
-        "--config",
-        "-c",
-        action="append",
-        default=[],
-        help="a config; may be repeated, later ones win",
-    )
-    add(
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add what changes how a config is read, the same for every command."""
+    parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,
         metavar="KEY=VALUE",
         help="change the config: a.b=1 c.0.d=[1,2]",
     )
-    add(
-        "--work-dir",
-        help="where checkpoints and logs go (command line > config > ./work_dirs/<config name>)",
+    parser.add_argument("--safe", action="store_true", help="read the config without executing it")
+    parser.add_argument(
+        "--strict", action="store_true", help="make the warnings about ignored keys errors"
     )
-    add(
-        "--launcher",
-        choices=["none", "pytorch", "slurm", "mpi"],
-        help="how the processes were started",
-    )
-    add(
-        "--print_config",
-        action="store_true",
-        help="print the run as LightningCLI YAML, and do nothing else",
-    )
-    add("--safe", action="store_true", help="read the config without executing it")
-    add("--strict", action="store_true", help="make the warnings about ignored keys errors")
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--work-dir", help="where checkpoints and logs go (over the config's; ./work_dirs/NAME)")
+    launchers = ["none", "pytorch", "slurm", "mpi"]
+    add("--launcher", choices=launchers, help="how the processes were started")
+    add("--local_rank", "--local-rank", help=argparse.SUPPRESS)  # from torch.distributed.launch
+    add("--print_config", action="store_true", help="print the run as LightningCLI YAML, and stop")
     add("--lightning-help", action="store_true", help="list the Trainer's options")
-    if command == "fit":
-        add(
-            "--resume",
-            nargs="?",
-            const="auto",
-            metavar="PATH",
-            help="continue the run in the work folder, or of PATH",
-        )
-        add("--ckpt_path", help="LightningCLI's name of --resume PATH; also 'last' and 'best'")
-        add("--amp", action="store_true", help="train with automatic mixed precision")
-        add(
-            "--auto-scale-lr",
-            action="store_true",
-            help="scale the learning rate to the real batch size",
-        )
-        add("--no-validate", action="store_true", help="do not validate while training")
-    else:
-        add("--ckpt_path", help="a checkpoint, or 'best' or 'last' of the work folder")
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    resume = "continue the run in the work folder, or of PATH"
+    add("--resume", nargs="?", const="auto", metavar="PATH", help=resume)
+    add("--ckpt_path", help="LightningCLI's name of --resume PATH; also 'last' and 'best'")
+    add("--amp", action="store_true", help="train with automatic mixed precision")
+    scale = "scale the learning rate to the real batch size"
+    add("--auto-scale-lr", action="store_true", help=scale)
+    add("--no-validate", action="store_true", help="do not validate while training")
+
+
+def _add_evaluation_options(parser: argparse.ArgumentParser, command: str) -> None:
+    add = parser.add_argument
+    add("--ckpt_path", help="the same as CHECKPOINT; also 'best' or 'last' of the work folder")
     if command in ("test", "predict"):
         add("--out", metavar="FILE.pkl", help="write the predictions to a pickle file")
     if command == "test":
-        add(
-            "--tta",
-            action="store_true",
-            help="test-time augmentation with tta_model and tta_pipeline",
-        )
+        tta = "test-time augmentation with tta_model and tta_pipeline"
+        add("--tta", action="store_true", help=tta)
         add("--show-dir", help="write pictures of the predictions to this folder of the log folder")
+
+
+def build_parser(command: str) -> argparse.ArgumentParser:
+    """Return the parser of mm2pl's own options; the words and LightningCLI's options are left over."""
+    parser = argparse.ArgumentParser(
+        prog=f"mm2pl {command}",
+        usage=USAGE.get(command, "%(prog)s CONFIG [CHECKPOINT] [options]"),
+        description="CONFIG is an MMEngine config (.py, .yaml, .json) or LightningCLI YAML.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Every Trainer argument is an option too: --trainer.max_epochs 3, --trainer.callbacks+=NAME, …\n"
+        "--lightning-help lists them all.",
+        allow_abbrev=False,
+    )
+    configs = "a config; may be repeated, later ones win"
+    parser.add_argument("--config", "-c", action="append", default=[], help=configs)
+    add_reading_options(parser)
+    _add_run_options(parser)
+    if command == "fit":
+        _add_training_options(parser)
+    else:
+        _add_evaluation_options(parser, command)
     return parser
 
 
 def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Split a command line into mm2pl's options and LightningCLI's.
 
+    The config and the checkpoint may stand anywhere between the options; argparse's own positional arguments may not.
+
     Raises:
-        SystemExit: With code 2, after argparse's message.
+        SystemExit: With code 2, after one message that says what is wrong.
         ValueError: If a checkpoint is given twice.
     """
     joined: list[str] = []
     for argument in arguments:
-        if joined and LIGHTNING_FLAG.fullmatch(joined[-1]) and not argument.startswith("--"):
+        if joined and _wants_value(joined[-1]) and not argument.startswith("--"):
             joined[-1] = f"{joined[-1]}={argument}"
         else:
             joined.append(argument)
-    options, rest = build_parser(command).parse_known_args(joined)
-    if getattr(options, "checkpoint", None):
+    parser = build_parser(command)
+    options, left = parser.parse_known_args(joined)
+    rest = [argument for argument in left if argument.startswith("-")]
+    for argument in rest:
+        if not LIGHTNING_FLAG.fullmatch(argument):
+            parser.error(_unknown(parser, argument))
+    words = [argument for argument in left if not argument.startswith("-")]
+    if words and (not options.config or words[0].endswith(CONFIG_ENDINGS)):
+        options.config = [words.pop(0), *options.config]
+    if words and command != "fit":
+        checkpoint = words.pop(0)
         if options.ckpt_path:
             raise ValueError(
-                f"two checkpoints: {options.checkpoint!r} and --ckpt_path {options.ckpt_path!r} → give one"
+                f"two checkpoints: {checkpoint!r} and --ckpt_path {options.ckpt_path!r} → give one"
             )
-        options.ckpt_path = options.checkpoint
-    options.config = [*([options.config_file] if options.config_file else []), *options.config]
+        options.ckpt_path = checkpoint
+    if words:
+        parser.error(_too_much(words[0]))
     return options, rest
+
+
+def _too_much(word: str) -> str:
+    if "=" in word:
+        return f"{word!r} → to change the config, write --cfg-options {word}"
+    return f"{word!r} is one word too many → more configs are given with --config"
+
+
+def _wants_value(argument: str) -> bool:
+    return "=" not in argument and LIGHTNING_FLAG.fullmatch(argument) is not None
+
+
+def _unknown(parser: argparse.ArgumentParser, argument: str) -> str:
+    name = argument.split("=")[0]
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"unknown option {name!r} → did you mean {close[0]!r}?"
+    return f"unknown option {name!r} → see {parser.prog} --help and {parser.prog} --lightning-help"
 
 
 def apply(options: argparse.Namespace, cfg: Config) -> Config:
@@ -126,6 +155,8 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
         cfg.work_dir = options.work_dir
     if options.launcher:
         cfg.launcher = options.launcher
+    if options.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", options.local_rank)
     given = vars(options)
     for name, change in CHANGES.items():
         if given.get(name):

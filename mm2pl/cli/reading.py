@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from mm2pl.cli.options import add_reading_options
 from mm2pl.cli.run import report, require_config
-from mm2pl.config import Config, DictAction
+from mm2pl.config import Config
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the config and what changes how it is read."""
-    add = parser.add_argument
-    add("config", help="an MMEngine config")
-    add(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="change the config: a.b=1 c.0.d=[1,2]",
-    )
-    add("--safe", action="store_true", help="read the config without executing it")
-    add("--strict", action="store_true", help="make the warnings about ignored keys errors")
-    add(
+    parser.add_argument("config", help="an MMEngine config")
+    add_reading_options(parser)
+    parser.add_argument(
         "--print_config",
         action="store_true",
         help="print the config without _base_ and with the changes, and do nothing else",

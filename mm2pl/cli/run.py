@@ -71,8 +71,13 @@ def _cli(
 
     if options is not None and options.print_config:
         arguments = [*arguments, "--print_config"]
+    if command == "predict" and options is not None and not options.out:
+        print("mm2pl: WARNING: without --out FILE.pkl no prediction is written", file=sys.stderr)
+    quiet = {"exit_on_error": False}  # the Trainer's usage text fills two hundred lines
     try:
-        MMCLI(args=[command, *arguments], options=options, **parts)
+        MMCLI(args=[command, *arguments], options=options, parser_kwargs=quiet, **parts)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error} → mm2pl {command} --lightning-help lists the options") from error
     except SIGTERMException:  # a SystemExit(0): to a shell the run has not succeeded
         return 128 + signal.SIGTERM
     return None
@@ -103,6 +108,8 @@ def require_config(path: str) -> None:
     file = Path(path)
     if file.is_file():
         return
+    if file.is_dir():
+        raise FileNotFoundError(f"{path!r} is a folder → name a config file in it.")
     names = [
         other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
     ]
@@ -118,6 +125,10 @@ def refuse_nested_overrides(arguments: list[str]) -> None:
         ValueError: Naming the option that does it right.
     """
     for argument in arguments:
+        if argument.startswith("--seed_everything"):
+            raise ValueError(
+                f"{argument!r} on an MMEngine config → use --cfg-options randomness.seed=… instead"
+            )
         if argument.startswith(("--model", "--data")):
             key = argument.removeprefix("--").split("=")[0].split(".", 1)[-1]
             raise ValueError(

@@ -51,7 +51,9 @@ class DictAction(Action):
         for pair in [values] if isinstance(values, str) else values or ():
             key, equals, text = pair.partition("=")
             if not equals:
-                parser.error(f"{option_string} {pair!r} must be KEY=VALUE.")
+                parser.error(
+                    f"{option_string} {pair!r} must be KEY=VALUE → other words go before it."
+                )
             try:
                 options[key] = self._parse_iterable(text)
             except ValueError as error:

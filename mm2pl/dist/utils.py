@@ -9,7 +9,7 @@ import datetime
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -136,12 +136,16 @@ def init_dist(
     )
 
 
-def _read_torchrun(port: int | None) -> int:
-    missing = [name for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE") if name not in os.environ]
+def _require(launcher: str, variables: Sequence[str], how: str) -> None:
+    missing = [name for name in variables if name not in os.environ]
     if missing:
         raise ReadableKeyError(
-            f"launcher='pytorch' needs the environment variable {missing[0]}: start with torchrun."
+            f"launcher={launcher!r} needs the environment variable {missing[0]}: start with {how}."
         )
+
+
+def _read_torchrun(port: int | None) -> int:
+    _require("pytorch", ("RANK", "LOCAL_RANK", "WORLD_SIZE"), "torchrun")
     return int(os.environ["LOCAL_RANK"])
 
 
@@ -149,12 +153,16 @@ def _read_mpi(port: int | None) -> int:
     os.environ.setdefault("MASTER_PORT", "29500")
     if "MASTER_ADDR" not in os.environ:
         raise ReadableKeyError("The environment variable MASTER_ADDR is not set")
-    os.environ["WORLD_SIZE"] = os.environ["OMPI_COMM_WORLD_SIZE"]
-    os.environ["RANK"] = os.environ["OMPI_COMM_WORLD_RANK"]
-    return int(os.environ["OMPI_COMM_WORLD_LOCAL_RANK"])
+    prefix = "OMPI_COMM_WORLD_"
+    _require("mpi", [prefix + name for name in ("SIZE", "RANK", "LOCAL_RANK")], "Open MPI's mpirun")
+    os.environ["WORLD_SIZE"] = os.environ[f"{prefix}SIZE"]
+    os.environ["RANK"] = os.environ[f"{prefix}RANK"]
+    return int(os.environ[f"{prefix}LOCAL_RANK"])
 
 
 def _read_slurm(port: int | None) -> int:
+    nodes = () if "MASTER_ADDR" in os.environ else ("SLURM_NODELIST",)
+    _require("slurm", ("SLURM_PROCID", "SLURM_NTASKS", *nodes), "srun")
     rank = int(os.environ["SLURM_PROCID"])
     local_rank = os.environ.get("SLURM_LOCALID")
     if local_rank is None:
@@ -162,9 +170,9 @@ def _read_slurm(port: int | None) -> int:
     if port is not None:
         os.environ["MASTER_PORT"] = str(port)
     os.environ.setdefault("MASTER_PORT", "29500")
-    if "MASTER_ADDR" not in os.environ:
-        nodes = ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]]
-        os.environ["MASTER_ADDR"] = subprocess.check_output(nodes, text=True).split()[0]
+    if nodes:
+        command = ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]]
+        os.environ["MASTER_ADDR"] = subprocess.check_output(command, text=True).split()[0]
     os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
     os.environ["LOCAL_RANK"] = local_rank
     os.environ["RANK"] = str(rank)

@@ -151,6 +151,75 @@ def test_lightnings_options_are_handed_on(arguments, rest):
     assert found == rest
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["c.py", "e.pth", "--work-dir", "w"],
+        ["c.py", "--work-dir", "w", "e.pth"],
+        ["--work-dir", "w", "c.py", "e.pth"],
+        ["c.py", "--work-dir", "w", "--ckpt_path", "e.pth"],
+        ["e.pth", "--config", "c.py", "--work-dir", "w"],
+        ["c.py", "--trainer.devices", "1", "e.pth", "--work-dir=w"],
+        ["--trainer.devices=1", "c.py", "--local_rank=0", "--work-dir=w", "e.pth"],
+    ],
+    ids=" ".join,
+)
+def test_a_checkpoint_may_stand_anywhere(arguments):
+    options, _ = parse("test", arguments)
+    assert (options.config, options.ckpt_path, options.work_dir) == (["c.py"], "e.pth", "w")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--work_dir", "w"], "unknown option '--work_dir' → did you mean '--work-dir'?"),
+        (["--zzz"], "unknown option '--zzz' → see mm2pl fit --help"),
+        (["b.py"], "'b.py' is one word too many → more configs are given with --config"),
+        (["a.b=1"], "'a.b=1' → to change the config, write --cfg-options a.b=1"),
+        (["--cfg-options", "a=1", "e.pth"], "'e.pth' must be KEY=VALUE → other words go before"),
+        (["--launcher", "foo"], "invalid choice: 'foo'"),
+    ],
+    ids=["misspelt", "unknown", "second config", "a bare change", "word after", "launcher"],
+)
+def test_a_mistyped_command_line_is_two_lines(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse("fit", ["c.py", *arguments])
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage == "usage: mm2pl fit CONFIG [options]"
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trainer.max_epochz", "3"], "unrecognized arguments: --trainer.max_epochz=3"),
+        (["--trainer.max_epochs"], "--trainer.max_epochs: expected one argument"),
+        (["--trainer.accelerator", "abacus"], "the Trainer refuses its options: You selected an"),
+        (["--launcher", "slurm"], "'slurm' needs the environment variable SLURM_PROCID: start"),
+        (["--seed_everything", "3"], "use --cfg-options randomness.seed=… instead"),
+    ],
+    ids=["name", "no value", "value", "launcher", "seed"],
+)
+def test_mistyped_trainer_options_print_no_usage(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    assert main(["fit", CONFIG, "--work-dir", str(tmp_path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert "--trainer.plugins" not in error
+
+
+def test_a_folder_is_no_config(capsys):
+    assert main(["fit", "configs"]) == 2
+    assert "'configs' is a folder → name a config file in it" in capsys.readouterr().err
+
+
+def test_predictions_kept_nowhere_are_announced(tmp_path, capsys):
+    arguments = ["predict", CONFIG, "--work-dir", str(tmp_path)]
+    assert main([*arguments, "--trainer.limit_predict_batches=1"]) == 0
+    assert "without --out FILE.pkl no prediction is written" in capsys.readouterr().err
+
+
 def test_nested_model_overrides_are_refused():
     with pytest.raises(
         ValueError, match=r"use --cfg-options optim_wrapper\.optimizer\.lr=… instead"
