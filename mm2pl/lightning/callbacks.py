@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.hooks.stages import LightningStages, named
+from mm2pl.lightning.epoch_loop import NEVER
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
-
-NEVER = sys.maxsize
-"""As ``check_val_every_n_epoch``: Lightning does not validate by itself."""
 
 
 class RunCallback(LightningStages, Checkpoint):

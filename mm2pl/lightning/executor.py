@@ -25,11 +25,11 @@ class LightningExecutor:
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""
-        wrapped: Any = self._module.trainer.strategy.model
-        hold = self._holds_back and hasattr(wrapped, "no_sync")
+        strategy: Any = self._module.trainer.strategy
+        hold = self._holds_back and hasattr(strategy.model, "no_sync")
         self._holds_back = False
-        with wrapped.no_sync() if hold else nullcontext():
-            self._module.manual_backward(loss, **kwargs)
+        with strategy.model.no_sync() if hold else nullcontext():
+            strategy.backward(loss, None, **kwargs)
 
     def step(self, optimizer: torch.optim.Optimizer, scaler: Any = None, **kwargs: Any) -> Any:
         """Step the optimizer through the strategy; ``kwargs`` go to ``Optimizer.step``.

@@ -7,16 +7,65 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.core.optimizer import do_nothing_closure
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.optim import AmpOptimWrapper
 from mm2pl.optim.optimizer.autocast import autocast, default_dtype
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
 
 LABELS: dict[torch.dtype, str] = {torch.float16: "16-mixed", torch.bfloat16: "bf16-mixed"}
 """Lightning's names of what autocast computes in; other types have none."""
+
+_NOTHING = nullcontext()
+
+
+class ManualPrecision(Precision):
+    """Go through backward and step of manual optimization without the hooks that nobody overrides.
+
+    Lightning 2.6 calls three hooks per iteration of every callback and of the module, whatever they do.
+    """
+
+    def __init__(self) -> None:
+        self._heard: dict[str, bool] = {}
+
+    def is_heard(self, hook: str, module: LightningModule) -> bool:
+        """Say whether the module or a callback overrides a hook; looked up once per fit."""
+        heard = self._heard.get(hook)
+        if heard is None:
+            callbacks = module.trainer.callbacks  # type: ignore[attr-defined]
+            heard = self._heard[hook] = is_overridden(hook, module, LightningModule) or any(
+                is_overridden(hook, callback, Callback) for callback in callbacks
+            )
+        return heard
+
+    def train_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
+        """Do nothing: what casts is ``optim_context``."""
+        return _NOTHING
+
+    def pre_backward(self, tensor: torch.Tensor, module: LightningModule) -> torch.Tensor:  # type: ignore[override]
+        """Call ``on_before_backward``, if anybody listens."""
+        if self.is_heard("on_before_backward", module):
+            return super().pre_backward(tensor, module)
+        return tensor
+
+    def post_backward(self, tensor: torch.Tensor, module: LightningModule) -> torch.Tensor:  # type: ignore[override]
+        """Call ``on_after_backward``, if anybody listens."""
+        if self.is_heard("on_after_backward", module):
+            return super().post_backward(tensor, module)
+        return tensor
+
+    def optimizer_step(  # type: ignore[override]
+        self, optimizer: Any, model: LightningModule, closure: Callable[[], Any], **kwargs: Any
+    ) -> Any:
+        """Step; with Lightning's empty closure, and nobody to listen, without a closure."""
+        if closure is do_nothing_closure and not self.is_heard("on_before_optimizer_step", model):
+            return optimizer.step(**kwargs)
+        return super().optimizer_step(optimizer, model, closure, **kwargs)
 
 
 class AmpPrecision(MixedPrecision):
@@ -98,13 +147,18 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
     """
     wrappers = list(wrappers)
     if not any(isinstance(wrapper, AmpOptimWrapper) for wrapper in wrappers):
-        if isinstance(trainer.precision_plugin, AmpPrecision):  # of an earlier fit
-            trainer.strategy.precision_plugin = Precision()
+        if type(trainer.precision_plugin) in (Precision, ManualPrecision, AmpPrecision):
+            # Lightning's default, or what an earlier fit has put in its place
+            trainer.strategy.precision_plugin = Precision() if automatic else ManualPrecision()
         return
     plugin = AmpPrecision(wrappers, trainer.strategy.root_device.type, automatic)
     given = trainer.precision_plugin
     fits = type(given) is MixedPrecision and given.precision == plugin.precision
-    if not fits and not isinstance(given, AmpPrecision) and type(given) is not Precision:
+    if (
+        not fits
+        and not isinstance(given, AmpPrecision)
+        and type(given) not in (Precision, ManualPrecision)
+    ):
         name = getattr(given, "precision", type(given).__name__)
         raise ValueError(
             f"Trainer(precision={name!r}) and AmpOptimWrapper, which computes in {plugin.precision!r}, both set the "

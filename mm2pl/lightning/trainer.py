@@ -8,7 +8,10 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.trainer.states import RunningStage
 
+from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.progress_bar import with_progress_bar
 
 if TYPE_CHECKING:
@@ -20,6 +23,18 @@ class RunTrainer(Trainer):
 
     Lightning 2.6 looks for ``"last"`` in its own ``ModelCheckpoint`` only; ``"best"`` it asks of any ``Checkpoint``.
     """
+
+    @property
+    def training(self) -> bool:
+        """Whether batches are being trained on; Lightning 2.6 asks thirteen times for each."""
+        return self.state.stage is RunningStage.TRAINING
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        if value:
+            self.state.stage = RunningStage.TRAINING
+        elif self.training:
+            self.state.stage = None
 
     def last_checkpoint(self) -> str:
         """Return the newest periodic checkpoint, of this process or of the one before; ``"last"`` if there is none."""
@@ -36,6 +51,8 @@ def _for_a_run(verb: str) -> Any:
     @functools.wraps(base)
     def run(self: RunTrainer, *args: Any, **kwargs: Any) -> Any:
         call = signature.bind(self, *args, **kwargs)
+        if verb == "fit" and type(loop := self.fit_loop.epoch_loop) is _TrainingEpochLoop:
+            self.fit_loop.epoch_loop = LeanEpochLoop(self, loop.min_steps, loop.max_steps)
         if call.arguments.get("ckpt_path") == "last":
             call.arguments["ckpt_path"] = self.last_checkpoint()
         result = base(*call.args, **call.kwargs)
