@@ -1,153 +1,29 @@
-"""Initial values of parameters: functions for one module, and initializers for configs.
-
-The values are MMEngine's for the same seed: the same random numbers are drawn in the same order.
-"""
+"""Initializers for configs: which modules, and by which of :mod:`mm2pl.model.init_functions`."""
 
 from __future__ import annotations
 
 import copy
-import math
-import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mm2pl.logging import print_log
+from mm2pl.model.init_functions import bias_init_with_prob as bias_init_with_prob
+from mm2pl.model.init_functions import caffe2_xavier_init as caffe2_xavier_init
+from mm2pl.model.init_functions import constant_init as constant_init
+from mm2pl.model.init_functions import kaiming_init as kaiming_init
+from mm2pl.model.init_functions import normal_init as normal_init
+from mm2pl.model.init_functions import trunc_normal_ as trunc_normal_
+from mm2pl.model.init_functions import trunc_normal_init as trunc_normal_init
+from mm2pl.model.init_functions import uniform_init as uniform_init
+from mm2pl.model.init_functions import xavier_init as xavier_init
 from mm2pl.registry import WEIGHT_INITIALIZERS, build_from_cfg
 from mm2pl.utils.errors import ArgumentError
 
 CHECKPOINT_READERS = "mm2pl.runner.checkpoint"
 """Where checkpoints are read, as in MMEngine; only `PretrainedInit` needs it, when it loads one."""
-
-# One module: fill `weight` and `bias` where it has them.
-
-
-def _weight_of(module: nn.Module) -> Any:
-    return getattr(module, "weight", None)
-
-
-def _fill_bias(module: nn.Module, bias: float) -> None:
-    if getattr(module, "bias", None) is not None:
-        nn.init.constant_(module.bias, bias)  # type: ignore[arg-type]
-
-
-def _check_distribution(distribution: str) -> None:
-    if distribution not in ("uniform", "normal"):
-        raise ArgumentError(f"distribution={distribution!r}: 'uniform' or 'normal' is accepted")
-
-
-def constant_init(module: nn.Module, val: float, bias: float = 0) -> None:
-    """Fill the weight with ``val``."""
-    if (weight := _weight_of(module)) is not None:
-        nn.init.constant_(weight, val)
-    _fill_bias(module, bias)
-
-
-def xavier_init(
-    module: nn.Module, gain: float = 1, bias: float = 0, distribution: str = "normal"
-) -> None:
-    """Draw the weight as Glorot and Bengio do: variance ``gain² · 2 / (fan_in + fan_out)``."""
-    _check_distribution(distribution)
-    if (weight := _weight_of(module)) is not None:
-        draw = nn.init.xavier_uniform_ if distribution == "uniform" else nn.init.xavier_normal_
-        draw(weight, gain=gain)
-    _fill_bias(module, bias)
-
-
-def normal_init(module: nn.Module, mean: float = 0, std: float = 1, bias: float = 0) -> None:
-    """Draw the weight from a normal distribution."""
-    if (weight := _weight_of(module)) is not None:
-        nn.init.normal_(weight, mean, std)
-    _fill_bias(module, bias)
-
-
-def trunc_normal_init(
-    module: nn.Module,
-    mean: float = 0,
-    std: float = 1,
-    a: float = -2,
-    b: float = 2,
-    bias: float = 0,
-) -> None:
-    """Draw the weight from a normal distribution cut off outside ``[a, b]``."""
-    if (weight := _weight_of(module)) is not None:
-        trunc_normal_(weight, mean, std, a, b)
-    _fill_bias(module, bias)
-
-
-def uniform_init(module: nn.Module, a: float = 0, b: float = 1, bias: float = 0) -> None:
-    """Draw the weight evenly from ``[a, b)``."""
-    if (weight := _weight_of(module)) is not None:
-        nn.init.uniform_(weight, a, b)
-    _fill_bias(module, bias)
-
-
-def kaiming_init(
-    module: nn.Module,
-    a: float = 0,
-    mode: str = "fan_out",
-    nonlinearity: str = "relu",
-    bias: float = 0,
-    distribution: str = "normal",
-) -> None:
-    """Draw the weight as He et al. do: variance ``gain² / fan``.
-
-    Args:
-        module: The module.
-        a: Negative slope of the rectifier behind it, for ``leaky_relu``.
-        mode: ``"fan_in"`` keeps the variance forwards, ``"fan_out"`` backwards.
-        nonlinearity: Gives the gain; a name of `torch.nn.init.calculate_gain`.
-        bias: Fills the bias.
-        distribution: ``"normal"`` or ``"uniform"``.
-    """
-    _check_distribution(distribution)
-    if (weight := _weight_of(module)) is not None:
-        draw = nn.init.kaiming_uniform_ if distribution == "uniform" else nn.init.kaiming_normal_
-        draw(weight, a=a, mode=mode, nonlinearity=nonlinearity)  # type: ignore[arg-type]
-    _fill_bias(module, bias)
-
-
-def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
-    """Draw the weight as Caffe2's ``XavierFill``, which is torch's ``kaiming_uniform_`` with ``a=1``."""
-    kaiming_init(module, 1, "fan_in", "leaky_relu", bias, "uniform")
-
-
-def bias_init_with_prob(prior_prob: float) -> float:
-    """Return the bias at which a sigmoid gives ``prior_prob``.
-
-    >>> bias_init_with_prob(0.01)
-    -4.59511985013459
-    """
-    return float(-np.log((1 - prior_prob) / prior_prob))
-
-
-def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
-) -> Tensor:
-    """Fill ``tensor`` from a normal distribution cut off outside ``[a, b]``, by the inverse of its CDF.
-
-    Newer torch versions draw differently in `torch.nn.init.trunc_normal_`; this keeps MMEngine's values.
-    """
-    if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
-            f"mean={mean} is more than 2 std={std} outside of [{a}, {b}]: the distribution of the values may be wrong",
-            stacklevel=2,
-        )
-
-    def to_uniform(bound: float) -> float:
-        # 2·Φ(z) − 1, in the order of operations that gives MMEngine's last bit
-        return 2 * ((1.0 + math.erf((bound - mean) / std / math.sqrt(2.0))) / 2.0) - 1
-
-    with torch.no_grad():
-        tensor.uniform_(to_uniform(a), to_uniform(b)).erfinv_()
-        return tensor.mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)
-
-
-# Configs: which modules, and by which function.
 
 
 class BaseInit:
