@@ -12,6 +12,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer.states import RunningStage
 
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
+from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.progress_bar import with_progress_bar
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def _for_a_run(verb: str) -> Any:
         call = signature.bind(self, *args, **kwargs)
         if verb == "fit" and type(loop := self.fit_loop.epoch_loop) is _TrainingEpochLoop:
             self.fit_loop.epoch_loop = LeanEpochLoop(self, loop.min_steps, loop.max_steps)
+        epoch_loop = self.fit_loop.epoch_loop
+        epoch_loop.val_loop = LeanEvaluationLoop.in_place_of(epoch_loop.val_loop)
+        self.validate_loop = LeanEvaluationLoop.in_place_of(self.validate_loop)
+        self.test_loop = LeanEvaluationLoop.in_place_of(self.test_loop)
         if call.arguments.get("ckpt_path") == "last":
             call.arguments["ckpt_path"] = self.last_checkpoint()
         result = base(*call.args, **call.kwargs)
