@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.data import Dataset
+
 from mm2pl.hooks import Hook
 from mm2pl.model import BaseModel
 from mm2pl.registry import DATASETS, HOOKS, MODELS
-from torch.utils.data import Dataset
 
 
 @DATASETS.register_module()

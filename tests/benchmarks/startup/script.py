@@ -1,8 +1,9 @@
 """Train with objects."""
 
-from mm2pl.runner import Runner
 from project import Leave, Mlp, Points
 from torch.utils.data import DataLoader
+
+from mm2pl.runner import Runner
 
 Runner(
     model=Mlp(),
