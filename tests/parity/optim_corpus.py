@@ -1,12 +1,17 @@
 """Compare the schedules and param groups of released configs with MMEngine's.
 
-``python -m tests.parity.optim_corpus FOLDER`` looks for packages unpacked from wheels
-(``FOLDER/<package>/.../.mim/configs``). Each config is loaded and built twice, once by MMEngine and
-once by mm2pl in a process where MMEngine is not imported, and what the two record is compared:
+    python -m tests.parity.optim_corpus [FOLDER ...]
 
-- every ``param_scheduler``: lr, momentum and weight decay of two param groups during each
+The folders are those of ``config_corpus``; releases for MMCV 1.x have nothing to compare. Each config
+is loaded and built twice, once by MMEngine and once by mm2pl in a process where MMEngine is not
+imported, and what the two record is compared:
+
+- every ``param_scheduler``: lr, momentum, weight decay and betas of two param groups during each
   iteration of the whole run, with epochs of 137 iterations;
 - every ``paramwise_cfg`` and ``constructor``: the groups over a model with such parameter names.
+
+Configs that say the same are built once. Nothing is sampled: where values are not looked at, no
+scheduler had anything left to change.
 
 The toolboxes' own schedulers and constructors take part, run from their sources with only the names
 of the packages changed.
@@ -18,10 +23,11 @@ import argparse
 import hashlib
 import importlib
 import json
+import os
 import re
-import struct
 import subprocess
 import sys
+import tempfile
 import types
 import warnings
 from collections import Counter
@@ -31,6 +37,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tests.parity.config_corpus import download
+
 EPOCH_LENGTH = 137
 ENTRIES = ("lr", "momentum", "weight_decay", "betas")
 SOURCES = ("engine/schedulers", "engine/optimizers", "engine/optim_wrappers")
@@ -39,7 +47,7 @@ REGISTRIES = ("PARAM_SCHEDULERS", "OPTIM_WRAPPER_CONSTRUCTORS", "OPTIMIZERS")
 
 def configs(package: Path) -> list[Path]:
     """Return the config files of an unpacked package, bases left out."""
-    found = sorted(package.glob("**/.mim/configs/**/*.py"))
+    found = sorted(package.glob("*/.mim/configs/**/*.py"))
     return [path for path in found if "_base_" not in path.parts]
 
 
@@ -54,7 +62,7 @@ def record(engine: str, package: Path) -> dict[str, Any]:
     for path in configs(package):
         name = str(path.relative_to(package))
         try:
-            cfg = load(str(path))
+            cfg = load(str(path), import_custom_modules=False)
         except Exception as error:
             results[name] = {"unloadable": type(error).__name__}
             continue
@@ -101,9 +109,8 @@ def scheduler_key(cfg: Any) -> str | None:
     """Return what the curve depends on."""
     if not cfg.get("param_scheduler") or not cfg.get("train_cfg"):
         return None
-    return "s" + json.dumps(
-        [cfg["param_scheduler"], cfg["train_cfg"], optimizer_kind(cfg)], default=str
-    )
+    length = [cfg["train_cfg"].get(name) for name in ("max_epochs", "max_iters")]
+    return "s" + json.dumps([cfg["param_scheduler"], length, optimizer_kind(cfg)], default=str)
 
 
 def optimizer_kind(cfg: Any) -> str:
@@ -126,15 +133,19 @@ def curve(engine: str, cfg: Any) -> str:
         for each in (given if isinstance(given, list) else [given])
     ]
     schedulers = build(engine, scheduler, wrapper, max_epochs, max_iters, by_epoch)
-    digest = hashlib.sha256()
     per_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     per_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch and by_epoch]
-    for iteration in range(1, max_iters + 1):
-        for group in wrapper.param_groups:
-            for entry in ENTRIES:
-                value = group.get(entry, ())
-                values = value if isinstance(value, tuple) else (value,)
-                digest.update(struct.pack(f"{len(values)}d", *values))
+    digest = hashlib.sha256()
+    seen: Any = None
+    iteration = 0
+    while iteration < max_iters:
+        values = [group.get(entry) for group in wrapper.param_groups for entry in ENTRIES]
+        if values != seen:
+            digest.update(repr((iteration, values)).encode())  # a float's repr is exact
+            seen = values
+        # One that is past its end only counts, on either side. Without any, the next epoch is next.
+        per_iter = [scheduler for scheduler in per_iter if scheduler._global_step < scheduler.end]
+        iteration += 1 if per_iter else EPOCH_LENGTH - iteration % EPOCH_LENGTH
         for scheduler in per_iter:
             scheduler.step()
         if iteration % EPOCH_LENGTH == 0:
@@ -266,49 +277,76 @@ def place(root: nn.Module, path: list[str], module: nn.Module) -> None:
         root = child
 
 
-def in_own_process(engine: str, package: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.parity.optim_corpus", str(package), "--record", engine]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def start(engine: str, folders: list[Path]) -> subprocess.Popen[str]:
+    """Record the first folder in a process of its own."""
+    command = [sys.executable, "-m", "tests.parity.optim_corpus", "--record", engine]
+    return subprocess.Popen([*command, *map(str, folders)], stdout=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"recording ended with code {process.returncode}")
     return json.loads(output[output.rindex("\n{") :])
 
 
-def compare(package: Path) -> int:
-    """Print figures and differences; return the number of differences."""
-    theirs, ours = (in_own_process(engine, package) for engine in ("mmengine", "mm2pl"))
-    count: Counter[str] = Counter()
-    distinct: dict[str, set[str]] = {"scheduler": set(), "groups": set()}
-    for name, expected in theirs.items():
-        count["configs"] += 1
-        if "unloadable" in expected or "unloadable" in ours[name]:
-            both = "unloadable" in expected and "unloadable" in ours[name]
-            count["not loadable by " + ("both" if both else "one")] += 1
-            continue
-        for kind, value in expected.items():
-            if value is None:
+class Report:
+    """Count what is equal in one package."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        self.distinct: dict[str, set[str]] = {"scheduler": set(), "groups": set()}
+
+    def add(self, name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+        """Compare one config."""
+        self.count["configs"] += 1
+        if "unloadable" in theirs:
+            self.count["not loaded by MMEngine"] += 1
+            return
+        for kind, expected in theirs.items():
+            if expected is None:
                 continue
-            count[kind] += 1
-            distinct[kind].add(value)
-            if str(value).startswith("error"):
-                count[f"{kind}: an error in MMEngine"] += 1
-                print(f"  {name}: {kind}: MMEngine {value[:150]}; mm2pl {ours[name][kind][:150]}")
-            elif ours[name][kind] != value:
-                count["DIFFERENT"] += 1
-                print(f"  {name}: {kind} differs: {ours[name][kind][:200]}")
-    figures = {**count, **{f"distinct {kind}": len(found) for kind, found in distinct.items()}}
-    print(f"{package.name}: " + ", ".join(f"{value} {key}" for key, value in figures.items()))
-    return count["DIFFERENT"]
+            self.count[kind] += 1
+            self.distinct[kind].add(expected)
+            mine = ours.get(kind, str(ours))
+            if expected.startswith("error"):
+                self.count[f"{kind}: an error in MMEngine"] += 1
+                print(f"  {name}: {kind}: MMEngine {expected[:150]}; mm2pl {mine[:150]}")
+            elif mine != expected:
+                self.count["DIFFERENT"] += 1
+                print(f"  {name}: {kind} differs: {mine[:200]}")
+
+
+def compare(package: Path, others: list[Path]) -> Report:
+    """Print figures and differences."""
+    processes = [start(engine, [package, *others]) for engine in ("mmengine", "mm2pl")]
+    theirs, ours = map(finish, processes)
+    report = Report()
+    for name, expected in theirs.items():
+        report.add(name, expected, ours[name])
+    figures = {f"distinct {kind}": len(found) for kind, found in report.distinct.items()}
+    shown = ", ".join(f"{value} {key}" for key, value in {**report.count, **figures}.items())
+    print(f"{package.name}: {shown}", flush=True)
+    return report
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--record", choices=["mmengine", "mm2pl"], help="for the processes")
     args = parser.parse_args()
     if args.record:
-        print("\n" + json.dumps(record(args.record, args.folder)))
+        # Packages are found from here on: some have a folder `tests`, too.
+        sys.path[:] = [*map(str, args.folders), *sys.path]
+        print("\n" + json.dumps(record(args.record, args.folders[0])))
         return 0
-    packages = [folder for folder in sorted(args.folder.iterdir()) if configs(folder)]
-    return int(sum(map(compare, packages)) > 0)
+    cache = Path(os.environ.get("MM2PL_CORPUS") or tempfile.mkdtemp())
+    folders = [folder.resolve() for folder in args.folders or download(cache)]
+    # An older release of the same toolbox must not answer for `mmdet::...`.
+    others = sorted(folders, reverse=True)
+    reports = [compare(folder, [o for o in others if o != folder]) for folder in folders]
+    compared = sum(report.count[kind] for report in reports for kind in report.distinct)
+    return int(not compared or any(report.count["DIFFERENT"] for report in reports))
 
 
 if __name__ == "__main__":

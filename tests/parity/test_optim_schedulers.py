@@ -74,12 +74,12 @@ def random_stack(rng: random.Random) -> list[tuple[str, dict[str, Any], int | No
     return stack
 
 
-def make_optimizer(kind: str) -> torch.optim.Optimizer:
+def make_optimizer(kind: str, lr: float = 0.1) -> torch.optim.Optimizer:
     params = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
     groups = [{"params": params[0]}, {"params": params[1], "lr": 0.037, "weight_decay": 0.011}]
     if kind == "SGD":
-        return torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-4)
-    return torch.optim.AdamW(groups, lr=0.1, betas=(0.87, 0.999), weight_decay=5e-4)
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, weight_decay=5e-4)
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.87, 0.999), weight_decay=5e-4)
 
 
 def run(package: Any, stack: list, optimizer_kind: str, wrapped: bool, iters: int = 36) -> list:
@@ -87,7 +87,14 @@ def run(package: Any, stack: list, optimizer_kind: str, wrapped: bool, iters: in
     optimizer: Any = make_optimizer(optimizer_kind)
     if wrapped:
         optimizer = package.OptimWrapper(optimizer)
-    schedulers, seen = [], []
+    schedulers = build(package, stack, optimizer)
+    seen = play(schedulers, optimizer, range(iters))
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    return [*seen, exact(groups), *(exact(scheduler.state_dict()) for scheduler in schedulers)]
+
+
+def build(package: Any, stack: list, optimizer: Any) -> list:
+    schedulers = []
     for name, args, epoch_length in stack:
         cls = getattr(package.scheduler, name)
         if epoch_length is None:
@@ -97,7 +104,13 @@ def run(package: Any, stack: list, optimizer_kind: str, wrapped: bool, iters: in
             schedulers.append(
                 cls.build_iter_from_epoch(optimizer, epoch_length=epoch_length, **args)
             )
-    for iteration in range(iters):
+    return schedulers
+
+
+def play(schedulers: list, optimizer: Any, iterations: range) -> list:
+    """Return the values of each group during each iteration, and after it."""
+    seen = []
+    for iteration in iterations:
         # The repr of floats is exact, and fast.
         entries = (*NAMES, "betas")
         seen.append(repr([[g.get(e) for e in entries] for g in optimizer.param_groups]))
@@ -105,8 +118,7 @@ def run(package: Any, stack: list, optimizer_kind: str, wrapped: bool, iters: in
             if not scheduler.by_epoch or iteration % 5 == 4:
                 scheduler.step()
         seen.append(repr([scheduler.get_last_value() for scheduler in schedulers]))
-    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-    return [*seen, exact(groups), *(exact(scheduler.state_dict()) for scheduler in schedulers)]
+    return seen
 
 
 def exact(value: Any) -> Any:
@@ -118,11 +130,11 @@ def exact(value: Any) -> Any:
     return value.hex() if isinstance(value, float) else value
 
 
-def outcome(*args: Any) -> Any:
+def outcome(*args: Any, function: Any = run) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return run(*args)
+            return function(*args)
         except ZeroDivisionError:
             return "ZeroDivisionError"
 
@@ -135,6 +147,33 @@ def test_random_stacks(part: int) -> None:
         kind, wrapped = rng.choice(["SGD", "AdamW"]), rng.random() < 0.5
         expected = outcome(theirs, stack, kind, wrapped)
         assert outcome(ours, stack, kind, wrapped) == expected, (part, index, stack)
+
+
+def resumed(package: Any, saved_by: Any, stack: list, kind: str, wrapped: bool, at: int) -> list:
+    """Save at an iteration, load into schedulers of another learning rate, and go on."""
+    first: Any = make_optimizer(kind)
+    second: Any = make_optimizer(kind, lr=0.3)
+    if wrapped:
+        first, second = saved_by.OptimWrapper(first), package.OptimWrapper(second)
+    saved = build(saved_by, stack, first)
+    play(saved, first, range(at))
+    loaded = build(package, stack, second)
+    second.load_state_dict(first.state_dict())
+    for scheduler, source in zip(loaded, saved, strict=True):
+        scheduler.load_state_dict(source.state_dict())
+    return play(loaded, second, range(at, 36))
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_random_stacks_resumed(part: int) -> None:
+    rng = random.Random(1000 + part)
+    for index in range(100):
+        stack, at = random_stack(rng), rng.randint(1, 30)
+        more = stack, rng.choice(["SGD", "AdamW"]), rng.random() < 0.5, at
+        expected = outcome(theirs, theirs, *more, function=resumed)
+        for saved_by in (ours, theirs):
+            mine = outcome(ours, saved_by, *more, function=resumed)
+            assert mine == expected, (part, index, stack, at)
 
 
 ONE_CYCLES = [
@@ -155,7 +194,27 @@ def test_one_cycle(args: dict[str, Any], epoch_length: int | None) -> None:
     assert outcome(ours, stack, "SGD", False, 30) == outcome(theirs, stack, "SGD", False, 30)
 
 
-@pytest.mark.parametrize("seed", range(60))
+def test_random_one_cycles() -> None:
+    rng = random.Random(3)
+    for index in range(300):
+        steps = rng.randint(8, 60)
+        args = {
+            "eta_max": rng.choice([rng.uniform(0.01, 1), [rng.uniform(0.01, 1), rng.random()]]),
+            "total_steps": steps,
+            "pct_start": rng.choice([0.25, 0.3, 0.5, rng.uniform(0.15, 0.45)]),
+            "anneal_strategy": rng.choice(["cos", "linear"]),
+            "div_factor": rng.uniform(2, 30),
+            "final_div_factor": rng.choice([1e4, rng.uniform(2, 100)]),
+            "three_phase": rng.random() < 0.4,
+            "by_epoch": False,
+        }
+        stack = [("OneCycleLR", args, None)]
+        wrapped = not isinstance(args["eta_max"], list)  # a wrapper has a third group
+        more = stack, rng.choice(["SGD", "AdamW"]), wrapped, steps - 1
+        assert outcome(ours, *more) == outcome(theirs, *more), (index, stack)
+
+
+@pytest.mark.parametrize("seed", range(100))
 def test_plateau(seed: int) -> None:
     rng = random.Random(seed)
     args: dict[str, Any] = {
@@ -169,7 +228,8 @@ def test_plateau(seed: int) -> None:
         "begin": rng.randint(0, 3),
         "end": rng.randint(5, 40),
     }
-    metrics = [rng.uniform(0, 1) for _ in range(40)]
+    scale = rng.choice([1, 20])
+    metrics = [rng.uniform(0, scale) for _ in range(40)]
     suffix, kind, wrapped = rng.choice(["LR", "Momentum"]), rng.choice(["SGD", "AdamW"]), seed % 2
 
     def play(package: Any) -> list:
