@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from keyword import iskeyword
 from typing import Any
+from unicodedata import normalize
 
 WIDTH = 100
 _INDENT = 4
@@ -104,7 +105,13 @@ class _Printer:
 
 
 def _is_name(key: Any) -> bool:
-    return isinstance(key, str) and key.isascii() and key.isidentifier() and not iskeyword(key)
+    # Python reads names in this normal form: another one would come back as a different key.
+    return (
+        isinstance(key, str)
+        and key.isidentifier()
+        and not iskeyword(key)
+        and normalize("NFKC", key) == key
+    )
 
 
 def _kind(value: Any) -> type:

@@ -161,10 +161,13 @@ def batch_size_of(dataloader: Any) -> int:
             f"A dataloader config with the keys {sorted(dataloader)} has no batch_size: set it "
             "there or in its batch_sampler."
         )
-    batch_size = getattr(getattr(dataloader, "batch_sampler", None), "batch_size", None)
-    if batch_size is None:
-        raise ArgumentError(f"{dataloader!r} has no batch size: give a DataLoader or its config.")
-    return batch_size
+    for holder in (dataloader, getattr(dataloader, "batch_sampler", None)):
+        if (batch_size := getattr(holder, "batch_size", None)) is not None:
+            return batch_size
+    raise ArgumentError(
+        f"{dataloader!r} has no batch size: give a DataLoader or its config; a batch sampler of "
+        "your own needs the attribute batch_size."
+    )
 
 
 class _SlicedDataset:

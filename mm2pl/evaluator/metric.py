@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -99,9 +99,9 @@ class BaseMetric(metaclass=ABCMeta):
         return metrics[0]
 
     def _prefixed(self, metrics: dict) -> dict:
-        return (
-            {f"{self.prefix}/{name}": v for name, v in metrics.items()} if self.prefix else metrics
-        )
+        if not self.prefix or not isinstance(metrics, Mapping):  # the Evaluator says what is wrong
+            return metrics
+        return {f"{self.prefix}/{name}": value for name, value in metrics.items()}
 
 
 @METRICS.register_module()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any
 
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
 
 from mm2pl.dataset import build_dataloader
+from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.stream import EvalStream
 
 
@@ -67,3 +69,14 @@ class MMDataModule(LightningDataModule):
     def _view(self, stage: str) -> Any:
         loader = self.loader(stage)
         return EvalStream(loader) if loader else []
+
+
+def let_datamodule_transfer(module: MMLightningModule) -> None:
+    """Hide that the module leaves batches raw, as Lightning would warn that :class:`MMDataModule` does so too.
+
+    Args:
+        module: Of a run; one whose class moves batches in its own way is left alone.
+    """
+    if type(module).transfer_batch_to_device is MMLightningModule.transfer_batch_to_device:
+        plain = MethodType(LightningModule.transfer_batch_to_device, module)
+        module.transfer_batch_to_device = plain  # type: ignore[method-assign]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
@@ -43,10 +45,7 @@ class BackendLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write numbers; they may be tensors of one element."""
-        numbers = {
-            name: value.item() if isinstance(value, torch.Tensor) else value
-            for name, value in metrics.items()
-        }
+        numbers = {name: _number(value) for name, value in metrics.items()}
         if is_main_process():
             self.backend.add_scalars(numbers, step=step or 0)
 
@@ -81,10 +80,17 @@ class LoggersBackend(BaseVisBackend):
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Log several numbers."""
-        numbers = {k: v for k, v in scalar_dict.items() if isinstance(v, int | float)}
+        """Log several numbers; what is none is left out."""
+        values = {name: _number(value) for name, value in scalar_dict.items()}
+        numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
         for logger in self._loggers():
             logger.log_metrics(numbers, step)
+
+
+def _number(value: Any) -> Any:
+    """Return the number in a tensor, an array or a NumPy scalar of one element; anything else as it is."""
+    one = isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1
+    return value.item() if one else value
 
 
 def connect_loggers(trainer: Any, visualizer: Any, version: str) -> None:

@@ -12,6 +12,8 @@ import torch
 from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
 from mm2pl.utils.dl_utils import set_multi_processing
 
+_TIME_STAMPS: set[str] = set()
+
 
 def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
     """Apply an ``env_cfg`` and join the process group that ``launcher`` describes.
@@ -21,7 +23,8 @@ def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
 
     Returns:
-        The time of the start as ``YYYYMMDD_HHMMSS``, the same in every process.
+        The time of the start as ``YYYYMMDD_HHMMSS``, the same in every process; a second or more later if another run
+        of this process has taken that name.
     """
     if env_cfg.get("cudnn_benchmark"):
         torch.backends.cudnn.benchmark = True
@@ -32,7 +35,15 @@ def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
     raise_file_limit(env_cfg.get("resource_limit", 4096))
     now = torch.tensor(time.time(), dtype=torch.float64)
     broadcast(now)
-    return time.strftime("%Y%m%d_%H%M%S", time.localtime(now.item()))
+    return _new_time_stamp(now.item())
+
+
+def _new_time_stamp(seconds: float) -> str:
+    """Return a time stamp that no other run of this process has: loggers and visualizers are kept by its name."""
+    while (stamp := time.strftime("%Y%m%d_%H%M%S", time.localtime(seconds))) in _TIME_STAMPS:
+        seconds += 1
+    _TIME_STAMPS.add(stamp)
+    return stamp
 
 
 def raise_file_limit(soft: int) -> None:

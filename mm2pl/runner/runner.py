@@ -6,18 +6,17 @@ import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
 
 from mm2pl.compat import config_for
 from mm2pl.config import Config
+from mm2pl.dataset import batch_size_of
 from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.checkpoint_state import RunState
-from mm2pl.lightning.datamodule import MMDataModule
+from mm2pl.lightning.datamodule import MMDataModule, let_datamodule_transfer
 from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.stream import TrainStream
@@ -187,10 +186,7 @@ class Runner(RunState, RunnerBuilders):
         self.module.batches_stay_raw = (
             type(self.module) is MMLightningModule and type(self.datamodule) is MMDataModule
         )
-        # MMDataModule leaves batches raw; Lightning would warn that the module does so too.
-        self.module.transfer_batch_to_device = MethodType(
-            LightningModule.transfer_batch_to_device, self.module
-        )
+        let_datamodule_transfer(self.module)
         connect_loggers(trainer, self.visualizer, self.timestamp)
         if self.settings.get("val_cfg") is not None:
             next(c for c in trainer.callbacks if isinstance(c, RunCallback)).take_validation(
@@ -347,11 +343,16 @@ class Runner(RunState, RunnerBuilders):
         self.module.compile_step("train")
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
-        """Scale the learning rates from ``base_batch_size`` to the real total batch size."""
+        """Scale the learning rates from ``base_batch_size`` to the real total batch size.
+
+        Raises:
+            ArgumentError: If the loader does not tell how large its batches are.
+        """
         from mm2pl.optim import scale_lr
 
-        batch_size = getattr(self.train_loop.dataloader, "batch_size", None) or 1
-        scale_lr(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
+        if (auto_scale_lr or {}).get("enable"):
+            batch_size = batch_size_of(self.train_loop.dataloader)
+            scale_lr(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
 
     # Logs
 

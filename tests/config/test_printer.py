@@ -73,6 +73,8 @@ TEXTS: dict[str, tuple[dict, str]] = {
         {"a-b": 1, "c": 2, "class": {"x": 1}},
         "c = 2\nglobals().update({'a-b': 1, 'class': dict(x=1)})\n",
     ),
+    "a name beyond ASCII": ({"größe": {"высота": 1}}, "größe = dict(высота=1)\n"),
+    "a name that Python would change": ({"ﬁ": {"µ": 1}}, "globals().update({'ﬁ': {'µ': 1}})\n"),
 }
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -193,6 +194,7 @@ def test_wrong_configs(config, error, match):
         ({"batch_size": 2}, 2),
         ({"batch_sampler": {"batch_size": 4}}, 4),
         (DataLoader(range(3), batch_size=3), 3),
+        (SimpleNamespace(batch_size=5), 5),
     ],
     ids=str,
 )

@@ -112,12 +112,13 @@ def test_wrong_use(call, error, match):
         call(Evaluator(Recorder()))
 
 
-def test_a_metric_that_returns_nothing():
+@pytest.mark.parametrize("prefix", [None, "mine"])
+def test_a_metric_that_returns_nothing(prefix):
     class Forgetful(Recorder):
         def compute_metrics(self, results):
             self.name = "forgotten"
 
-    evaluator = Evaluator(Forgetful())
+    evaluator = Evaluator(Forgetful(prefix=prefix))
     evaluator.process([1, 2])
     with pytest.raises(TypeError, match=r"Forgetful\.compute_metrics returned None"):
         evaluator.evaluate(2)

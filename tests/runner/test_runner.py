@@ -10,6 +10,7 @@ import torch
 
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
+from mm2pl.lightning import MMLightningModule
 from mm2pl.runner import EpochBasedTrainLoop, Runner
 from tests.scenarios import Points, Scenario, assert_equal, build, record
 
@@ -276,3 +277,49 @@ def test_loaders_can_be_looked_at_before_the_run(tmp_path: Path) -> None:
     assert runner.epoch == 3
     with pytest.raises(ValueError, match="test_dataloader"):
         _ = runner.test_dataloader
+
+
+def test_runs_begun_in_one_second_have_names_of_their_own(tmp_path):
+    scenario = Scenario(optim_wrapper=SGD, options={"experiment_name": None})
+    runs = [build("mm2pl", scenario, str(tmp_path / str(i)), fresh_book()) for i in range(3)]
+    assert len({run.timestamp for run in runs}) == 3
+    assert len({id(run.visualizer) for run in runs}) == 3
+    assert len({id(run.message_hub) for run in runs}) == 3
+
+
+def with_batch_sampler(sampler):
+    return torch.utils.data.DataLoader(Points(augment=True), batch_sampler=sampler)
+
+
+def test_the_lr_is_scaled_by_the_batch_samplers_size(tmp_path):
+    sampler = torch.utils.data.BatchSampler(range(64), batch_size=16, drop_last=False)
+    scale = {"auto_scale_lr": {"enable": True, "base_batch_size": 8}}
+    scenario = Scenario(
+        optim_wrapper=SGD,
+        options={**scale, "val_cfg": None, "val_dataloader": None, "val_evaluator": None},
+    )
+    runner = build(
+        "mm2pl", scenario, str(tmp_path), fresh_book(), train_dataloader=with_batch_sampler(sampler)
+    )
+    runner.train()
+    assert runner.optim_wrapper.param_groups[0]["lr"] == 0.1
+    runner = build(
+        "mm2pl",
+        scenario,
+        str(tmp_path),
+        fresh_book(),
+        train_dataloader=with_batch_sampler([[0, 1], [2, 3]]),
+    )
+    with pytest.raises(ValueError, match="needs the attribute batch_size"):
+        runner.train()
+
+
+def test_a_modules_own_transfer_stays(tmp_path):
+    class Own(MMLightningModule):
+        def transfer_batch_to_device(self, batch, device, dataloader_idx):
+            return batch
+
+    runner = build("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path), fresh_book())
+    runner.module = Own(runner.module.model, optim_wrapper=SGD)
+    runner._adopt(runner.trainer)
+    assert runner.module.transfer_batch_to_device.__func__ is Own.transfer_batch_to_device
