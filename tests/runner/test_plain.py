@@ -176,7 +176,8 @@ def test_nothing_is_said_about_ordinary_runs():
         optimizer = torch.optim.Adam(model.parameters())
         model(torch.ones(1, 2)).sum().backward()
         optimizer.step()
-        to_plain({"state_dict": model.state_dict(), "optimizer": optimizer.state_dict()})
+        got = to_plain({"state_dict": model.state_dict(), "optimizer": optimizer.state_dict()})
+    assert got["state_dict"].keys() == {"weight", "bias"}
 
 
 @pytest.mark.gpu

@@ -140,15 +140,17 @@ EARLY = pytest.warns(UserWarning, match=r"scheduler\.step\(\) was called before 
 
 def test_warns_of_a_first_step_before_the_optimizers() -> None:
     scheduler = StepLR(sgd(), 1)
-    with EARLY:
+    with EARLY as noted:
         scheduler.step()
-    scheduler.step()
+        scheduler.step()
+    assert len(noted) == 1
 
 
 def test_warns_of_a_wrapper_too() -> None:
     scheduler = StepLR(OptimWrapper(sgd()), 1)
-    with EARLY:
+    with EARLY as noted:
         scheduler.step()
+    assert len(noted) == 1
 
 
 def test_does_not_warn_inside_an_accumulation_window() -> None:
