@@ -121,11 +121,17 @@ def add_mmengine_keys(checkpoint: dict[str, Any], runner: Any) -> None:
         return
     if hasattr(runner.optim_wrapper, "state_dict"):
         checkpoint["optimizer"] = runner.optim_wrapper.state_dict()
-        if getattr(getattr(runner, "module", None), "automatic_optimization", False):
-            # Lightning keeps used gradients until the next iteration drops them: no window is open.
+        module: Any = getattr(runner, "module", None)
+        if getattr(module, "automatic_optimization", False) and not window_is_open(module.trainer):
+            # Lightning keeps used gradients until the next iteration drops them.
             checkpoint["optimizer"].pop("accumulation", None)
     if runner.param_schedulers is not None:
         checkpoint["param_schedulers"] = scheduler_states(runner.param_schedulers)
+
+
+def window_is_open(trainer: Any) -> bool:
+    """Say whether Lightning's loop has gradients that wait for further batches."""
+    return trainer.fit_loop._should_accumulate()
 
 
 def version_fields() -> dict[str, str]:

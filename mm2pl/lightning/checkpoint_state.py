@@ -8,6 +8,7 @@ from mm2pl.dist import all_gather_object
 from mm2pl.lightning import checkpoint as files
 from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.stream import TrainStream
+from mm2pl.lightning.weights import fitting_weights
 from mm2pl.runner.checkpoint import (
     CheckpointLoader,
     find_latest_checkpoint,
@@ -156,7 +157,7 @@ class RunState(RunnerFacade):
         self._resume = self.trainer.state.fn == "fit"
         with naming(str(self.trainer.ckpt_path)):
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            self.module.require_fitting(checkpoint["state_dict"], self.module.strict_loading)
+            fitting_weights(self.module.model, checkpoint["state_dict"], self.module.strict_loading)
         self.has_loaded = True
         if self.trainer.state.fn != "fit":
             return

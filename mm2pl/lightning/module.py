@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import nn
 
 from mm2pl.config import ConfigDict
-from mm2pl.lightning.checkpoint import without_prefix
+from mm2pl.dataset import batch_size_of
+from mm2pl.lightning.checkpoint import window_is_open
+from mm2pl.lightning.evaluation import EvaluatedModule, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
 from mm2pl.lightning.optimization import (
     let_trainer_clip_and_accumulate,
     needs_manual_optimization,
     reasons_for_automatic,
+    updates_its_own_way,
     wrappers_of,
 )
 from mm2pl.lightning.plain import is_plain
 from mm2pl.lightning.precision import use_wrappers_precision
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick, tick_metrics
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
+from mm2pl.lightning.weights import fitting_weights
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
 from mm2pl.registry import MODELS, DefaultScope
-from mm2pl.runner.checkpoint_loader import CheckpointError
-from mm2pl.runner.loops import TestLoop, ValLoop
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-    from mm2pl.runner.loops import _EvalLoop
+
+_MODULES = itertools.count()
 
 
-class MMLightningModule(LightningModule):
+class MMLightningModule(EvaluatedModule):
     """Drive a model that speaks ``forward(..., mode="loss" | "predict" | "tensor")`` from a Lightning Trainer.
 
     Used alone, it is an ordinary LightningModule: automatic optimization, so Trainer flags such as
@@ -42,8 +45,7 @@ class MMLightningModule(LightningModule):
     to MMEngine to the last bit; a Trainer flag that only automatic optimization can follow switches to that.
 
     Args:
-        model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``, any module with the three modes),
-            or the dict to build one from.
+        model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``), or the dict to build one from.
         optim_wrapper: As in an MMEngine config, or a built wrapper.
         param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers.
         auto_scale_lr: As in an MMEngine config: ``dict(enable=True, base_batch_size=256)``.
@@ -57,7 +59,8 @@ class MMLightningModule(LightningModule):
 
     Raises:
         TypeError: If ``model`` is neither a module nor a dict, or ``compile`` neither bool nor dict.
-        ValueError: If a Trainer flag contradicts ``optim_wrapper`` (``gradient_clip_val`` and ``clip_grad``, …).
+        ValueError: If a Trainer flag contradicts ``optim_wrapper`` (``gradient_clip_val`` and ``clip_grad``, …), or
+            needs a loop in which the ``optim_wrapper``'s own methods would not be called.
     """
 
     def __init__(
@@ -73,27 +76,25 @@ class MMLightningModule(LightningModule):
         compile: bool | dict[str, Any] | None = None,
         init_weights: bool | None = None,
     ) -> None:
-        super().__init__()
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        super().__init__({"val": val_evaluator, "test": test_evaluator})
         self.save_hyperparameters({k: v for k, v in given.items() if is_plain(v)}, logger=False)
         if default_scope is not None:
-            DefaultScope.get_instance(f"module-{id(self)}", scope_name=default_scope)
+            DefaultScope.get_instance(f"module-{next(_MODULES)}", scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
         self.model: Any = build_model(model, data_preprocessor)
         self.optim_wrapper = optim_wrapper
         self.param_scheduler = param_scheduler
         self.param_schedulers: Any = None
         self.auto_scale_lr = auto_scale_lr
-        self.evaluators = {"val": val_evaluator, "test": test_evaluator}
         if not isinstance(compile, (bool, dict, type(None))):
             raise TypeError(f"compile={compile!r} → True, or a dict of torch.compile's arguments")
         self.compile_options = compile
         self._compiled: set[str] = set()
-        self.loops: dict[str, _EvalLoop] = {}
-        self.eval_metrics: dict[str, Any] = {}
         self.driven_by_run = False
         self.batches_stay_raw = False
         self._lr_scaled = False
+        self._built_from: Any = None
         self._trainer_accumulates: int | None = None
         self._saved_wrapper: Any = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
@@ -117,25 +118,8 @@ class MMLightningModule(LightningModule):
         Raises:
             CheckpointError: If the weights are those of another model.
         """
-        state_dict = self.require_fitting(state_dict, strict)
+        state_dict = fitting_weights(self.model, state_dict, strict)
         return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
-
-    def require_fitting(self, state_dict: Any, strict: bool = True) -> Any:
-        """Return weights without Lightning's prefix, if they are such as the model has.
-
-        Raises:
-            CheckpointError: If they are those of another model.
-        """
-        own = self.model.state_dict()
-        if not own.keys() & state_dict.keys():
-            state_dict = without_prefix(state_dict)
-        misfit = differences(own, state_dict, strict)
-        if misfit:
-            name = type(self.model).__name__
-            raise CheckpointError(
-                f"these weights do not fit {name}: {misfit} → is this the checkpoint of another model or config?"
-            )
-        return state_dict
 
     # Optimization
 
@@ -143,14 +127,24 @@ class MMLightningModule(LightningModule):
         """Build what the Trainer is about to need, unless a config-driven run has done so."""
         if self.driven_by_run or stage != "fit":
             return
-        if self.init_weights and hasattr(self.model, "init_weights"):
+        if self._built_from is not None and self.trainer.global_step == 0:
+            # Another fit from the beginning has an optimizer and schedules of its own, as in Lightning.
+            self.optim_wrapper, self.param_schedulers = self._built_from, None
+            self._lr_scaled = False
+        elif self.init_weights and hasattr(self.model, "init_weights"):
             self.model.init_weights()
+            self.init_weights = False
         if self.optim_wrapper is None:
             raise ValueError(
                 "MMLightningModule got no optim_wrapper → training needs one, such as "
                 "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
-        self.optim_wrapper = as_optim_wrapper(self.model, self.optim_wrapper)
+        config, self.optim_wrapper = (
+            self.optim_wrapper,
+            as_optim_wrapper(self.model, self.optim_wrapper),
+        )
+        if self.optim_wrapper is not config:
+            self._built_from = config
         self.settle_optimization()
 
     def settle_optimization(self) -> list[str]:
@@ -160,18 +154,27 @@ class MMLightningModule(LightningModule):
             What follows Lightning instead of MMEngine in a config-driven run, as sentences for its log.
 
         Raises:
-            ValueError: Outside a config-driven run, the same thing was given twice.
+            ValueError: Outside a config-driven run, the same thing was given twice; or the Trainer was given what an
+                optimizer wrapper with methods of its own rules out.
         """
         wrapper, notes = self.optim_wrapper, []
-        wrappers = wrappers_of(wrapper).values()
-        if self.driven_by_run and self.automatic_optimization:
+        if self.automatic_optimization:
             reasons = reasons_for_automatic(self.trainer)
-            self.automatic_optimization = bool(reasons)
-            if reasons:
-                notes.append(
-                    f"{', '.join(reasons)}: Lightning's loop drives the optimizer. Results are equivalent to "
-                    f"MMEngine's, not equal to the last bit; an accumulation window ends with its epoch."
-                )
+            if updates_its_own_way(wrapper):
+                if reasons:
+                    raise ValueError(
+                        f"{', '.join(reasons)} → Lightning's loop would have to drive the optimizer, without the "
+                        f"methods of {type(wrapper).__name__} → leave that to the optim_wrapper"
+                    )
+                self.automatic_optimization = False
+            elif self.driven_by_run:
+                self.automatic_optimization = bool(reasons)
+                if reasons:
+                    notes.append(
+                        f"{', '.join(reasons)}: Lightning's loop drives the optimizer. Results are equivalent to "
+                        f"MMEngine's, not equal to the last bit; an accumulation window ends with its epoch."
+                    )
+        wrappers = wrappers_of(wrapper).values()
         self._trainer_accumulates = self.trainer.accumulate_grad_batches
         if self.automatic_optimization:
             notes += let_trainer_clip_and_accumulate(
@@ -228,22 +231,22 @@ class MMLightningModule(LightningModule):
     @lr.setter
     def lr(self, value: float) -> None:
         ratio = value / self.lr
-        wrapper = next(iter(wrappers_of(self.optim_wrapper).values()))
-        if isinstance(wrapper, dict):
-            wrapper["optimizer"]["lr"] = value
-            return
-        for group in wrapper.optimizer.param_groups:
-            group["lr"] *= ratio
-            group["initial_lr"] = group["lr"]
+        self._saved_wrapper = None  # what the finder has put back has the old one
+        for given in (self.optim_wrapper, self._built_from):
+            wrapper = next(iter(wrappers_of(given).values()))
+            if isinstance(wrapper, dict):
+                wrapper["optimizer"]["lr"] = value
+            elif wrapper is not None:
+                for group in wrapper.optimizer.param_groups:
+                    group["lr"] *= ratio
+                    group["initial_lr"] = group["lr"]
 
     def _schedulers_of(self, name: str) -> list[Any]:
         schedulers = self.param_schedulers or []
         return list(schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers)
 
     def _total_batch_size(self) -> int:
-        loader = self.trainer.train_dataloader
-        inner = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
-        return int(getattr(loader, "batch_size", None) or inner or 1) * self.trainer.world_size
+        return batch_size_of(self.trainer.train_dataloader) * self.trainer.world_size
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps.
@@ -314,15 +317,21 @@ class MMLightningModule(LightningModule):
         if self.driven_by_run:
             return
         trainer: Any = self.trainer
-        interval = trainer.log_every_n_steps  # 0: never
-        if interval and (trainer.fit_loop.total_batch_idx + 1) % interval == 0:
+        if self._logs_now():
             self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
         schedulers = live_schedulers(trainer)
         tick(schedulers, by_epoch=False)
         if trainer.is_last_batch:
             tick(schedulers, by_epoch=True)
 
-    # Evaluation
+    def _logs_now(self) -> bool:
+        # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
+        trainer: Any = self.trainer
+        if not trainer.log_every_n_steps or window_is_open(trainer):
+            return False
+        return (
+            trainer.fit_loop.epoch_loop._batches_that_stepped + 1
+        ) % trainer.log_every_n_steps == 0
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
@@ -340,68 +349,6 @@ class MMLightningModule(LightningModule):
         """Keep the gradients of an open accumulation window, which goes on after the validation."""
         if self.automatic_optimization:
             super().on_validation_model_zero_grad()
-
-    def on_validation_start(self) -> None:
-        """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open_loop("val", ValLoop)
-
-    def on_test_start(self) -> None:
-        """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open_loop("test", TestLoop)
-
-    def _open_loop(self, stage: str, cls: type[_EvalLoop]) -> None:
-        if self.trainer.state.fn != "fit":
-            self.compile_step(stage)
-        if not self.driven_by_run and self.evaluators[stage] is not None:
-            loaders = getattr(self.trainer, f"{stage}_dataloaders")
-            loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
-            self.loops[stage] = cls(runner_of(self.trainer), loader, self.evaluators[stage])
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        """Return the model's predictions; the evaluator has seen them."""
-        return self._evaluate("val", batch, batch_idx)
-
-    def test_step(self, batch: Any, batch_idx: int) -> Any:
-        """Return the model's predictions; the evaluator has seen them."""
-        return self._evaluate("test", batch, batch_idx)
-
-    def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        """Return the model's predictions for one batch, as ``test_step`` of the model gives them."""
-        return self.model.test_step(batch)
-
-    def _evaluate(self, stage: str, batch: Any, batch_idx: int) -> Any:
-        loop = self.loops.get(stage)
-        if loop is None:
-            data = self.model.data_preprocessor(batch, False)
-            loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
-            size = getattr(self.trainer, f"{stage}_dataloaders")
-            self.log(f"{stage}_loss", loss, batch_size=getattr(size, "batch_size", None) or 1)
-            return log_vars
-        return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names; schedules that watch one take note of it."""
-        self._finish("val")
-        if self.trainer.state.fn == "fit" and not (
-            self.driven_by_run or self.trainer.sanity_checking
-        ):
-            metrics = self.eval_metrics if "val" in self.loops else self.trainer.callback_metrics
-            tick_metrics(live_schedulers(self.trainer), dict(metrics))
-
-    def on_test_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names."""
-        self._finish("test")
-
-    def _finish(self, stage: str) -> None:
-        loop = self.loops.get(stage)
-        if loop is not None:
-            self.eval_metrics = loop.metrics()
-            # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
-            self.log_dict(
-                scalars_of(self.eval_metrics),
-                logger=False if self.driven_by_run else None,
-                batch_size=1,
-            )
 
     # Checkpoints
 
@@ -440,43 +387,3 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(model)
-
-
-def differences(own: dict[str, Any], given: dict[str, Any], strict: bool) -> str:
-    """Describe what keeps weights from fitting a model, or return ``""``.
-
-    >>> differences({"w": torch.zeros(2), "b": torch.zeros(1)}, {"w": torch.zeros(3)}, strict=True)
-    'w is (3,) in the file and (2,) in the model; 1 missing (b)'
-    """
-    found = [
-        f"{key} is {tuple(given[key].shape)} in the file and {tuple(value.shape)} in the model"
-        for key, value in own.items()
-        if isinstance(value, torch.Tensor)
-        and isinstance(given.get(key), torch.Tensor)
-        and given[key].shape != value.shape
-    ]
-    parts = [*found[:3], *([f"{len(found) - 3} more shapes differ"] if len(found) > 3 else [])]
-    missing, unexpected = own.keys() - given.keys(), given.keys() - own.keys()
-    for what, keys in (("missing", missing), ("unexpected", unexpected)):
-        if keys and (strict or not own.keys() & given.keys()):
-            some = ", ".join(sorted(keys)[:3])
-            parts.append(f"{len(keys)} {what} ({some}{', …' if len(keys) > 3 else ''})")
-    return "; ".join(parts)
-
-
-def scalars_of(values: dict[str, Any]) -> dict[str, Any]:
-    """Keep what Lightning can log: numbers and tensors with one element.
-
-    >>> scalars_of({"accuracy": 97.5, "per_class": [1.0, 2.0], "name": "val"})
-    {'accuracy': 97.5}
-    """
-    return {
-        name: value.detach() if isinstance(value, torch.Tensor) else float(value)
-        for name, value in values.items()
-        if (isinstance(value, torch.Tensor) and value.numel() == 1)
-        or (
-            hasattr(value, "__float__")
-            and not isinstance(value, torch.Tensor)
-            and getattr(value, "size", 1) == 1
-        )
-    }

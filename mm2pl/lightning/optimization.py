@@ -43,6 +43,27 @@ def needs_manual_optimization(model: nn.Module, optim_wrapper: Any) -> bool:
     return isinstance(optim_wrapper, OptimWrapperDict)
 
 
+UPDATES = (
+    "update_params",
+    "backward",
+    "step",
+    "zero_grad",
+    "optim_context",
+    "scale_loss",
+    "should_update",
+    "should_sync",
+)
+"""Methods of an optimizer wrapper in whose place the loop of automatic optimization stands."""
+
+
+def updates_its_own_way(wrapper: Any) -> bool:
+    """Say whether a built wrapper does what automatic optimization would leave out."""
+    methods = (getattr(type(wrapper), name) for name in UPDATES)
+    return isinstance(wrapper, OptimWrapperDict) or any(
+        not method.__module__.startswith("mm2pl.optim") for method in methods
+    )
+
+
 def reasons_for_automatic(trainer: Trainer) -> list[str]:
     """Return what the Trainer was given that only automatic optimization can do, as users write it."""
     flags = {"accumulate_grad_batches": 1, "gradient_clip_val": None}

@@ -9,12 +9,19 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    LearningRateFinder,
+    LearningRateMonitor,
+    StochasticWeightAveraging,
+)
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader
 
 from mm2pl.lightning import MMLightningModule
 from mm2pl.lightning.precision import AmpPrecision
+from mm2pl.optim import OptimWrapper
+from mm2pl.registry import DefaultScope
 from tests.scenarios import Points, accuracy, models
 
 pytestmark = pytest.mark.filterwarnings(
@@ -172,9 +179,18 @@ def test_the_learning_rate_finder_finds_and_sets_it() -> None:
     finder = Tuner(run).lr_find(bridge, loader(512), min_lr=1e-4, max_lr=1.0, num_training=40)
     assert finder is not None
     assert len(set(finder.results["lr"])) > 30
-    assert bridge.lr == finder.suggestion()
+    assert bridge.lr == finder.suggestion() != 0.1
     run.fit(bridge, loader())
-    assert bridge.optim_wrapper.get_lr() == {"lr": [bridge.lr]}
+    assert bridge.optim_wrapper.get_lr() == {"lr": [finder.suggestion()]}
+
+
+def test_the_learning_rate_finder_as_a_callback() -> None:
+    bridge = module(optim_wrapper={"optimizer": dict(SGD)})
+    finder = LearningRateFinder(min_lr=1e-4, max_lr=1.0, num_training_steps=40)
+    trainer(max_epochs=1, callbacks=[finder]).fit(bridge, loader(512))
+    assert finder.optimal_lr is not None
+    assert bridge.optim_wrapper.get_lr() == {"lr": [finder.optimal_lr.suggestion()]}
+    assert bridge.lr != 0.1
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
@@ -224,6 +240,20 @@ def test_the_scaled_lr_needs_no_schedule_and_knows_batch_samplers() -> None:
     assert bridge.optim_wrapper.get_lr() == {"lr": [0.05]}
 
 
+def test_a_batch_sampler_without_a_size_is_named() -> None:
+    bridge = module(auto_scale_lr={"enable": True, "base_batch_size": 16})
+    sampler = [[0, 1], [2, 3]]
+    with pytest.raises(ValueError, match="needs the attribute batch_size"):
+        trainer(max_epochs=1).fit(bridge, DataLoader(Points(64), batch_sampler=sampler))
+
+
+def test_a_module_at_the_address_of_an_old_one_has_its_own_scope(monkeypatch) -> None:
+    monkeypatch.setattr("mm2pl.lightning.module.id", lambda _: 7, raising=False)
+    for scope in ("mm2pl", "mmengine"):
+        module(default_scope=scope)
+        assert DefaultScope.get_current_instance().scope_name == scope
+
+
 def test_a_trainer_may_fit_again() -> None:
     run = trainer(max_epochs=1)
     accumulating = module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 2})
@@ -238,6 +268,62 @@ def test_a_trainer_may_fit_again() -> None:
     bridge, spy = with_spy()
     run.fit(bridge, loader())
     assert spy.seen == {(True, torch.float32)}
+
+
+def test_another_trainers_fit_has_schedules_of_its_own() -> None:
+    halved = {"type": "StepLR", "step_size": 1, "gamma": 0.5}
+    bridge = module(param_scheduler=halved)
+    for _ in range(2):
+        trainer(max_epochs=3).fit(bridge, loader())
+        assert bridge.optim_wrapper.get_lr() == {"lr": [pytest.approx(0.1 * 0.5**2)]}
+    assert bridge.optim_wrapper.optimizer is bridge.trainer.optimizers[0]
+
+
+def test_a_second_fit_goes_on_with_the_weights() -> None:
+    bridge = MMLightningModule(
+        {"type": type(models("mm2pl")["plain"]())}, optim_wrapper={"optimizer": SGD}
+    )
+    trainer(max_epochs=1).fit(bridge, loader())
+    trained = {k: v.clone() for k, v in bridge.model.state_dict().items()}
+    trainer(max_epochs=1, limit_train_batches=0).fit(bridge, loader())
+    assert all(torch.equal(v, trained[k]) for k, v in bridge.model.state_dict().items())
+
+
+class Doubled(OptimWrapper):
+    """A wrapper whose own idea of an update must not be passed over."""
+
+    updates = 0
+
+    def update_params(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        self.updates += 1
+        super().update_params(2 * loss, *args, **kwargs)
+
+
+def test_a_wrapper_of_the_users_own_drives_the_optimizer() -> None:
+    bridge = module(optim_wrapper={"type": Doubled, "optimizer": SGD})
+    run = trainer(max_epochs=1)
+    run.fit(bridge, loader())
+    assert bridge.optim_wrapper.updates == run.global_step == 8
+
+
+def test_a_wrapper_of_the_users_own_and_a_flag() -> None:
+    bridge = module(optim_wrapper={"type": Doubled, "optimizer": SGD})
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches=2 .* methods of Doubled"):
+        trainer(accumulate_grad_batches=2).fit(bridge, loader())
+
+
+@pytest.mark.parametrize("flags", [{"accumulate_grad_batches": 4}, {}], ids=str)
+def test_losses_reach_the_loggers_as_lightnings_do(flags: Any) -> None:
+    class Ledger(DummyLogger):
+        steps: list[int] = []  # noqa: RUF012
+
+        def log_metrics(self, metrics: Any, step: int | None = None, **kwargs: Any) -> None:
+            self.steps.append(step)
+            assert "loss" in metrics
+
+    trainer(max_epochs=3, log_every_n_steps=3, logger=Ledger(), **flags).fit(module(), loader())
+    # 24 batches, of which every one steps, or 6
+    assert Ledger.steps == ([2, 5] if flags else [2, 5, 8, 11, 14, 17, 20, 23])
 
 
 class Stream(torch.utils.data.IterableDataset):

@@ -254,3 +254,34 @@ def test_a_broken_file_is_refused_and_nothing_overwritten(two_epochs, tmp_path, 
         ).train()
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert not (tmp_path / "epoch_3.pth").exists()
+
+
+def accumulated_by_lightning(work_dir: Any, **options: Any) -> dict[str, torch.Tensor]:
+    book: dict[str, list] = {
+        key: [] for key in ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+    }
+    scenario = Scenario(
+        optim_wrapper={"optimizer": SGD},
+        train_cfg={**ITERS, "max_iters": 16},
+        sampler=ENDLESS,
+        default_hooks=saving(False, 3),
+        options=options,
+    )
+    runner = build("mm2pl", scenario, str(work_dir), book)
+    runner.trainer.accumulate_grad_batches = 4
+    runner.train()
+    assert runner.trainer.global_step == 4
+    return runner.model.state_dict()
+
+
+def test_resuming_inside_a_window_of_lightnings(tmp_path):
+    whole = accumulated_by_lightning(tmp_path)
+    for done in (3, 6, 12):  # three batches, two batches and none are waiting for their step
+        options = {"load_from": str(tmp_path / f"iter_{done}.pth"), "resume": True}
+        again = accumulated_by_lightning(tmp_path / str(done), **options)
+        assert all(torch.equal(value, whole[name]) for name, value in again.items()), done
+    holds = {
+        done: "accumulation" in torch.load(tmp_path / f"iter_{done}.pth")["optimizer"]
+        for done in (3, 6, 9, 12)
+    }
+    assert holds == {3: True, 6: True, 9: True, 12: False}
