@@ -90,6 +90,16 @@ def models(package: str) -> dict[str, type[nn.Module]]:
                 optim_wrapper.update_params(loss)
             return log_vars
 
+    class DoubledLoss(Plain):
+        """One update per batch through its own ``train_step``, as accumulation needs it."""
+
+        def train_step(self, data: Any, optim_wrapper: Any) -> Any:
+            with optim_wrapper.optim_context(self):
+                losses = self(**self.data_preprocessor(data, True), mode="loss")
+            loss, log_vars = self.parse_losses(losses)
+            optim_wrapper.update_params(2 * loss)
+            return {**log_vars, "twice": 2 * loss.detach()}
+
     class Pair(Plain):
         """A generator and a discriminator with an optimizer each."""
 
@@ -117,7 +127,7 @@ def models(package: str) -> dict[str, type[nn.Module]]:
             logits = self.discriminator(inputs)
             return [{"pred": p, "label": t} for p, t in zip(logits.argmax(1), labels, strict=True)]
 
-    return {"plain": Plain, "own_step": OwnStep, "pair": Pair}
+    return {"plain": Plain, "own_step": OwnStep, "doubled_loss": DoubledLoss, "pair": Pair}
 
 
 def pair_constructor(package: str) -> type:

@@ -70,6 +70,7 @@ def record(engine: str, package: Path) -> dict[str, Any]:
             "scheduler": once(seen, scheduler_key(cfg), curve, engine, cfg),
             "groups": once(seen, groups_key(cfg), groups, engine, cfg),
         }
+    assert engine == "mmengine" or "mmengine" not in sys.modules, "mm2pl alone was to be recorded"
     return results
 
 
@@ -126,12 +127,8 @@ def curve(engine: str, cfg: Any) -> str:
     max_epochs = train_cfg.get("max_epochs", 1)
     max_iters = train_cfg.get("max_iters", max_epochs * EPOCH_LENGTH)
     wrapper = make_wrapper(engine, optimizer_kind(cfg))
-    # The toolbox is registered without its scope.
     given = cfg["param_scheduler"]
-    scheduler = [
-        {**each, "type": each["type"].rpartition(".")[2]} if isinstance(each["type"], str) else each
-        for each in (given if isinstance(given, list) else [given])
-    ]
+    scheduler = [without_scope(each) for each in (given if isinstance(given, list) else [given])]
     schedulers = build(engine, scheduler, wrapper, max_epochs, max_iters, by_epoch)
     per_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     per_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch and by_epoch]
@@ -152,6 +149,13 @@ def curve(engine: str, cfg: Any) -> str:
             for scheduler in per_epoch:
                 scheduler.step()
     return digest.hexdigest()
+
+
+def without_scope(cfg: Any) -> dict[str, Any]:
+    """The toolboxes are registered without their scopes."""
+    kind = cfg["type"]
+    cfg = {key: value for key, value in cfg.items() if key != "_scope_"}
+    return {**cfg, "type": kind.rpartition(".")[2] if isinstance(kind, str) else kind}
 
 
 def make_wrapper(engine: str, optimizer: str) -> Any:
