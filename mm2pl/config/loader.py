@@ -17,10 +17,10 @@ from .document import (
     read_text,
 )
 from .errors import ConfigError, ConfigKeyError, ConfigParsingError, Site, reached_by
-from .merge import MergeError, merge_dicts
+from .merge import MergeError, copy_tree, merge_dicts
 from .packages import package_config
 from .placeholders import expand_environment, expand_file_variables
-from .source import key_line, parse
+from .source import BASE_KEY, key_line, parse
 
 if TYPE_CHECKING:
     from .safe import Sandbox
@@ -77,6 +77,8 @@ def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] 
         inherited = [load_base(base, path, line, options, via) for base, line in document.bases]
         base = join(inherited, [Site(path, line) for _, line in document.bases])
         own = document.run(base)
+        if inherited and text.count(BASE_KEY) > 1:  # it may have put dicts of its own into the base
+            base = copy_tree(base)
         if info := own.pop(DEPRECATION_KEY, None):
             _warn_deprecated(path, info)
         values = put_over(own, base, text, path)

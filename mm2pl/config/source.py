@@ -59,7 +59,8 @@ def read_source(text: str, filename: str, any_style: bool) -> PythonSource:
     """Read the syntax of a config whose macros are already expanded.
 
     Raises:
-        ConfigParsingError: It is a pure-Python config, and not ``any_style`` is accepted.
+        ConfigParsingError: It is a pure-Python config, and not ``any_style`` is accepted; or ``_base_`` is set where it
+            has no effect.
     """
     tree = parse(text, filename)
     if not any_style and is_pure_python(tree, filename):
@@ -76,11 +77,23 @@ def read_source(text: str, filename: str, any_style: bool) -> PythonSource:
             block[:] = [s for s in block if not is_base_assignment(s)] or [
                 ast.copy_location(ast.Pass(), block[0])
             ]
+    elif BASE_KEY in text:
+        _refuse_hidden_base(tree, filename)
     if "mmengine" in text:
         _rename_config_imports(tree)
     if BASE_VARIABLE.search(text):
         source.tree = _BaseVariables(text, filename).rewrite(tree)
     return source
+
+
+def _refuse_hidden_base(tree: ast.Module, filename: str) -> None:
+    """Raise where ``_base_`` is set in a way that inherits nothing; MMEngine 0.10.7 mostly says nothing of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id == BASE_KEY and isinstance(node.ctx, ast.Store):
+            raise ConfigParsingError(
+                "This `_base_` is not read. Write `_base_ = ...` alone in its line, not indented.",
+                Site(filename, node.lineno),
+            )
 
 
 @lru_cache(maxsize=256)

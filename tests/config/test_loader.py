@@ -181,3 +181,21 @@ def test_no_file_is_written_and_nothing_warns(write: Any) -> None:
         warnings.simplefilter("error")
         Config.fromfile(folder / "a.py")
     assert {path.name for path in folder.iterdir()} == {"a.py", "b.py"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["if True:\n    _base_ = 'b.py'\n", "_base_: str = 'b.py'\n", "a = _base_ = 'b.py'\n"],
+    ids=["indented", "annotated", "chained"],
+)
+def test_a_base_that_would_be_passed_over_is_an_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text("b = 2\n")
+    (tmp_path / "c.py").write_text(f"x = 1\n{text}")
+    with pytest.raises(ConfigError, match=r"c\.py:\d: This `_base_` is not read\. Write"):
+        Config.fromfile(tmp_path / "c.py")
+
+
+def test_dicts_put_into_a_base_are_config_dicts(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text("pipe = [dict(type='A')]\n")
+    (tmp_path / "c.py").write_text("_base_ = 'b.py'\n_base_.pipe.append(dict(type='C'))\n")
+    assert Config.fromfile(tmp_path / "c.py").pipe[1].type == "C"
