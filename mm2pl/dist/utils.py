@@ -156,8 +156,12 @@ def _read_mpi(port: int | None) -> int:
     prefix = "OMPI_COMM_WORLD_"
     _require("mpi", [prefix + name for name in ("SIZE", "RANK", "LOCAL_RANK")], "Open MPI's mpirun")
     os.environ["WORLD_SIZE"] = os.environ[f"{prefix}SIZE"]
-    os.environ["RANK"] = os.environ[f"{prefix}RANK"]
-    return int(os.environ[f"{prefix}LOCAL_RANK"])
+    rank = os.environ["RANK"] = os.environ[f"{prefix}RANK"]
+    # MMEngine 0.10.7 leaves these out; without them Lightning would start processes of its own.
+    local_rank = os.environ["LOCAL_RANK"] = os.environ[f"{prefix}LOCAL_RANK"]
+    local_size = int(os.environ.get(f"{prefix}LOCAL_SIZE", os.environ["WORLD_SIZE"]))
+    os.environ.setdefault("NODE_RANK", str(int(rank) // local_size))
+    return int(local_rank)
 
 
 def _read_slurm(port: int | None) -> int:

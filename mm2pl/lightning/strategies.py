@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 _LIGHTNING = "lightning.pytorch.strategies."
-DDP, FSDP, DEEPSPEED = (f"{_LIGHTNING}{name}Strategy" for name in ("DDP", "FSDP", "DeepSpeed"))
+DDP, DEEPSPEED = f"{_LIGHTNING}DDPStrategy", f"{_LIGHTNING}DeepSpeedStrategy"
+FSDP = "mm2pl.lightning.sharding.MMFSDPStrategy"
 
 MODEL_WRAPPERS = {
     "MMDistributedDataParallel": DDP,
@@ -27,23 +29,48 @@ STRATEGIES = {
 
 SYNC_BN = ("torch", "mmcv")
 
+WORLD_VARIABLES = {
+    "pytorch": ("WORLD_SIZE", "LOCAL_WORLD_SIZE", ""),
+    "slurm": ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NNODES"),
+    "mpi": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", ""),
+}
+"""Where a launcher says how many processes there are: in all, on this machine, and on how many machines."""
+
 
 def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return devices, nodes and strategy: one process without a launcher, else those the launcher has started.
 
     Raises:
+        ImportError: The strategy needs a package that is not installed.
         ValueError: ``model_wrapper_cfg``, ``strategy`` or ``sync_bn`` asks for what Lightning does not have.
     """
     strategy = strategy_of(config)
-    if (config.get("launcher") or "none") == "none":
+    launcher = config.get("launcher") or "none"
+    if launcher == "none":
         return {"devices": 1}
+    if strategy["class_path"] == DEEPSPEED and find_spec("deepspeed") is None:
+        raise ImportError(
+            "strategy=dict(type='DeepSpeedStrategy') needs the package deepspeed → pip install deepspeed, or use "
+            "DDPStrategy or FSDPStrategy"
+        )
     sync_bn = config.get("sync_bn")
     if sync_bn not in (None, *SYNC_BN):
         raise ValueError(f"sync_bn={sync_bn!r} → one of {list(SYNC_BN)}, or None")
-    world = int(environ.get("WORLD_SIZE", environ.get("SLURM_NTASKS", 1)))
-    local = int(environ.get("LOCAL_WORLD_SIZE", environ.get("SLURM_NTASKS_PER_NODE", world)))
+    world, local = sizes(launcher, environ)
     arguments = {"devices": local, "num_nodes": max(world // local, 1), "strategy": strategy}
     return {**arguments, "sync_batchnorm": True} if sync_bn else arguments
+
+
+def sizes(launcher: str, environ: Mapping[str, str]) -> tuple[int, int]:
+    """Return how many processes a launcher has started, in all and on this machine.
+
+    >>> sizes("slurm", {"SLURM_NTASKS": "16", "SLURM_NNODES": "2"})
+    (16, 8)
+    """
+    world_name, local_name, nodes_name = WORLD_VARIABLES.get(launcher, WORLD_VARIABLES["pytorch"])
+    world = int(environ.get(world_name, 1))
+    local = environ.get(local_name) or world // int(environ.get(nodes_name) or 1)
+    return world, max(int(local), 1)
 
 
 def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import RunningStage
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.progress_bar import with_progress_bar
+from mm2pl.lightning.signals import StopTogether
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -54,6 +55,8 @@ def _for_a_run(verb: str) -> Any:
         call = signature.bind(self, *args, **kwargs)
         if verb == "fit" and type(loop := self.fit_loop.epoch_loop) is _TrainingEpochLoop:
             self.fit_loop.epoch_loop = LeanEpochLoop(self, loop.min_steps, loop.max_steps)
+        if verb == "fit":
+            StopTogether.join(self)
         epoch_loop = self.fit_loop.epoch_loop
         epoch_loop.val_loop = LeanEvaluationLoop.in_place_of(epoch_loop.val_loop)
         self.validate_loop = LeanEvaluationLoop.in_place_of(self.validate_loop)

@@ -31,16 +31,27 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def sizes(package: str, iterations: int) -> list[tuple[int, float]]:
-    """Train, and return the resident size at regular intervals, after collecting garbage."""
-    found: list[tuple[int, float]] = []
+def history_mb(runner: Any) -> float:
+    """Return the size of the log's histories, which hold each scalar of up to a million iterations in 16 bytes."""
+    names = ("_values", "_counts"), ("_log_history", "_count_history")
+    arrays = [
+        vars(buffer)[name]
+        for buffer in runner.message_hub.log_scalars.values()
+        for name in next(pair for pair in names if pair[0] in vars(buffer))
+    ]
+    return sum(array.nbytes for array in arrays) / 1e6
+
+
+def sizes(package: str, iterations: int) -> list[tuple[int, float, float]]:
+    """Train, and return resident size and histories at regular intervals, after collecting garbage."""
+    found: list[tuple[int, float, float]] = []
     interval = max(iterations // SAMPLES, 1)
 
     class Watch(importlib.import_module(f"{package}.hooks").Hook):
         def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             if (runner.iter + 1) % interval == 0:
                 gc.collect()
-                found.append((runner.iter + 1, resident_mb()))
+                found.append((runner.iter + 1, resident_mb(), history_mb(runner)))
 
     task = Task(network=Mlp, loader=points(8), iterations=100, optimizer=ADAM)
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -75,12 +86,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = sizes(options.package, options.iterations)
-    for iteration, size in found:
-        print(f"{iteration:>9} iterations {size:9.1f} MB")
+    for iteration, size, history in found:
+        print(f"{iteration:>9} iterations {size:9.1f} MB, without histories {size - history:9.1f}")
     later = [entry for entry in found if entry[0] > options.iterations // 10]
-    slope = statistics.linear_regression(*zip(*later, strict=True)).slope
-    growth = slope * (later[-1][0] - later[0][0])
-    print(f"{options.package}: {growth:+.2f} MB from {later[0][0]} to {later[-1][0]} iterations")
+    span = f"from {later[0][0]} to {later[-1][0]} iterations"
+    for label, sizes_ in (
+        ("resident", [size for _, size, _ in later]),
+        ("without the log's histories", [size - history for _, size, history in later]),
+    ):
+        slope = statistics.linear_regression([entry[0] for entry in later], sizes_).slope
+        growth = slope * (later[-1][0] - later[0][0])
+        print(f"{options.package}, {label}: {growth:+.2f} MB {span}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
+from lightning.pytorch.strategies import DeepSpeedStrategy
 
+from mm2pl.lightning import strategies
 from mm2pl.lightning.strategies import DDP, DEEPSPEED, FSDP, processes, strategy_of
 from mm2pl.lightning.trainer import instantiate
 
@@ -73,10 +76,51 @@ def test_the_strategy(config: Any, kind: str, arguments: Any) -> None:
         assert type(instantiate(made)).__name__ == kind.rpartition(".")[2]
 
 
-def test_processes_follow_the_launcher() -> None:
-    assert processes({"sync_bn": "torch"}, TORCHRUN) == {"devices": 1}
-    made = processes({"launcher": "pytorch", "sync_bn": "torch"}, TORCHRUN)
-    assert (made["devices"], made["num_nodes"], made["sync_batchnorm"]) == (8, 2, True)
+LAUNCHED: dict[str, tuple[str, dict[str, str], int, int]] = {
+    "torchrun": ("pytorch", TORCHRUN, 8, 2),
+    "slurm": ("slurm", {"SLURM_NTASKS": "6", "SLURM_NTASKS_PER_NODE": "2"}, 2, 3),
+    "slurm-by-nodes": ("slurm", {"SLURM_NTASKS": "16", "SLURM_NNODES": "4"}, 4, 4),
+    "slurm-one-node": ("slurm", {"SLURM_NTASKS": "3"}, 3, 1),
+    "mpi": ("mpi", {"OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, 4, 2),
+    "mpi-inside-slurm": ("mpi", {"OMPI_COMM_WORLD_SIZE": "2", "SLURM_NTASKS": "1"}, 2, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("launcher", "environ", "devices", "nodes"), LAUNCHED.values(), ids=LAUNCHED
+)
+def test_processes_follow_the_launcher(launcher, environ, devices, nodes) -> None:
+    assert processes({"sync_bn": "torch"}, environ) == {"devices": 1}
+    made = processes({"launcher": launcher, "sync_bn": "torch"}, environ)
+    assert (made["devices"], made["num_nodes"], made["sync_batchnorm"]) == (devices, nodes, True)
+
+
+def test_deepspeed_without_its_package_is_one_message(monkeypatch) -> None:
+    monkeypatch.setattr(strategies, "find_spec", lambda name: None)
+    config = {"launcher": "pytorch", "strategy": {"type": "DeepSpeedStrategy"}}
+    with pytest.raises(ImportError, match=r"needs the package deepspeed → pip install deepspeed"):
+        processes(config, TORCHRUN)
+
+
+def test_every_argument_of_deepspeed_arrives() -> None:
+    """With Lightning's own signature: the package itself is not installed here."""
+    own = {
+        "type": "DeepSpeedStrategy",
+        "config": {"zero_allow_untested_optimizer": True},
+        "fp16": {"enabled": True, "loss_scale": 0},
+        "bf16": {"enabled": False},
+        "zero_optimization": {"stage": 2, "cpu_offload": False},
+        "gradient_clipping": 1.0,
+        "activation_checkpointing": {"partition_activations": True},
+        "aio": {"block_size": 1048576},
+        "train_micro_batch_size_per_gpu": 4,
+        "gradient_accumulation_steps": 2,
+        "steps_per_print": 100,
+    }
+    made = strategy_of({"strategy": own})["init_args"]
+    inspect.signature(DeepSpeedStrategy).bind(**made)
+    whole = {**own["config"], **{k: v for k, v in own.items() if k not in ("type", "config")}}
+    assert made == {"config": whole}
 
 
 @pytest.mark.parametrize(

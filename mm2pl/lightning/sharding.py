@@ -1,0 +1,80 @@
+"""FSDP with the arguments of MMEngine's strategy."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.strategies import FSDPStrategy
+from torch.distributed.fsdp import BackwardPrefetch
+from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
+
+from mm2pl.model.wrappers.fully_sharded_distributed import _function, _member, _precision
+
+
+class MMFSDPStrategy(FSDPStrategy):
+    """Shard a model as ``strategy=dict(type="FSDPStrategy")`` or a ``MMFullyShardedDataParallel`` wrapper says.
+
+    Checkpoints hold the whole model in one file, whatever ``state_dict_cfg`` says. The original parameters are kept,
+    since the optimizer has been built before the model is wrapped.
+
+    Args:
+        auto_wrap_policy: A function of the registry by name, ``dict(type=…)`` with its arguments, or torch's own.
+        backward_prefetch: ``"BACKWARD_PRE"`` or ``"BACKWARD_POST"``.
+        mixed_precision: ``dict(param_dtype="float16", reduce_dtype=…, buffer_dtype=…)``.
+        param_init_fn: As ``auto_wrap_policy``.
+        activation_checkpointing: ``dict(check_fn=…)``: which modules, as ``auto_wrap_policy``.
+        state_dict_cfg: ``"full"``, ``"local"`` or a dict; accepted, see above.
+        skip_init_weights: Not accepted.
+        kwargs: Lightning's and torch's arguments: ``sharding_strategy``, ``cpu_offload``, ``sync_module_states``, …
+
+    Raises:
+        TypeError: An argument is none of what is accepted.
+        ValueError: A function is not registered, or the optimizer would not find its parameters.
+    """
+
+    def __init__(
+        self,
+        auto_wrap_policy: Any = None,
+        backward_prefetch: Any = None,
+        mixed_precision: Any = None,
+        param_init_fn: Any = None,
+        activation_checkpointing: Any = None,
+        state_dict_cfg: Any = None,
+        skip_init_weights: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        if skip_init_weights:
+            raise ValueError(
+                "strategy has skip_init_weights=True → not supported; give the model no init_cfg"
+            )
+        if kwargs.setdefault("use_orig_params", True) is not True:
+            raise ValueError(
+                "use_orig_params=False → True: the optimizer is built before the model is wrapped"
+            )
+        named = {
+            "auto_wrap_policy": _function(auto_wrap_policy, "auto_wrap_policy"),
+            "backward_prefetch": _member(backward_prefetch, BackwardPrefetch, "backward_prefetch"),
+            "mixed_precision": _precision(mixed_precision),
+            "param_init_fn": _function(param_init_fn, "param_init_fn"),
+            "activation_checkpointing_policy": checked_modules(activation_checkpointing),
+        }
+        given = {name: value for name, value in named.items() if value is not None}
+        super().__init__(**given, **kwargs)
+
+
+def checked_modules(config: Any) -> Any:
+    """Return the policy of MMEngine's ``activation_checkpointing=dict(check_fn=…)``.
+
+    Raises:
+        TypeError: ``config`` is neither None nor such a dict.
+    """
+    if config is None:
+        return None
+    if not isinstance(config, Mapping) or set(config) != {"check_fn"}:
+        raise TypeError(
+            f"activation_checkpointing={config!r} → dict(check_fn=…), a function of a module"
+        )
+    check = _function(config["check_fn"], "check_fn")
+    return functools.partial(lambda_auto_wrap_policy, lambda_fn=check)

@@ -1,0 +1,110 @@
+"""Runs with two real processes over gloo: who writes, how they end, and what their launchers tell them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).parent / "processes"
+FIT = ("-m", "mm2pl", "fit", "two_processes_config.py")
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def fit(folder: Path, launcher: str, *options: str, **happens: str) -> subprocess.CompletedProcess:
+    """Run ``mm2pl fit`` with two processes to its end; a hang fails the test."""
+    for file in PROJECT.glob("two_processes_*.py"):
+        shutil.copy(file, folder)
+    if launcher == "torchrun":
+        port = ("--nproc-per-node", "2", "--master-port", str(free_port()))
+        arguments = ("-m", "torch.distributed.run", *port, *FIT, "--launcher", "pytorch")
+    else:
+        arguments = (*FIT, "--trainer.devices", "2", "--trainer.accelerator", "cpu")
+    return subprocess.run(
+        [sys.executable, *arguments, *options],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder), **happens},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+LAUNCHERS = pytest.mark.parametrize("launcher", ["torchrun", "devices"])
+
+
+@LAUNCHERS
+def test_only_the_first_process_writes(tmp_path, launcher) -> None:
+    done = fit(tmp_path, launcher)
+    assert done.returncode == 0, done.stderr[-3000:]
+    noted = tmp_path / "second.txt"
+    events = noted.read_text().splitlines() if noted.exists() else []
+    assert [event for event in events if not event.startswith("os.mkdir")] == []
+    work = tmp_path / "runs" / "work"
+    names = {path.name for path in work.iterdir() if path.is_file()}
+    assert names == {
+        "epoch_1.pth",
+        "epoch_2.pth",
+        "last_checkpoint",
+        "two_processes_config.py",
+    }
+    assert len(list(work.glob("*/*.log"))) == 1
+    (scalars,) = work.glob("*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+    # Four iterations a line, eight iterations an epoch for each process; metrics over both halves.
+    assert [line["iter"] for line in lines if "loss" in line] == [4, 8, 12, 16]
+    assert [line["samples"] for line in lines if "samples" in line] == [64, 64]
+    assert done.stdout.count("Saving checkpoint at 2 epochs") == 1
+
+
+@LAUNCHERS
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_failure_ends_both(tmp_path, launcher, rank) -> None:
+    done = fit(tmp_path, launcher, HAPPENS="failure", HAPPENS_TO=rank)
+    assert done.returncode == 1
+    message = f"RuntimeError: planned failure on rank {rank}"
+    assert done.stderr.count(message) == 1
+    assert not (tmp_path / "runs" / "work" / "epoch_1.pth").exists()
+
+
+@pytest.mark.parametrize("ranks", ["0", "1", "01"], ids=["first", "second", "both"])
+def test_sigterm_ends_both_after_the_same_batch(tmp_path, ranks) -> None:
+    done = fit(tmp_path, "torchrun", HAPPENS="sigterm", HAPPENS_TO=ranks)
+    assert done.returncode != 0
+    assert "exitcode: 143" in done.stderr or "exitcode  : 143" in done.stderr
+    # The third iteration's signal is spoken of after the validation of the first epoch.
+    (said,) = [line for line in done.stdout.splitlines() if "continue with --resume" in line]
+    assert "Stopped in epoch 2 after 8 of 16 iterations" in said
+    assert "Error: " not in done.stderr.partition("ChildFailedError")[0]
+    assert (tmp_path / "runs" / "work" / "epoch_1.pth").exists()
+    assert not (tmp_path / "runs" / "work" / "epoch_2.pth").exists()
+
+
+WRAPPERS: dict[str, Any] = {
+    "find-unused": ["find_unused_parameters=True"],
+    "static-graph": ["model_wrapper_cfg.static_graph=True"],
+    "broadcast": ["model_wrapper_cfg.broadcast_buffers=True"],
+}
+
+
+@pytest.mark.parametrize("options", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrappers_arguments_reach_it(tmp_path, options) -> None:
+    done = fit(tmp_path, "torchrun", "--cfg-options", *options, HAPPENS="wrapper")
+    assert done.returncode == 0, done.stderr[-3000:]
+    key, _, value = options[0].rpartition(".")[2].partition("=")
+    wrapper = json.loads((tmp_path / "wrapper.json").read_text())
+    assert wrapper[key] == json.loads(value.lower())
