@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from mm2pl.config import ConfigDict
 from mm2pl.dataset import batch_size_of
 from mm2pl.lightning.checkpoint import window_is_open
 from mm2pl.lightning.evaluation import EvaluatedModule, scalars_of
@@ -19,10 +18,11 @@ from mm2pl.lightning.optimization import (
     let_trainer_clip_and_accumulate,
     needs_manual_optimization,
     reasons_for_automatic,
+    refuse_flags,
     updates_its_own_way,
     wrappers_of,
 )
-from mm2pl.lightning.plain import is_plain
+from mm2pl.lightning.plain import as_config, is_plain
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
 from mm2pl.lightning.weights import fitting_weights
@@ -77,14 +77,14 @@ class MMLightningModule(EvaluatedModule):
         init_weights: bool | None = None,
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        super().__init__({"val": val_evaluator, "test": test_evaluator})
+        super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
         self.save_hyperparameters({k: v for k, v in given.items() if is_plain(v)}, logger=False)
         if default_scope is not None:
             DefaultScope.get_instance(f"module-{next(_MODULES)}", scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
         self.model: Any = build_model(model, data_preprocessor)
-        self.optim_wrapper = optim_wrapper
-        self.param_scheduler = param_scheduler
+        self.optim_wrapper = as_config(optim_wrapper)
+        self.param_scheduler = as_config(param_scheduler)
         self.param_schedulers: Any = None
         self.auto_scale_lr = auto_scale_lr
         if not isinstance(compile, (bool, dict, type(None))):
@@ -122,6 +122,12 @@ class MMLightningModule(EvaluatedModule):
         return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
 
     # Optimization
+
+    def configure_callbacks(self) -> list[Any]:
+        """Refuse flags that the model rules out, in words of the config and before Lightning does; add no callback."""
+        if self.trainer.state.fn == "fit" and not self.automatic_optimization:
+            refuse_flags(self.trainer, self.model)
+        return []
 
     def setup(self, stage: str) -> None:
         """Build what the Trainer is about to need, unless a config-driven run has done so."""
@@ -383,7 +389,7 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
         return model
     if not isinstance(model, dict):
         raise TypeError(f"model={model!r} → a torch.nn.Module or a dict(type=…) is needed")
-    model = dict(ConfigDict(model))  # toolboxes read self.test_cfg.mode
+    model = dict(as_config(model))
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(model)

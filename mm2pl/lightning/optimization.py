@@ -64,13 +64,36 @@ def updates_its_own_way(wrapper: Any) -> bool:
     )
 
 
+FLAGS = {
+    "accumulate_grad_batches": (1, "accumulative_counts"),
+    "gradient_clip_val": (None, "clip_grad"),
+}
+"""The Trainer's flags that only automatic optimization can follow: their default, and what stands for them in
+``optim_wrapper``."""
+
+
+def given_flags(trainer: Trainer) -> dict[str, Any]:
+    """Return those of the flags that the Trainer was given."""
+    given = {name: getattr(trainer, name) for name in FLAGS}
+    return {name: value for name, value in given.items() if value != FLAGS[name][0]}
+
+
+def refuse_flags(trainer: Trainer, model: nn.Module) -> None:
+    """Reject flags that a model under manual optimization cannot follow.
+
+    Raises:
+        ValueError: Naming what to write into ``optim_wrapper``.
+    """
+    for name, value in given_flags(trainer).items():
+        raise ValueError(
+            f"Trainer({name}={value!r}) → {type(model).__name__} has a train_step of its own or several optimizers, "
+            f"which Lightning's loop cannot drive → set {FLAGS[name][1]} in optim_wrapper"
+        )
+
+
 def reasons_for_automatic(trainer: Trainer) -> list[str]:
     """Return what the Trainer was given that only automatic optimization can do, as users write it."""
-    flags = {"accumulate_grad_batches": 1, "gradient_clip_val": None}
-    given = {name: getattr(trainer, name) for name in flags}
-    reasons = [
-        f"{name}={given[name]!r}" for name, default in flags.items() if given[name] != default
-    ]
+    reasons = [f"{name}={value!r}" for name, value in given_flags(trainer).items()]
     if getattr(trainer.precision_plugin, "scaler", None) is not None:
         reasons.append(f"precision={trainer.precision!r}")
     names = (type(callback).__name__ for callback in trainer.callbacks)  # type: ignore[attr-defined]

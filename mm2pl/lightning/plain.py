@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.config import ConfigDict
+
 SCALARS = (str, int, float, bool, type(None))
 
 
@@ -25,6 +27,15 @@ def live_objects(data: Any, path: str = "") -> list[tuple[str, Any]]:
 def is_plain(data: Any) -> bool:
     """Say whether nested dicts and lists hold only strings, numbers, booleans and ``None``."""
     return not live_objects(data)
+
+
+def as_config(data: Any) -> Any:
+    """Give plain dicts attributes, at every depth, as parts of an MMEngine config have: users read ``cfg.type``.
+
+    >>> as_config([{"type": "Resize", "scale": {"width": 4}}])[0].scale.width
+    4
+    """
+    return ConfigDict(data=data)["data"]
 
 
 def join(path: str, key: Any) -> str:

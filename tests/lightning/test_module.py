@@ -127,6 +127,19 @@ def test_the_same_thing_given_twice(flags: Any, wrapper: Any, message: str) -> N
         trainer(**flags).fit(module(optim_wrapper=wrapper), loader())
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"accumulate_grad_batches": 2}, "OwnStep has a train_step .* set accumulative_counts in"),
+        ({"gradient_clip_val": 1.0}, "gradient_clip_val=1.0.* set clip_grad in optim_wrapper"),
+    ],
+    ids=str,
+)
+def test_flags_that_a_model_with_its_own_step_cannot_follow(flags: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer(**flags).fit(module("own_step"), loader())
+
+
 def test_the_wrappers_accumulation_is_the_trainers() -> None:
     run = trainer()
     run.fit(module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 4}), loader())
