@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from mm2pl.dataset import build_dataloader
 from mm2pl.lightning.module import MMLightningModule
+from mm2pl.lightning.plain import as_config
 from mm2pl.lightning.stream import EvalStream
 
 
@@ -32,7 +33,8 @@ class MMDataModule(LightningDataModule):
         diff_rank_seed: bool = False,
     ) -> None:
         super().__init__()
-        self.configs = {"train": train_dataloader, "val": val_dataloader, "test": test_dataloader}
+        given = {"train": train_dataloader, "val": val_dataloader, "test": test_dataloader}
+        self.configs = {stage: as_config(loader) for stage, loader in given.items()}
         self.seed = seed
         self.diff_rank_seed = diff_rank_seed
         self.loaders: dict[str, Any] = {}

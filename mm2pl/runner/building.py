@@ -12,6 +12,7 @@ from mm2pl.dataset import build_dataloader
 from mm2pl.hooks import Hook
 from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.module import build_model
+from mm2pl.lightning.plain import as_config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
@@ -128,7 +129,7 @@ class RunnerBuilders(RunnerFacade):
             return loop
         if not isinstance(loop, dict):
             raise TypeError(f"a loop config {loop!r} → a dict or a loop object is needed")
-        loop = copy.deepcopy(dict(loop))
+        loop = as_config(copy.deepcopy(dict(loop)))
         if "type" not in loop:
             return default(runner=self, **parts, **loop)
         cls = LOOPS.get(loop["type"]) if isinstance(loop["type"], str) else loop["type"]
@@ -153,7 +154,7 @@ class RunnerBuilders(RunnerFacade):
         """Build the log processor from its dict."""
         if not isinstance(log_processor, dict):
             return log_processor
-        return LOG_PROCESSORS.build({"type": LogProcessor, **log_processor})
+        return LOG_PROCESSORS.build({"type": LogProcessor, **as_config(log_processor)})
 
     def build_logger(
         self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any
@@ -174,7 +175,7 @@ class RunnerBuilders(RunnerFacade):
         if not isinstance(visualizer, dict):
             return visualizer
         defaults = {"name": self.experiment_name, "save_dir": self.log_dir}
-        return VISUALIZERS.build({**defaults, **copy.deepcopy(dict(visualizer))})
+        return VISUALIZERS.build({**defaults, **as_config(copy.deepcopy(dict(visualizer)))})
 
     # Hooks
 
@@ -189,7 +190,7 @@ class RunnerBuilders(RunnerFacade):
             TypeError: If ``hook`` is neither a hook nor a dict.
         """
         if isinstance(hook, dict):
-            hook = copy.deepcopy(dict(hook))
+            hook = as_config(copy.deepcopy(dict(hook)))
             own = hook.pop("priority", None)
             priority = own if priority is None else priority
             hook = HOOKS.build(hook)
