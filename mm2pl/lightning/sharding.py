@@ -63,6 +63,18 @@ class MMFSDPStrategy(FSDPStrategy):
         given = {name: value for name, value in named.items() if value is not None}
         super().__init__(**given, **kwargs)
 
+    def setup_environment(self) -> None:
+        """Join the other processes.
+
+        Raises:
+            ValueError: There is no device to shard on.
+        """
+        if self.root_device.type == "cpu":
+            raise ValueError(
+                "strategy FSDPStrategy on a CPU → torch's FSDP needs an accelerator; use DDPStrategy"
+            )
+        super().setup_environment()
+
 
 def checked_modules(config: Any) -> Any:
     """Return the policy of MMEngine's ``activation_checkpointing=dict(check_fn=…)``.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.distributed.fsdp import BackwardPrefetch, ShardingStrategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
@@ -78,3 +79,10 @@ def test_every_argument_of_a_flexible_runners_config() -> None:
 def test_mistakes(arguments: dict[str, Any], kind: type, message: str) -> None:
     with pytest.raises(kind, match=message):
         MMFSDPStrategy(**arguments)
+
+
+def test_a_cpu_is_refused_in_one_message() -> None:
+    strategy = MMFSDPStrategy(parallel_devices=[torch.device("cpu")])
+    strategy.cluster_environment = LightningEnvironment()
+    with pytest.raises(ValueError, match="on a CPU → torch's FSDP needs an accelerator"):
+        strategy.setup_environment()
