@@ -32,6 +32,15 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     _lean = False
 
+    @classmethod
+    def in_place_of(cls, loop: _TrainingEpochLoop) -> _TrainingEpochLoop:
+        """Return a loop that does what ``loop`` does; ``loop`` itself if it is not Lightning's own."""
+        return (
+            cls(loop.trainer, loop.min_steps, loop.max_steps)
+            if type(loop) is _TrainingEpochLoop
+            else loop
+        )
+
     def on_run_start(self, data_fetcher: Any) -> None:
         """Look up who listens."""
         super().on_run_start(data_fetcher)

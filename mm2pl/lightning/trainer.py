@@ -8,7 +8,6 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.trainer.states import RunningStage
 
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
@@ -45,6 +44,16 @@ class RunTrainer(Trainer):
         newest = getattr(self.checkpoint_callback, "last_model_path", "")
         return newest or find_latest_checkpoint(self.default_root_dir) or "last"
 
+    def _prepare(self, verb: str) -> None:
+        """Put the lean loops into the place of Lightning's; let several processes stop together."""
+        if verb == "fit":
+            epoch_loop = LeanEpochLoop.in_place_of(self.fit_loop.epoch_loop)
+            epoch_loop.val_loop = LeanEvaluationLoop.in_place_of(epoch_loop.val_loop)
+            self.fit_loop.epoch_loop = epoch_loop
+            StopTogether.join(self)
+        self.validate_loop = LeanEvaluationLoop.in_place_of(self.validate_loop)
+        self.test_loop = LeanEvaluationLoop.in_place_of(self.test_loop)
+
 
 def _for_a_run(verb: str) -> Any:
     base = getattr(Trainer, verb)
@@ -53,14 +62,7 @@ def _for_a_run(verb: str) -> Any:
     @functools.wraps(base)
     def run(self: RunTrainer, *args: Any, **kwargs: Any) -> Any:
         call = signature.bind(self, *args, **kwargs)
-        if verb == "fit" and type(loop := self.fit_loop.epoch_loop) is _TrainingEpochLoop:
-            self.fit_loop.epoch_loop = LeanEpochLoop(self, loop.min_steps, loop.max_steps)
-        if verb == "fit":
-            StopTogether.join(self)
-        epoch_loop = self.fit_loop.epoch_loop
-        epoch_loop.val_loop = LeanEvaluationLoop.in_place_of(epoch_loop.val_loop)
-        self.validate_loop = LeanEvaluationLoop.in_place_of(self.validate_loop)
-        self.test_loop = LeanEvaluationLoop.in_place_of(self.test_loop)
+        self._prepare(verb)
         if call.arguments.get("ckpt_path") == "last":
             call.arguments["ckpt_path"] = self.last_checkpoint()
         result = base(*call.args, **call.kwargs)
