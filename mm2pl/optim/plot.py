@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,18 @@ def plot_schedule(
         The same as text: a sparkline per line.
 
     Raises:
-        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``.
+        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``, does not say how long
+            to train or with which lr, or has schedules for other optimizers than there are;
+            ``epoch_length`` is not positive, or ``path`` has an ending of no picture.
+        TypeError: An lr is no number, or a custom key's value no dict.
+        FileNotFoundError: The folder of ``path`` does not exist.
     """
     cfg = getattr(cfg, "_cfg_dict", cfg)
     run = _run(cfg, epoch_length)
     curves = list(schedule_curves(cfg, run, model))
     lines = [run.note, *(_sparkline(curve) for curve in curves), *_epoch_marks(run)]
+    if model is None:
+        lines += _doubts(cfg["optim_wrapper"])
     if path is not None:
         if find_spec("matplotlib") is None:
             lines.append(f"{path} is not drawn: matplotlib is missing → pip install mm2pl[plot]")
@@ -95,12 +102,17 @@ def _run(cfg: Any, epoch_length: int | None) -> Run:
     train_cfg = cfg["train_cfg"]
     kind = train_cfg.get("type", "")
     name = kind if isinstance(kind, str) else kind.__name__
+    if epoch_length is not None and epoch_length < 1:
+        raise ValueError(f"epoch_length={epoch_length!r} must be a positive integer.")
     by_iter = name.endswith("IterBasedTrainLoop") or not train_cfg.get("by_epoch", True)
     length = epoch_length or NOMINAL_EPOCH
     by_iter = by_iter or "max_epochs" not in train_cfg
     total = train_cfg.get("max_iters" if by_iter else "max_epochs")
     if not isinstance(total, int):
-        raise ValueError(f"train_cfg={train_cfg!r} does not say how long to train.")
+        raise ValueError(
+            f"train_cfg={train_cfg!r} does not say how long to train → add max_epochs=... or "
+            "max_iters=..."
+        )
     if by_iter:
         return Run(iters=total, epoch_length=length, by_epoch=False, assumed=False)
     assumed = epoch_length is None
@@ -110,9 +122,16 @@ def _run(cfg: Any, epoch_length: int | None) -> Run:
 def schedule_curves(cfg: Any, run: Run, model: nn.Module | None = None) -> Iterator[Curve]:
     """Yield lr and momentum of each group that differs, for each of the optimizers."""
     scheduler = cfg.get("param_scheduler")
-    for name, optim_wrapper in _optimizers(cfg["optim_wrapper"]):
-        per_optimizer = isinstance(scheduler, dict) and "type" not in scheduler
-        own = scheduler.get(name) if per_optimizer else scheduler
+    optimizers = dict(_optimizers(cfg["optim_wrapper"]))
+    # One optimizer has no name: whatever lacks a type is refused when it is built.
+    per_optimizer = isinstance(scheduler, dict) and "type" not in scheduler and "" not in optimizers
+    if per_optimizer and (missing := [name for name in optimizers if name not in scheduler]):
+        raise ValueError(
+            f"param_scheduler for {list(scheduler)} lacks {missing}: give one list per optimizer, or "
+            "a single list for all."
+        )
+    for name, optim_wrapper in optimizers.items():
+        own = scheduler[name] if per_optimizer else scheduler
         groups = _groups(optim_wrapper) if model is None else _model_groups(optim_wrapper, model)
         settings = [dict(group) for group in groups]
         traced = trace(own, settings, run.iters, run.epoch_length, by_epoch=run.by_epoch)
@@ -150,10 +169,28 @@ def _groups(optim_wrapper: Any) -> _Groups:
     custom = {label: {"lr_mult": mult} for label, mult in mults.items() if mult is not None}
     custom.update(options.get("custom_keys", {}))
     for label, own in custom.items():
+        if not isinstance(own, dict):
+            raise TypeError(f"custom_keys[{label!r}]={own!r} is no dict of lr_mult, ….")
         scaled = {**base, "lr": base["lr"] * own.get("lr_mult", 1.0)}
         scaled.update({entry: own[entry] for entry in scaled if entry in own})
         groups.setdefault(tuple(scaled.items()), []).append(label)
     return groups
+
+
+def _doubts(optim_wrapper: Any) -> Iterator[str]:
+    """Say what a config alone leaves open."""
+    from mm2pl.registry import OPTIMIZERS
+
+    for name, each in _optimizers(optim_wrapper):
+        kind = each["optimizer"]["type"]
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            close = get_close_matches(kind, OPTIMIZERS.module_dict, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            yield f"note: no optimizer {kind!r} is registered; its defaults are unknown.{hint}"
+        constructor = each.get("constructor", "DefaultOptimWrapperConstructor")
+        if not name and constructor != "DefaultOptimWrapperConstructor":
+            shown = constructor if isinstance(constructor, str) else constructor.__name__
+            yield f"note: which param groups {shown} makes depends on the model."
 
 
 def _settings(optimizer: Any) -> dict[str, float]:
@@ -168,6 +205,8 @@ def _settings(optimizer: Any) -> dict[str, float]:
         given = {**{k: p.default for k, p in parameters if p.default is not p.empty}, **given}
     if "lr" not in given:
         raise ValueError(f"optimizer={optimizer!r} has no lr to draw.")
+    if not isinstance(given["lr"], int | float):
+        raise TypeError(f"lr={given['lr']!r} in optimizer={optimizer!r} must be a number.")
     momentum = given["betas"][0] if "betas" in given else given.get("momentum")
     return {"lr": given["lr"], **({} if momentum is None else {"momentum": momentum})}
 
@@ -212,6 +251,7 @@ def _epoch_marks(run: Run) -> list[str]:
 def _draw(curves: list[Curve], run: Run, path: Path) -> None:
     from matplotlib.figure import Figure
 
+    _check_path(path, Figure().canvas.get_supported_filetypes())
     entries = list(dict.fromkeys(curve.entry for curve in curves))
     figure = Figure(figsize=(9, 3 * len(entries)), layout="constrained")
     axes = figure.subplots(len(entries), 1, sharex=True, squeeze=False)[:, 0]
@@ -225,6 +265,15 @@ def _draw(curves: list[Curve], run: Run, path: Path) -> None:
     axes[0].set_title(run.note, fontsize="medium")
     axes[-1].set_xlabel("epoch" if run.by_epoch else "iteration")
     figure.savefig(path)
+
+
+def _check_path(path: Path, formats: Iterable[str]) -> None:
+    if path.suffix and path.suffix[1:].lower() not in formats:
+        raise ValueError(
+            f"{str(path)!r}: no picture has this ending → {', '.join(sorted(formats))}."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
 
 
 def _plot(axis: Axes, curve: Curve, run: Run) -> None:

@@ -117,12 +117,43 @@ def test_the_length_of_the_run(train_cfg: dict[str, Any], note: str) -> None:
         ({"optim_wrapper": None}, "no `optim_wrapper`"),
         ({"train_cfg": {"by_epoch": True}}, "does not say how long to train"),
         ({"optim_wrapper": {"optimizer": {"type": "Unknown"}}}, "has no lr to draw"),
+        ({"optim_wrapper": {"optimizer": {"type": "SGD", "lr": "0.1"}}}, "lr='0.1' in .* a number"),
+        ({"param_scheduler": {"step_size": 1}}, "lacks `type`"),
+        (
+            {"optim_wrapper": {"gen": {"optimizer": SGD}}, "param_scheduler": {"g": STEP}},
+            r"for \['g'\] lacks \['gen'\]",
+        ),
+        (
+            {"optim_wrapper": {"optimizer": SGD, "paramwise_cfg": {"custom_keys": {"a": 2}}}},
+            r"custom_keys\['a'\]=2 is no dict",
+        ),
     ],
-    ids=["train_cfg", "optim_wrapper", "length", "lr"],
+    ids=["train_cfg", "optim_wrapper", "length", "lr", "text", "type", "names", "custom key"],
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError, KeyError), match=message):
         plot_schedule(config(**changes))
+
+
+def test_refuses_an_epoch_of_no_iterations() -> None:
+    with pytest.raises(ValueError, match="epoch_length=0 must be a positive integer"):
+        plot_schedule(config(), epoch_length=0)
+
+
+def test_refuses_paths_that_nothing_can_be_drawn_to(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with pytest.raises(ValueError, match=r"no picture has this ending → .*png"):
+        plot_schedule(config(), tmp_path / "lr.doc")
+    with pytest.raises(FileNotFoundError, match=r"the folder .* of 'lr\.png' does not exist"):
+        plot_schedule(config(), tmp_path / "missing" / "lr.png")
+
+
+def test_says_what_a_config_alone_leaves_open() -> None:
+    optim_wrapper = {"optimizer": {"type": "SGDD", "lr": 0.1}, "constructor": "LayerDecay"}
+    assert plot_schedule(config(optim_wrapper=optim_wrapper)).splitlines()[-2:] == [
+        "note: no optimizer 'SGDD' is registered; its defaults are unknown. Did you mean 'SGD'?",
+        "note: which param groups LayerDecay makes depends on the model.",
+    ]
 
 
 @pytest.mark.parametrize("train_cfg", [{"max_epochs": 3}, {"max_iters": 50}])

@@ -14,6 +14,9 @@ from mm2pl.optim.optimizer.builder import scale_lr as scale_lr
 from mm2pl.optim.optimizer.default_constructor import (
     DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor,
 )
+from mm2pl.optim.optimizer.deepspeed_optimizer_wrapper import (
+    DeepSpeedOptimWrapper as DeepSpeedOptimWrapper,
+)
 from mm2pl.optim.optimizer.executor import TorchExecutor as TorchExecutor
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper as OptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict as OptimWrapperDict

@@ -75,6 +75,11 @@ class DefaultOptimWrapperConstructor:
         custom_keys = self.paramwise_cfg.get("custom_keys", {})
         if not isinstance(custom_keys, dict):
             raise TypeError(f"custom_keys={custom_keys!r} must be a dict of dicts.")
+        for key, custom in custom_keys.items():
+            if not isinstance(custom, dict):
+                raise TypeError(
+                    f"custom_keys[{key!r}]={custom!r} must be a dict such as dict(lr_mult=0.1)."
+                )
         used = [key for key in _NEED_WEIGHT_DECAY if key in self.paramwise_cfg]
         used += [f"custom_keys[{k!r}]" for k, v in custom_keys.items() if "decay_mult" in v]
         if used and self.base_wd is None:

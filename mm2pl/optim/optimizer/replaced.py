@@ -32,13 +32,3 @@ class ColossalAIOptimWrapper(_Replaced):
     """Raise NotImplementedError: ColossalAI does not run on today's PyTorch."""
 
     instead = "use type='AmpOptimWrapper' with the Trainer's FSDPStrategy or DeepSpeedStrategy."
-
-
-@OPTIM_WRAPPERS.register_module()
-class DeepSpeedOptimWrapper(_Replaced):
-    """Raise NotImplementedError: DeepSpeed is a strategy of the Trainer."""
-
-    instead = (
-        "use type='OptimWrapper' with the Trainer's DeepSpeedStrategy (in a config: "
-        "strategy=dict(type='DeepSpeedStrategy', ...), which the run translates)."
-    )

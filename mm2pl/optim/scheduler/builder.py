@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from typing import Any
 
+from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
+from mm2pl.utils.errors import ReadableKeyError
 
 
 def build_param_schedulers(
@@ -36,6 +39,7 @@ def build_param_schedulers(
 
     Raises:
         TypeError: A scheduler is neither a dict nor built.
+        KeyError: A scheduler's dict has no ``type``.
         ValueError: A dict of lists does not have the names of the optimizers.
     """
     if not by_epoch:
@@ -51,6 +55,12 @@ def build_param_schedulers(
         raise ValueError(
             f"param_scheduler for {list(per_name)} lacks {missing}: give one list per optimizer, or "
             "a single list for all."
+        )
+    if unknown := [name for name in per_name if name not in names]:
+        print_log(
+            f"param_scheduler for {unknown} has no effect: the optimizers are {names}.",
+            logger="current",
+            level=logging.WARNING,
         )
     return {
         name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
@@ -74,10 +84,14 @@ def _build(
     if not isinstance(cfg, dict):
         raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
     cfg = copy.deepcopy(cfg)
-    if "type" not in cfg and all(isinstance(value, list | dict) for value in cfg.values()):
+    if "type" not in cfg and cfg and all(isinstance(value, list | dict) for value in cfg.values()):
         raise ValueError(
             f"param_scheduler has a list per optimizer ({list(cfg)}), but there is one optimizer: "
             "give a single list."
+        )
+    if "type" not in cfg:
+        raise ReadableKeyError(
+            f"param_scheduler={dict(cfg)!r} lacks `type` → add e.g. type='MultiStepLR'."
         )
     end = ends[bool(cfg.get("by_epoch", True))]
     if end is not None:

@@ -132,7 +132,7 @@ def _constructor(
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
-            hint = _did_you_mean(kwargs, list(signature.parameters)[1:])
+            hint = _did_you_mean(kwargs, _accepted(type(self)) or list(signature.parameters)[1:])
             raise TypeError(f"{type(self).__name__}() {error}. {hint}") from None
         bound.apply_defaults()
         given = bound.arguments
@@ -144,6 +144,13 @@ def _constructor(
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     __init__.__qualname__ = f"{cls.__qualname__}.__init__"
     return __init__
+
+
+def _accepted(cls: type) -> list[str]:
+    """Return the arguments of a class; none if it does not name all of them."""
+    parameters = inspect.signature(cls).parameters.values()
+    named_all = all(parameter.kind is _KEYWORD for parameter in parameters)
+    return [parameter.name for parameter in parameters] if named_all else []
 
 
 def _did_you_mean(given: Iterable[str], accepted: list[str]) -> str:

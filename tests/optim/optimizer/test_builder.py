@@ -82,9 +82,7 @@ def test_torchs_optimizers_are_registered(name: str) -> None:
     assert OPTIMIZERS.get(name) is getattr(torch.optim, name.removeprefix("Torch"))
 
 
-@pytest.mark.parametrize(
-    "name", ["ApexOptimWrapper", "ColossalAIOptimWrapper", "DeepSpeedOptimWrapper"]
-)
+@pytest.mark.parametrize("name", ["ApexOptimWrapper", "ColossalAIOptimWrapper"])
 def test_replaced_wrappers_name_their_successor(name: str) -> None:
     cfg = {"type": name, "optimizer": {"type": "SGD", "lr": 0.1}, "opt_level": "O1"}
     with pytest.raises(NotImplementedError, match=f"{name} is not available → use type='"):

@@ -226,6 +226,7 @@ def test_a_key_that_only_occurs_with_a_leading_dot(
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "list": ([], {"lr": 1}, TypeError, r"paramwise_cfg=\[1\] must be a dict"),
     "keys": ({"custom_keys": ["a"]}, {}, TypeError, r"custom_keys=\['a'\] must be a dict"),
+    "key": ({"custom_keys": {"a": 2}}, {}, TypeError, r"custom_keys\['a'\]=2 must be a dict"),
     "bias decay": (
         {"bias_decay_mult": 0.0},
         {"weight_decay": None},

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from mm2pl.logging import MMLogger
 from mm2pl.optim import OptimWrapper, OptimWrapperDict, build_param_schedulers
 from mm2pl.optim.scheduler import StepLR
 
@@ -75,9 +76,20 @@ def test_a_list_per_optimizer() -> None:
         ("StepLR", wrapper, TypeError, "param_scheduler='StepLR' must be a dict"),
         ([3], wrapper, TypeError, "param_scheduler=3 must be a dict"),
         ({"type": "StepLRs"}, wrapper, KeyError, "StepLR"),
+        ({"step_size": 1}, wrapper, KeyError, "{'step_size': 1} lacks `type` → add"),
+        ({}, wrapper, KeyError, "lacks `type`"),
     ],
-    ids=["missing", "dict for one", "str", "int", "misspelt"],
+    ids=["missing", "dict for one", "str", "int", "misspelt", "no type", "empty"],
 )
 def test_refuses(cfg: Any, optim_wrapper: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         build_param_schedulers(cfg, optim_wrapper(), max_epochs=3)
+
+
+def test_schedules_of_no_optimizer_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    MMLogger.get_instance("builder").addHandler(caplog.handler)
+    cfg = {"gen": STEP, "disc": STEP, "discriminator": STEP}
+    build_param_schedulers(cfg, two(), max_epochs=3)
+    assert caplog.messages == [
+        "param_scheduler for ['discriminator'] has no effect: the optimizers are ['gen', 'disc']."
+    ]
