@@ -19,6 +19,7 @@ from mm2pl.lightning.optimization import (
     needs_manual_optimization,
     reasons_for_automatic,
     refuse_flags,
+    require_deepspeed,
     updates_its_own_way,
     wrappers_of,
 )
@@ -181,6 +182,7 @@ class MMLightningModule(EvaluatedModule):
                         f"MMEngine's, not equal to the last bit; an accumulation window ends with its epoch."
                     )
         wrappers = wrappers_of(wrapper).values()
+        require_deepspeed(self.trainer, wrappers)
         self._trainer_accumulates = self.trainer.accumulate_grad_batches
         if self.automatic_optimization:
             notes += let_trainer_clip_and_accumulate(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import nn
 
 from mm2pl.model import BaseModel
 from mm2pl.optim import OptimWrapperDict
+from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -88,6 +91,21 @@ def refuse_flags(trainer: Trainer, model: nn.Module) -> None:
         raise ValueError(
             f"Trainer({name}={value!r}) → {type(model).__name__} has a train_step of its own or several optimizers, "
             f"which Lightning's loop cannot drive → set {FLAGS[name][1]} in optim_wrapper"
+        )
+
+
+def require_deepspeed(trainer: Trainer, wrappers: Iterable[Any]) -> None:
+    """Reject a :class:`~mm2pl.optim.optimizer.DeepSpeedOptimWrapper` that no DeepSpeed engine would drive.
+
+    Raises:
+        ValueError: The Trainer has another strategy.
+    """
+    if isinstance(trainer.strategy, DeepSpeedStrategy):
+        return
+    if any(isinstance(wrapper, DeepSpeedOptimWrapper) for wrapper in wrappers):
+        raise ValueError(
+            f"DeepSpeedOptimWrapper under {type(trainer.strategy).__name__} → strategy=dict(type='DeepSpeedStrategy'), "
+            f"--trainer.strategy deepspeed, or type='OptimWrapper'"
         )
 
 

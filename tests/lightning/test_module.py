@@ -140,6 +140,12 @@ def test_flags_that_a_model_with_its_own_step_cannot_follow(flags: Any, message:
         trainer(**flags).fit(module("own_step"), loader())
 
 
+def test_deepspeeds_wrapper_needs_its_strategy() -> None:
+    bridge = module(optim_wrapper={"type": "DeepSpeedOptimWrapper", "optimizer": SGD})
+    with pytest.raises(ValueError, match=r"DeepSpeedOptimWrapper under SingleDeviceStrategy → "):
+        trainer().fit(bridge, loader())
+
+
 def test_the_wrappers_accumulation_is_the_trainers() -> None:
     run = trainer()
     run.fit(module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 4}), loader())

@@ -11,11 +11,11 @@ from mm2pl.optim.optimizer.builder import OPTIMIZERS as OPTIMIZERS
 from mm2pl.optim.optimizer.builder import as_optim_wrapper as as_optim_wrapper
 from mm2pl.optim.optimizer.builder import build_optim_wrapper as build_optim_wrapper
 from mm2pl.optim.optimizer.builder import scale_lr as scale_lr
-from mm2pl.optim.optimizer.default_constructor import (
-    DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor,
-)
 from mm2pl.optim.optimizer.deepspeed_optimizer_wrapper import (
     DeepSpeedOptimWrapper as DeepSpeedOptimWrapper,
+)
+from mm2pl.optim.optimizer.default_constructor import (
+    DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor,
 )
 from mm2pl.optim.optimizer.executor import TorchExecutor as TorchExecutor
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper as OptimWrapper
