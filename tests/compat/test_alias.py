@@ -112,6 +112,71 @@ else:
     assert python(code, folder) in ("gone", "real True")
 
 
+BROKEN = {
+    "half.py": "from mmengine.hooks import Hook\nfrom shapes.models import Circle\nimport no_such_package\n",
+    "../torn/__init__.py": "import torn.parts\nraise ValueError('torn')\n",
+    "../torn/parts.py": """
+from mmengine.registry import HOOKS, Registry
+TORN = Registry("hook", parent=HOOKS, scope="torn")
+@HOOKS.register_module()
+class Rip: pass
+""",
+}
+"""Modules that fail while they are imported, after they have registered something."""
+
+STATE = """
+sys.path.insert(0, "")
+from mm2pl.compat import alias_mmengine
+import mm2pl.hooks, mm2pl.model, mm2pl.utils.path, mm2pl.runner.runner
+from mm2pl.registry import DefaultScope, Registry, MODELS, HOOKS
+MODELS.get("BaseModel"), HOOKS.get("EMAHook")
+def state():
+    return (
+        set(sys.modules), list(sys.meta_path), dict(DefaultScope._instance_dict),
+        {id(r): (dict(r.module_dict), dict(r._children), r._imported) for r in Registry._all},
+    )
+before = state()
+"""
+
+ENDINGS = {
+    "a module of a toolbox fails": "import shapes.half",
+    "a toolbox fails": "import torn",
+    "a name is missing": "from mmengine.utils import nothing",
+    "the block fails": "import shapes.models; raise KeyError('block')",
+    "inside another alias": """
+with alias_mmengine() as inner:
+    import shapes.models
+    assert not inner.active
+import mmengine.fileio
+assert "shapes" in sys.modules and "shapes" in MODELS.children
+inner.remove()
+import mmengine.utils.path
+raise LookupError("the outer one serves to its end")
+""",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS.keys())
+def test_it_leaves_nothing_behind_however_it_ends(folder, ending):
+    for name, text in BROKEN.items():
+        path = folder / "shapes" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    code = f"""{STATE}
+for _ in range(2):
+    try:
+        with alias_mmengine() as alias:
+            exec({ending!r})
+    except (ImportError, ValueError, LookupError) as error:
+        print(type(error).__name__)
+        del error
+    assert not alias.active
+    for old, new in zip(before, state()):
+        assert old == new, set(old) ^ set(new)
+"""
+    assert len(python(code, folder).splitlines()) == 2
+
+
 def test_registries_loaded_meanwhile_keep_only_what_is_ours(folder):
     code = """
 sys.path.insert(0, "")
