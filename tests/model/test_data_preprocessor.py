@@ -62,6 +62,22 @@ def test_the_device_is_right_after_any_move(move):
     assert moved.cast_data(X).device.type == "meta"
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("non_blocking", [False, True])
+def test_pinned_memory_is_copied_without_waiting(monkeypatch, pinned, non_blocking):
+    waits = []
+
+    def to(self, device, non_blocking=False):
+        waits.append(not non_blocking)
+        return torch.empty_like(self, device=device)
+
+    preprocessor = BaseDataPreprocessor(non_blocking=non_blocking).to("meta")
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda self: pinned)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    preprocessor({"inputs": torch.zeros(2)})
+    assert waits == [not (pinned or non_blocking)]
+
+
 def test_nothing_of_it_is_saved():
     assert not ImgDataPreprocessor(mean=[1], std=[1]).state_dict()
 

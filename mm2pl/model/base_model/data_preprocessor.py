@@ -24,7 +24,7 @@ class BaseDataPreprocessor(nn.Module):
     model, or by a Trainer. The buffer is not saved.
 
     Args:
-        non_blocking: Copy without waiting; only pinned memory gains by it.
+        non_blocking: Copy without waiting. Tensors in pinned memory are copied so anyway.
 
     Example:
         >>> BaseDataPreprocessor().to("meta")({"img": torch.zeros(2), "path": "1.png"})
@@ -57,7 +57,12 @@ class BaseDataPreprocessor(nn.Module):
 
         Mappings become dicts; sequences and named tuples keep their type; everything else stays as it is.
         """
-        if isinstance(data, torch.Tensor) or is_data_element(data):
+        if isinstance(data, torch.Tensor):
+            device = self.device
+            if data.device == device:
+                return data
+            return data.to(device, non_blocking=self._non_blocking or data.is_pinned())
+        if is_data_element(data):
             return data.to(self.device, non_blocking=self._non_blocking)
         if isinstance(data, Mapping):
             return {key: self.cast_data(value) for key, value in data.items()}
