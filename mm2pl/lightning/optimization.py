@@ -132,14 +132,14 @@ def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: b
     Raises:
         ValueError: Both were given, and ``flags_win`` is false.
     """
-    pairs = (
-        ("gradient_clip_val", None, "clip_grad", wrapper.clip_grad_kwargs or None),
-        ("accumulate_grad_batches", 1, "accumulative_counts", wrapper._accumulative_counts),
-    )
+    settings = {
+        "gradient_clip_val": wrapper.clip_grad_kwargs or None,
+        "accumulate_grad_batches": wrapper._accumulative_counts,
+    }
     replaced = []
-    for flag, default, key, setting in pairs:
-        value = getattr(trainer, flag)
-        if default in (value, setting):
+    for flag, value in given_flags(trainer).items():
+        (default, key), setting = FLAGS[flag], settings[flag]
+        if setting == default:
             continue
         if not flags_win:
             raise ValueError(
