@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 
+from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.optim.scheduler.builder import build_param_schedulers
+from mm2pl.registry import PARAM_SCHEDULERS
 
 
 def simulate(
@@ -24,7 +27,8 @@ def simulate(
 
     Args:
         param_scheduler: As in a config: a dict or a list of dicts. Schedules of other entries than
-            ``param_name`` do no harm, and those that wait for a metric never act.
+            ``param_name`` do no harm. One that waits for a metric never acts, and a warning is
+            logged, since no metric is known.
         base: The optimizer's own value.
         iters: The number of iterations.
         epoch_length: Iterations per epoch.
@@ -33,14 +37,37 @@ def simulate(
             the end.
 
     Returns:
-        ``iters`` values.
+        ``iters`` values, in the unit of ``base``.
+
+    Raises:
+        ValueError: ``iters`` is negative, ``epoch_length`` not positive, a schedule's arguments are
+            out of range, or ``param_scheduler`` has a list per optimizer.
+        TypeError: ``base`` is no number, or a schedule's arguments have other names.
+        KeyError: A schedule has no ``type``, or one that nothing is registered for.
 
     Example:
         >>> simulate(dict(type="StepLR", step_size=1, gamma=0.5), 0.1, iters=6, epoch_length=2)
         [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
     """
+    if not isinstance(base, int | float):
+        raise TypeError(f"base={base!r} must be a number, such as the optimizer's lr.")
+    for each in param_scheduler if isinstance(param_scheduler, list | tuple) else [param_scheduler]:
+        if waits_for_metric(each):
+            print_log(
+                f"simulate: {each['type']} waits for a metric that is not known here; the values "
+                "are those of a run in which it never acts.",
+                logger="current",
+                level=logging.WARNING,
+            )
     groups = [{param_name: base}]
     return trace(param_scheduler, groups, iters, epoch_length, by_epoch=by_epoch)[0][param_name]
+
+
+def waits_for_metric(cfg: Any) -> bool:
+    """Say whether a schedule's config is one of `ReduceOnPlateauLR` and its kin."""
+    kind = cfg.get("type") if isinstance(cfg, dict) else None
+    cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
+    return getattr(cls, "need_val_args", False)
 
 
 def trace(
@@ -63,6 +90,11 @@ def trace(
     Returns:
         For each group, the values of each entry.
     """
+    if iters < 0 or epoch_length < 1:
+        raise ValueError(
+            f"iters={iters!r}, epoch_length={epoch_length!r}: give a number of iterations, and how "
+            "many of them are an epoch."
+        )
     optim_wrapper = Groups(groups)
     schedulers: Any = build_param_schedulers(
         param_scheduler or [],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mm2pl.logging import MMLogger
 from mm2pl.optim import simulate
 from mm2pl.optim.scheduler import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
@@ -44,6 +45,42 @@ def test_does_not_change_the_config() -> None:
     cfg = {"type": "MultiStepLR", "milestones": [1], "convert_to_iter_based": True}
     simulate(cfg, 0.1, 4, 2)
     assert cfg == {"type": "MultiStepLR", "milestones": [1], "convert_to_iter_based": True}
+
+
+def test_says_that_no_metric_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    MMLogger.get_instance("simulate").addHandler(caplog.handler)
+    simulate([STEP, {"type": "ReduceOnPlateauLR"}], 1.0, 4, 2)
+    assert caplog.messages == [
+        "simulate: ReduceOnPlateauLR waits for a metric that is not known here; the values are "
+        "those of a run in which it never acts."
+    ]
+
+
+REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
+    "base": (STEP, {"base": "0.1"}, TypeError, "base='0.1' must be a number"),
+    "iters": (STEP, {"iters": -1}, ValueError, "iters=-1, epoch_length=2: give a number"),
+    "epoch": (STEP, {"epoch_length": 0}, ValueError, "epoch_length=0: give"),
+    "no type": ({"gamma": 0.1}, {}, KeyError, "lacks `type` → add e.g."),
+    "misspelt type": ({"type": "MultistepLR"}, {}, KeyError, "Did you mean MultiStepLR"),
+    "misspelt argument": (
+        {"type": "MultiStepLR", "milestone": [1]},
+        {},
+        TypeError,
+        r"Did you mean milestones=\.\.\.\? It takes optimizer, milestones, gamma",
+    ),
+    "converted twice": (
+        {**STEP, "by_epoch": False, "convert_to_iter_based": True},
+        {},
+        AssertionError,
+        "leave convert_to_iter_based out, or set by_epoch=True",
+    ),
+}
+
+
+@pytest.mark.parametrize(("cfg", "given", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_refuses(cfg: Any, given: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        simulate(cfg, **{"base": 0.1, "iters": 4, "epoch_length": 2, **given})
 
 
 def test_several_optimizers_are_looked_at_one_by_one() -> None:

@@ -166,7 +166,13 @@ def make_wrapper(engine: str, optimizer: str) -> Any:
 
 
 def build(
-    engine: str, cfg: Any, wrapper: Any, max_epochs: int, max_iters: int, by_epoch: bool
+    engine: str,
+    cfg: Any,
+    wrapper: Any,
+    max_epochs: int,
+    max_iters: int,
+    by_epoch: bool,
+    epoch_length: int = EPOCH_LENGTH,
 ) -> list[Any]:
     """Build the schedulers as a Runner does; MMEngine's by its Runner's own methods."""
     if engine == "mm2pl":
@@ -176,7 +182,7 @@ def build(
             *(cfg, wrapper),
             max_epochs=max_epochs,
             max_iters=max_iters,
-            epoch_length=EPOCH_LENGTH,
+            epoch_length=epoch_length,
             by_epoch=by_epoch,
         )
     from mmengine.logging import MMLogger
@@ -193,7 +199,7 @@ def build(
         _train_loop=Loop(),
         max_epochs=max_epochs,
         max_iters=max_iters,
-        train_dataloader=range(EPOCH_LENGTH),
+        train_dataloader=range(epoch_length),
         logger=MMLogger.get_current_instance(),
         optim_wrapper=wrapper,
     )
