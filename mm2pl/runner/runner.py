@@ -15,7 +15,6 @@ from mm2pl.config import Config
 from mm2pl.dataset import batch_size_of
 from mm2pl.hooks import Hook
 from mm2pl.lightning.callbacks import RunCallback
-from mm2pl.lightning.checkpoint_state import RunState
 from mm2pl.lightning.datamodule import MMDataModule, let_datamodule_transfer
 from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
@@ -25,9 +24,8 @@ from mm2pl.lightning.translate import translate, whole_config
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.registry import RUNNERS, DefaultScope
 from mm2pl.runner.building import RunnerBuilders
-from mm2pl.runner.checkpoint import find_latest_checkpoint
-from mm2pl.runner.environment import set_random_seed, setup_env
 from mm2pl.runner.loops import BaseLoop, EpochBasedTrainLoop
+from mm2pl.runner.starting import RunnerStart
 from mm2pl.utils import import_modules_from_strings
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @RUNNERS.register_module()
-class Runner(RunState, RunnerBuilders):
+class Runner(RunnerStart, RunnerBuilders):
     """Train, validate and test what an MMEngine config describes.
 
     Every argument is the config key of that name; see :class:`~mm2pl.lightning.MMLightningModule`,
@@ -135,11 +133,10 @@ class Runner(RunState, RunnerBuilders):
             import_modules_from_strings(**settings["custom_imports"])
         self.work_dir = os.path.abspath(settings["work_dir"])
         self.launcher = settings.get("launcher") or "none"
-        self.timestamp = setup_env(settings.get("env_cfg") or {}, self.launcher)
+        self.setup_env(settings.get("env_cfg") or {})
         self._randomness = dict(settings.get("randomness") or {})
-        self.deterministic = self._randomness.get("deterministic", False)
         self.diff_rank_seed = self._randomness.get("diff_rank_seed", False)
-        self.seed = set_random_seed(**self._randomness)
+        self.set_randomness(**{"seed": None, **self._randomness})
         filename = settings.get("filename")
         name = settings.get("experiment_name") or (Path(filename).stem if filename else None)
         self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
@@ -242,14 +239,6 @@ class Runner(RunState, RunnerBuilders):
                 f"Runner.{stage}() needs {stage}_cfg → give {stage}_cfg, {stage}_dataloader and "
                 + ("optim_wrapper" if stage == "train" else f"{stage}_evaluator")
             )
-
-    def resume_path(self) -> str | None:
-        """Return the checkpoint to resume, if ``resume`` asks for one."""
-        if not self.settings.get("resume") or self.has_loaded:
-            return None
-        path = self.settings.get("load_from") or find_latest_checkpoint(self.work_dir)
-        self.logger.info(f"Auto resumed from the latest checkpoint {path}.")
-        return path
 
     # What the callback asks for
 

@@ -1,0 +1,89 @@
+"""The methods with which a program sets up a Runner by hand, as MMEngine's allows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mm2pl.runner import Runner
+from tests.scenarios import Scenario, build
+
+SGD = {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def runner(folder, epochs=3, **options):
+    scenario = Scenario(
+        optim_wrapper=SGD,
+        train_cfg={"by_epoch": True, "max_epochs": epochs},
+        default_hooks={"checkpoint": {"type": "CheckpointHook", "interval": 1}},
+        options=options,
+    )
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    return build("mm2pl", scenario, str(folder), book), book
+
+
+def weights(run):
+    return torch.cat([value.flatten() for value in run.model.state_dict().values()])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    run, book = runner(folder)
+    run.train()
+    return folder, weights(run), book["loss"]
+
+
+def test_a_run_resumed_by_hand_ends_with_the_same_bits(whole, tmp_path):
+    folder, expected, losses = whole
+    run, book = runner(tmp_path)
+    run.resume(str(folder / "epoch_2.pth"))
+    stored = torch.load(folder / "epoch_2.pth", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, stored[key]) for key, value in run.model.state_dict().items())
+    run.train()
+    assert torch.equal(weights(run), expected)
+    assert book["loss"] == losses[-len(book["loss"]) :]
+    assert len(book["loss"]) == len(losses) // 3
+
+
+@pytest.mark.parametrize(
+    ("resume", "name"), [(False, "epoch_1.pth"), (True, "epoch_2.pth")], ids=["load", "resume"]
+)
+def test_load_or_resume_takes_the_weights_at_once(whole, tmp_path, resume, name):
+    path = whole[0] / name
+    run, _ = runner(tmp_path, load_from=str(path), resume=resume)
+    run.load_or_resume()
+    stored = torch.load(path, weights_only=True)["state_dict"]
+    assert all(torch.equal(value, stored[key]) for key, value in run.model.state_dict().items())
+
+
+def test_load_or_resume_without_either_changes_nothing(tmp_path):
+    run, _ = runner(tmp_path)
+    before = weights(run).clone()
+    run.load_or_resume()
+    assert torch.equal(weights(run), before)
+    assert not run.has_loaded
+
+
+@pytest.mark.parametrize("part", ["resume_optimizer", "resume_param_scheduler"])
+def test_half_a_state_is_refused(part, tmp_path):
+    run, _ = runner(tmp_path)
+    with pytest.raises(ValueError, match=rf"{part}=False.*a run is resumed as a whole"):
+        run.resume("x.pth", **{part: False})
+
+
+def test_a_subclass_may_set_up_the_process_and_the_seeds(tmp_path):
+    class Own(Runner):
+        def setup_env(self, env_cfg):
+            super().setup_env({**env_cfg, "cudnn_benchmark": False})
+            self.timestamp = f"own_{self.timestamp}"
+
+        def set_randomness(self, seed, diff_rank_seed=False, deterministic=False):
+            super().set_randomness(41, diff_rank_seed, deterministic)
+
+    run = Own(model=torch.nn.Linear(1, 1), work_dir=str(tmp_path), randomness={"seed": 3})
+    assert run.seed == 41
+    assert (tmp_path / run.timestamp).is_dir()
+    assert run.timestamp.startswith("own_")
