@@ -150,8 +150,8 @@ PROJECTS = {
             "model.backbone.depth": 18,
             "model.head.in_channels": 512,
             "log_processor.window_size": 1,
-            "train_cfg.max_epochs": 2,
-            "train_cfg.val_interval": 1,
+            "train_cfg.max_epochs": 3,
+            "train_cfg.val_interval": 3,
         },
     ),
 }
