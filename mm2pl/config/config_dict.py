@@ -164,6 +164,10 @@ class ConfigDict(dict):
             dict.__setitem__(other, copy.deepcopy(key, memo), copy.deepcopy(value, memo))
         return other
 
+    def deepcopy(self) -> ConfigDict:
+        """Return a copy at every depth; MMEngine's has this from addict, and MMDetection's MaskFormer calls it."""
+        return copy.deepcopy(self)
+
     def __reduce_ex__(self, protocol: Any) -> tuple:
         # The default would iterate over self.items() and so import every lazy value.
         return type(self), (dict(dict.items(self)),), None, None, None

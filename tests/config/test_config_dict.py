@@ -184,3 +184,12 @@ def test_equality() -> None:
     assert not ConfigDict(a=1) != ConfigDict(a=1)  # noqa: SIM202
     with pytest.raises(TypeError, match="unhashable"):
         hash(ConfigDict())
+
+
+def test_deepcopy_is_a_method_too() -> None:
+    head = ConfigDict(type="Head", loss={"weights": [1, {"a": 2}]})
+    other = head.deepcopy()
+    other.loss.weights[1].a = 3
+    assert type(other) is ConfigDict
+    assert head.loss.weights[1].a == 2
+    assert other == {"type": "Head", "loss": {"weights": [1, {"a": 3}]}}
