@@ -28,6 +28,11 @@ class EarlyStoppingHook(Hook):
         check_finite: stop when the metric is NaN or infinite.
         patience: validations without improvement before stopping.
         stopping_threshold: stop at once when the metric is better than this.
+
+    Raises:
+        ValueError: an unknown ``rule``, or none that the metric's name tells.
+        ArgumentError: at the start of a run, if its loop cannot be stopped.
+        RuntimeError: after a validation without the metric, if ``strict``.
     """
 
     priority = "LOWEST"

@@ -31,6 +31,9 @@ class EMAHook(Hook):
         begin_iter: the iteration from which to average; until then the average is a copy.
         begin_epoch: the same in epochs; only one of the two may be set.
         kwargs: further arguments of the averaged model, such as ``momentum``.
+
+    Raises:
+        ArgumentError: both beginnings are set, one is negative, or (at the start) the run ends before.
     """
 
     priority = "NORMAL"

@@ -36,6 +36,10 @@ class LoggerHook(Hook):
         file_client_args: the old form of ``backend_args``.
         log_metric_by_epoch: count validation metrics by epoch rather than by iteration.
         backend_args: arguments of the storage backend of ``out_dir``.
+
+    Raises:
+        TypeError: an argument is of another type.
+        ValueError: an interval is not positive, or ``file_client_args`` has no ``out_dir`` to apply to.
     """
 
     priority = "BELOW_NORMAL"

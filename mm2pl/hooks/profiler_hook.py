@@ -34,6 +34,11 @@ class ProfilerHook(Hook):
         with_stack: record file and line of each operation.
         with_flops: estimate FLOPs of matrix products and convolutions.
         json_trace_path: where to write a trace for ``chrome://tracing``.
+
+    Raises:
+        ArgumentError: a flag is no bool, or ``schedule`` no dict.
+        ValueError: ``profile_times`` is less than 1, more than one epoch or (at the start) longer than the run; or
+            ``on_trace_ready`` is unknown.
     """
 
     priority = "VERY_LOW"

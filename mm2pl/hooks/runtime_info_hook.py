@@ -65,7 +65,11 @@ class RuntimeInfoHook(Hook):
         runner.message_hub.update_info("epoch", runner.epoch)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
-        """Record the iteration and the learning rate of each optimizer's first group."""
+        """Record the iteration and the learning rate of each optimizer's first group.
+
+        Raises:
+            ArgumentError: The optimizer wrapper's ``get_lr`` returns no dict.
+        """
         hub = runner.message_hub
         hub.update_info("iter", runner.iter)
         rates = runner.optim_wrapper.get_lr()

@@ -172,7 +172,11 @@ class HistoryBuffer:
 
     @classmethod
     def register_statistics(cls, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Make ``method(buffer, ...)`` a statistic, by its name; usable as a decorator."""
+        """Make ``method(buffer, ...)`` a statistic, by its name; usable as a decorator.
+
+        Raises:
+            ArgumentError: There is one of that name.
+        """
         if method.__name__ in cls._statistics_methods:
             raise ArgumentError(
                 f"method_name cannot be registered twice! There is a statistic {method.__name__!r}."
@@ -181,7 +185,11 @@ class HistoryBuffer:
         return method
 
     def statistics(self, method_name: str, *arg: Any, **kwargs: Any) -> Any:
-        """Return a statistic by name: mean, max, min, current or a registered one."""
+        """Return a statistic by name: mean, max, min, current or a registered one.
+
+        Raises:
+            ReadableKeyError: There is none of that name.
+        """
         if method_name not in self._statistics_methods:
             raise ReadableKeyError(
                 f"{method_name} has not been registered in HistoryBuffer._statistics_methods, "
@@ -203,7 +211,11 @@ class HistoryBuffer:
         return self._log_history[self._window(window_size)].min()
 
     def current(self) -> Any:
-        """Return the last value."""
+        """Return the last value.
+
+        Raises:
+            ValueError: There is none yet.
+        """
         if len(self._log_history) == 0:
             raise ValueError(
                 "HistoryBuffer._log_history is an empty array! please call update first"

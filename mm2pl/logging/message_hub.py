@@ -106,7 +106,11 @@ class MessageHub(ManagerMixin):
         )
 
     def update_scalars(self, log_dict: dict[str, Any], resumed: bool = True) -> None:
-        """Append to several scalars; a value may be ``dict(value=…, count=…)``."""
+        """Append to several scalars; a value may be ``dict(value=…, count=…)``.
+
+        Raises:
+            ArgumentError: ``log_dict`` is no dict, or a value of it is no number or has none.
+        """
         if not isinstance(log_dict, dict):
             raise ArgumentError(f"`log_dict` must be a dict!, but got {type(log_dict)}")
         for name, value in log_dict.items():
@@ -120,13 +124,21 @@ class MessageHub(ManagerMixin):
             self.update_scalar(name, value["value"], count, resumed)  # type: ignore[arg-type]
 
     def update_info(self, key: str, value: Any, resumed: bool = True) -> None:
-        """Set the fact ``key``."""
+        """Set the fact ``key``.
+
+        Raises:
+            ArgumentError: ``resumed`` is not what it was before.
+        """
         if self._resumed_keys.setdefault(key, resumed) != resumed:
             raise self._changed_resumed(key, resumed)
         self._runtime_info[key] = value
 
     def update_info_dict(self, info_dict: dict[str, Any], resumed: bool = True) -> None:
-        """Set several facts."""
+        """Set several facts.
+
+        Raises:
+            ArgumentError: ``info_dict`` is no dict, or ``resumed`` is not what it was before.
+        """
         if not isinstance(info_dict, dict):
             raise ArgumentError(f"`info_dict` must be a dict!, but got {type(info_dict)}")
         for key, value in info_dict.items():
@@ -137,7 +149,11 @@ class MessageHub(ManagerMixin):
         return self._runtime_info.pop(key, default)
 
     def get_scalar(self, key: str) -> HistoryBuffer:
-        """Return the history of ``key``; not a copy."""
+        """Return the history of ``key``; not a copy.
+
+        Raises:
+            ReadableKeyError: There is none.
+        """
         if key not in self._log_scalars:
             raise ReadableKeyError(
                 f"{key} is not found in Messagehub.log_buffers: instance name is: "

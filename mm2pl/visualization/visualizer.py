@@ -169,7 +169,11 @@ class Visualizer(Drawing, ManagerMixin):
 
     @master_only
     def set_image(self, image: np.ndarray) -> None:
-        """Begin a drawing on an RGB image ``(H, W, 3)``."""
+        """Begin a drawing on an RGB image ``(H, W, 3)``.
+
+        Raises:
+            ArgumentError: ``image`` is None.
+        """
         if image is None:
             raise ArgumentError("set_image(None): an image (H, W, 3) is needed")
         image = image.astype(np.uint8)
@@ -186,7 +190,11 @@ class Visualizer(Drawing, ManagerMixin):
 
     @master_only
     def get_image(self) -> np.ndarray:
-        """Return the image with all that has been drawn, RGB ``(H, W, 3)``."""
+        """Return the image with all that has been drawn, RGB ``(H, W, 3)``.
+
+        Raises:
+            ArgumentError: There is none yet.
+        """
         if self._image is None:
             raise ArgumentError("Please set image using `set_image`")
         return img_from_canvas(self.fig_save_canvas)
@@ -203,6 +211,9 @@ class Visualizer(Drawing, ManagerMixin):
         """Show the image in a window, for ``wait_time`` seconds or until ``continue_key``.
 
         ``backend="cv2"`` shows it with OpenCV, if that is installed.
+
+        Raises:
+            ValueError: An unknown ``backend``.
         """
         image = self.get_image() if drawn_img is None else drawn_img
         if backend == "cv2":
