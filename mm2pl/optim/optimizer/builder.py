@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
@@ -68,9 +69,11 @@ def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
         return build_optim_wrapper(model, value)
     unbuilt = [name for name, wrapper in value.items() if not isinstance(wrapper, OptimWrapper)]
     if unbuilt:
+        close = get_close_matches("optimizer", unbuilt, n=1)
+        hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
         raise ValueError(
-            f"optim_wrapper has neither 'optimizer' nor 'constructor', so that each value must be "
-            f"an OptimWrapper, but {unbuilt} are not → for several optimizers give a constructor."
+            "optim_wrapper has neither 'optimizer' nor 'constructor', so that each value must be an "
+            f"OptimWrapper, but {unbuilt} are not → for several optimizers give a constructor.{hint}"
         )
     return OptimWrapperDict(**value)
 

@@ -15,11 +15,12 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _DCN = ("DeformConv2d", "ModulatedDeformConv2d")
 _NEED_WEIGHT_DECAY = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
+_MULTS = ("lr_mult", "decay_mult")
 _KNOWN = (
     *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
     *("dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"),
@@ -49,6 +50,12 @@ class DefaultOptimWrapperConstructor:
         optim_wrapper_cfg: ``optimizer`` (with ``type``), ``type`` (default ``'OptimWrapper'``) and
             arguments of the wrapper.
         paramwise_cfg: See above; None: one group of all parameters.
+
+    Raises:
+        TypeError: One of the configs, or a value in them, is of another type.
+        KeyError: ``optimizer`` has no ``type``.
+        AssertionError: There is no ``optimizer``.
+        ValueError: A multiplier has no ``weight_decay`` or ``lr`` to multiply.
     """
 
     def __init__(
@@ -64,6 +71,14 @@ class DefaultOptimWrapperConstructor:
         self.optim_wrapper_cfg = optim_wrapper_cfg.copy()
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
         self.paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
+        if not isinstance(self.optimizer_cfg, dict):
+            raise TypeError(
+                f"optimizer={self.optimizer_cfg!r} must be a dict such as dict(type='SGD', lr=0.01)."
+            )
+        if "type" not in self.optimizer_cfg:
+            raise ReadableKeyError(
+                f"optimizer={dict(self.optimizer_cfg)!r} lacks `type` → add e.g. type='SGD'."
+            )
         self.base_lr = self.optimizer_cfg.get("lr", None)
         self.base_wd = self.optimizer_cfg.get("weight_decay", None)
         self._validate_cfg()
@@ -75,6 +90,10 @@ class DefaultOptimWrapperConstructor:
         custom_keys = self.paramwise_cfg.get("custom_keys", {})
         if not isinstance(custom_keys, dict):
             raise TypeError(f"custom_keys={custom_keys!r} must be a dict of dicts.")
+        for option in _KNOWN:
+            mult = self.paramwise_cfg.get(option)
+            if option.endswith("_mult") and not isinstance(mult, int | float | None):
+                raise TypeError(f"paramwise_cfg: {option}={mult!r} must be a number.")
         for key, custom in custom_keys.items():
             if not isinstance(custom, dict):
                 raise TypeError(
@@ -212,7 +231,13 @@ class DefaultOptimWrapperConstructor:
                     f"has no effect{_did_you_mean(option, _KNOWN)}"
                 )
         names = [f".{name}" if "." not in name else name for name, _ in model.named_parameters()]
-        for key in self.paramwise_cfg.get("custom_keys", {}):
+        for key, custom in self.paramwise_cfg.get("custom_keys", {}).items():
+            for entry in custom:
+                if entry not in _MULTS and (close := get_close_matches(entry, _MULTS, 1, 0.75)):
+                    _warn(
+                        f"paramwise_cfg: {entry!r} of custom key {key!r} multiplies nothing. Did you "
+                        f"mean {close[0]!r}?"
+                    )
             if not any(key in name for name in names):
                 _warn(
                     f"paramwise_cfg: custom key {key!r} occurs in the name of no parameter and has "

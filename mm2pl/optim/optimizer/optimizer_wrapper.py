@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -38,6 +40,11 @@ class OptimWrapper(BaseOptimWrapper):
             ``error_if_nonfinite``, …) or, with ``type='value'`` or just ``clip_value``, of
             `clip_grad_value_`. The total norm before clipping is noted in the MessageHub as
             ``train/grad_norm``, as a tensor on the parameters' device.
+
+    Raises:
+        AssertionError: ``accumulative_counts`` is below 1, or ``clip_grad`` no dict of arguments.
+        ValueError: ``clip_grad`` has another ``type``.
+        TypeError: ``clip_grad`` has arguments that its function does not take.
 
     Example:
         >>> model = nn.Linear(1, 1)
@@ -235,4 +242,11 @@ def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str,
         raise ValueError(f"clip_grad: type={kind!r} must be one of {list(_CLIPPERS)}.")
     if not kwargs:
         raise ArgumentError(f"clip_grad={clip_grad!r} lacks max_norm=... or clip_value=...")
+    accepted = list(inspect.signature(_CLIPPERS[kind][0]).parameters)[1:]
+    if unknown := [name for name in kwargs if name not in accepted]:
+        close = [match for name in unknown for match in get_close_matches(name, accepted, n=1)]
+        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        raise TypeError(
+            f"clip_grad={clip_grad!r}: {unknown} → type={kind!r} takes {', '.join(accepted)}.{hint}"
+        )
     return (*_CLIPPERS[kind], kwargs)

@@ -59,8 +59,9 @@ def test_several_built_wrappers() -> None:
             ValueError,
             r"\['disc'\] are not → for several optimizers give a constructor",
         ),
+        ({"optimiser": {}}, ValueError, "Or is 'optimiser' a misspelt 'optimizer'"),
     ],
-    ids=["optimizer", "unbuilt"],
+    ids=["optimizer", "unbuilt", "misspelt"],
 )
 def test_refuses(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

@@ -194,6 +194,10 @@ UNUSED = {
         {"custom_keys": {"backbone.layer_0": {}, "head": {}}},
         r"custom key 'backbone.layer_0' occurs in the name of no parameter.*mean 'backbone.layer0'",
     ),
+    "misspelt multiplier": (
+        {"custom_keys": {"head": {"lr_mul": 0.1, "momentum": 0.5}}},
+        "'lr_mul' of custom key 'head' multiplies nothing. Did you mean 'lr_mult'",
+    ),
     "nothing close": ({"custom_keys": {"zzz": {}}}, r"custom key 'zzz' .* no effect\.$"),
     "misspelt option": (
         {"norm_decay_mul": 0.0},
@@ -226,6 +230,7 @@ def test_a_key_that_only_occurs_with_a_leading_dot(
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "list": ([], {"lr": 1}, TypeError, r"paramwise_cfg=\[1\] must be a dict"),
     "keys": ({"custom_keys": ["a"]}, {}, TypeError, r"custom_keys=\['a'\] must be a dict"),
+    "text": ({"bias_lr_mult": "2"}, {}, TypeError, "bias_lr_mult='2' must be a number"),
     "key": ({"custom_keys": {"a": 2}}, {}, TypeError, r"custom_keys\['a'\]=2 must be a dict"),
     "bias decay": (
         {"bias_decay_mult": 0.0},
@@ -260,7 +265,10 @@ def test_refuses(
     [
         ("SGD", TypeError, "optim_wrapper_cfg='SGD' must be a dict"),
         ({"type": "OptimWrapper"}, AssertionError, r"\['type'\] lacks `optimizer`"),
+        ({"optimizer": "SGD"}, TypeError, "optimizer='SGD' must be a dict such as"),
+        ({"optimizer": {"lr": 0.1}}, KeyError, "optimizer={'lr': 0.1} lacks `type`"),
     ],
+    ids=["text", "no optimizer", "optimizer", "no type"],
 )
 def test_refuses_the_wrappers_config(cfg: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

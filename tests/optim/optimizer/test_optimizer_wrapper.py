@@ -145,6 +145,16 @@ def test_nonfinite_gradients_can_be_an_error() -> None:
 REFUSED = {
     "empty": ({"clip_grad": {}}, AssertionError, r"clip_grad=\{\} → a dict such as"),
     "number": ({"clip_grad": 0.2}, AssertionError, r"clip_grad=0\.2 → a dict"),
+    "misspelt": (
+        {"clip_grad": {"max_nrm": 1}},
+        TypeError,
+        r"\['max_nrm'\] → type='norm' takes max_norm, norm_type, .*Did you mean max_norm",
+    ),
+    "norm and value": (
+        {"clip_grad": {"max_norm": 1, "clip_value": 2}},
+        TypeError,
+        r"\['max_norm'\] → type='value' takes clip_value",
+    ),
     "only a type": ({"clip_grad": {"type": "norm"}}, AssertionError, "lacks max_norm"),
     "other type": ({"clip_grad": {"type": "l2", "max_norm": 1}}, ValueError, "type='l2' must be"),
     "window": (
