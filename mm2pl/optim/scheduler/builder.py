@@ -96,7 +96,15 @@ def _build(
     end = ends[bool(cfg.get("by_epoch", True))]
     if end is not None:
         cfg.setdefault("end", end)
-    default_args = {"optimizer": optim_wrapper}
+    default_args = {"optimizer": _optimizer_for(cfg["type"], optim_wrapper)}
     if epoch_length is not None:
         default_args["epoch_length"] = epoch_length
     return PARAM_SCHEDULERS.build(cfg, default_args=default_args)
+
+
+def _optimizer_for(kind: Any, optim_wrapper: Any) -> Any:
+    """Return what a scheduler drives: one of MMEngine's own classes refuses our wrapper, but takes an optimizer."""
+    cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
+    homes = {base.__module__.partition(".")[0] for base in getattr(cls, "__mro__", ())}
+    ours = type(optim_wrapper).__module__.partition(".")[0] == "mm2pl"
+    return optim_wrapper.optimizer if ours and "mmengine" in homes else optim_wrapper
