@@ -57,6 +57,7 @@ class Project:
         data: Writes the data set into a folder.
         options: ``--cfg-options``; ``{data}`` stands for that folder.
         ops: Whether it needs mmcv with its operators, not only mmcv-lite.
+        gap: Why it does not run yet where MMEngine is installed.
     """
 
     package: str
@@ -64,6 +65,7 @@ class Project:
     data: Callable[[Path], None]
     options: dict[str, object] = field(default_factory=dict)
     ops: bool = True
+    gap: str = ""
 
     def path(self) -> Path:
         """Return the config's file."""
@@ -134,6 +136,35 @@ PROJECTS = {
         config="faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
         data=pictures.boxes,
         options={**COCO, "model.backbone.depth": 18, "model.neck.in_channels": "[64,128,256,512]"},
+    ),
+    "MMDetection YOLOX": Project(
+        package="mmdet",
+        config="yolox/yolox_tiny_8xb8-300e_coco.py",
+        data=pictures.boxes,
+        gap="its preprocessor reads the iteration from MMEngine's own MessageHub",
+        options={
+            **{f"{loader}.dataset.data_root": "{data}/" for loader in LOADERS[1:]},
+            **{f"{loader}.batch_size": 4 for loader in LOADERS},
+            **{f"{loader}.dataset.pipeline.1.scale": "(96,96)" for loader in LOADERS[1:]},
+            "train_dataloader.dataset.dataset.data_root": "{data}/",
+            "train_dataloader.dataset.pipeline.0.img_scale": "(64,64)",
+            "train_dataloader.dataset.pipeline.1.border": "(-32,-32)",
+            "train_dataloader.dataset.pipeline.4.scale": "(64,64)",
+            "val_evaluator.ann_file": "{data}/annotations/instances_val2017.json",
+            "test_evaluator.ann_file": "{data}/annotations/instances_val2017.json",
+            "model.data_preprocessor.batch_augments.0.random_size_range": "(64,128)",
+            "custom_hooks.0.num_last_epochs": 1,
+            "param_scheduler.0.end": 1,
+            "param_scheduler.1.begin": 1,
+            "param_scheduler.1.end": 3,
+            "param_scheduler.1.T_max": 2,
+            "param_scheduler.2.begin": 3,
+            "param_scheduler.2.end": 4,
+            "log_processor.window_size": 1,
+            "train_cfg.max_epochs": 4,
+            "train_cfg.val_interval": 2,
+            "default_hooks.checkpoint.interval": 2,
+        },
     ),
     "MMPose SimCC": Project(
         package="mmpose",
