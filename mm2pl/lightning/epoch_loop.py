@@ -55,6 +55,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             and not is_overridden("on_train_batch_start", trainer.strategy, Strategy)
         )
         if self._lean:
+            self._module, self._strategy = module, trainer.strategy
             self._start = listeners(trainer, "on_train_batch_start")
             self._end = listeners(trainer, "on_train_batch_end")
 
@@ -68,14 +69,15 @@ class LeanEpochLoop(_TrainingEpochLoop):
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
-        trainer, progress = self.trainer, self.batch_progress
-        connector = trainer._logger_connector
-        batch = trainer.precision_plugin.convert_input(next(data_fetcher)[0])
+        strategy, progress, results = self._strategy, self.batch_progress, self._results
+        connector = self.trainer._logger_connector
+        batch = strategy.precision_plugin.convert_input(next(data_fetcher)[0])
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         progress.increment_ready()
-        connector.on_batch_start(batch)
-        state = vars(trainer.lightning_module)
+        connector._first_loop_iter = connector._first_loop_iter is None
+        results.batch, results.batch_size, results.dataloader_idx = batch, None, None
+        state = vars(self._module)
         state["_current_fx_name"] = "on_train_batch_start"
         skipped = [call(batch, batch_idx) for call in self._start][-1] == -1
         outputs = None
@@ -86,7 +88,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
             state["_current_fx_name"] = "training_step"
             loop = self.manual_optimization
             loop.on_run_start()
-            outputs = trainer.strategy.training_step(batch, batch_idx)
+            outputs = strategy.training_step(batch, batch_idx)
             outputs = loop.output_result_cls.from_training_step_output(outputs).asdict()
             loop.on_run_end()
         progress.increment_processed()
@@ -96,7 +98,6 @@ class LeanEpochLoop(_TrainingEpochLoop):
         for call in self._end:
             call(outputs, batch, batch_idx)
         state["_current_fx_name"] = None
-        results = self._results
         if results:  # somebody has called self.log
             connector.on_batch_end()
         results.batch = results.batch_size = None

@@ -19,13 +19,13 @@ class LightningExecutor:
     """
 
     def __init__(self, module: LightningModule) -> None:
-        self._module = module
+        self._strategy: Any = module.trainer.strategy
         self._steppers: dict[int, Any] = {}
         self._holds_back = False
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""
-        strategy: Any = self._module.trainer.strategy
+        strategy = self._strategy
         hold = self._holds_back and hasattr(strategy.model, "no_sync")
         self._holds_back = False
         with strategy.model.no_sync() if hold else nullcontext():
@@ -38,8 +38,7 @@ class LightningExecutor:
         """
         stepper = self._steppers.get(id(optimizer))
         if stepper is None:
-            trainer = self._module.trainer
-            steppers = trainer.strategy._lightning_optimizers
+            steppers = self._strategy._lightning_optimizers
             self._steppers = {id(wrapped.optimizer): wrapped for wrapped in steppers}
             stepper = self._steppers.get(id(optimizer), optimizer)
         return stepper.step(**kwargs)
@@ -55,5 +54,4 @@ class LightningExecutor:
 
     def autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
         """Return the precision plugin's context, computing in ``dtype``."""
-        plugin: Any = self._module.trainer.precision_plugin
-        return plugin.autocast_context_manager(dtype)
+        return self._strategy.precision_plugin.autocast_context_manager(dtype)
