@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -231,6 +232,19 @@ class MessageHub(ManagerMixin):
                     "This key will not be saved by the next calling of `MessageHub.state_dict()`"
                 )
             self._resumed_keys[key] = value
+
+
+def share_with_mmengine(hub: MessageHub) -> None:
+    """Make ``hub``'s scalars and facts those of the current hub of the real MMEngine, if that is imported.
+
+    Toolboxes that import MMEngine's own class read the iteration there, and leave values of theirs.
+    """
+    module = sys.modules.get("mmengine.logging.message_hub")
+    theirs: Any = getattr(module, "MessageHub", MessageHub)
+    if theirs is not MessageHub:  # as it is under the alias
+        twin = theirs.get_instance(hub.instance_name)
+        twin._log_scalars, twin._runtime_info = hub._log_scalars, hub._runtime_info
+        twin._resumed_keys = hub._resumed_keys
 
 
 def _one_number(key: str, value: Any) -> Any:

@@ -21,6 +21,7 @@ from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
 from mm2pl.lightning.translate import translate, whole_config
+from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.registry import RUNNERS, DefaultScope
 from mm2pl.runner.building import RunnerBuilders
@@ -244,6 +245,7 @@ class Runner(RunnerStart, RunnerBuilders):
 
     def prepare(self, stage: str) -> None:
         """Build what ``fit``, ``validate``, ``test`` or ``predict`` needs, in MMEngine's order."""
+        share_with_mmengine(self.message_hub)
         self.module.to(self.device)
         if stage == "fit":
             self._prepare_fit()

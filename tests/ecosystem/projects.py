@@ -57,7 +57,6 @@ class Project:
         data: Writes the data set into a folder.
         options: ``--cfg-options``; ``{data}`` stands for that folder.
         ops: Whether it needs mmcv with its operators, not only mmcv-lite.
-        gap: Why it does not run yet where MMEngine is installed.
     """
 
     package: str
@@ -65,7 +64,6 @@ class Project:
     data: Callable[[Path], None]
     options: dict[str, object] = field(default_factory=dict)
     ops: bool = True
-    gap: str = ""
 
     def path(self) -> Path:
         """Return the config's file."""
@@ -141,7 +139,6 @@ PROJECTS = {
         package="mmdet",
         config="yolox/yolox_tiny_8xb8-300e_coco.py",
         data=pictures.boxes,
-        gap="its preprocessor reads the iteration from MMEngine's own MessageHub",
         options={
             **{f"{loader}.dataset.data_root": "{data}/" for loader in LOADERS[1:]},
             **{f"{loader}.batch_size": 4 for loader in LOADERS},

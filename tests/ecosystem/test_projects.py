@@ -116,8 +116,6 @@ def reference(project: Project, data: Path, tmp_path_factory: pytest.TempPathFac
 def test_fit_validate_and_test_equal_mmengine(project, data, reference, tmp_path, mmengine):
     if not mmengine and installed("mmengine"):
         pytest.skip("needs an environment without MMEngine")
-    if mmengine and project.gap:
-        pytest.xfail(project.gap)
     work_dir, config = str(tmp_path), str(project.path())
     options = ["--work-dir", work_dir, "--cfg-options", *project.cfg_options(data)]
     commands = [

@@ -21,6 +21,7 @@ class Parts:
         from mmengine.dataset import BaseDataset, DefaultSampler
         from mmengine.evaluator import BaseMetric
         from mmengine.hooks import Hook
+        from mmengine.logging import MessageHub
         from mmengine.model import BaseModel
 
         self.calls: list[str] = []
@@ -36,7 +37,11 @@ class Parts:
                 logits = self.fc(inputs.mean((2, 3)))
                 labels = torch.as_tensor(data_samples)
                 if mode == "loss":
-                    return {"loss": nn.functional.cross_entropy(logits, labels)}
+                    # As MMDetection's BatchSyncRandomResize reads it, from MMEngine's own class.
+                    hub = MessageHub.get_current_instance()
+                    hub.update_scalar("train/seen", len(labels))
+                    weight = 1 + hub.get_info("iter") / 8
+                    return {"loss": weight * nn.functional.cross_entropy(logits, labels)}
                 return [
                     {"pred": int(p), "gt": int(t)}
                     for p, t in zip(logits.argmax(1), labels, strict=True)
@@ -44,7 +49,8 @@ class Parts:
 
         class RealHook(Hook):
             def after_train_iter(self, runner: Any, batch_idx: int, **kwargs: Any) -> None:
-                calls.append(f"{runner.iter} {float(kwargs['outputs']['loss']).hex()}")
+                seen = len(runner.message_hub.get_scalar("train/seen").data[0])
+                calls.append(f"{runner.iter} {float(kwargs['outputs']['loss']).hex()} {seen}")
 
             def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
                 calls.append(f"{metrics['real/acc']}")
