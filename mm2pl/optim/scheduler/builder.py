@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from mm2pl.logging import print_log
+from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
@@ -103,8 +105,17 @@ def _build(
 
 
 def _optimizer_for(kind: Any, optim_wrapper: Any) -> Any:
-    """Return what a scheduler drives: one of MMEngine's own classes refuses our wrapper, but takes an optimizer."""
+    """Return what a scheduler drives: one of the real MMEngine's classes wants a wrapper of MMEngine's."""
     cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
     homes = {base.__module__.partition(".")[0] for base in getattr(cls, "__mro__", ())}
-    ours = type(optim_wrapper).__module__.partition(".")[0] == "mm2pl"
-    return optim_wrapper.optimizer if ours and "mmengine" in homes else optim_wrapper
+    if "mmengine" not in homes or not isinstance(optim_wrapper, BaseOptimWrapper):
+        return optim_wrapper
+    theirs: Any = sys.modules["mmengine.optim"].OptimWrapper
+
+    class Twin(theirs):
+        """The same param groups; its own step is never called, and need not be."""
+
+        param_groups = property(lambda self: optim_wrapper.param_groups)
+        _global_step = property(lambda self: 0, lambda self, count: None)
+
+    return Twin(optim_wrapper.optimizer)
