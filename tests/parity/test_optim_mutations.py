@@ -11,8 +11,9 @@ import pytest
 
 from mm2pl.optim.scheduler import base, momentum_scheduler, one_cycle, param_scheduler, plateau
 from mm2pl.optim.scheduler import policy as policies
-from tests.parity import test_optim_schedulers as comparison
 
+pytest.importorskip("mmengine.optim", reason="needs mmengine")
+comparison: Any = pytest.importorskip("tests.parity.test_optim_schedulers")
 pytestmark = pytest.mark.parity
 
 Checks = Iterator[Callable[[], None]]

@@ -10,10 +10,11 @@ import pytest
 
 from mm2pl.optim import simulate
 from tests.parity import optim_corpus
-from tests.parity.test_optim_schedulers import make_optimizer, random_policy
 
-pytestmark = pytest.mark.parity
 theirs = pytest.importorskip("mmengine.optim", reason="needs mmengine")
+comparison = pytest.importorskip("tests.parity.test_optim_schedulers")
+pytestmark = pytest.mark.parity
+make_optimizer, random_policy = comparison.make_optimizer, comparison.random_policy
 Stack = list[dict[str, Any]]
 
 
