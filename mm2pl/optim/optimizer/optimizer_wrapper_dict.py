@@ -31,14 +31,14 @@ class OptimWrapperDict(OptimWrapper):
         for name, wrapper in optim_wrapper_dict.items():
             if not isinstance(wrapper, OptimWrapper):
                 raise ArgumentError(
-                    f"{name}={type(wrapper).__name__} → OptimWrapperDict only takes OptimWrappers."
+                    f"{name}={type(wrapper).__name__} → `OptimWrapperDict` only accepts OptimWrappers."
                 )
         self.optim_wrappers = optim_wrapper_dict
 
     def _each(self, method: str) -> NoReturn:
         names = list(self.optim_wrappers)
         raise NotImplementedError(
-            f"OptimWrapperDict cannot know which optimizer `{method}` is for: call "
+            f"`{method}` should be called of one of the wrappers, since it acts on one optimizer → "
             f"optim_wrapper[name].{method}, with a name in {names}."
         )
 

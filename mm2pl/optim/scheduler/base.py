@@ -76,8 +76,8 @@ class _ParamScheduler:
         check_optimizer(optimizer)
         if end <= begin:
             raise ValueError(
-                f"begin={begin!r}, end={end!r} is no interval: `end` must be larger than `begin`. "
-                "A scheduler without `end` lasts as long as the run."
+                f"begin={begin!r}, end={end!r} → end should be larger than begin. A scheduler without "
+                "`end` lasts as long as the run."
             )
         if not isinstance(last_step, int) or last_step < -1:
             raise ArgumentError(f"last_step={last_step!r} must be an int, -1 or larger.")
@@ -92,8 +92,8 @@ class _ParamScheduler:
                 group.setdefault(initial, group[param_name])
             elif initial not in group:
                 raise ReadableKeyError(
-                    f"param_groups[{index}] has no {initial!r}, which last_step={last_step} needs: "
-                    "load the optimizer's state first, or leave last_step out."
+                    f"param {initial!r} is not specified in param_groups[{index}], but last_step={last_step} "
+                    "needs it → load the optimizer's state first, or leave last_step out."
                 )
         self.last_step = last_step
         self.verbose = verbose
@@ -111,6 +111,9 @@ class _ParamScheduler:
         So ``end`` or ``milestones`` of the saved run win over those of this one.
         """
         vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
+        if self._global_step > 0 and self._first_step is not None:
+            self._first_step.forget()
+            self._first_step = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copied optimizer has no hooks, so that a copy could not see it step.
@@ -167,8 +170,7 @@ def check_optimizer(optimizer: Any) -> None:
         return
     hint = " Schedule each of its wrappers." if isinstance(groups, dict) else ""
     raise TypeError(
-        f"optimizer={type(optimizer).__name__} cannot be scheduled: give a torch Optimizer or an "
-        f"OptimWrapper.{hint}"
+        f"optimizer={type(optimizer).__name__} → it should be an Optimizer of torch, or an OptimWrapper.{hint}"
     )
 
 
@@ -197,12 +199,17 @@ class _FirstStep:
     def _note(self, *_: Any) -> None:
         self._seen = True
 
+    def forget(self) -> None:
+        """Stop watching."""
+        self._handle.remove()
+
     def check(self, optimizer: Any) -> None:
         """Stop watching; warn if nothing has been seen (an open accumulation window is fine)."""
-        self._handle.remove()
+        self.forget()
         if not self._seen and getattr(optimizer, "inner_count", 0) <= 0:
             warnings.warn(
                 "scheduler.step() was called before optimizer.step() → the first value of the "
-                "schedule is skipped. Call optimizer.step() first.",
+                "schedule is skipped. Call optimizer.step() first, see "
+                "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate.",
                 stacklevel=4,
             )

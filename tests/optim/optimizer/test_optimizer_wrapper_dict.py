@@ -79,5 +79,5 @@ def test_a_missing_name_lists_those_there_are(error: type[Exception]) -> None:
 
 
 def test_only_takes_wrappers() -> None:
-    with pytest.raises(AssertionError, match="gen=SGD → OptimWrapperDict only takes OptimWrappers"):
+    with pytest.raises(AssertionError, match="gen=SGD → `OptimWrapperDict` only accepts OptimWr"):
         OptimWrapperDict(gen=wrapper(0.1).optimizer)

@@ -52,7 +52,7 @@ def test_the_base_value_is_that_before_any_scheduler() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        ("SGD", "optimizer=str cannot be scheduled"),
+        ("SGD", "optimizer=str → it should be an Optimizer"),
         (OptimWrapperDict(a=OptimWrapper(sgd())), "Schedule each of its wrappers"),
     ],
     ids=["str", "dict"],
@@ -172,3 +172,17 @@ def test_does_not_warn_when_only_the_wrapper_steps() -> None:
 
 def test_infinity_is_mmengines() -> None:
     assert StepLR(sgd(), 1).end == INF == 1_000_000_000
+
+
+def test_a_resumed_scheduler_equals_the_saved_one() -> None:
+    def made() -> StepLR:
+        return StepLR(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), step_size=2)
+
+    saved, resumed = made(), made()
+    for _ in range(3):
+        saved.optimizer.step()
+        saved.step()
+    resumed.load_state_dict(saved.state_dict())
+    for scheduler in (saved, resumed):
+        del scheduler.optimizer
+    assert vars(resumed) == vars(saved)
