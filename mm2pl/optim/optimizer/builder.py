@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,8 @@ from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
 from mm2pl.registry import OPTIM_WRAPPERS
 from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
+from mm2pl.registry.root import OPTIONAL_OPTIMIZERS
+from mm2pl.registry.torch_optimizers import TORCH_OPTIMIZERS as TORCH_OPTIMIZERS
 from mm2pl.utils.errors import ArgumentError
 
 
@@ -116,3 +119,20 @@ def scale_lr(
                 )
             group["lr"] = group["lr"] * ratio
     return ratio
+
+
+_PACKAGES = {
+    "BITSANDBYTES_OPTIMIZERS": "bitsandbytes",
+    "DADAPTATION_OPTIMIZERS": "dadaptation",
+    "LION_OPTIMIZERS": "lion_pytorch",
+    "TRANSFORMERS_OPTIMIZERS": "transformers",
+}
+
+
+def __getattr__(name: str) -> list[str]:
+    # MMEngine's lists of the optimizers that each package brings, if it is installed.
+    if name not in _PACKAGES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    package = _PACKAGES[name]
+    paths = OPTIONAL_OPTIMIZERS.items() if find_spec(package) else ()
+    return [kind for kind, path in paths if path.partition(".")[0] == package]

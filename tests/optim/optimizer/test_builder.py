@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from mm2pl.optim import (
     build_optim_wrapper,
     scale_lr,
 )
+from mm2pl.optim.optimizer import builder
 from mm2pl.optim.scheduler import StepLR
 from mm2pl.registry import OPTIMIZERS
 
@@ -124,3 +126,12 @@ def test_scaling_needs_a_base_and_comes_before_schedulers() -> None:
     StepLR(wrapper, 1)
     with pytest.raises(RuntimeError, match="before schedulers are built"):
         scale_lr(wrapper, {"enable": True, "base_batch_size": 16}, 64)
+
+
+def test_names_by_package() -> None:
+    assert {"SGD", "AdamW"} <= set(builder.TORCH_OPTIMIZERS)
+    assert (["Lion"] if find_spec("lion_pytorch") else []) == builder.LION_OPTIMIZERS
+    names = builder.BITSANDBYTES_OPTIMIZERS
+    assert ("bnb_Adam" in names) == ("PagedLion" in names) == bool(find_spec("bitsandbytes"))
+    with pytest.raises(AttributeError, match="no attribute 'APEX_OPTIMIZERS'"):
+        builder.APEX_OPTIMIZERS  # noqa: B018
