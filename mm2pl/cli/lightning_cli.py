@@ -48,7 +48,9 @@ class MMCLI(LightningCLI):
         self.cfg = cfg
         self.options = options or argparse.Namespace()
         self.runner: Runner | None = None
-        self._asked_for = command_of(kwargs)
+        asked, known = command_of(kwargs), self.subcommands()
+        if asked in known:  # making a command's parser takes a tenth of a second
+            self.subcommands = lambda: {asked: known[asked]}  # type: ignore[method-assign]
         super().__init__(
             model_class=LightningModule,
             datamodule_class=LightningDataModule,
@@ -61,11 +63,6 @@ class MMCLI(LightningCLI):
             load_from_checkpoint_support=False,
             **kwargs,
         )
-
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Return the commands and what their parsers leave out; making one takes a tenth of a second."""
-        known = LightningCLI.subcommands()
-        return {self._asked_for: known[self._asked_for]} if self._asked_for in known else known
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse what ``mm2pl`` has left of the command line, without Lightning's warning that this is unusual."""

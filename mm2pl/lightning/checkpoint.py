@@ -1,4 +1,4 @@
-"""One checkpoint file for two worlds: what each of them needs to find in it. Nothing here touches a Trainer.
+"""One checkpoint file for two worlds: what each of them needs to find in it. Nothing here changes a Trainer.
 
 Lightning reads ``state_dict, optimizer_states, lr_schedulers, callbacks, loops, epoch, global_step`` and its version;
 MMEngine ``meta, state_dict, message_hub, optimizer, param_schedulers``. ``state_dict`` has no ``model.`` prefix and is

@@ -35,11 +35,11 @@ class LeanEpochLoop(_TrainingEpochLoop):
     @classmethod
     def in_place_of(cls, loop: _TrainingEpochLoop) -> _TrainingEpochLoop:
         """Return a loop that does what ``loop`` does; ``loop`` itself if it is not Lightning's own."""
-        return (
-            cls(loop.trainer, loop.min_steps, loop.max_steps)
-            if type(loop) is _TrainingEpochLoop
-            else loop
-        )
+        if type(loop) is not _TrainingEpochLoop:
+            return loop
+        lean = cls(loop.trainer, loop.min_steps, loop.max_steps)
+        lean.val_loop = loop.val_loop
+        return lean
 
     def on_run_start(self, data_fetcher: Any) -> None:
         """Look up who listens."""

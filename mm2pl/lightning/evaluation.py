@@ -71,7 +71,8 @@ class EvaluatedModule(LightningModule):
             size = getattr(self.trainer, f"{stage}_dataloaders")
             self.log(f"{stage}_loss", loss, batch_size=getattr(size, "batch_size", None) or 1)
             return log_vars
-        return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
+        with NoStopIteration(f"{stage}_step"):
+            return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log the metrics, under MMEngine's names; schedules that watch one take note of it."""
@@ -96,6 +97,26 @@ class EvaluatedModule(LightningModule):
                 logger=False if self.driven_by_run else None,
                 batch_size=1,
             )
+
+
+class NoStopIteration:
+    """Let a StopIteration of the user's code be an error, as in MMEngine; Lightning would end the epoch silently.
+
+    Raises:
+        RuntimeError: In its place.
+    """
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, StopIteration):
+            raise RuntimeError(
+                f"{self.step} raised StopIteration → an iterator in it has run out: begin it again, or make it endless"
+            ) from error
 
 
 def scalars_of(values: dict[str, Any]) -> dict[str, Any]:

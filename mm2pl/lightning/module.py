@@ -11,10 +11,11 @@ from torch import nn
 
 from mm2pl.dataset import batch_size_of
 from mm2pl.lightning.checkpoint import window_is_open
-from mm2pl.lightning.evaluation import EvaluatedModule, scalars_of
+from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
 from mm2pl.lightning.optimization import (
+    is_config,
     let_trainer_clip_and_accumulate,
     needs_manual_optimization,
     reasons_for_automatic,
@@ -126,7 +127,9 @@ class MMLightningModule(EvaluatedModule):
 
     def configure_callbacks(self) -> list[Any]:
         """Refuse flags that the model rules out, in words of the config and before Lightning does; add no callback."""
-        if self.trainer.state.fn == "fit" and not self.automatic_optimization:
+        if self.trainer.state.fn == "fit" and needs_manual_optimization(
+            self.model, self.optim_wrapper
+        ):
             refuse_flags(self.trainer, self.model)
         return []
 
@@ -135,7 +138,8 @@ class MMLightningModule(EvaluatedModule):
         if self.driven_by_run or stage != "fit":
             return
         if self._built_from is not None and self.trainer.global_step == 0:
-            # Another fit from the beginning has an optimizer and schedules of its own, as in Lightning.
+            # Another fit from the beginning has an optimizer and schedules of its own, as in Lightning; those that
+            # were given built go on.
             self.optim_wrapper, self.param_schedulers = self._built_from, None
             self._lr_scaled = False
         elif self.init_weights and hasattr(self.model, "init_weights"):
@@ -146,12 +150,9 @@ class MMLightningModule(EvaluatedModule):
                 "MMLightningModule got no optim_wrapper → training needs one, such as "
                 "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
-        config, self.optim_wrapper = (
-            self.optim_wrapper,
-            as_optim_wrapper(self.model, self.optim_wrapper),
-        )
-        if self.optim_wrapper is not config:
-            self._built_from = config
+        if is_config(self.optim_wrapper):
+            self._built_from = self.optim_wrapper
+        self.optim_wrapper = as_optim_wrapper(self.model, self.optim_wrapper)
         self.settle_optimization()
 
     def settle_optimization(self) -> list[str]:
@@ -238,16 +239,16 @@ class MMLightningModule(EvaluatedModule):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        ratio = value / self.lr
+        current = self.lr
         self._saved_wrapper = None  # what the finder has put back has the old one
-        for given in (self.optim_wrapper, self._built_from):
-            wrapper = next(iter(wrappers_of(given).values()))
-            if isinstance(wrapper, dict):
-                wrapper["optimizer"]["lr"] = value
-            elif wrapper is not None:
-                for group in wrapper.optimizer.param_groups:
-                    group["lr"] *= ratio
-                    group["initial_lr"] = group["lr"]
+        wrapper = next(iter(wrappers_of(self.optim_wrapper).values()))
+        groups = [] if isinstance(wrapper, dict) else wrapper.optimizer.param_groups
+        configs = [given["optimizer"] for given in (wrapper, self._built_from) if is_config(given)]
+        for part in [*groups, *configs]:
+            # Multipliers and the scaling of auto_scale_lr stay between a config and its groups.
+            part["lr"] = value if part["lr"] == current else part["lr"] * value / current
+        for group in groups:
+            group["initial_lr"] = group["lr"]
 
     def _schedulers_of(self, name: str) -> list[Any]:
         schedulers = self.param_schedulers or []
@@ -284,7 +285,8 @@ class MMLightningModule(EvaluatedModule):
             data = self.model.data_preprocessor(batch, True)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
             return {**log_vars, "loss": loss}
-        return self.step_model(batch, batch_idx)
+        with NoStopIteration("train_step"):
+            return self.step_model(batch, batch_idx)
 
     def step_model(self, batch: Any, batch_idx: int) -> Any:
         """Run one iteration of manual optimization; a run replaces this by a custom loop's ``run_iter``."""
@@ -372,7 +374,8 @@ class MMLightningModule(EvaluatedModule):
         """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
         if self._trainer is not None:
             runner_of(self.trainer).accept_checkpoint(checkpoint)
-            self._saved_wrapper = checkpoint.get("optimizer")
+            if self._trainer.state.fn == "fit":
+                self._saved_wrapper = checkpoint.get("optimizer")
 
 
 # Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.

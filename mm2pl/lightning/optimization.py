@@ -36,6 +36,11 @@ NEED_AUTOMATIC = (
 """Callbacks of Lightning that work on the loop of automatic optimization."""
 
 
+def is_config(optim_wrapper: Any) -> bool:
+    """Say whether an optimizer can be built anew from what was given."""
+    return isinstance(optim_wrapper, dict) and isinstance(optim_wrapper.get("optimizer"), dict)
+
+
 def needs_manual_optimization(model: nn.Module, optim_wrapper: Any) -> bool:
     """Say whether a model or its optimizers leave no choice: own ``train_step``, several optimizers."""
     own_step = getattr(type(model), "train_step", BaseModel.train_step)
@@ -88,6 +93,8 @@ def refuse_flags(trainer: Trainer, model: nn.Module) -> None:
         ValueError: Naming what to write into ``optim_wrapper``.
     """
     for name, value in given_flags(trainer).items():
+        if value == 0:  # no clipping
+            continue
         raise ValueError(
             f"Trainer({name}={value!r}) → {type(model).__name__} has a train_step of its own or several optimizers, "
             f"which Lightning's loop cannot drive → set {FLAGS[name][1]} in optim_wrapper"

@@ -19,12 +19,19 @@ class NotedSignals(_SignalConnector):
 
     noted = False
 
+    def register_signal_handlers(self) -> None:
+        """Begin a fit, validation or test without a signal."""
+        self.noted = False
+        super().register_signal_handlers()
+
     def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
         log.info(f"[rank {self.trainer.global_rank}] received signal {int(signum)}")
         launcher: Any = self.trainer.strategy.launcher
         if not self.noted and launcher is not None:
             launcher.kill(signum)
         self.noted = True
+        if self.trainer.state.fn != "fit":  # where nobody asks
+            self.received_sigterm = True
 
 
 class StopTogether(Callback):

@@ -11,7 +11,11 @@ from mm2pl.runner.environment import set_random_seed, setup_env
 
 
 class RunnerStart(RunState):
-    """The methods of MMEngine's Runner that set up a run; a subclass may override any of them."""
+    """The methods of MMEngine's Runner that set up a run.
+
+    A subclass may override ``setup_env`` and ``set_randomness``. ``resume`` and ``load_or_resume`` are for callers:
+    ``train()`` resumes by itself.
+    """
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """Apply an ``env_cfg``, join the launcher's processes, and take the time for the names of files."""

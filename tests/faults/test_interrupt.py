@@ -15,6 +15,14 @@ from tests.scenarios import Scenario, build
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard():
+    """Processes in the background of a shell ignore Ctrl-C."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 class Interrupt(Hook):
     """Send this process a signal in iteration 13, in the second epoch of nine."""
 
@@ -43,11 +51,9 @@ def run(folder, *hooks, **options):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
-    handler = signal.getsignal(signal.SIGINT)
     whole, _ = run(tmp_path / "whole")
     with pytest.raises(SystemExit):
         run(tmp_path / "run", Interrupt(number))
-    signal.signal(signal.SIGINT, handler)
     (log,) = (tmp_path / "run").glob("*/*.log")
     assert (
         "Stopped in epoch 2 after 13 of 27 iterations; the newest checkpoint is "
@@ -58,8 +64,6 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
 
 
 def test_an_interrupt_before_the_first_checkpoint(tmp_path, capsys):
-    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(SystemExit):
         run(tmp_path, Interrupt(signal.SIGINT), default_hooks={"checkpoint": None})
-    signal.signal(signal.SIGINT, handler)
     assert "there is no checkpoint yet → start again" in capsys.readouterr().out

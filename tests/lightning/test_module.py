@@ -308,6 +308,62 @@ def test_a_second_fit_goes_on_with_the_weights() -> None:
     assert all(torch.equal(v, trained[k]) for k, v in bridge.model.state_dict().items())
 
 
+HALF = {"custom_keys": {"net.0": {"lr_mult": 0.5}}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"auto_scale_lr": {"enable": True, "base_batch_size": 4}}],
+    ids=["plain", "scaled"],
+)
+def test_a_set_lr_is_the_next_fits(options: Any) -> None:
+    bridge = module(optim_wrapper={"optimizer": dict(SGD), "paramwise_cfg": HALF}, **options)
+    trainer(max_epochs=1).fit(bridge, loader())
+    before = bridge.optim_wrapper.get_lr()["lr"]
+    bridge.lr = 2 * before[0]
+    trainer(max_epochs=1).fit(bridge, loader())
+    assert bridge.optim_wrapper.get_lr()["lr"] == pytest.approx([2 * lr for lr in before])
+    assert len(set(before)) == 2
+
+
+def test_a_built_optimizer_goes_on_in_another_fit() -> None:
+    net = models("mm2pl")["plain"]()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    scale = {"enable": True, "base_batch_size": 4}
+    bridge = MMLightningModule(net, {"optimizer": optimizer}, auto_scale_lr=scale)
+    for _ in range(2):
+        trainer(max_epochs=1).fit(bridge, loader())
+        assert optimizer.param_groups[0]["lr"] == 0.2
+    bridge.lr = 0.3
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.3)
+
+
+def test_a_validated_files_optimizer_is_not_the_next_fits(tmp_path: Any) -> None:
+    evaluator = {"type": accuracy("mm2pl")}
+    run = trainer(max_epochs=1)
+    run.fit(module(optim_wrapper={"optimizer": {**SGD, "lr": 0.01}}), loader())
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    bridge = module(val_evaluator=evaluator)
+    trainer().validate(bridge, loader(), ckpt_path=tmp_path / "a.ckpt", verbose=False)
+    trainer(max_epochs=1).fit(bridge, loader())
+    assert bridge.optim_wrapper.get_lr() == {"lr": [0.1]}
+
+
+def test_no_clipping_is_no_contradiction() -> None:
+    run = trainer(max_epochs=1, gradient_clip_val=0.0)
+    run.fit(module("own_step"), loader())
+    assert run.current_epoch == 1
+
+
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_an_exhausted_iterator_is_an_error(stage: str) -> None:
+    bridge = module("own_step", val_evaluator={"type": accuracy("mm2pl")})
+    empty: Any = iter(())
+    setattr(bridge.model, f"{stage}_step", lambda *args, **kwargs: next(empty))
+    with pytest.raises(RuntimeError, match=f"{stage}_step raised StopIteration"):
+        trainer(max_epochs=1).fit(bridge, loader(), loader(16))
+
+
 class Doubled(OptimWrapper):
     """A wrapper whose own idea of an update must not be passed over."""
 

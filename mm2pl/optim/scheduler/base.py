@@ -46,6 +46,8 @@ class _ParamScheduler:
         KeyError: ``last_step`` is given, and a group has no ``initial_<param_name>``.
     """
 
+    _first_step: _FirstStep | None = None
+
     def __init__(
         self,
         optimizer: OptimizerType,
