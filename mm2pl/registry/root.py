@@ -23,7 +23,7 @@ _BITSANDBYTES = [
     "PagedLion8bit", "PagedLion32bit",
 ]
 # fmt: on
-OPTIONAL_OPTIMIZERS = {
+_OPTIONAL_OPTIMIZERS = {
     "Adafactor": "transformers.Adafactor",
     "Lion": "lion_pytorch.Lion",
     "SophiaG": "Sophia.SophiaG",
@@ -81,7 +81,7 @@ OPTIMIZERS = RootRegistry(
     "optimizer",
     build_optimizer_from_cfg,
     locations=["mm2pl.registry.torch_optimizers", "mm2pl.optim"],
-    by_name=OPTIONAL_OPTIMIZERS,
+    by_name=_OPTIONAL_OPTIMIZERS,
 )
 OPTIM_WRAPPERS = RootRegistry("optim_wrapper", locations=["mm2pl.optim"])
 OPTIM_WRAPPER_CONSTRUCTORS = RootRegistry(
