@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import lightning
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+from mm2pl.lightning.epoch_loop import KNOWN_LIGHTNING
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +53,8 @@ class StopTogether(Callback):
     @classmethod
     def join(cls, trainer: Any) -> None:
         """Put one into the Trainer of a run with several processes."""
-        needed = trainer.world_size > 1 and type(trainer._signal_connector) is _SignalConnector
-        if needed:
+        known = lightning.__version__.startswith(KNOWN_LIGHTNING)  # others broadcast as they do
+        if known and trainer.world_size > 1 and type(trainer._signal_connector) is _SignalConnector:
             trainer._signal_connector = NotedSignals(trainer)
             trainer.callbacks.insert(0, cls())
 
