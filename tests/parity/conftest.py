@@ -18,6 +18,8 @@ def _restored_mmengine() -> Iterator[None]:
         return
     from mmengine.utils import ManagerMixin
 
+    if "mmengine.dataset" in sys.modules:
+        _forget_subsets(sys.modules["mmengine.dataset"].BaseDataset)
     for cls in _managed(ManagerMixin):
         for instance in cls._instance_dict.values():
             for handler in getattr(instance, "handlers", ()):
@@ -26,6 +28,16 @@ def _restored_mmengine() -> Iterator[None]:
     with warnings.catch_warnings():  # files that MMEngine's Runner never closes
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+def _forget_subsets(base_dataset: type) -> None:
+    """Empty the one ``memo`` of all of MMEngine's subsets.
+
+    It is a mutable default keyed by ``id``: a new pipeline list at the address of a data set that
+    is gone would be "copied" as that data set.
+    """
+    for memo in base_dataset._copy_without_annotation.__defaults__:
+        memo.clear()
 
 
 def _managed(cls: type) -> list[type]:
