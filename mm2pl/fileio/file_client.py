@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.backends.local import LocalBackend
+from mm2pl.fileio.backends.petrel import PetrelBackend
 from mm2pl.fileio.backends.registry_utils import as_prefixes, check_backend
 from mm2pl.fileio.backends.remote import (
     HTTPBackend,
     LmdbBackend,
     MemcachedBackend,
-    PetrelBackend,
 )
 from mm2pl.fileio.uri import parse_uri_prefix
 from mm2pl.logging import print_log

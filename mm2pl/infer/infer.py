@@ -24,6 +24,8 @@ from mm2pl.infer import metafile
 from mm2pl.logging import print_log
 from mm2pl.registry import FUNCTIONS, MODELS, VISUALIZERS, DefaultScope
 from mm2pl.runner.checkpoint import _load_checkpoint, _load_checkpoint_to_model
+from mm2pl.utils.errors import ArgumentError
+from mm2pl.utils.package_utils import MODULE2PACKAGE
 from mm2pl.visualization import Visualizer
 
 InputType = str | np.ndarray | torch.Tensor
@@ -186,6 +188,8 @@ class BaseInferencer(metaclass=InferencerMeta):
         if scope is None:
             assert current is not None, "scope should be initialized to find a toolbox's metafiles"
             scope = current.scope_name
+        if scope not in MODULE2PACKAGE:
+            raise ArgumentError(f"{scope} not in {[*MODULE2PACKAGE]}: pass a toolbox's scope.")
         folder = metafile.config_folder(scope)
         found = [n for entry in metafile.models(folder) for n in metafile.names(entry)]
         found = [name for name in found if re.match(patterns, name)]

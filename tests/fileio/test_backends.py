@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -300,6 +301,9 @@ def test_lmdb(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = fileio.get_file_backend(backend_args={"backend": "lmdb", "db_path": "db"})
     assert opened == []
     assert (backend.get("key"), backend.get_text("key")) == (b"value", "value")
+    assert backend.get("other") is None
+    with pytest.raises(KeyError, match="db has no key 'other'"):
+        backend.get_text("other")
     assert opened == [("db", {"readonly": True, "lock": False, "readahead": False})]
 
 
@@ -345,3 +349,32 @@ def test_register_backend() -> None:
 def test_wrong_backends(arguments: tuple, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         fileio.register_backend(*arguments)
+
+
+def test_memcached_by_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = {"key": b"value"}
+
+    class Connected:
+        def __init__(self, server_list_cfg: str, client_cfg: str) -> None:
+            self.settings = (server_list_cfg, client_cfg)
+
+        def Get(self, key: str, buffer: list[bytes]) -> None:
+            buffer[:] = [stored[key]]
+
+    client = SimpleNamespace(
+        MemcachedClient=SimpleNamespace(GetInstance=Connected),
+        pyvector=list,
+        ConvertBuffer=lambda buffer: buffer[0],
+    )
+    monkeypatch.setitem(sys.modules, "mc", client)
+    monkeypatch.setattr(sys, "path", [])
+    backend = fileio.MemcachedBackend("servers.conf", "mc.conf", sys_path="/opt/mc")
+    assert backend._client.settings == ("servers.conf", "mc.conf")
+    assert (backend.get(Path("key")), sys.path) == (b"value", ["/opt/mc"])
+    with pytest.raises(NotImplementedError, match="decode what `get` returns"):
+        backend.get_text("key")
+
+
+def test_http_reads_web_addresses_only(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.txt' is no web address .*: leave backend='http' out"):
+        fileio.get(tmp_path / "a.txt", backend_args={"backend": "http"})

@@ -117,6 +117,8 @@ def test_metafiles():
     config, weights = metafile.find("a-NET", "mmpretrain")
     assert (Config.fromfile(config).model.start, weights) == (5.0, "w.pth")
     assert BaseInferencer.list_models("mmpretrain", "a") == ["a1"]
+    with pytest.raises(AssertionError, match=r"nowhere not in \['mmcls'.*: pass a toolbox's scope"):
+        BaseInferencer.list_models("nowhere")
     with pytest.raises(ValueError, match="Cannot find model: b in mmpretrain"):
         metafile.find("b", "mmpretrain")
 

@@ -9,6 +9,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from shutil import SameFileError
 from typing import Any
 
 FilePath = str | Path
@@ -115,11 +116,17 @@ class FsspecBackend(BaseStorageBackend):
             yield self.copyfile_to_local(filepath, local)
 
     def copyfile(self, src: FilePath, dst: FilePath) -> str:
-        """Copy a file, into ``dst`` if that is a folder, and return where it is."""
+        """Copy a file, into ``dst`` if that is a folder, and return where it is.
+
+        Raises:
+            SameFileError: ``src`` and ``dst`` are the same.
+        """
         (fs, source), (_, target) = self._open(src), self._open(dst)
         if fs.isdir(target):
             dst = self.join_path(dst, posixpath.basename(source))
             target = self._open(dst)[1]
+        if source == target:
+            raise SameFileError(f"src and dst should not be the same file: {str(dst)!r}")
         fs.makedirs(posixpath.dirname(target), exist_ok=True)
         fs.cp_file(source, target)
         return str(dst)
@@ -153,7 +160,8 @@ class FsspecBackend(BaseStorageBackend):
         """Copy a file from there to a local path, or into a local folder."""
         fs, source = self._open(src)
         if os.path.isdir(dst):
-            dst = os.path.join(dst, posixpath.basename(source))
+            name = posixpath.basename(source)
+            dst = dst / name if isinstance(dst, Path) else os.path.join(dst, name)
         fs.get_file(source, str(dst))
         return dst
 
@@ -227,6 +235,9 @@ class FsspecBackend(BaseStorageBackend):
 def check_listing(list_dir: bool, suffix: Any) -> None:
     """Raise TypeError unless the options of ``list_dir_or_file`` go together."""
     if list_dir and suffix is not None:
-        raise TypeError(f"`suffix` should be None when `list_dir` is True, but got {suffix!r}")
+        raise TypeError(
+            f"`suffix` should be None when `list_dir` is True, but got {suffix!r}: "
+            "`list_dir` should be False when `suffix` is not None"
+        )
     if not (suffix is None or isinstance(suffix, (str, tuple))):
         raise TypeError(f"`suffix` must be a string or tuple of strings, but got {suffix!r}")

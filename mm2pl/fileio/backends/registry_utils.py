@@ -8,12 +8,12 @@ from typing import Any
 
 from mm2pl.fileio.backends.base import BaseStorageBackend
 from mm2pl.fileio.backends.local import LocalBackend
+from mm2pl.fileio.backends.petrel import PetrelBackend
 from mm2pl.fileio.backends.remote import (
     HTTPBackend,
     LmdbBackend,
     MemcachedBackend,
     MemoryBackend,
-    PetrelBackend,
 )
 from mm2pl.utils.errors import ArgumentError
 

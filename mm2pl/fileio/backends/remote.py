@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
 from mm2pl.fileio.backends.base import BaseStorageBackend, FilePath, FsspecBackend
+from mm2pl.utils.errors import ReadableKeyError
 
 
 class HTTPBackend(FsspecBackend):
@@ -14,40 +16,16 @@ class HTTPBackend(FsspecBackend):
     def __init__(self, **storage_options: Any) -> None:
         super().__init__(**{"client_kwargs": {"trust_env": True}, **storage_options})
 
+    def _url(self, filepath: str) -> str:
+        if not filepath.startswith(("http://", "https://")):
+            raise ValueError(
+                f"{filepath!r} is no web address (https://…): leave backend='http' out for other files."
+            )
+        return filepath
+
 
 class MemoryBackend(FsspecBackend):
     """Files in this process's memory (``memory://``)."""
-
-
-class PetrelBackend(FsspecBackend):
-    """Files in an S3 store, by `s3fs`; stands for `mmengine.fileio.PetrelBackend`.
-
-    Args:
-        path_mapping: Beginnings of paths and what to put in their place.
-        enable_mc: Has no effect.
-        conf_path: Not supported.
-        **storage_options: For `s3fs.S3FileSystem`, such as ``endpoint_url``, ``key``, ``secret``.
-    """
-
-    def __init__(
-        self,
-        path_mapping: dict[str, str] | None = None,
-        enable_mc: bool = True,
-        conf_path: str | None = None,
-        **storage_options: Any,
-    ) -> None:
-        if conf_path is not None:
-            raise ValueError(
-                f"conf_path={conf_path!r} is read by petrel_client only: give key=, secret= and "
-                "endpoint_url= of s3fs instead, or put them into fsspec's configuration file."
-            )
-        super().__init__(**storage_options)
-        self.path_mapping = path_mapping or {}
-
-    def _url(self, filepath: str) -> str:
-        for old, new in self.path_mapping.items():
-            filepath = filepath.replace(old, new, 1)
-        return f"s3://{filepath.rpartition('://')[2]}"
 
 
 class LmdbBackend(BaseStorageBackend):
@@ -78,30 +56,58 @@ class LmdbBackend(BaseStorageBackend):
         self._client: Any = None  # opened in the process that reads
 
     def get(self, filepath: FilePath) -> bytes:
-        """Return the value of the key ``filepath``."""
+        """Return the value of the key ``filepath``; None if there is no such key."""
         if self._client is None:
             self._client = self._lmdb.open(self.db_path, **self._options)
         with self._client.begin(write=False) as transaction:
             return transaction.get(str(filepath).encode("ascii"))
 
     def get_text(self, filepath: FilePath, encoding: str = "utf-8") -> str:
-        """Return the value of the key ``filepath`` as text."""
-        return self.get(filepath).decode(encoding)
+        """Return the value of the key ``filepath`` as text.
+
+        Raises:
+            ReadableKeyError: There is no such key.
+        """
+        value: bytes | None = self.get(filepath)
+        if value is None:
+            raise ReadableKeyError(f"{self.db_path} has no key {str(filepath)!r}")
+        return value.decode(encoding)
 
 
 class MemcachedBackend(BaseStorageBackend):
-    """Not supported: MMEngine's needs a client that is not public."""
+    """Values of a memcached store by key; stands for `mmengine.fileio.MemcachedBackend`.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise ImportError(
-            "MemcachedBackend needs the package `mc`, which is not public. Use local files or a "
-            "backend of fsspec, such as backend_args=dict(backend='petrel') for S3."
-        )
+    Its client, the package ``mc``, is not public: it comes with the cluster.
+
+    Args:
+        server_list_cfg: A file that lists the servers.
+        client_cfg: A file with the client's settings.
+        sys_path: A folder in which ``mc`` is, added to `sys.path`.
+
+    Raises:
+        ImportError: There is no ``mc``.
+    """
+
+    def __init__(self, server_list_cfg: str, client_cfg: str, sys_path: str | None = None) -> None:
+        if sys_path is not None:
+            sys.path.append(sys_path)
+        try:
+            self._mc = import_module("mc")
+        except ImportError as error:
+            raise ImportError(
+                "MemcachedBackend needs the package `mc`, which is not public. Use local files or a "
+                "backend of fsspec, such as backend_args=dict(backend='petrel') for S3."
+            ) from error
+        self.server_list_cfg = server_list_cfg
+        self.client_cfg = client_cfg
+        self._client = self._mc.MemcachedClient.GetInstance(server_list_cfg, client_cfg)
+        self._buffer = self._mc.pyvector()
 
     def get(self, filepath: FilePath) -> bytes:
-        """Not reached."""
-        raise NotImplementedError
+        """Return the value of the key ``filepath``."""
+        self._client.Get(str(filepath), self._buffer)
+        return self._mc.ConvertBuffer(self._buffer)
 
     def get_text(self, filepath: FilePath, encoding: str = "utf-8") -> str:
-        """Not reached."""
-        raise NotImplementedError
+        """Raise NotImplementedError: the store holds bytes, see :meth:`get`."""
+        raise NotImplementedError("MemcachedBackend reads bytes only: decode what `get` returns.")

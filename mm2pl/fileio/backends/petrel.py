@@ -1,0 +1,175 @@
+"""An S3 store, by OpenMMLab's own client where there is one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mm2pl.fileio.backends.base import FilePath, FsspecBackend
+from mm2pl.utils.errors import ArgumentError
+
+
+class PetrelBackend(FsspecBackend):
+    """Files in an S3 store; stands for `mmengine.fileio.PetrelBackend`.
+
+    MMEngine needs ``petrel_client``, which is not public. It is used where it is installed; elsewhere
+    `s3fs` reads and writes the same addresses.
+
+    Args:
+        path_mapping: Beginnings of paths and what to put in their place.
+        enable_mc: For ``petrel_client`` only: use its memcached.
+        conf_path: For ``petrel_client`` only: its settings.
+        **storage_options: For `s3fs.S3FileSystem`, such as ``endpoint_url``, ``key``, ``secret``.
+
+    Raises:
+        ValueError: ``conf_path`` is given and there is no ``petrel_client``, or ``storage_options``
+            are and there is.
+    """
+
+    def __init__(
+        self,
+        path_mapping: dict[str, str] | None = None,
+        enable_mc: bool = True,
+        conf_path: str | None = None,
+        **storage_options: Any,
+    ) -> None:
+        if not (path_mapping is None or isinstance(path_mapping, dict)):
+            raise ArgumentError(f"path_mapping should be a dict or None, but got {path_mapping!r}")
+        super().__init__(**storage_options)
+        self.path_mapping = path_mapping
+        self._client: Any = None
+        try:
+            from petrel_client import client
+        except ImportError as error:
+            if conf_path is not None:
+                raise ValueError(
+                    f"conf_path={conf_path!r} is read by petrel_client only: give key=, secret= and "
+                    "endpoint_url= of s3fs instead, or put them into fsspec's configuration file."
+                ) from error
+            return
+        if storage_options:
+            raise ValueError(
+                f"{[*storage_options]} are options of s3fs, but petrel_client is installed and is "
+                "used: put them into its file and give conf_path."
+            )
+        self._client = client.Client(conf_path=conf_path, enable_mc=enable_mc)
+        self._files = _client_files(self._client)
+
+    def _open(self, filepath: FilePath) -> tuple[Any, str]:
+        if self._client is None:
+            return super()._open(filepath)
+        return self._files, self._address(filepath)
+
+    def _map_path(self, filepath: FilePath) -> str:
+        mapped = str(filepath)
+        for old, new in (self.path_mapping or {}).items():
+            mapped = mapped.replace(old, new, 1)
+        return mapped
+
+    def _format_path(self, filepath: str) -> str:
+        return re.sub(r"\\+", "/", filepath)
+
+    def _replace_prefix(self, filepath: FilePath) -> str:
+        return str(filepath).replace("petrel://", "s3://")
+
+    def _address(self, filepath: FilePath) -> str:
+        return self._replace_prefix(self._format_path(self._map_path(filepath)))
+
+    def _url(self, filepath: str) -> str:
+        # s3fs knows no clusters: cluster:s3://bucket/a.
+        return f"s3://{self._address(filepath).rpartition('://')[2]}"
+
+    @contextmanager
+    def _local_copy(self, filepath: FilePath) -> Iterator[FilePath]:
+        if not self.isfile(filepath):
+            raise FileNotFoundError(f"{str(filepath)!r} is no file of this store")
+        with super()._local_copy(filepath) as local:
+            yield local
+
+    def remove(self, filepath: FilePath) -> None:
+        """Remove a file; see `FsspecBackend.remove`."""
+        if self._client is not None:
+            _method(self._client, "delete")
+        super().remove(filepath)
+
+
+def _method(client: Any, name: str) -> Any:
+    """Return a method that only newer releases of the client have."""
+    method = getattr(client, name, None)
+    if method is None:
+        raise NotImplementedError(f"petrel_client has no `{name}` here: install a newer one.")
+    return method
+
+
+def _client_files(client: Any) -> Any:
+    """Return the client as a file system of `fsspec`, whose paths are whole addresses."""
+    from fsspec import AbstractFileSystem
+
+    class ClientFiles(AbstractFileSystem):
+        cachable = False
+
+        def cat_file(self, path: str, start: None = None, end: None = None, **_: Any) -> bytes:
+            return _found(client.Get(path), path)[start:end]
+
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+            client.put(path, value)
+
+        def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+            client.put(path2, _found(client.Get(path1), path1))
+
+        def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
+            content = client.Get(rpath)
+            folder = content is None and self.isdir(rpath)
+            (Path(lpath) if folder else Path(lpath).parent).mkdir(parents=True, exist_ok=True)
+            if not folder:
+                Path(lpath).write_bytes(_found(content, rpath))
+
+        def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
+            if not Path(lpath).is_dir():
+                client.put(rpath, Path(lpath).read_bytes())
+
+        def makedirs(self, path: str, exist_ok: bool = False) -> None:
+            """Do nothing: a folder is a common beginning of addresses."""
+
+        def isfile(self, path: str) -> bool:
+            return _method(client, "contains")(path)
+
+        def isdir(self, path: str) -> bool:
+            return _method(client, "isdir")(path)
+
+        def exists(self, path: str, **_: Any) -> bool:
+            return self.isfile(path) or self.isdir(path)
+
+        def rm_file(self, path: str) -> None:
+            _method(client, "delete")(path)
+
+        def rm(self, path: str, recursive: bool = False, **_: Any) -> None:
+            for name in self.find(path):  # files only
+                self.rm_file(name)
+
+        def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+            folder = path.rstrip("/") + "/"
+            kinds = {True: "directory", False: "file"}
+            return [
+                {
+                    "name": (folder + entry).rstrip("/"),
+                    "type": kinds[entry.endswith("/")],
+                    "size": None,
+                }
+                for entry in _method(client, "list")(folder)
+            ]
+
+        def sign(self, path: str, expiration: int = 3600, **options: Any) -> str:
+            method = options.get("client_method", "get_object")
+            return client.generate_presigned_url(path, method, expiration)
+
+    return ClientFiles()
+
+
+def _found(content: bytes | None, path: str) -> bytes:
+    if content is None:  # the client's way to say so
+        raise FileNotFoundError(f"{path!r} is no file of this store")
+    return content
