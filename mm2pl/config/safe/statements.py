@@ -57,7 +57,25 @@ def _delete(run: Interpreter, node: ast.Delete) -> None:
 
 
 def _expression(run: Interpreter, node: ast.Expr) -> None:
-    run.evaluate(node.value)
+    match node.value:
+        case ast.Call(
+            func=ast.Attribute(
+                value=ast.Call(func=ast.Name(id="globals"), args=[], keywords=[]), attr="update"
+            ),
+            args=[ast.Dict() as values],
+            keywords=[],
+        ) if not run.scopes and "globals" not in run.namespace:
+            # How a dumped config holds keys that are no names.
+            run.namespace.update(_names(run.evaluate(values)))
+        case value:
+            run.evaluate(value)
+
+
+def _names(values: dict) -> dict[str, Any]:
+    for key in values:
+        if type(key) is not str:
+            raise TypeError(f"a config's keys are strings, not {key!r}")
+    return values
 
 
 def _if(run: Interpreter, node: ast.If) -> None:

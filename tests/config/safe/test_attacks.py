@@ -43,6 +43,12 @@ PYTHON: dict[str, str] = {
     "getattr": "x = getattr(1, 'real')",
     "vars": "x = vars()",
     "globals": "globals()['x'] = 1",
+    "globals as a value": "x = globals()",
+    "globals of a name": "d = dict(a=1)\nglobals().update(d)",
+    "globals in a loop's scope": "x = [globals().update({'a': 1}) for i in [1]]",
+    "globals with a key that is no string": "globals().update({1: 2})",
+    "globals with arguments": "globals(1).update({'a': 2})",
+    "globals with keywords": "globals().update({'a': 2}, b=3)",
     "type": "x = type(1)",
     # reach for attributes
     "__class__": "x = ().__class__.__bases__[0].__subclasses__()",
