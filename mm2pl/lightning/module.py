@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,9 +32,6 @@ from mm2pl.registry import MODELS, DefaultScope
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
-
-
-_MODULES = itertools.count()
 
 
 class MMLightningModule(EvaluatedModule):
@@ -82,7 +78,10 @@ class MMLightningModule(EvaluatedModule):
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
         self.save_hyperparameters({k: v for k, v in given.items() if is_plain(v)}, logger=False)
         if default_scope is not None:
-            DefaultScope.get_instance(f"module-{next(_MODULES)}", scope_name=default_scope)
+            # Instances stay for good, so there is one per scope, not per module; made anew, it is the current one.
+            name = f"module-{default_scope}"
+            DefaultScope._instance_dict.pop(name, None)
+            DefaultScope.get_instance(name, scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
         self.model: Any = build_model(model, data_preprocessor)
         self.optim_wrapper = as_config(optim_wrapper)
@@ -393,7 +392,7 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     if not isinstance(model, dict):
-        raise TypeError(f"model={model!r} → a torch.nn.Module or a dict(type=…) is needed")
+        raise TypeError(f"model should be a torch.nn.Module or a dict(type=…), but got {model!r}")
     model = dict(as_config(model))
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import nn
 
+from mm2pl.lightning.precision import trainers_precision
 from mm2pl.model import BaseModel
 from mm2pl.optim import OptimWrapperDict
 from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
@@ -119,8 +120,9 @@ def require_deepspeed(trainer: Trainer, wrappers: Iterable[Any]) -> None:
 def reasons_for_automatic(trainer: Trainer) -> list[str]:
     """Return what the Trainer was given that only automatic optimization can do, as users write it."""
     reasons = [f"{name}={value!r}" for name, value in given_flags(trainer).items()]
-    if getattr(trainer.precision_plugin, "scaler", None) is not None:
-        reasons.append(f"precision={trainer.precision!r}")
+    precision: Any = trainers_precision(trainer)
+    if getattr(precision, "scaler", None) is not None:
+        reasons.append(f"precision={precision.precision!r}")
     names = (type(callback).__name__ for callback in trainer.callbacks)  # type: ignore[attr-defined]
     return reasons + [name for name in names if name in NEED_AUTOMATIC]
 

@@ -28,9 +28,13 @@ class ManualPrecision(Precision):
     """Go through backward and step of manual optimization without the hooks that nobody overrides.
 
     Lightning 2.6 calls three hooks per iteration of every callback and of the module, whatever they do.
+
+    Args:
+        replaced: The Trainer's own plugin.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, replaced: Precision) -> None:
+        self.replaced = replaced
         self._heard: dict[str, bool] = {}
 
     def is_heard(self, hook: str, module: LightningModule) -> bool:
@@ -80,9 +84,13 @@ class AmpPrecision(MixedPrecision):
         wrappers: Every wrapper of the run; those without mixed precision step as usual.
         device: Type of the device that computes.
         automatic: Whether Lightning's loop drives the optimizer.
+        replaced: The Trainer's own plugin.
     """
 
-    def __init__(self, wrappers: Iterable[Any], device: str, automatic: bool) -> None:
+    def __init__(
+        self, wrappers: Iterable[Any], device: str, automatic: bool, replaced: Precision
+    ) -> None:
+        self.replaced = replaced
         self._wrappers = {
             id(wrapper.optimizer): wrapper
             for wrapper in wrappers
@@ -145,23 +153,23 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
     Raises:
         ValueError: The Trainer was given another precision.
     """
-    wrappers = list(wrappers)
+    wrappers, own = list(wrappers), trainers_precision(trainer)
     if not any(isinstance(wrapper, AmpOptimWrapper) for wrapper in wrappers):
-        if type(trainer.precision_plugin) in (Precision, ManualPrecision, AmpPrecision):
-            # Lightning's default, or what an earlier fit has put in its place
-            trainer.strategy.precision_plugin = Precision() if automatic else ManualPrecision()
+        manual = type(own) is Precision and not automatic
+        trainer.strategy.precision_plugin = ManualPrecision(own) if manual else own
         return
-    plugin = AmpPrecision(wrappers, trainer.strategy.root_device.type, automatic)
-    given = trainer.precision_plugin
-    fits = type(given) is MixedPrecision and given.precision == plugin.precision
-    if (
-        not fits
-        and not isinstance(given, AmpPrecision)
-        and type(given) not in (Precision, ManualPrecision)
-    ):
-        name = getattr(given, "precision", type(given).__name__)
+    plugin = AmpPrecision(wrappers, trainer.strategy.root_device.type, automatic, own)
+    fits = type(own) is MixedPrecision and own.precision == plugin.precision
+    if not fits and type(own) is not Precision:
+        name = getattr(own, "precision", type(own).__name__)
         raise ValueError(
             f"Trainer(precision={name!r}) and AmpOptimWrapper, which computes in {plugin.precision!r}, both set the "
             f"precision → use OptimWrapper to leave it to the Trainer, or drop the flag"
         )
     trainer.strategy.precision_plugin = plugin
+
+
+def trainers_precision(trainer: Trainer) -> Precision:
+    """Return the plugin that the Trainer was made with, whatever an earlier fit has put in its place."""
+    plugin = trainer.precision_plugin
+    return getattr(plugin, "replaced", plugin)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import (
     LearningRateFinder,
     LearningRateMonitor,
@@ -19,9 +18,9 @@ from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader
 
 from mm2pl.lightning import MMLightningModule
-from mm2pl.lightning.precision import AmpPrecision
 from mm2pl.optim import OptimWrapper
 from mm2pl.registry import DefaultScope
+from tests.bridges import SGD, loader, module, trainer
 from tests.scenarios import Points, accuracy, models
 
 pytestmark = pytest.mark.filterwarnings(
@@ -29,86 +28,18 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
 )
 
-QUIET = {
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "enable_checkpointing": False,
-    "accelerator": "cpu",
-}
-SGD = {"type": "SGD", "lr": 0.1}
 
-
-def module(name: str = "plain", **kwargs: Any) -> MMLightningModule:
-    torch.manual_seed(3)
-    kwargs.setdefault("optim_wrapper", {"optimizer": SGD})
-    return MMLightningModule(models("mm2pl")[name](), **kwargs)
-
-
-def loader(size: int = 64, shuffle: bool = False) -> DataLoader:
-    return DataLoader(Points(size), batch_size=8, shuffle=shuffle)
-
-
-def trainer(**kwargs: Any) -> Trainer:
-    return Trainer(**{**QUIET, "max_epochs": 2, "num_sanity_val_steps": 0, **kwargs})
-
-
-class Spy(torch.nn.Module):
-    """A layer that notes what it computes in, and whether it trains."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(8, 4)
-        self.seen: set[tuple[bool, torch.dtype]] = set()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = self.linear(x)
-        self.seen.add((self.training, out.dtype))
-        return out
-
-
-def with_spy(**kwargs: Any) -> tuple[MMLightningModule, Spy]:
-    made = module(**kwargs)
-    made.model.net = spy = Spy()
-    return made, spy
-
-
-AMP = {"type": "AmpOptimWrapper", "dtype": "bfloat16", "optimizer": SGD}
-
-
-@pytest.mark.parametrize("name", ["plain", "own_step"])
-def test_amp_runs_through_the_trainers_precision_plugin(name: str) -> None:
-    bridge, spy = with_spy(name=name, optim_wrapper=AMP, val_evaluator={"type": accuracy("mm2pl")})
-    run = trainer()
-    run.fit(bridge, loader(), loader(16))
-    assert isinstance(run.precision_plugin, AmpPrecision)
-    assert run.precision == "bf16-mixed"
-    assert spy.seen == {(True, torch.bfloat16), (False, torch.float32)}
-    assert bridge.optim_wrapper.loss_scaler.state_dict()["_growth_tracker"] > 0
-
-
-def test_amp_under_automatic_optimization_follows_trainer_flags() -> None:
-    bridge = module(optim_wrapper={**AMP, "loss_scale": 8.0})
-    run = trainer(accumulate_grad_batches=2, gradient_clip_val=1e-3)
-    before = {k: v.clone() for k, v in bridge.model.state_dict().items()}
-    run.fit(bridge, loader())
-    assert run.global_step == 8
-    assert bridge.optim_wrapper.loss_scaler.get_scale() == 8.0
-    moved = bridge.model.net[0].weight - before["net.0.weight"]
-    # Eight steps of lr 0.1 over gradients whose norm, after unscaling, is at most 1e-3.
-    assert 0 < moved.norm() <= 8 * 0.1 * 1e-3
-
-
-def test_the_trainers_own_precision_is_lightnings() -> None:
-    bridge, spy = with_spy(val_evaluator={"type": accuracy("mm2pl")})
-    trainer(precision="bf16-mixed").fit(bridge, loader(), loader(16))
-    assert spy.seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
+def test_scopes_of_many_modules_are_kept_once() -> None:
+    for scope in ("mm2pl", "mmengine", "mm2pl"):
+        module(default_scope=scope)
+    names = [n for n in DefaultScope._instance_dict if n.startswith("module-")]
+    assert names == ["module-mmengine", "module-mm2pl"]
+    assert DefaultScope.get_current_instance().scope_name == "mm2pl"
 
 
 @pytest.mark.parametrize(
     ("flags", "wrapper", "message"),
     [
-        ({"precision": "64-true"}, AMP, r"precision='64-true'.*'bf16-mixed'.*drop the flag"),
         (
             {"gradient_clip_val": 1.0},
             {"optimizer": SGD, "clip_grad": {"max_norm": 2}},
@@ -120,7 +51,7 @@ def test_the_trainers_own_precision_is_lightnings() -> None:
             "accumulate_grad_batches=2.*accumulative_counts=4",
         ),
     ],
-    ids=["precision", "clip", "accumulate"],
+    ids=["clip", "accumulate"],
 )
 def test_the_same_thing_given_twice(flags: Any, wrapper: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -234,7 +165,7 @@ def test_compile_compiles_the_models_step(name: str) -> None:
     ("kwargs", "message"),
     [
         ({"compile": "yes"}, r"compile='yes' → True, or a dict"),
-        ({"model": 3}, r"model=3 → a torch.nn.Module or a dict\(type=…\)"),
+        ({"model": 3}, r"model should be a torch.nn.Module or a dict\(type=…\), but got 3"),
     ],
     ids=["compile", "model"],
 )
@@ -271,22 +202,6 @@ def test_a_module_at_the_address_of_an_old_one_has_its_own_scope(monkeypatch) ->
     for scope in ("mm2pl", "mmengine"):
         module(default_scope=scope)
         assert DefaultScope.get_current_instance().scope_name == scope
-
-
-def test_a_trainer_may_fit_again() -> None:
-    run = trainer(max_epochs=1)
-    accumulating = module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 2})
-    run.fit(accumulating, loader())
-    run.fit_loop.max_epochs = 2
-    run.fit(accumulating, loader())
-    assert run.global_step == 8
-    run.fit_loop.max_epochs = 3
-    run.fit(module(optim_wrapper=AMP), loader())
-    assert run.global_step == 16  # and not every second batch
-    run.fit_loop.max_epochs = 4
-    bridge, spy = with_spy()
-    run.fit(bridge, loader())
-    assert spy.seen == {(True, torch.float32)}
 
 
 def test_another_trainers_fit_has_schedules_of_its_own() -> None:
@@ -416,24 +331,6 @@ def test_a_loader_without_length_and_no_evaluator() -> None:
     stream = DataLoader(Stream(), batch_size=8)
     trainer(log_every_n_steps=0).fit(bridge, stream, loader(16))
     assert bridge.optim_wrapper.get_lr() == {"lr": [pytest.approx(0.01)]}
-
-
-@pytest.mark.parametrize("name", ["plain", "own_step"])
-def test_a_resumed_fit_goes_on_with_the_scale(tmp_path: Any, name: str) -> None:
-    wrapper = {**AMP, "loss_scale": {"init_scale": 4.0, "growth_interval": 3}}
-
-    def fitted(epochs: int, path: Any = None) -> Any:
-        bridge = module(name, optim_wrapper=wrapper)
-        run = trainer(max_epochs=epochs)
-        run.fit(bridge, loader(), ckpt_path=path)
-        run.save_checkpoint(tmp_path / f"{epochs}.ckpt")
-        return bridge
-
-    whole, _ = fitted(2), fitted(1)
-    resumed = fitted(2, tmp_path / "1.ckpt")
-    scales = [bridge.optim_wrapper.loss_scaler.state_dict() for bridge in (whole, resumed)]
-    assert scales[0] == scales[1]
-    assert scales[0]["scale"] > 4.0
 
 
 def test_trainers_are_freed() -> None:
