@@ -181,6 +181,19 @@ class EpochBasedTrainLoop(_TrainLoop):
         self._train_one(idx, data_batch)
 
 
+class _InfiniteDataloaderIterator:
+    """Refuse what MMagic's ``PGGANFetchDataHook`` does with MMEngine's class of this name.
+
+    The name can be imported, so that the rest of MMagic can.
+    """
+
+    def __init__(self, dataloader: DataLoader) -> None:
+        raise NotImplementedError(
+            f"the loader of a running loop was to be replaced by {type(dataloader).__name__} → Lightning's Trainer "
+            "keeps its loader for the whole run → let the data set itself change what it returns"
+        )
+
+
 @LOOPS.register_module()
 class IterBasedTrainLoop(_TrainLoop):
     """Train by iterations; stands for ``train_cfg=dict(by_epoch=False, max_iters=…)``.

@@ -6,10 +6,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import Pool
 from shutil import get_terminal_size
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mm2pl.utils.errors import ArgumentError
 from mm2pl.utils.timer import Timer
+
+if TYPE_CHECKING:
+    import multiprocessing.pool
 
 Tasks = Sequence[Any] | tuple[Iterable[Any], int]
 
@@ -113,6 +116,17 @@ def track_progress(
     return [func(task, **kwargs) for task in track_iter_progress(tasks, bar_width, file)]
 
 
+def init_pool(
+    process_num: int,
+    initializer: Callable[..., Any] | None = None,
+    initargs: tuple[Any, ...] | None = None,
+) -> multiprocessing.pool.Pool:
+    """Return so many processes, in each of which ``initializer(*initargs)`` is called first."""
+    if not (initargs is None or isinstance(initargs, tuple)):
+        raise TypeError(f'"initargs" must be a tuple, but got {initargs!r}')
+    return Pool(process_num, initializer, initargs or ())
+
+
 def track_parallel_progress(
     func: Callable[[Any], Any],
     tasks: Tasks,
@@ -140,12 +154,10 @@ def track_parallel_progress(
         file: Where the bar is shown.
     """
     items, task_num = _count(tasks)
-    if not (initargs is None or isinstance(initargs, tuple)):
-        raise TypeError(f'"initargs" must be a tuple, but got {initargs!r}')
     warm_up = nproc * chunksize if skip_first else 0
     bar = ProgressBar(task_num - warm_up, bar_width, start=not skip_first, file=file)
     results = []
-    with Pool(nproc, initializer, initargs or ()) as pool:
+    with init_pool(nproc, initializer, initargs) as pool:
         run = pool.imap if keep_order else pool.imap_unordered
         for result in run(func, items, chunksize):
             results.append(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from mm2pl import utils
-from mm2pl.utils import package_utils, timer
+from mm2pl.utils import package_utils, progressbar, timer
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,13 @@ def test_track_progress(tasks: Any) -> None:
 def test_track_iter_progress(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(utils.track_iter_progress(["a", "b"])) == ["a", "b"]
     assert "2/2" in capsys.readouterr().out
+
+
+def test_init_pool() -> None:
+    with progressbar.init_pool(1, math.sqrt, (4,)) as pool:
+        assert pool.starmap(divmod, [(7, 2)]) == [(3, 1)]
+    with pytest.raises(TypeError, match='"initargs" must be a tuple'):
+        progressbar.init_pool(1, math.sqrt, [4])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{}, {"skip_first": True}, {"keep_order": False}])

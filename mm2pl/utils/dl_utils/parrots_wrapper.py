@@ -20,6 +20,7 @@ __all__ = [
     "DataLoader",
     "PoolDataLoader",
     "SyncBatchNorm",
+    "SyncBatchNorm_",
     "_AdaptiveAvgPoolNd",
     "_AdaptiveMaxPoolNd",
     "_AvgPoolNd",
@@ -34,6 +35,7 @@ __all__ = [
 
 TORCH_VERSION = torch.__version__
 PoolDataLoader = DataLoader
+SyncBatchNorm_ = SyncBatchNorm
 
 
 def is_rocm_pytorch() -> bool:
