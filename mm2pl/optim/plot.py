@@ -75,8 +75,8 @@ def plot_schedule(
         The same as text: a sparkline per line.
 
     Raises:
-        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``, does not say how long
-            to train or with which lr, or has schedules for other optimizers than there are;
+        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``, its optimizer has no
+            ``type``; it does not say how long to train or with which lr, or has schedules for other optimizers than there are;
             ``epoch_length`` is not positive, or ``path`` has an ending of no picture.
         TypeError: An lr is no number, or a custom key's value no dict.
         FileNotFoundError: The folder of ``path`` does not exist.
@@ -197,6 +197,10 @@ def _settings(optimizer: Any) -> dict[str, float]:
     """Return lr and momentum of an optimizer's config; its class knows the defaults."""
     from mm2pl.registry import OPTIMIZERS
 
+    if not (isinstance(optimizer, dict) and "type" in optimizer):
+        raise ValueError(
+            f"optimizer={optimizer!r} → a dict with a type is needed, such as dict(type='SGD', lr=0.01)"
+        )
     kind = optimizer["type"]
     given = {k: v for k, v in optimizer.items() if k not in ("type", "params")}
     cls = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind

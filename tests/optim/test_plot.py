@@ -117,6 +117,8 @@ def test_the_length_of_the_run(train_cfg: dict[str, Any], note: str) -> None:
         ({"optim_wrapper": None}, "no `optim_wrapper`"),
         ({"train_cfg": {"by_epoch": True}}, "does not say how long to train"),
         ({"optim_wrapper": {"optimizer": {"type": "Unknown"}}}, "has no lr to draw"),
+        ({"optim_wrapper": {"optimizer": {"lr": 0.1}}}, "0.1} → a dict with a type is needed"),
+        ({"optim_wrapper": {"optimizer": "SGD"}}, "optimizer='SGD' → a dict with a type"),
         ({"optim_wrapper": {"optimizer": {"type": "SGD", "lr": "0.1"}}}, "lr='0.1' in .* a number"),
         ({"param_scheduler": {"step_size": 1}}, "lacks `type`"),
         (
@@ -128,7 +130,10 @@ def test_the_length_of_the_run(train_cfg: dict[str, Any], note: str) -> None:
             r"custom_keys\['a'\]=2 is no dict",
         ),
     ],
-    ids=["train_cfg", "optim_wrapper", "length", "lr", "text", "type", "names", "custom key"],
+    ids=[
+        *("train_cfg", "optim_wrapper", "length", "lr", "no type", "no dict", "text"),
+        *("type", "names", "custom key"),
+    ],
 )
 def test_refuses(changes: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError, KeyError), match=message):
