@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -81,10 +82,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             ).run
             return run(command, rest) or 0
     except Exception as error:
+        if not speaks_for_all(error):
+            return 1
         if verbose or not is_users_mistake(error):
             raise
         print(f"mm2pl {command}: {message_of(error)}", file=sys.stderr)
         return 2
+
+
+def speaks_for_all(error: BaseException) -> bool:
+    """Say whether this process tells of a failure; of several that fail, one does."""
+    if "MASTER_PORT" not in os.environ:
+        return True
+    from mm2pl.lightning.failures import is_first_failure
+
+    return is_first_failure(error)
 
 
 def is_users_mistake(error: BaseException) -> bool:

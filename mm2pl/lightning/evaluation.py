@@ -69,7 +69,8 @@ class EvaluatedModule(LightningModule):
             data = self.model.data_preprocessor(batch, False)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
             size = getattr(self.trainer, f"{stage}_dataloaders")
-            self.log(f"{stage}_loss", loss, batch_size=getattr(size, "batch_size", None) or 1)
+            size = getattr(size, "batch_size", None) or 1
+            self.log(f"{stage}_loss", loss, batch_size=size, sync_dist=True)
             return log_vars
         with NoStopIteration(f"{stage}_step"):
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
@@ -96,6 +97,8 @@ class EvaluatedModule(LightningModule):
                 scalars_of(self.eval_metrics),
                 logger=False if self.driven_by_run else None,
                 batch_size=1,
+                reduce_fx="max",  # every process has the same values, which this leaves as they are
+                sync_dist=True,
             )
 
 

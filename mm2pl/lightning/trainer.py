@@ -12,8 +12,11 @@ from lightning.pytorch.trainer.states import RunningStage
 
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
+from mm2pl.lightning.facade import runner_of
+from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.signals import StopTogether
+from mm2pl.runner.environment import telling_children
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -65,7 +68,14 @@ def _for_a_run(verb: str) -> Any:
         self._prepare(verb)
         if call.arguments.get("ckpt_path") == "last":
             call.arguments["ckpt_path"] = self.last_checkpoint()
-        result = base(*call.args, **call.kwargs)
+        run = runner_of(self)
+        try:
+            with telling_children(run.timestamp, run.seed):
+                result = base(*call.args, **call.kwargs)
+        except Exception as error:
+            if not is_first_failure(error) and is_echo(error):
+                raise OtherProcessFailed(1) from error
+            raise
         if verb not in ("validate", "test"):
             return result
         # A run's metrics reach the loggers through its visualizer, so Lightning has none to return.

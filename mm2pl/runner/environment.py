@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_rand
 from mm2pl.utils.dl_utils import set_multi_processing
 
 _TIME_STAMPS: set[str] = set()
+_TOLD = "MM2PL_RUN"
 
 
 def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
@@ -33,9 +37,32 @@ def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
     if distributed and not is_distributed():
         init_dist(launcher, **env_cfg.get("dist_cfg", {}))
     raise_file_limit(env_cfg.get("resource_limit", 4096))
+    if (told := told_by_first_process()) is not None:
+        return told[0]
     now = torch.tensor(time.time(), dtype=torch.float64)
     broadcast(now)
     return _new_time_stamp(now.item())
+
+
+@contextmanager
+def telling_children(time_stamp: str, seed: int | None) -> Iterator[None]:
+    """Tell the processes that Lightning starts for this run (``Trainer(devices=2)``) its time and its seed.
+
+    They build the run before there is a process group in which they could ask.
+    """
+    os.environ[_TOLD] = f"{time_stamp} {seed}"
+    try:
+        yield
+    finally:
+        os.environ.pop(_TOLD, None)
+
+
+def told_by_first_process() -> tuple[str, int] | None:
+    """Return the run's time and seed, in a process that Lightning has started."""
+    told = os.environ.get(_TOLD, "").split()
+    if not told or is_distributed() or os.environ.get("LOCAL_RANK", "0") == "0":
+        return None
+    return told[0], int(told[1])
 
 
 def _new_time_stamp(seconds: float) -> str:
@@ -69,9 +96,11 @@ def set_random_seed(
     Returns:
         The seed of this process.
     """
-    seed = sync_random_seed() if seed is None else seed
+    told = told_by_first_process()
+    if seed is None:
+        seed = sync_random_seed() if told is None else told[1]
     if diff_rank_seed:
-        seed += get_rank()
+        seed += get_rank() if told is None else int(os.environ["LOCAL_RANK"])
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

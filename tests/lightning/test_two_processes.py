@@ -62,6 +62,7 @@ def test_only_the_first_process_writes(tmp_path, launcher) -> None:
         "last_checkpoint",
         "two_processes_config.py",
     }
+    assert len(list(work.glob("*/"))) == 1
     assert len(list(work.glob("*/*.log"))) == 1
     (scalars,) = work.glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
@@ -69,6 +70,25 @@ def test_only_the_first_process_writes(tmp_path, launcher) -> None:
     assert [line["iter"] for line in lines if "loss" in line] == [4, 8, 12, 16]
     assert [line["samples"] for line in lines if "samples" in line] == [64, 64]
     assert done.stdout.count("Saving checkpoint at 2 epochs") == 1
+    assert "sync_dist" not in done.stderr
+
+
+def test_processes_that_lightning_starts_share_a_random_seed(tmp_path) -> None:
+    done = fit(tmp_path, "devices", "--cfg-options", "randomness.seed=None", HAPPENS="look")
+    assert done.returncode == 0, done.stderr[-3000:]
+    looks = [json.loads((tmp_path / f"seen{rank}.json").read_text()) for rank in (0, 1)]
+    assert looks[0]["seed"] == looks[1]["seed"]
+    assert sorted(looks[0]["points"] + looks[1]["points"]) == list(range(64))
+
+
+def test_processes_that_lightning_starts_differ_where_asked(tmp_path) -> None:
+    done = fit(
+        tmp_path, "devices", "--cfg-options", "randomness.diff_rank_seed=True", HAPPENS="look"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    looks = [json.loads((tmp_path / f"seen{rank}.json").read_text()) for rank in (0, 1)]
+    assert [look["seed"] for look in looks] == [1, 2]
+    assert sorted(looks[0]["points"] + looks[1]["points"]) == list(range(64))
 
 
 @LAUNCHERS
@@ -78,7 +98,15 @@ def test_a_failure_ends_both(tmp_path, launcher, rank) -> None:
     assert done.returncode == 1
     message = f"RuntimeError: planned failure on rank {rank}"
     assert done.stderr.count(message) == 1
+    assert done.stderr.partition("ChildFailedError")[0].count("Error: ") == 1
     assert not (tmp_path / "runs" / "work" / "epoch_1.pth").exists()
+
+
+@pytest.mark.parametrize("happens", ["failure", "mistake"])
+def test_of_two_failures_one_is_told(tmp_path, happens) -> None:
+    done = fit(tmp_path, "torchrun", HAPPENS=happens, HAPPENS_TO="01")
+    assert done.returncode == 1
+    assert done.stderr.partition("ChildFailedError")[0].count("Error: ") == 1
 
 
 @pytest.mark.parametrize("ranks", ["0", "1", "01"], ids=["first", "second", "both"])

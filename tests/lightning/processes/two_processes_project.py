@@ -67,8 +67,17 @@ class TwoProcessAccuracy(BaseMetric):
 class Happening(Hook):
     """Do to the process of rank ``HAPPENS_TO`` what ``HAPPENS`` says, in the third iteration."""
 
-    def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+    def __init__(self) -> None:
+        self.points: list[int] = []
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         happens = os.environ.get("HAPPENS")
+        if happens == "look" and runner.epoch == 0:
+            self.points += data_batch[0][:, 0].int().tolist()
+            seen = {"seed": runner.seed, "points": self.points}
+            Path(f"seen{RANK}.json").write_text(json.dumps(seen))
         if happens == "sigterm":
             time.sleep(0.01)
         if happens == "wrapper" and RANK == 0 and runner.iter == 0:
@@ -80,5 +89,7 @@ class Happening(Hook):
         Path(f"reached{RANK}.txt").touch()
         if happens == "failure":
             raise RuntimeError(f"planned failure on rank {RANK}")
+        if happens == "mistake":
+            runner.build_evaluator(1)
         if happens == "sigterm":
             os.kill(os.getpid(), signal.SIGTERM)
