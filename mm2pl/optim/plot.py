@@ -75,8 +75,9 @@ def plot_schedule(
         The same as text: a sparkline per line.
 
     Raises:
-        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``, its optimizer has no
-            ``type``; it does not say how long to train or with which lr, or has schedules for other optimizers than there are;
+        ValueError: The config has no ``optim_wrapper`` or no ``train_cfg``, does not say how long
+            to train or with which lr and optimizer, or has schedules for other optimizers than
+            there are;
             ``epoch_length`` is not positive, or ``path`` has an ending of no picture.
         TypeError: An lr is no number, or a custom key's value no dict.
         FileNotFoundError: The folder of ``path`` does not exist.
