@@ -1,21 +1,97 @@
-"""Numbers as people read them; the module has the name that toolboxes import it by."""
+"""What one forward pass costs, without a trace; the module has the name that toolboxes import."""
 
 from __future__ import annotations
 
-UNITS = ((1e14, 1e15, "P"), (1e11, 1e12, "T"), (1e8, 1e9, "G"), (1e5, 1e6, "M"), (1e2, 1e3, "K"))
-"""Above which number, divided by what, with which letter."""
+from typing import Any
+
+import torch
+from torch import nn
+
+from mm2pl.analysis.complexity_analysis import parameter_count
+from mm2pl.analysis.counter import OperationCounter
+from mm2pl.analysis.formatting import _format_size as _format_size
+from mm2pl.analysis.formatting import draw_table
+from mm2pl.utils import is_tuple_of
 
 
-def _format_size(x: int, sig_figs: int = 3, hide_zero: bool = False) -> str:
-    """Return a count with a unit.
+def get_model_complexity_info(
+    model: nn.Module,
+    input_shape: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None,
+    inputs: Any = None,
+    show_table: bool = True,
+    show_arch: bool = True,
+) -> dict[str, Any]:
+    """Count what one forward pass costs; stands for `mmengine.analysis.get_model_complexity_info`.
 
-    Example:
-        >>> _format_size(25_557_032), _format_size(101), _format_size(7), _format_size(0, hide_zero=True)
-        ('25.557M', '0.101K', '7', '')
+    Args:
+        model: In the mode (train or eval) in which it is to be measured.
+        input_shape: The shape, or shapes, of random inputs; without the batch dimension, which is 1.
+        inputs: The inputs themselves, instead.
+        show_table: Return ``out_table``, a table by module.
+        show_arch: Return ``out_arch``, the model's text with a line of counts for each module.
+
+    Returns:
+        ``flops``, ``activations``, ``params``, each also as ``…_str``; ``out_table``; ``out_arch``.
+
+    Raises:
+        ValueError: Not exactly one of ``input_shape`` and ``inputs`` is given.
     """
-    if hide_zero and x == 0:
-        return ""
-    for above, divisor, unit in UNITS:
-        if abs(x) > above:
-            return f"{x / divisor:.{sig_figs}f}".rstrip("0").rstrip(".") + unit
-    return str(x)
+    if input_shape is None and inputs is None:
+        raise ValueError('One of "input_shape" and "inputs" should be set.')
+    if input_shape is not None and inputs is not None:
+        raise ValueError('"input_shape" and "inputs" cannot be both set.')
+    if input_shape is not None:
+        inputs = _random_inputs(input_shape, next(model.parameters()).device)
+    with torch.no_grad(), OperationCounter(model) as counter:
+        model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+    totals = {
+        "flops": counter.flops[""],
+        "activations": counter.activations[""],
+        "params": parameter_count(model)[""],
+    }
+    return {
+        **totals,
+        **{f"{name}_str": _format_size(total) for name, total in totals.items()},
+        "out_table": f"\n{_table(model, counter)}" if show_table else "",
+        "out_arch": f"\n{_architecture(model, counter)}" if show_arch else "",
+    }
+
+
+def _random_inputs(shape: Any, device: torch.device) -> tuple[torch.Tensor, ...]:
+    shapes = (shape,) if is_tuple_of(shape, int) else shape
+    if not is_tuple_of(shapes, tuple) or not all(is_tuple_of(one, int) for one in shapes):
+        raise ValueError(
+            f'"input_shape" is {shape!r} → either a `tuple of int` (to construct one input tensor) or '
+            "a `tuple of tuple of int` (to construct multiple input tensors)."
+        )
+    return tuple(torch.randn(1, *one).to(device) for one in shapes)
+
+
+def _table(model: nn.Module, counter: OperationCounter, depth: int = 3) -> str:
+    """Return a table of the modules down to a depth."""
+    parameters = parameter_count(model)
+    rows = [("module", "#parameters", "#flops", "#activations")]
+    for name, _ in model.named_modules():
+        level = name.count(".") + bool(name)
+        if level <= depth:
+            counts = (parameters[name], counter.flops[name], counter.activations[name])
+            label = " " * level + (name or "model")
+            rows.append((label, *(_format_size(c, hide_zero=True) for c in counts)))
+    return draw_table(rows)
+
+
+def _architecture(model: nn.Module, counter: OperationCounter, name: str = "") -> str:
+    """Return ``repr(model)`` with the counts of each module."""
+    counts = {
+        "#params": parameter_count(model)[""],
+        "#flops": counter.flops[name],
+        "#acts": counter.activations[name],
+    }
+    text = ", ".join(f"{label}: {_format_size(n)}" for label, n in counts.items() if n)
+    lines = [line for line in (model.extra_repr(), text) if line]
+    lines += [
+        f"({child}): {_architecture(module, counter, f'{name}.{child}'.lstrip('.'))}"
+        for child, module in model.named_children()
+    ]
+    body = "\n".join(lines).replace("\n", "\n  ")
+    return f"{type(model).__name__}(\n  {body}\n)" if body else f"{type(model).__name__}()"
