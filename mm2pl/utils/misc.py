@@ -286,8 +286,8 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Decor
             f"    Please {instructions}."
         )
         summary, _, body = inspect.cleandoc(func.__doc__ or "").partition("\n\n")
-        parts = (note, textwrap.indent(summary, "    "), textwrap.indent(body, "    "))
-        warned.__doc__ = "\n\n".join(filter(None, parts))
+        text = textwrap.indent("\n\n".join(filter(None, (summary, body))), "    ")
+        warned.__doc__ = f"{note}\n\n\n{text}" + ("\n" if body else "")
         return warned
 
     return decorate

@@ -63,11 +63,14 @@ def get_installed_path(package: str) -> str:
         RuntimeError: It is a namespace without a folder of its own.
     """
     spec = _find_spec(package) or _find_spec(package2module(package))
-    if spec is None or spec.origin is None:
+    # `mmengine` as mm2pl serves it has a file, but its spec does not name it.
+    loaded = sys.modules.get(package)
+    origin = None if spec is None else spec.origin or getattr(loaded, "__file__", None)
+    if origin is None:
         raise RuntimeError(
             f"{package} is a namespace package, which is invalid for `get_install_path`"
         )
-    return os.path.dirname(spec.origin)
+    return os.path.dirname(origin)
 
 
 def package2module(package: str) -> str:

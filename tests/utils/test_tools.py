@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -100,6 +102,14 @@ def test_installed_path(installed: Path) -> None:
         utils.get_installed_path("space")
     with pytest.raises(metadata.PackageNotFoundError, match="no-such-package"):
         utils.get_installed_path("no-such-package")
+
+
+def test_installed_path_of_what_is_served_under_another_name(monkeypatch, tmp_path: Path) -> None:
+    served = ModuleType("served")
+    served.__spec__ = ModuleSpec("served", None)
+    served.__file__ = str(tmp_path / "__init__.py")
+    monkeypatch.setitem(sys.modules, "served", served)
+    assert utils.get_installed_path("served") == str(tmp_path)
 
 
 def test_install_package(monkeypatch: pytest.MonkeyPatch) -> None:

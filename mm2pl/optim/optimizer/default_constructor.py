@@ -65,8 +65,8 @@ class DefaultOptimWrapperConstructor:
             raise TypeError(f"optim_wrapper_cfg={optim_wrapper_cfg!r} must be a dict.")
         if "optimizer" not in optim_wrapper_cfg:
             raise ArgumentError(
-                f"optim_wrapper_cfg with the keys {list(optim_wrapper_cfg)} lacks `optimizer`: add "
-                "e.g. optimizer=dict(type='SGD', lr=0.01)."
+                "`optim_wrapper_cfg` must contain `optimizer`, but its keys are "
+                f"{list(optim_wrapper_cfg)}: add e.g. optimizer=dict(type='SGD', lr=0.01)."
             )
         self.optim_wrapper_cfg = optim_wrapper_cfg.copy()
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
@@ -75,13 +75,13 @@ class DefaultOptimWrapperConstructor:
             raise TypeError(
                 f"optimizer={self.optimizer_cfg!r} must be a dict such as dict(type='SGD', lr=0.01)."
             )
+        self.base_lr = self.optimizer_cfg.get("lr", None)
+        self.base_wd = self.optimizer_cfg.get("weight_decay", None)
+        self._validate_cfg()
         if "type" not in self.optimizer_cfg:
             raise ReadableKeyError(
                 f"optimizer={dict(self.optimizer_cfg)!r} lacks `type` → add e.g. type='SGD'."
             )
-        self.base_lr = self.optimizer_cfg.get("lr", None)
-        self.base_wd = self.optimizer_cfg.get("weight_decay", None)
-        self._validate_cfg()
 
     def _validate_cfg(self) -> None:
         """Raise TypeError for a wrong type, ValueError for a multiplier of nothing."""

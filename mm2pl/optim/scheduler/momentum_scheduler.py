@@ -23,8 +23,9 @@ class MomentumSchedulerMixin:
             if "betas" not in optimizer.defaults:
                 raw = getattr(optimizer, "optimizer", optimizer)
                 raise ValueError(
-                    f"{type(raw).__name__} has no momentum to schedule: use an optimizer with "
-                    "`momentum` or `betas`, or remove the momentum scheduler."
+                    "optimizer must support momentum when using momentum scheduler, but "
+                    f"{type(raw).__name__} has none: use one with `momentum` or `betas`, or remove "
+                    "the momentum scheduler."
                 )
             for group in optimizer.param_groups:
                 group["momentum"] = group["betas"][0]

@@ -45,6 +45,10 @@ def collect_env() -> OrderedDict[str, Any]:
         if version := next(filter(None, map(_version, distributions)), None):
             env[name] = version
     env["mm2pl"] = __version__
+    served = sys.modules.get("mmengine")
+    if served is not None and "MMEngine" not in env:
+        env["MMEngine"] = getattr(served, "__version__", None)
+        env["mm2pl"] = f"{__version__}, served as mmengine"
     return env
 
 

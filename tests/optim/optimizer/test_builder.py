@@ -55,7 +55,7 @@ def test_several_built_wrappers() -> None:
 @pytest.mark.parametrize(
     ("value", "error", "message"),
     [
-        (sgd(), TypeError, "must be an OptimWrapper or a dict"),
+        (sgd(), TypeError, "optimizer wrapper should be an OptimWrapper or a dict"),
         (
             {"gen": OptimWrapper(sgd()), "disc": {"optimizer": {}}},
             ValueError,

@@ -264,7 +264,11 @@ def test_refuses(
     ("cfg", "error", "message"),
     [
         ("SGD", TypeError, "optim_wrapper_cfg='SGD' must be a dict"),
-        ({"type": "OptimWrapper"}, AssertionError, r"\['type'\] lacks `optimizer`"),
+        (
+            {"type": "OptimWrapper"},
+            AssertionError,
+            r"must contain `optimizer`, but its keys are \['type'\]",
+        ),
         ({"optimizer": "SGD"}, TypeError, "optimizer='SGD' must be a dict such as"),
         ({"optimizer": {"lr": 0.1}}, KeyError, "optimizer={'lr': 0.1} lacks `type`"),
     ],
@@ -273,6 +277,11 @@ def test_refuses(
 def test_refuses_the_wrappers_config(cfg: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         DefaultOptimWrapperConstructor(cfg)
+
+
+def test_a_multiplier_of_nothing_comes_before_a_missing_type() -> None:
+    with pytest.raises(ValueError, match="base_wd should not be None: bias_decay_mult multiplies"):
+        DefaultOptimWrapperConstructor({"optimizer": {"lr": 0.1}}, {"bias_decay_mult": 1})
 
 
 def test_without_options_there_is_one_group_frozen_ones_included() -> None:

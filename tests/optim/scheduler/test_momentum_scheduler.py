@@ -43,5 +43,7 @@ def test_plateau_reduces_adams_first_beta() -> None:
 
 
 def test_refuses_an_optimizer_without_momentum() -> None:
-    with pytest.raises(ValueError, match="Adagrad has no momentum to schedule"):
+    with pytest.raises(
+        ValueError, match=r"optimizer must support momentum .* but Adagrad has none: use"
+    ):
         StepMomentum(torch.optim.Adagrad(params()), step_size=1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from mm2pl.utils import dl_utils
 from mm2pl.utils.dl_utils import setup_env, time_counter
+from mm2pl.version import __version__
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,13 @@ def test_collect_env() -> None:
     assert env["Python"] == sys.version.replace("\n", "")
     assert env["numpy_random_seed"] == np.random.get_state()[1][0]  # type: ignore[index]
     assert {"CUDA available", "GCC", "Lightning", "mm2pl"} <= set(env)
+
+
+def test_collect_env_says_who_serves_mmengine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mmengine", SimpleNamespace(__version__="0.10.7"))
+    monkeypatch.setattr(metadata, "version", lambda distribution: None)
+    env = dl_utils.collect_env()
+    assert (env["MMEngine"], env["mm2pl"]) == ("0.10.7", f"{__version__}, served as mmengine")
 
 
 @pytest.fixture
