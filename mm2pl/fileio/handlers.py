@@ -50,7 +50,7 @@ def set_default(obj: Any) -> Any:
 
 
 class JsonHandler(BaseFileHandler):
-    """JSON; options go to `json.load` and `json.dump`."""
+    """JSON; options go to `json.load` and `json.dumps`, of which only the latter encodes in C."""
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
         """Read an object from an open file."""
@@ -58,7 +58,7 @@ class JsonHandler(BaseFileHandler):
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
         """Write an object to an open file."""
-        json.dump(obj, file, **{"default": set_default, **kwargs})
+        file.write(self.dump_to_str(obj, **kwargs))
 
     def dump_to_str(self, obj: Any, **kwargs: Any) -> str:
         """Return the object's text."""

@@ -68,7 +68,8 @@ class LeanEpochLoop(_TrainingEpochLoop):
         if self.restarting or not self._lean:
             super().advance(data_fetcher)
             return
-        self.val_loop.restarting = False
+        if self.val_loop.restarting:
+            self.val_loop.restarting = False
         strategy, progress, results = self._strategy, self.batch_progress, self._results
         connector = self.trainer._logger_connector
         batch = strategy.precision_plugin.convert_input(next(data_fetcher)[0])

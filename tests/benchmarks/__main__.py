@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from tests.benchmarks import iterations, parts, processes, two_processes
-from tests.benchmarks.measure import Scenario, table, take_turns
+from tests.benchmarks.measure import Scenario, count_calls, table, take_turns
 
 Maker = Callable[[str, bool], Scenario]
 
@@ -69,7 +69,8 @@ def main() -> None:
             continue
         scenario = SCENARIOS[name](name, options.quick)
         rounds = options.rounds or (2 if options.quick else scenario.rounds)
-        print(table(scenario, take_turns(scenario, rounds)), flush=True)
+        samples = take_turns(scenario, rounds)
+        print(table(scenario, samples, count_calls(scenario)), flush=True)
     print(machine())
 
 

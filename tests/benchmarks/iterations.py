@@ -64,4 +64,6 @@ def scenario(name: str, quick: bool = False) -> Scenario:
         rows["MMEngine Runner"] = functools.partial(drivers.runner, task, "mmengine")
     rows["mm2pl"] = functools.partial(drivers.runner, task, "mm2pl")
     scale = 1e6 / task.iterations
-    return Scenario(title=title, unit="µs per iteration", scale=scale, rows=rows)
+    return Scenario(
+        title=title, unit="µs per iteration", scale=scale, rows=rows, iterations=task.iterations
+    )

@@ -1,8 +1,12 @@
-"""Take turns, round after round, and compare medians: a machine whose speed drifts slows all rows alike."""
+"""Take turns, round after round, and compare medians: a machine whose speed drifts slows all rows alike.
+
+One more turn counts the Python functions that are called, which no machine's noise changes.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import cProfile
 import gc
 import math
 import os
@@ -11,18 +15,22 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 Run = Callable[[], "Sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What one turn took: seconds on the wall, seconds of CPU in all threads, MB at the peak (NaN: not measured)."""
+    """What one turn took: seconds on the wall, seconds of CPU in all threads, MB at the peak, calls of functions.
+
+    What was not measured is NaN.
+    """
 
     wall: float
     cpu: float
     memory: float = math.nan
+    calls: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,7 @@ class Scenario:
         rows: Name → what measures it once.
         ours: The row whose time is divided by the others'.
         rounds: Turns that count; one more goes before them.
+        iterations: Of one turn, for the calls per iteration; 0: calls are not counted.
     """
 
     title: str
@@ -44,13 +53,18 @@ class Scenario:
     rows: dict[str, Run]
     ours: str = "mm2pl"
     rounds: int = 10
+    iterations: int = 0
 
 
 @dataclass
 class Stopwatch:
     """Measure from :meth:`start` to :meth:`stop`, which hooks and callbacks of a run call."""
 
+    counting: ClassVar[bool] = False
+    """Count calls instead, Python's and those of built-in functions; profiling makes the times useless."""
+
     device: str = "cpu"
+    _profile: cProfile.Profile = field(default_factory=cProfile.Profile)
     _began: tuple[float, float] = (0.0, 0.0)
     sample: Sample = field(default_factory=lambda: Sample(wall=math.nan, cpu=math.nan))
 
@@ -61,10 +75,13 @@ class Stopwatch:
 
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
+        if self.counting:
+            self._profile.enable()
         self._began = time.perf_counter(), time.process_time()
 
     def stop(self) -> None:
         """End, when the device has done all its work."""
+        self._profile.disable()
         memory = math.nan
         if self.device == "cuda":
             import torch
@@ -72,7 +89,10 @@ class Stopwatch:
             torch.cuda.synchronize()
             memory = torch.cuda.max_memory_allocated() / 1e6
         wall, cpu = time.perf_counter() - self._began[0], time.process_time() - self._began[1]
-        self.sample = Sample(wall=wall, cpu=cpu, memory=memory)
+        calls = math.nan
+        if self.counting:
+            calls = sum(entry.callcount for entry in self._profile.getstats())
+        self.sample = Sample(wall=wall, cpu=cpu, memory=memory, calls=calls)
 
 
 @contextlib.contextmanager
@@ -102,8 +122,20 @@ def take_turns(scenario: Scenario, rounds: int) -> dict[str, list[Sample]]:
     return samples
 
 
-def table(scenario: Scenario, samples: dict[str, list[Sample]]) -> str:
-    """Return the rows as Markdown: medians of wall and CPU time, and ours over each row's."""
+def count_calls(scenario: Scenario) -> dict[str, float]:
+    """Return each row's calls per iteration, in one turn."""
+    if not scenario.iterations:
+        return {}
+    Stopwatch.counting = True
+    try:
+        with quiet():
+            return {name: run().calls / scenario.iterations for name, run in scenario.rows.items()}
+    finally:
+        Stopwatch.counting = False
+
+
+def table(scenario: Scenario, samples: dict[str, list[Sample]], calls: dict[str, float]) -> str:
+    """Return the rows as Markdown: medians of wall and CPU time, and ours over each row's; and calls."""
 
     def medians(name: str) -> dict[str, float]:
         return {
@@ -116,8 +148,8 @@ def table(scenario: Scenario, samples: dict[str, list[Sample]]) -> str:
     lines = [
         f"### {scenario.title}",
         "",
-        f"| {scenario.unit:<{width}} | wall | CPU | min–max wall | peak MB | mm2pl ÷ it, wall | CPU |",
-        f"| {'-' * width} | --: | --: | --: | --: | --: | --: |",
+        f"| {scenario.unit:<{width}} | wall | CPU | min–max wall | peak MB | mm2pl ÷ it, wall | CPU | calls |",
+        f"| {'-' * width} | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for name in samples:
         own = medians(name)
@@ -131,6 +163,7 @@ def table(scenario: Scenario, samples: dict[str, list[Sample]]) -> str:
             "" if math.isnan(own["memory"]) else f"{own['memory']:.0f}",
             f"{ratio['wall']:.3f}",
             f"{ratio['cpu']:.3f}",
+            f"{calls[name]:.0f}" if name in calls else "",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

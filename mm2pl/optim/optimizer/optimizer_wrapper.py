@@ -182,7 +182,7 @@ class OptimWrapper(BaseOptimWrapper):
                 f"iteration {self._inner_count} is beyond the {self._max_counts} that "
                 "initialize_count_status announced: call it with the run's real length."
             )
-        return loss / length
+        return loss if length == 1 else loss / length
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, as MMEngine's wrapper does, and that of an open window.
