@@ -99,8 +99,8 @@ def require_resumable(checkpoint: Mapping[str, Any], name: str = "This checkpoin
     if not is_resumable(checkpoint):
         raise CheckpointError(
             f"{name} holds weights only, as best_*.pth, published files and those of save_optimizer=False do: a run "
-            "cannot be continued from it → resume a periodic one (epoch_*.pth, iter_*.pth, see last_checkpoint), or start "
-            "anew from these weights with load_from"
+            "cannot be continued from it → resume a periodic one (epoch_*.pth, iter_*.pth, see last_checkpoint), or "
+            "start anew from these weights with load_from"
         )
 
 
