@@ -149,7 +149,9 @@ class CheckpointHook(Hook, CheckpointFace):
         """Find the folder, and take up what a resumed message hub remembers."""
         root = runner.work_dir if self._out_root is None else self._out_root
         self.file_client = FileClient.infer_client(self.file_client_args, root)
-        self.file_backend = get_file_backend(root, backend_args=self.backend_args)
+        self.file_backend: Any = self.file_client
+        if self.file_client_args is None:
+            self.file_backend = get_file_backend(root, backend_args=self.backend_args)
         self.out_dir = root
         if root != runner.work_dir:
             name = os.path.basename(runner.work_dir.rstrip(os.sep))

@@ -75,8 +75,9 @@ class EMAHook(Hook):
                 f"self.begin_{unit} should be smaller than or equal to runner.max_{unit}s: {last}, "
                 f"but got begin_{unit}: {begin}; EMAHook would never begin"
             )
-        for parameter in itertools.islice(self.src_model.parameters(), 1):
-            self.ema_model.to(parameter.device)
+        if hasattr(self, "src_model"):  # not if a caller has left out before_run
+            for parameter in itertools.islice(self.src_model.parameters(), 1):
+                self.ema_model.to(parameter.device)
 
     def after_train_iter(
         self,

@@ -75,7 +75,7 @@ class RuntimeInfoHook(Hook):
         rates = runner.optim_wrapper.get_lr()
         if not isinstance(rates, dict):
             raise ArgumentError(
-                f"optim_wrapper.get_lr() gave {rates!r}, a dict of lists is needed: "
+                f"runner.optim_wrapper.get_lr() gave {rates!r}, a dict of lists is needed: "
                 "make the optimizer constructor return an OptimWrapper or OptimWrapperDict"
             )
         for name, values in rates.items():

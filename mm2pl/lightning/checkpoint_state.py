@@ -64,6 +64,9 @@ class RunState(RunnerFacade):
             self.trainer.fast_dev_run
         ):  # a trial, which leaves no files, as Lightning's own callbacks have it
             return
+        if self.trainer.model is None:  # nothing has run yet
+            self.module.trainer = self.trainer
+            self.trainer.strategy.connect(self.module)
         ahead = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
         self.save_options = {
             "meta": {**ahead, **(meta or {})},
@@ -84,7 +87,12 @@ class RunState(RunnerFacade):
         options = self.save_options
         files.add_mmengine_keys(checkpoint, self)
         checkpoint["meta"].update(options.get("meta", {}))
-        if "optimizer_states" in checkpoint:
+        if not hasattr(
+            self, "stream"
+        ):  # before the first training: what MMEngine's Runner would write
+            for key in checkpoint.keys() & files.LIGHTNING_KEYS:
+                del checkpoint[key]
+        elif "optimizer_states" in checkpoint:
             state = checkpoint["mm2pl"] = self.exact_state(bool(options.get("epoch_ends")))
             checkpoint["loops"] = self._loops(checkpoint, state["batch_idx"])
         else:
@@ -112,7 +120,7 @@ class RunState(RunnerFacade):
         }
 
     def _validates_next(self, epoch_over: bool) -> bool:
-        if self.val_loop is None or not self.trainer.training:
+        if self._val_loop is None or not self.trainer.training:
             return False
         loop = self.train_loop
         if not self.batch_open:  # RunCallback has decided

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mm2pl.evaluator import Evaluator
     from mm2pl.logging import MessageHub, MMLogger
 
+_UNBUILT = (dict, type(None))
+
 
 class RunnerFacade:
     """What every ``runner`` offers, whoever made the Trainer.
@@ -47,6 +49,9 @@ class RunnerFacade:
     seed: int | None
     deterministic: bool
     diff_rank_seed: bool
+    _train_loop: Any
+    """The training loop, or its config until something needs it; reading this builds nothing."""
+    _val_loop: Any
     _resume: bool = False
     """Whether what is being loaded continues a run; EMAHook and others of MMEngine's kind read it."""
     logged_scalars: Mapping[str, Any] = MappingProxyType({})
@@ -60,22 +65,26 @@ class RunnerFacade:
     @property
     def epoch(self) -> int:
         """Epochs finished so far."""
-        return self.train_loop.epoch if self.train_loop is not None else 0
+        loop = self._train_loop
+        return 0 if isinstance(loop, _UNBUILT) else loop.epoch
 
     @property
     def iter(self) -> int:
         """Iterations finished so far."""
-        return self.train_loop.iter if self.train_loop is not None else 0
+        loop = self._train_loop
+        return 0 if isinstance(loop, _UNBUILT) else loop.iter
 
     @property
     def max_epochs(self) -> int:
         """Epochs of the whole run."""
-        return self.train_loop.max_epochs if self.train_loop is not None else 0
+        loop = self.train_loop
+        return loop.max_epochs if loop is not None else 0
 
     @property
     def max_iters(self) -> int:
         """Iterations of the whole run."""
-        return self.train_loop.max_iters if self.train_loop is not None else 0
+        loop = self.train_loop
+        return loop.max_iters if loop is not None else 0
 
     @property
     def val_interval(self) -> int:
@@ -255,9 +264,16 @@ class RunnerFacade:
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
 
 
-#: Names that MMEngine's own hooks, and those of its projects, read from a Runner although they are private.
-for _name in ("train_loop", "val_loop", "test_loop", "hooks", "log_dir"):
-    setattr(RunnerFacade, f"_{_name}", property(attrgetter(_name)))
+def _alias(name: str) -> property:
+    return property(attrgetter(name), lambda self, value: setattr(self, name, value))
+
+
+#: Names that MMEngine's own hooks, and those of its projects, use of a Runner although they are private.
+for _name in (
+    *("train_loop", "val_loop", "test_loop", "hooks", "has_loaded"),
+    *("experiment_name", "timestamp", "log_dir", "work_dir"),
+):
+    setattr(RunnerFacade, f"_{_name}", _alias(_name))
 
 
 def runner_of(trainer: Any) -> Any:

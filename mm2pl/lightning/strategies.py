@@ -44,8 +44,10 @@ def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
         ImportError: The strategy needs a package that is not installed.
         ValueError: ``model_wrapper_cfg``, ``strategy`` or ``sync_bn`` asks for what Lightning does not have.
     """
-    strategy = strategy_of(config)
     launcher = config.get("launcher") or "none"
+    if launcher == "none" and not config.get("strategy"):
+        return {"devices": 1}  # and nothing wraps the model, whatever model_wrapper_cfg says
+    strategy = strategy_of(config)
     if launcher == "none":
         return {"devices": 1}
     if strategy["class_path"] == DEEPSPEED and find_spec("deepspeed") is None:

@@ -187,10 +187,13 @@ def check_complete(config: Mapping[str, Any]) -> None:
         if missing and len(missing) < len(keys):
             given = [key for key in keys if key not in missing]
             raise ValueError(
-                f"the config has {given} but not {missing} → the {stage} stage needs all of {list(keys)}, or none"
+                f"the config has {given} but not {missing} → in the {stage} stage {list(keys)} should be either all "
+                "None or not None"
             )
     if config.get("param_scheduler") is not None and config.get("optim_wrapper") is None:
-        raise ValueError("the config has param_scheduler but no optim_wrapper → add optim_wrapper")
+        raise ValueError(
+            "the config has param_scheduler but no optim_wrapper → add optim_wrapper, or param_scheduler should be None"
+        )
 
 
 def plain_containers(value: Any) -> Any:

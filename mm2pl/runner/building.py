@@ -26,6 +26,7 @@ from mm2pl.runner.loops import (
     refuse_own_run,
 )
 from mm2pl.runner.priority import Priority, get_priority
+from mm2pl.utils.errors import ArgumentError
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
     "runtime_info": {"type": "RuntimeInfoHook"},
@@ -42,6 +43,9 @@ class RunnerBuilders(RunnerFacade):
 
     build_dataloader = staticmethod(build_dataloader)
     unused_loops: set[str]
+    _train_loop: Any = None
+    _val_loop: Any = None
+    _test_loop: Any = None
 
     def stage_config(self, stage: str) -> Any:
         """Return ``train_cfg``, ``val_cfg`` or ``test_cfg``."""
@@ -56,7 +60,17 @@ class RunnerBuilders(RunnerFacade):
         return as_optim_wrapper(self.model, optim_wrapper)
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
-        """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers."""
+        """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers.
+
+        Raises:
+            ArgumentError: If there is no built optimizer wrapper yet.
+        """
+        wrapper = self.optim_wrapper
+        if isinstance(wrapper, dict) or not hasattr(wrapper, "param_groups"):
+            raise ArgumentError(
+                f"optim_wrapper={wrapper!r} → `build_optim_wrapper` should be called before "
+                "`build_param_scheduler`"
+            )
         loop = self.train_loop
         return build_param_schedulers(
             scheduler,
@@ -67,16 +81,47 @@ class RunnerBuilders(RunnerFacade):
             by_epoch=isinstance(loop, EpochBasedTrainLoop),
         )
 
+    @property
+    def train_loop(self) -> Any:
+        """The training loop, built when it is first read; ``None`` for a run without ``train_cfg``."""
+        return self._loop_or_none("train")
+
+    @train_loop.setter
+    def train_loop(self, loop: Any) -> None:
+        self._train_loop = loop
+
+    @property
+    def val_loop(self) -> Any:
+        """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
+        return self._loop_or_none("val")
+
+    @val_loop.setter
+    def val_loop(self, loop: Any) -> None:
+        self._val_loop = loop
+
+    @property
+    def test_loop(self) -> Any:
+        """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
+        return self._loop_or_none("test")
+
+    @test_loop.setter
+    def test_loop(self, loop: Any) -> None:
+        self._test_loop = loop
+
+    def _loop_or_none(self, stage: str) -> Any:
+        loop = getattr(self, f"_{stage}_loop")
+        return self.loop_of(stage) if isinstance(loop, dict) else loop
+
     def loop_of(self, stage: str) -> Any:
         """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.
 
         Raises:
             ValueError: If the config has no such stage.
         """
-        loop = getattr(self, f"{stage}_loop")
-        if loop is None:
+        loop = getattr(self, f"_{stage}_loop")
+        if loop is None or isinstance(loop, dict):
             loop = self.new_loop(stage)
-            setattr(self, f"{stage}_loop", loop)
+            setattr(self, f"_{stage}_loop", loop)
             self.unused_loops.add(stage)
         return loop
 
@@ -84,7 +129,7 @@ class RunnerBuilders(RunnerFacade):
         """Build the loop of a stage, or return the one that :meth:`loop_of` has built and nothing has run."""
         if stage in self.unused_loops:
             self.unused_loops.remove(stage)
-            return getattr(self, f"{stage}_loop")
+            return getattr(self, f"_{stage}_loop")
         config = self.stage_config(stage)
         return getattr(self, f"build_{stage}_loop")({} if config is None else config)
 
@@ -106,7 +151,8 @@ class RunnerBuilders(RunnerFacade):
             return self._build_loop(loop, default, dataloader=self.dataloader_of("train"))
         if isinstance(loop, dict) and "by_epoch" in loop:
             raise RuntimeError(
-                f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → give only one of the two"
+                f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → Only one of the two can be "
+                "given"
             )
         return self._build_loop(loop, EpochBasedTrainLoop, dataloader=self.dataloader_of("train"))
 
@@ -128,7 +174,7 @@ class RunnerBuilders(RunnerFacade):
         if isinstance(loop, BaseLoop):
             return loop
         if not isinstance(loop, dict):
-            raise TypeError(f"a loop config {loop!r} → a dict or a loop object is needed")
+            raise TypeError(f"the loop should be a loop object or a dict, but got {loop!r}")
         loop = as_config(copy.deepcopy(dict(loop)))
         if "type" not in loop:
             return default(runner=self, **parts, **loop)
@@ -151,9 +197,9 @@ class RunnerBuilders(RunnerFacade):
         return config
 
     def build_log_processor(self, log_processor: Any) -> LogProcessor:
-        """Build the log processor from its dict."""
+        """Build the log processor from its dict; a built one is returned as it is."""
         if not isinstance(log_processor, dict):
-            return log_processor
+            return _built(log_processor, "log_processor", "get_log_after_iter")
         return LOG_PROCESSORS.build({"type": LogProcessor, **as_config(log_processor)})
 
     def build_logger(
@@ -164,8 +210,10 @@ class RunnerBuilders(RunnerFacade):
         options = {"name": self.experiment_name, "file_mode": "a", **kwargs}
         return MMLogger.get_instance(log_level=log_level, log_file=log_file, **options)
 
-    def build_message_hub(self, message_hub: dict[str, Any] | None = None) -> MessageHub:
-        """Make the run's message hub."""
+    def build_message_hub(self, message_hub: Any = None) -> MessageHub:
+        """Make the run's message hub; a built one is returned as it is."""
+        if not isinstance(message_hub, dict | None):
+            return _built(message_hub, "message_hub", "update_info")
         return MessageHub.get_instance(**{"name": self.experiment_name, **(message_hub or {})})
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
@@ -173,7 +221,7 @@ class RunnerBuilders(RunnerFacade):
         if visualizer is None:
             visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
         if not isinstance(visualizer, dict):
-            return visualizer
+            return _built(visualizer, "visualizer", "add_scalars")
         defaults = {"name": self.experiment_name, "save_dir": self.log_dir}
         return VISUALIZERS.build({**defaults, **as_config(copy.deepcopy(dict(visualizer)))})
 
@@ -195,7 +243,7 @@ class RunnerBuilders(RunnerFacade):
             priority = own if priority is None else priority
             hook = HOOKS.build(hook)
         elif not isinstance(hook, Hook) and not hasattr(hook, "priority"):
-            raise TypeError(f"hook={hook!r} → a Hook or a dict(type=…) is needed")
+            raise TypeError(f"hook should be an instance of Hook or dict(type=…), but got {hook!r}")
         if not hasattr(hook, "get_triggered_stages"):
             self.lightning_callbacks.append(hook)  # type: ignore[attr-defined]
             return
@@ -237,6 +285,13 @@ class RunnerBuilders(RunnerFacade):
             if lines:
                 blocks.append("\n".join([f"{stage}:", *lines, " -------------------- "]))
         return "\n".join(blocks)
+
+
+def _built(part: Any, name: str, method: str) -> Any:
+    """Return ``part``, which is told from a misplaced value by one method of its kind."""
+    if not hasattr(part, method):
+        raise TypeError(f"{name} should be a built object or a dict, but got {part!r}")
+    return part
 
 
 def _priority_name(hook: Any) -> str:

@@ -148,7 +148,8 @@ class Runner(RunnerStart, RunnerBuilders):
         self.logger = self.build_logger(settings.get("log_level") or "INFO")
         self.message_hub = self.build_message_hub()
         self.visualizer = self.build_visualizer(settings.get("visualizer"))
-        self.train_loop = self.val_loop = self.test_loop = None
+        for stage in ("train", "val", "test"):
+            setattr(self, f"_{stage}_loop", settings.get(f"{stage}_cfg"))
         self.unused_loops = set()
         self.hooks = []
         self.lightning_callbacks: list[Any] = []
@@ -237,7 +238,8 @@ class Runner(RunnerStart, RunnerBuilders):
     def _require(self, stage: str) -> None:
         if self.settings.get(f"{stage}_cfg") is None:
             raise RuntimeError(
-                f"Runner.{stage}() needs {stage}_cfg → give {stage}_cfg, {stage}_dataloader and "
+                f"Runner.{stage}() needs {stage}_cfg, which should not be None → give {stage}_cfg, "
+                f"{stage}_dataloader and "
                 + ("optim_wrapper" if stage == "train" else f"{stage}_evaluator")
             )
 

@@ -205,6 +205,19 @@ def test_wrong_arguments(arguments, error, text):
         CheckpointHook(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "same"),
+    [({"file_client_args": {"backend": "disk"}}, True), ({"backend_args": None}, False)],
+    ids=["client", "backend"],
+)
+def test_the_file_backend_is_the_file_client_that_was_asked_for(make_runner, arguments, same):
+    hook = CheckpointHook(interval=1, max_keep_ckpts=1, **arguments)
+    runner = make_runner(hook, epochs=3)
+    runner.train()
+    assert (hook.file_backend is hook.file_client) is same
+    assert {name for name in files(runner) if name.endswith(".pth")} == {"epoch_3.pth"}
+
+
 def test_a_missing_metric_is_named(make_runner):
     hook = CheckpointHook(save_best="acc")
     runner = make_runner(hook)

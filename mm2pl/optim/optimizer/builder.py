@@ -64,7 +64,9 @@ def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
         return value
     value = getattr(value, "_cfg_dict", value)
     if not isinstance(value, dict):
-        raise TypeError(f"optim_wrapper={value!r} must be an OptimWrapper or a dict.")
+        raise TypeError(
+            f"the optimizer wrapper should be an OptimWrapper or a dict, but got {value!r}"
+        )
     optimizer = value.get("optimizer")
     if isinstance(optimizer, Optimizer):
         return OPTIM_WRAPPERS.build({"type": "OptimWrapper", **value})
