@@ -51,9 +51,9 @@ def live_schedulers(trainer: Trainer) -> list[Any]:
 
 
 def tick(schedulers: Iterable[Any], by_epoch: bool) -> None:
-    """Step the schedules of one clock; those that need a metric are stepped after validation."""
+    """Step the schedules of one clock; those that watch a metric only count, for their ``begin`` and ``end``."""
     for scheduler in schedulers:
-        if scheduler.by_epoch == by_epoch and not getattr(scheduler, "need_val_args", False):
+        if scheduler.by_epoch == by_epoch:
             scheduler.step()
 
 

@@ -83,23 +83,6 @@ def test_the_wrappers_accumulation_is_the_trainers() -> None:
     assert run.global_step == 4
 
 
-def test_a_plateau_schedule_steps_after_validation() -> None:
-    bridge = module(
-        param_scheduler={
-            "type": "ReduceOnPlateauLR",
-            "monitor": "accuracy",
-            "rule": "greater",
-            "patience": 0,
-            "threshold": 1000.0,
-            "factor": 0.5,
-        },
-        val_evaluator={"type": accuracy("mm2pl")},
-    )
-    trainer(max_epochs=4, num_sanity_val_steps=2).fit(bridge, loader(), loader(16))
-    # The first validation sets the mark; three more fall short of it.
-    assert bridge.optim_wrapper.get_lr() == {"lr": [0.1 / 8]}
-
-
 def test_a_callback_may_replace_the_schedules() -> None:
     bridge = module(param_scheduler={"type": "ExponentialLR", "gamma": 0.5})
     averaging = StochasticWeightAveraging(
@@ -166,8 +149,13 @@ def test_compile_compiles_the_models_step(name: str) -> None:
     [
         ({"compile": "yes"}, r"compile='yes' → True, or a dict"),
         ({"model": 3}, r"model should be a torch.nn.Module or a dict\(type=…\), but got 3"),
+        ({"model": None}, r"got no model → .* load_from_checkpoint\(path, model=…\)"),
+        (
+            {"model": torch.nn.Linear(1, 1)},
+            "Linear has neither train_step .* mm2pl.model.BaseModel",
+        ),
     ],
-    ids=["compile", "model"],
+    ids=["compile", "model", "no model", "no steps"],
 )
 def test_wrong_arguments(kwargs: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):

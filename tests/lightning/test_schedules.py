@@ -1,0 +1,29 @@
+"""Schedules of an imported module, under a user's own Trainer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bridges import loader, module, trainer
+from tests.scenarios import accuracy
+
+pytestmark = pytest.mark.filterwarnings(
+    # Lightning's advice to users: few workers, few batches per log line.
+    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
+)
+
+
+@pytest.mark.parametrize(
+    ("span", "halved"),
+    [({}, 4), ({"begin": 2}, 3), ({"begin": 2, "end": 4}, 1), ({"end": 4}, 2)],
+    ids=str,
+)
+def test_a_plateau_schedule_counts_epochs(span: dict[str, int], halved: int) -> None:
+    """Six validations, all falling short of the first one that is within ``begin`` and ``end``."""
+    plateau = {
+        **{"type": "ReduceOnPlateauLR", "monitor": "accuracy", "rule": "greater"},
+        **{"patience": 0, "threshold": 1000.0, "factor": 0.5, **span},
+    }
+    bridge = module(param_scheduler=plateau, val_evaluator={"type": accuracy("mm2pl")})
+    trainer(max_epochs=6, num_sanity_val_steps=2).fit(bridge, loader(), loader(16))
+    assert bridge.optim_wrapper.get_lr() == {"lr": [0.1 / 2**halved]}
