@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from mm2pl.dataset import build_dataloader
+from mm2pl.dataset import batch_size_of, build_dataloader
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.plain import as_config
 from mm2pl.lightning.stream import EvalStream
@@ -34,10 +34,25 @@ class MMDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         given = {"train": train_dataloader, "val": val_dataloader, "test": test_dataloader}
-        self.configs = {stage: as_config(loader) for stage, loader in given.items()}
+        self.configs = {stage: loader_config(loader) for stage, loader in given.items()}
         self.seed = seed
         self.diff_rank_seed = diff_rank_seed
         self.loaders: dict[str, Any] = {}
+
+    @property
+    def batch_size(self) -> int:
+        """The training loader's batch size; settable until the Trainer has it, as Lightning's finder wants it."""
+        return batch_size_of(self.configs["train"])
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        config = self.configs["train"]
+        if not isinstance(config, dict) or "batch_size" not in config:
+            raise ValueError(
+                f"batch_size={value!r}: train_dataloader has no batch_size to set → give a dict with one"
+            )
+        config["batch_size"] = value
+        self.loaders.pop("train", None)
 
     def loader(self, stage: str) -> Any:
         """Return the loader of ``train``, ``val`` or ``test``, built on first use; ``[]`` if there is none."""
@@ -47,6 +62,23 @@ class MMDataModule(LightningDataModule):
                 return []
             self.loaders[stage] = build_dataloader(config, self.seed, self.diff_rank_seed)
         return self.loaders[stage]
+
+    def setup(self, stage: str) -> None:
+        """Take over what the module does with batches too, so that Lightning does not warn of two who do."""
+        module = self._trainers_module()
+        if module is not None:
+            let_datamodule_transfer(module)
+
+    def teardown(self, stage: str) -> None:
+        """Give it back to the module: its next loaders may be another's."""
+        module = self._trainers_module()
+        if module is not None:
+            vars(module).pop("transfer_batch_to_device", None)
+
+    def _trainers_module(self) -> MMLightningModule | None:
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        users = isinstance(module, MMLightningModule) and not module.driven_by_run
+        return module if users else None  # type: ignore[return-value]
 
     def train_dataloader(self) -> Any:
         """Return the training loader, or the stream that a config-driven run has put in its place."""
@@ -71,6 +103,19 @@ class MMDataModule(LightningDataModule):
     def _view(self, stage: str) -> Any:
         loader = self.loader(stage)
         return EvalStream(loader) if loader else []
+
+
+def loader_config(loader: Any) -> Any:
+    """Give a loader's dict attributes, as :func:`as_config` does; a data set that is no dict stays as it is.
+
+    >>> type(loader_config({"dataset": [{"inputs": 1}], "batch_size": 1})["dataset"][0])
+    <class 'dict'>
+    """
+    if not isinstance(loader, dict) or isinstance(loader.get("dataset", {}), dict):
+        return as_config(loader)
+    made = as_config({**loader, "dataset": None})
+    dict.__setitem__(made, "dataset", loader["dataset"])
+    return made
 
 
 def let_datamodule_transfer(module: MMLightningModule) -> None:

@@ -48,18 +48,18 @@ class EvaluatedModule(LightningModule):
             self.compile_step(stage)
         if not self.driven_by_run and self.evaluators[stage] is not None:
             loaders = getattr(self.trainer, f"{stage}_dataloaders")
-            loader = loaders[0] if isinstance(loaders, (list, tuple)) else loaders
+            loader = _single(loaders, stage)
             self.loops[stage] = cls(runner_of(self.trainer), loader, self.evaluators[stage])
 
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the model's predictions; the evaluator has seen them."""
         return self._evaluate("val", batch, batch_idx)
 
-    def test_step(self, batch: Any, batch_idx: int) -> Any:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the model's predictions; the evaluator has seen them."""
         return self._evaluate("test", batch, batch_idx)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the model's predictions for one batch, as ``test_step`` of the model gives them."""
         return self.model.test_step(batch)
 
@@ -100,6 +100,17 @@ class EvaluatedModule(LightningModule):
                 reduce_fx="max",  # every process has the same values, which this leaves as they are
                 sync_dist=True,
             )
+
+
+def _single(loaders: Any, stage: str) -> Any:
+    if not isinstance(loaders, (list, tuple)):
+        return loaders
+    if len(loaders) != 1:
+        raise ValueError(
+            f"{len(loaders)} {stage} loaders and one {stage}_evaluator → give one loader, of a ConcatDataset for "
+            "instance, or leave out the evaluator"
+        )
+    return loaders[0]
 
 
 class NoStopIteration:

@@ -13,11 +13,13 @@ from mm2pl.lightning.checkpoint import window_is_open
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
+from mm2pl.lightning.model import build_model
 from mm2pl.lightning.optimization import (
     is_config,
     let_trainer_clip_and_accumulate,
     needs_manual_optimization,
     reasons_for_automatic,
+    refuse_batch_size_finder,
     refuse_flags,
     require_deepspeed,
     updates_its_own_way,
@@ -28,7 +30,7 @@ from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
 from mm2pl.lightning.weights import fitting_weights
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
-from mm2pl.registry import MODELS, DefaultScope
+from mm2pl.registry import DefaultScope
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -63,7 +65,7 @@ class MMLightningModule(EvaluatedModule):
 
     def __init__(
         self,
-        model: nn.Module | dict[str, Any],
+        model: nn.Module | dict[str, Any] | None = None,
         optim_wrapper: Any = None,
         param_scheduler: Any = None,
         auto_scale_lr: dict[str, Any] | None = None,
@@ -165,6 +167,8 @@ class MMLightningModule(EvaluatedModule):
                 optimizer wrapper with methods of its own rules out.
         """
         wrapper, notes = self.optim_wrapper, []
+        if self.driven_by_run:
+            refuse_batch_size_finder(self.trainer)
         if self.automatic_optimization:
             reasons = reasons_for_automatic(self.trainer)
             if updates_its_own_way(wrapper):
@@ -213,8 +217,8 @@ class MMLightningModule(EvaluatedModule):
             self.param_schedulers = build_param_schedulers(
                 self.param_scheduler,
                 self.optim_wrapper,
-                max_epochs=loop.max_epochs,
-                max_iters=loop.max_iters,
+                max_epochs=loop.max_epochs or None,
+                max_iters=loop.max_iters or None,
                 epoch_length=epoch_length,
                 by_epoch=True,
             )
@@ -314,7 +318,7 @@ class MMLightningModule(EvaluatedModule):
         loop = runner_of(self.trainer).train_loop
         self.model.train()
         if not self.automatic_optimization:
-            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters)
+            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters or -1)
 
     def on_train_epoch_start(self) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
@@ -322,11 +326,14 @@ class MMLightningModule(EvaluatedModule):
             self.model.train()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules."""
+        """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules.
+
+        The last losses of an epoch are logged too, for callbacks that monitor one; loggers keep to the interval.
+        """
         if self.driven_by_run:
             return
         trainer: Any = self.trainer
-        if self._logs_now():
+        if self._logs_now() or trainer.is_last_batch:
             self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
         schedulers = live_schedulers(trainer)
         tick(schedulers, by_epoch=False)
@@ -381,19 +388,3 @@ class MMLightningModule(EvaluatedModule):
 MMLightningModule.training_step.__signature__ = inspect.signature(  # type: ignore[attr-defined]
     MMLightningModule.training_step
 )
-
-
-def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
-    """Build a model from its dict (a given module is returned as it is).
-
-    Raises:
-        TypeError: If ``model`` is neither a module nor a dict.
-    """
-    if isinstance(model, nn.Module):
-        return model
-    if not isinstance(model, dict):
-        raise TypeError(f"model should be a torch.nn.Module or a dict(type=…), but got {model!r}")
-    model = dict(as_config(model))
-    if data_preprocessor is not None:
-        model.setdefault("data_preprocessor", data_preprocessor)
-    return MODELS.build(model)

@@ -29,12 +29,12 @@ def wrappers_of(optim_wrapper: Any) -> dict[str, Any]:
     )
 
 
-NEED_AUTOMATIC = (
-    "GradientAccumulationScheduler",
-    "StochasticWeightAveraging",
-    "LearningRateFinder",
-)
-"""Callbacks of Lightning that work on the loop of automatic optimization."""
+INSTEAD_OF = {
+    "GradientAccumulationScheduler": "set accumulative_counts in optim_wrapper",
+    "StochasticWeightAveraging": "use EMAHook with ema_type='StochasticWeightAverage'",
+    "LearningRateFinder": "leave it out, and set lr in optim_wrapper",
+}
+"""Callbacks of Lightning that work on the loop of automatic optimization, and what to do without it."""
 
 
 def is_config(optim_wrapper: Any) -> bool:
@@ -88,17 +88,33 @@ def given_flags(trainer: Trainer) -> dict[str, Any]:
 
 
 def refuse_flags(trainer: Trainer, model: nn.Module) -> None:
-    """Reject flags that a model under manual optimization cannot follow.
+    """Reject flags and callbacks that a model under manual optimization cannot follow.
 
     Raises:
         ValueError: Naming what to write into ``optim_wrapper``.
     """
+    kind = type(model).__name__
+    why = f"{kind} has a train_step of its own or several optimizers, which Lightning's loop cannot drive"
     for name, value in given_flags(trainer).items():
         if value == 0:  # no clipping
             continue
         raise ValueError(
-            f"Trainer({name}={value!r}) → {type(model).__name__} has a train_step of its own or several optimizers, "
-            f"which Lightning's loop cannot drive → set {FLAGS[name][1]} in optim_wrapper"
+            f"Trainer({name}={value!r}) → {why} → set {FLAGS[name][1]} in optim_wrapper"
+        )
+    for name in automatic_callbacks(trainer):
+        raise ValueError(f"{name} → {why} → {INSTEAD_OF[name]}")
+
+
+def refuse_batch_size_finder(trainer: Trainer) -> None:
+    """Reject Lightning's batch size finder in a run whose loader, schedules and clocks are those of its config.
+
+    Raises:
+        ValueError: The Trainer was given one.
+    """
+    if any(type(c).__name__ == "BatchSizeFinder" for c in trainer.callbacks):  # type: ignore[attr-defined]
+        raise ValueError(
+            "BatchSizeFinder → the length of a config's run follows from its batch size, which cannot change in it → "
+            "leave it out, and set train_dataloader.batch_size"
         )
 
 
@@ -123,8 +139,13 @@ def reasons_for_automatic(trainer: Trainer) -> list[str]:
     precision: Any = trainers_precision(trainer)
     if getattr(precision, "scaler", None) is not None:
         reasons.append(f"precision={precision.precision!r}")
+    return reasons + automatic_callbacks(trainer)
+
+
+def automatic_callbacks(trainer: Trainer) -> list[str]:
+    """Return the Trainer's callbacks that need automatic optimization."""
     names = (type(callback).__name__ for callback in trainer.callbacks)  # type: ignore[attr-defined]
-    return reasons + [name for name in names if name in NEED_AUTOMATIC]
+    return [name for name in names if name in INSTEAD_OF]
 
 
 def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: bool) -> list[str]:

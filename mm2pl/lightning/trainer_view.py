@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from types import SimpleNamespace
@@ -137,15 +138,19 @@ class TrainerLoop:
 
     @property
     def max_epochs(self) -> int:
-        """Epochs of the whole run."""
-        return self._trainer.max_epochs or 0
+        """Epochs of the whole run, the last of them maybe cut short; 0 if neither epochs nor steps end it."""
+        trainer = self._trainer
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            return trainer.max_epochs
+        steps = max(trainer.max_steps, 0) * trainer.accumulate_grad_batches
+        return math.ceil(steps / trainer.num_training_batches)
 
     @property
     def max_iters(self) -> int:
         """Iterations of the whole run, as far as the Trainer knows."""
         trainer = self._trainer
         steps = trainer.max_steps * trainer.accumulate_grad_batches
-        batches = self.max_epochs * trainer.num_training_batches
+        batches = (trainer.max_epochs or 0) * trainer.num_training_batches
         if batches <= 0 or batches == float("inf"):
             return max(int(steps), 0)
         return int(min(batches, steps) if steps > 0 else batches)
