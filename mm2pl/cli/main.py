@@ -100,14 +100,19 @@ def speaks_for_all(error: BaseException) -> bool:
 
 
 def is_users_mistake(error: BaseException) -> bool:
-    """Say whether mm2pl itself raised the error, to tell its user something; others keep their traceback."""
+    """Say whether mm2pl or Lightning raised the error to tell its user something; others keep their traceback."""
     if not isinstance(
         error, (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError, SyntaxError)
     ):
-        return False
+        return type(error).__name__ == "MisconfigurationException"  # Lightning's, an Exception
     frames = traceback.extract_tb(error.__traceback__)
-    own = Path(__file__).resolve().parent.parent
-    return bool(frames) and own in Path(frames[-1].filename).resolve().parents
+    if not frames:
+        return False
+    last = Path(frames[-1].filename).resolve()
+    if Path(__file__).resolve().parent.parent in last.parents:
+        return True
+    # Lightning checks its callbacks and options with messages of its own; what fails in a call is no such message.
+    return "lightning" in last.parts and (frames[-1].line or "").startswith("raise ")
 
 
 def message_of(error: BaseException) -> str:

@@ -136,10 +136,10 @@ def _wants_value(argument: str) -> bool:
 
 def _unknown(parser: argparse.ArgumentParser, argument: str) -> str:
     name = argument.split("=")[0]
-    known = [flag for action in parser._actions for flag in action.option_strings]
-    close = difflib.get_close_matches(name, known, n=1)
+    known = {flag.strip("-"): flag for action in parser._actions for flag in action.option_strings}
+    close = difflib.get_close_matches(name.strip("-"), known, n=1)
     if close:
-        return f"unknown option {name!r} → did you mean {close[0]!r}?"
+        return f"unknown option {name!r} → did you mean {known[close[0]]!r}?"
     return f"unknown option {name!r} → see {parser.prog} --help and {parser.prog} --lightning-help"
 
 

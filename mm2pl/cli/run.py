@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +15,12 @@ from typing import Any
 from mm2pl.cli import options as flags
 from mm2pl.config import Config
 from mm2pl.fileio import load
+
+MODULE_KEYS = (
+    *("model", "optim_wrapper", "param_scheduler", "auto_scale_lr", "data_preprocessor"),
+    *("val_evaluator", "test_evaluator", "default_scope", "compile"),
+)
+"""Arguments of :class:`~mm2pl.lightning.MMLightningModule` that are top-level keys of a config."""
 
 
 def run(command: str, arguments: list[str]) -> int | None:
@@ -73,14 +81,30 @@ def _cli(
         arguments = [*arguments, "--print_config"]
     if command == "predict" and options is not None and not options.out:
         print("mm2pl: WARNING: without --out FILE.pkl no prediction is written", file=sys.stderr)
-    quiet = {"exit_on_error": False}  # the Trainer's usage text fills two hundred lines
+    # The Trainer's usage text fills two hundred lines; jsonargparse 5 will not complete abbreviations any more.
+    quiet = {"exit_on_error": False, "allow_abbrev": False}
     try:
         MMCLI(args=[command, *arguments], options=options, parser_kwargs=quiet, **parts)
     except argparse.ArgumentError as error:
-        raise ValueError(f"{error} → mm2pl {command} --lightning-help lists the options") from error
+        hint = close_option(str(error)) or f"mm2pl {command} --lightning-help lists the options"
+        raise ValueError(f"{error} → {hint}") from error
     except SIGTERMException:  # a SystemExit(0): to a shell the run has not succeeded
         return 128 + signal.SIGTERM
     return None
+
+
+def close_option(message: str) -> str:
+    """Return a question about the Trainer's option that a message about an unknown one may mean, or ``""``.
+
+    >>> close_option("unrecognized arguments: --trainer.devics=2")
+    'did you mean --trainer.devices?'
+    """
+    from lightning.pytorch import Trainer
+
+    found = re.search(r"--trainer\.(\w+)", message) if "unrecognized" in message else None
+    known = inspect.signature(Trainer).parameters
+    close = difflib.get_close_matches(found[1], known, n=1) if found else []
+    return f"did you mean --trainer.{close[0]}?" if close else ""
 
 
 def is_lightning_yaml(path: str) -> bool:
@@ -130,9 +154,13 @@ def refuse_nested_overrides(arguments: list[str]) -> None:
                 f"{argument!r} on an MMEngine config → use --cfg-options randomness.seed=… instead"
             )
         if argument.startswith(("--model", "--data")):
-            key = argument.removeprefix("--").split("=")[0].split(".", 1)[-1]
+            key = argument.removeprefix("--").partition("=")[0]
+            part, _, rest = key.partition(".")
+            inside = rest.removeprefix("init_args.")
+            if part == "model" and inside.split(".")[0] not in (*MODULE_KEYS, ""):
+                inside = f"model.{inside}"  # of MMEngine's model, not of the LightningModule
             raise ValueError(
-                f"{argument!r} on an MMEngine config → use --cfg-options {key}=… instead"
+                f"{argument!r} on an MMEngine config → use --cfg-options {inside or key}=… instead"
             )
 
 

@@ -256,3 +256,36 @@ def test_checkpoint_of_another_model(trained, tmp_path, capsys):
 def test_best_without_a_best_checkpoint(tmp_path, capsys):
     assert main(["test", CONFIG, "--work-dir", str(tmp_path), "--ckpt_path", "best"]) == 2
     assert "save_best='auto'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ("--model.width=3", "model.width"),
+        ("--model.init_args.width=3", "model.width"),
+        ("--model.model.width=3", "model.width"),
+        ("--data.train_dataloader.batch_size=2", "train_dataloader.batch_size"),
+    ],
+)
+def test_the_option_that_changes_the_config_is_named(argument, key):
+    with pytest.raises(ValueError, match=rf"use --cfg-options {key}=… instead"):
+        refuse_nested_overrides([argument])
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--trainer.devics=2", "did you mean --trainer.devices?"),
+        ("--trainer.max_epoch=2", "did you mean --trainer.max_epochs?"),
+        ("--trainer.callbacks+=BatchSizeFinder", "set train_dataloader.batch_size"),
+    ],
+)
+def test_a_trainers_misspelt_or_useless_option(option, said, tmp_path, capsys):
+    assert main(["fit", CONFIG, "--work-dir", str(tmp_path), option]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_lightning_says_to_its_user_needs_no_traceback(tmp_path, capsys):
+    monitor = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=acc"]
+    assert main(["fit", CONFIG, "--work-dir", str(tmp_path), *monitor, *SHORT]) == 2
+    assert "RuntimeError: Early stopping conditioned on metric `acc`" in capsys.readouterr().err
