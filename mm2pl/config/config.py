@@ -89,7 +89,7 @@ class Config:
             raise ConfigTypeError(f"cfg_dict must be a dict, but got {type(cfg_dict)}.")
         filename = str(filename) if isinstance(filename, Path) else filename
         if taken := [key for key in RESERVED_KEYS if key in cfg_dict]:
-            raise ConfigKeyError(f"{taken[0]!r} is reserved for the config itself. Rename the key.")
+            raise ConfigKeyError(f"{taken[0]} is reserved for config file. Rename the key.")
         if not isinstance(cfg_dict, ConfigDict):
             cfg_dict = ConfigDict(cfg_dict)
         text = cfg_text or (read_text(filename) if filename else "")
@@ -254,8 +254,9 @@ class Config:
     def diff(cfg1: str | Config, cfg2: str | Config) -> str:
         """Return a unified diff of the printed configs."""
         configs = [Config.fromfile(cfg) if isinstance(cfg, str) else cfg for cfg in (cfg1, cfg2)]
-        first, second = (cfg.pretty_text.splitlines() for cfg in configs)
-        return "\n".join(difflib.unified_diff(first, second, lineterm=""))
+        first, second = (cfg.pretty_text.split("\n") for cfg in configs)
+        # The blank lines are MMEngine's: each line of the head brings its own end.
+        return "".join(f"{line}\n" for line in difflib.unified_diff(first, second))
 
     def to_dict(self, keep_imported: bool = False) -> dict:
         """Return builtin dicts, imported classes as their dotted path."""
@@ -365,7 +366,9 @@ def _import_custom_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
             warnings.warn(f"{path}: custom_imports: {message}.", stacklevel=3)
             return
         folders = "".join(f"\n  {folder}" for folder in sys.path)
-        raise ConfigImportError(f"custom_imports: {message}:{folders}", Site(path)) from error
+        raise ConfigImportError(
+            f"Failed to import custom modules from custom_imports: {message}:{folders}", Site(path)
+        ) from error
 
 
 def _dump_data(values: dict, suffix: str) -> str:

@@ -23,8 +23,6 @@ NOT_SERVED = {
     ("mmengine", "Runner"),
     ("mmengine", "Visualizer"),
     ("mmengine._strategy", "DeepSpeedStrategy"),
-    ("mmengine.hub", "get_config"),
-    ("mmengine.hub", "get_model"),
 }
 
 

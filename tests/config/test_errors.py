@@ -81,7 +81,7 @@ BAD: dict[str, tuple[type[Exception], str, str, list[str]]] = {
         *("'mm2pl_is_no_such_package' is not installed", []),
     ),
     "bad_type.py": (TypeError, "bad_type.py:1", "_base_ contains 5", []),
-    "bad_reserved.py": (KeyError, "bad_reserved.py", "'filename' is reserved", []),
+    "bad_reserved.py": (KeyError, "bad_reserved.py", "filename is reserved for config file", []),
 }
 
 
