@@ -255,8 +255,8 @@ class Config:
         """Return a unified diff of the printed configs."""
         configs = [Config.fromfile(cfg) if isinstance(cfg, str) else cfg for cfg in (cfg1, cfg2)]
         first, second = (cfg.pretty_text.split("\n") for cfg in configs)
-        # The blank lines are MMEngine's: each line of the head brings its own end.
-        return "".join(f"{line}\n" for line in difflib.unified_diff(first, second))
+        # The blank lines are MMEngine's: each line of the head brings its own end, and printing adds one.
+        return "".join(f"{line}\n" for line in difflib.unified_diff(first, second)) + "\n"
 
     def to_dict(self, keep_imported: bool = False) -> dict:
         """Return builtin dicts, imported classes as their dotted path."""

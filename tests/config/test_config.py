@@ -214,7 +214,8 @@ def test_repr_and_diff(cfg: Config) -> None:
     ]
     # As MMEngine prints it.
     head = "--- \n\n+++ \n\n@@ -1,2 +1,2 @@\n\n"
-    assert Config.diff(Config({"a": 1}), Config({"a": 2})) == f"{head}-a = 1\n+a = 2\n \n"
+    assert Config.diff(Config({"a": 1}), Config({"a": 2})) == f"{head}-a = 1\n+a = 2\n \n\n"
+    assert Config.diff(cfg, cfg) == "\n"
 
 
 def test_custom_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
