@@ -1,4 +1,4 @@
-"""Take turns, round after round, and compare medians: a machine whose speed drifts slows all rows alike.
+"""Take turns, and compare within each round: a machine whose speed drifts slows all rows alike.
 
 One more turn counts the Python functions that are called, which no machine's noise changes.
 """
@@ -135,15 +135,8 @@ def count_calls(scenario: Scenario) -> dict[str, float]:
 
 
 def table(scenario: Scenario, samples: dict[str, list[Sample]], calls: dict[str, float]) -> str:
-    """Return the rows as Markdown: medians of wall and CPU time, and ours over each row's; and calls."""
-
-    def medians(name: str) -> dict[str, float]:
-        return {
-            key: statistics.median(getattr(sample, key) for sample in samples[name])
-            for key in ("wall", "cpu", "memory")
-        }
-
-    ours = medians(scenario.ours)
+    """Return the rows as Markdown: medians of times; medians of each round's ratio of ours to the row's; calls."""
+    ours = samples[scenario.ours]
     width = max(map(len, samples))
     lines = [
         f"### {scenario.title}",
@@ -151,22 +144,33 @@ def table(scenario: Scenario, samples: dict[str, list[Sample]], calls: dict[str,
         f"| {scenario.unit:<{width}} | wall | CPU | min–max wall | peak MB | mm2pl ÷ it, wall | CPU | calls |",
         f"| {'-' * width} | --: | --: | --: | --: | --: | --: | --: |",
     ]
-    for name in samples:
-        own = medians(name)
-        walls = [scenario.scale * sample.wall for sample in samples[name]]
-        ratio = {key: ours[key] / own[key] if own[key] else math.nan for key in ("wall", "cpu")}
+    for name, own in samples.items():
+        wall, cpu, memory = (
+            [getattr(sample, key) for sample in own] for key in ("wall", "cpu", "memory")
+        )
+        peak = statistics.median(memory)
         cells: list[Any] = [
             f"{name:<{width}}",
-            digits(scenario.scale * own["wall"]),
-            digits(scenario.scale * own["cpu"]),
-            f"{digits(min(walls))}–{digits(max(walls))}",
-            "" if math.isnan(own["memory"]) else f"{own['memory']:.0f}",
-            f"{ratio['wall']:.3f}",
-            f"{ratio['cpu']:.3f}",
+            digits(scenario.scale * statistics.median(wall)),
+            digits(scenario.scale * statistics.median(cpu)),
+            f"{digits(scenario.scale * min(wall))}–{digits(scenario.scale * max(wall))}",
+            "" if math.isnan(peak) else f"{peak:.0f}",
+            f"{median_ratio([sample.wall for sample in ours], wall):.3f}",
+            f"{median_ratio([sample.cpu for sample in ours], cpu):.3f}",
             f"{calls[name]:.0f}" if name in calls else "",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def median_ratio(ours: list[float], theirs: list[float]) -> float:
+    """Return the median of the ratios of each round, whose turns were close together in time.
+
+    >>> median_ratio([1.0, 2.0, 4.0], [2.0, 4.0, 4.0])
+    0.5
+    """
+    ratios = [mine / other if other else math.nan for mine, other in zip(ours, theirs, strict=True)]
+    return statistics.median(ratios)
 
 
 def digits(value: float) -> str:
