@@ -145,8 +145,9 @@ class OptimWrapper(BaseOptimWrapper):
         self._remainder_counts = max_counts % window
         if init_counts % window and not self._window_restored:
             print_log(
-                f"Iteration {init_counts} is inside an accumulation window of {window}, and the "
-                "checkpoint holds no gradients of that window: the next update lacks them.",
+                f"Resumed iteration number {init_counts} is inside an accumulation window of "
+                f"{window}, and the checkpoint holds no gradients of that window: the next update "
+                "lacks them.",
                 logger="current",
                 level=logging.WARNING,
             )
@@ -234,7 +235,8 @@ def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str,
     """Return the function, the name of what it returns, and its arguments."""
     if not isinstance(clip_grad, dict) or not clip_grad:
         raise ArgumentError(
-            f"clip_grad={clip_grad!r} → a dict such as dict(max_norm=1) or dict(clip_value=0.2)."
+            "If `clip_grad` is not None, it must be a dict such as dict(max_norm=1) or "
+            f"dict(clip_value=0.2), but got {clip_grad!r}."
         )
     kwargs = dict(clip_grad)
     kind = kwargs.pop("type", "value" if "clip_value" in kwargs else "norm")
