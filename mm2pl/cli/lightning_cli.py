@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,7 @@ class MMCLI(LightningCLI):
                 path = checkpoint_of(self.runner.work_dir, path)
             elif path is None and subcommand == "fit":
                 path = self.runner.resume_path()
+            require_checkpoint(path, self.runner.work_dir)
         if path is not None:
             arguments["ckpt_path"] = path
         return arguments
@@ -174,6 +176,17 @@ def command_of(kwargs: dict[str, Any]) -> str | None:
 def instantiate(spec: Any) -> Any:
     """Build the object of a parsed ``class_path`` and ``init_args``."""
     return get_object_from_string(spec.class_path)(**vars(spec.get("init_args", {})))
+
+
+def require_checkpoint(path: str | None, work_dir: str) -> None:
+    """Refuse the bare name of a checkpoint that is in the work folder and not here.
+
+    Raises:
+        FileNotFoundError: Naming the file that is meant.
+    """
+    meant = Path(work_dir, path or "")
+    if path and "://" not in path and not Path(path).exists() and meant.is_file():
+        raise FileNotFoundError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
 
 
 def checkpoint_of(work_dir: str, which: str) -> str:

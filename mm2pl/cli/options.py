@@ -193,9 +193,17 @@ def _no_validate(cfg: Config, _: Any) -> None:
         cfg[key] = None
 
 
-def _out(cfg: Config, path: str) -> None:
+def require_pickle(path: str) -> None:
+    """Refuse another ending than a pickle file's.
+
+    Raises:
+        ValueError: Naming those that can be written.
+    """
     if not path.endswith((".pkl", ".pickle")):
         raise ValueError(f"--out {path!r} → a file name ending in .pkl or .pickle is needed")
+
+
+def _out(cfg: Config, path: str) -> None:
     evaluators = cfg.get("test_evaluator") or []
     evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
     cfg.test_evaluator = [*evaluators, {"type": "DumpResults", "out_file_path": path}]

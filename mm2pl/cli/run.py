@@ -35,6 +35,8 @@ def run(command: str, arguments: list[str]) -> int | None:
         return _cli(command, ["--help"])
     if not options.config:
         raise FileNotFoundError(f"mm2pl {command} needs a config → mm2pl {command} CONFIG")
+    if command in ("test", "predict") and options.out:
+        flags.require_pickle(options.out)
     first, *others = options.config
     overlays = [f"--config={path}" for path in others]
     if is_lightning_yaml(first):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
@@ -47,6 +49,16 @@ class RunTrainer(Trainer):
         newest = getattr(self.checkpoint_callback, "last_model_path", "")
         return newest or find_latest_checkpoint(self.default_root_dir) or "last"
 
+    def _mention_checkpoint(self, verb: str, run: Any) -> None:
+        """Warn if weights that nobody has trained or loaded are about to be evaluated beside those of a run."""
+        marker = Path(self.default_root_dir, "last_checkpoint")
+        loaded = run.has_loaded or run.settings.get("load_from") or run.settings.get("resume")
+        if self.global_step == 0 and not loaded and marker.is_file():
+            run.logger.warning(
+                f"{verb} without a checkpoint: the weights are those that the model was built with → "
+                f"--ckpt_path last, or load_from, takes {marker.read_text().strip()}"
+            )
+
     def _prepare(self, verb: str) -> None:
         """Put the lean loops into the place of Lightning's; let several processes stop together."""
         if verb == "fit":
@@ -69,8 +81,11 @@ def _for_a_run(verb: str) -> Any:
         if call.arguments.get("ckpt_path") == "last":
             call.arguments["ckpt_path"] = self.last_checkpoint()
         run = runner_of(self)
+        driven = hasattr(run, "settings")
+        if driven and verb != "fit" and call.arguments.get("ckpt_path") is None:
+            self._mention_checkpoint(verb, run)
         try:
-            with telling_children(run.timestamp, run.seed):
+            with telling_children(run.timestamp, run.seed) if driven else nullcontext():
                 result = base(*call.args, **call.kwargs)
         except Exception as error:
             if not is_first_failure(error) and is_echo(error):

@@ -45,7 +45,7 @@ def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
 
 
 @contextmanager
-def telling_children(time_stamp: str, seed: int | None) -> Iterator[None]:
+def telling_children(time_stamp: str, seed: int) -> Iterator[None]:
     """Tell the processes that Lightning starts for this run (``Trainer(devices=2)``) its time and its seed.
 
     They build the run before there is a process group in which they could ask.

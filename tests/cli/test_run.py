@@ -289,3 +289,24 @@ def test_what_lightning_says_to_its_user_needs_no_traceback(tmp_path, capsys):
     monitor = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=acc"]
     assert main(["fit", CONFIG, "--work-dir", str(tmp_path), *monitor, *SHORT]) == 2
     assert "RuntimeError: Early stopping conditioned on metric `acc`" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_the_work_folder_by_its_bare_name(trained, capsys):
+    assert main(["test", CONFIG, "epoch_1.pth", "--work-dir", str(trained)]) == 2
+    said = capsys.readouterr().err
+    assert "epoch_1.pth can not be found → did you mean " in said
+    assert f"{trained.name}/epoch_1.pth?" in said
+
+
+def test_predictions_go_into_a_pickle_file(trained, capsys):
+    assert main(["predict", CONFIG, "last", "--work-dir", str(trained), "--out", "p.txt"]) == 2
+    assert "--out 'p.txt' → a file name ending in .pkl or .pickle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"), [([], 1), (["last"], 0)], ids=["untrained", "trained"]
+)
+def test_untrained_weights_are_evaluated_with_a_warning(trained, arguments, count, capsys):
+    assert main(["test", CONFIG, *arguments, "--work-dir", str(trained)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("the weights are those that the model was built with → ") == count
