@@ -1,0 +1,120 @@
+"""MMDetection's configs."""
+
+from __future__ import annotations
+
+from tests.ecosystem import pictures
+from tests.ecosystem.project import LOADERS, Project
+
+COCO = {
+    **{f"{loader}.dataset.data_root": "{data}/" for loader in LOADERS},
+    "val_evaluator.ann_file": "{data}/annotations/instances_val2017.json",
+    "test_evaluator.ann_file": "{data}/annotations/instances_val2017.json",
+    "train_dataloader.dataset.pipeline.2.scale": "(96,64)",
+    "val_dataloader.dataset.pipeline.1.scale": "(96,64)",
+    "test_dataloader.dataset.pipeline.1.scale": "(96,64)",
+    "model.backbone.init_cfg": "None",
+    "log_processor.window_size": 1,
+    "train_cfg.max_epochs": 2,
+}
+"""24 pictures in batches of 2: 24 iterations."""
+
+
+R18 = {"model.backbone.depth": 18, "model.neck.in_channels": "[64,128,256,512]"}
+
+PROJECTS = {
+    "MMDetection RetinaNet": Project(
+        package="mmdet",
+        config="retinanet/retinanet_r18_fpn_1x_coco.py",
+        data=pictures.boxes,
+        options=COCO,
+    ),
+    "MMDetection Faster R-CNN": Project(
+        package="mmdet",
+        config="faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+        data=pictures.boxes,
+        options={**COCO, **R18},
+    ),
+    "MMDetection YOLOX": Project(
+        package="mmdet",
+        config="yolox/yolox_tiny_8xb8-300e_coco.py",
+        data=pictures.boxes,
+        options={
+            **{f"{loader}.dataset.data_root": "{data}/" for loader in LOADERS[1:]},
+            **{f"{loader}.batch_size": 4 for loader in LOADERS},
+            **{f"{loader}.dataset.pipeline.1.scale": "(96,96)" for loader in LOADERS[1:]},
+            "train_dataloader.dataset.dataset.data_root": "{data}/",
+            "train_dataloader.dataset.pipeline.0.img_scale": "(64,64)",
+            "train_dataloader.dataset.pipeline.1.border": "(-32,-32)",
+            "train_dataloader.dataset.pipeline.4.scale": "(64,64)",
+            "val_evaluator.ann_file": "{data}/annotations/instances_val2017.json",
+            "test_evaluator.ann_file": "{data}/annotations/instances_val2017.json",
+            "model.data_preprocessor.batch_augments.0.random_size_range": "(64,128)",
+            "custom_hooks.0.num_last_epochs": 1,
+            "param_scheduler.0.end": 1,
+            "param_scheduler.1.begin": 1,
+            "param_scheduler.1.end": 3,
+            "param_scheduler.1.T_max": 2,
+            "param_scheduler.2.begin": 3,
+            "param_scheduler.2.end": 4,
+            "log_processor.window_size": 1,
+            "train_cfg.max_epochs": 4,
+            "train_cfg.val_interval": 2,
+            "default_hooks.checkpoint.interval": 2,
+        },
+    ),
+    "MMDetection Mask R-CNN": Project(
+        package="mmdet",
+        config="mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
+        data=pictures.boxes,
+        options={**COCO, **R18},
+    ),
+    "MMDetection FCOS": Project(
+        package="mmdet",
+        config="fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
+        data=pictures.boxes,
+        options={**COCO, **R18},
+    ),
+    "MMDetection DETR": Project(
+        package="mmdet",
+        config="detr/detr_r50_8xb2-150e_coco.py",
+        data=pictures.boxes,
+        options={
+            **{key: value for key, value in COCO.items() if ".2.scale" not in key},
+            "train_dataloader.dataset.pipeline.3.transforms.0.0.scales": "[(64,96),(80,112)]",
+            "train_dataloader.dataset.pipeline.3.transforms.1.0.scales": "[(64,128),(72,128)]",
+            "train_dataloader.dataset.pipeline.3.transforms.1.1.crop_size": "(48,64)",
+            "train_dataloader.dataset.pipeline.3.transforms.1.2.scales": "[(64,96),(80,112)]",
+            "model.backbone.depth": 18,
+            "model.neck.in_channels": "[512]",
+            "model.num_queries": 20,
+            "model.test_cfg.max_per_img": 20,
+        },
+    ),
+    "MMDetection RTMDet": Project(
+        package="mmdet",
+        config="rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
+        data=pictures.boxes,
+        options={
+            **{key: value for key, value in COCO.items() if "pipeline" not in key},
+            **{f"{loader}.batch_size": 4 for loader in LOADERS},
+            **{f"{loader}.dataset.pipeline.1.scale": "(64,64)" for loader in LOADERS[1:]},
+            **{f"{loader}.dataset.pipeline.2.size": "(64,64)" for loader in LOADERS[1:]},
+            "train_dataloader.dataset.pipeline.2.img_scale": "(64,64)",
+            "train_dataloader.dataset.pipeline.3.scale": "(128,128)",
+            "train_dataloader.dataset.pipeline.4.crop_size": "(64,64)",
+            "train_dataloader.dataset.pipeline.7.size": "(64,64)",
+            "train_dataloader.dataset.pipeline.8.img_scale": "(64,64)",
+            "custom_hooks.1.switch_epoch": 2,
+            "custom_hooks.1.switch_pipeline.2.scale": "(64,64)",
+            "custom_hooks.1.switch_pipeline.3.crop_size": "(64,64)",
+            "custom_hooks.1.switch_pipeline.6.size": "(64,64)",
+            "param_scheduler.0.end": 5,
+            "param_scheduler.1.begin": 1,
+            "param_scheduler.1.end": 4,
+            "param_scheduler.1.T_max": 3,
+            "train_cfg.max_epochs": 4,
+            "train_cfg.val_interval": 2,
+            "train_cfg.dynamic_intervals": "[(3,1)]",
+        },
+    ),
+}

@@ -1,0 +1,59 @@
+"""A released config that is run, and what is changed in it: paths, sizes and lengths."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+
+COMMON = {
+    "default_hooks.logger.interval": 1,
+    "randomness.seed": 0,
+    **{f"{loader}.num_workers": 0 for loader in LOADERS},
+    **{f"{loader}.persistent_workers": False for loader in LOADERS},
+}
+"""Every iteration is logged; the data is loaded in the process itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A released config of an installed toolbox.
+
+    Attributes:
+        package: Its import name.
+        config: Its path below the package's folder of configs.
+        data: Writes the data set into a folder.
+        options: ``--cfg-options``; ``{data}`` stands for that folder.
+        flags: Such as ``--auto-scale-lr``.
+        evaluates: Whether it has data to validate and test with.
+        needs: Other packages.
+        ops: Whether it needs mmcv with its operators, not only mmcv-lite.
+    """
+
+    package: str
+    config: str
+    data: Callable[[Path], None]
+    options: dict[str, object] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    evaluates: bool = True
+    needs: tuple[str, ...] = ()
+    ops: bool = True
+
+    def path(self) -> Path:
+        """Return the config's file."""
+        spec = importlib.util.find_spec(self.package)
+        assert spec is not None
+        assert spec.origin is not None
+        return Path(spec.origin).parent / ".mim/configs" / self.config
+
+    def cfg_options(self, data: Path) -> list[str]:
+        """Return the command-line arguments after ``--cfg-options``."""
+        merged = {**COMMON, **self.options}
+        if not self.evaluates:
+            merged = {
+                key: value for key, value in merged.items() if key[:4] not in ("val_", "test")
+            }
+        return [f"{key}={value}".replace("{data}", str(data)) for key, value in merged.items()]
