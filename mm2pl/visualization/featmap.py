@@ -86,8 +86,8 @@ def _channel_grid(
     rows, columns = arrangement
     if rows * columns < topk:
         raise ArgumentError(
-            f"The product of row and col in the `arrangement` {arrangement} is less than "
-            f"topk {topk}, please set the `arrangement` correctly"
+            "The product of row and col in the `arrangement` is less than topk, please set the "
+            f"`arrangement` correctly: arrangement={arrangement}, topk={topk}"
         )
     height, width = values.shape[1:]
     figure = Figure(frameon=False)

@@ -62,10 +62,14 @@ class TensorboardVisBackend(LoggerVisBackend):
     """
 
     def _make_logger(self) -> Any:
-        _client("tensorboard", "TensorboardVisBackend")
+        client("tensorboard", "TensorboardVisBackend")
         from mm2pl.lightning.loggers import EventFiles
 
         return EventFiles(self._save_dir or ".", name="", version="")
+
+    @property
+    def _tensorboard(self) -> Any:  # projects' subclasses write through it
+        return self.experiment
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config as text."""
@@ -90,7 +94,7 @@ class TensorboardVisBackend(LoggerVisBackend):
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Record each number."""
-        for name, value in _without_step(scalar_dict).items():
+        for name, value in without_step(scalar_dict).items():
             self.add_scalar(name, value, step)
 
     def _close(self) -> None:
@@ -130,29 +134,37 @@ class WandbVisBackend(LoggerVisBackend):
         self._log_code_name = log_code_name
         self._watch_kwargs = watch_kwargs or {}
 
-    def _make_logger(self) -> Any:
-        wandb = _client("wandb", "WandbVisBackend")
-        from lightning.pytorch.loggers import WandbLogger
-
-        run = wandb.init(**self._init_kwargs)
+    @cached_property
+    def _wandb(self) -> Any:
+        """The module ``wandb`` with its run started; projects' subclasses write through it."""
+        wandb = client("wandb", "WandbVisBackend")
+        os.makedirs(str(self._save_dir), exist_ok=True)
+        wandb.init(**self._init_kwargs)
         metrics = self._define_metric_cfg
         if isinstance(metrics, dict):
-            metrics = [{"name": name, "summary": summary} for name, summary in metrics.items()]
-        for metric in metrics:
-            run.define_metric(**metric)
-        return WandbLogger(experiment=run)
+            for name, summary in metrics.items():
+                wandb.define_metric(name, summary=summary)
+        else:
+            for metric in metrics:
+                wandb.define_metric(**metric)
+        self._env_initialized = True
+        return wandb
+
+    def _make_logger(self) -> Any:
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(experiment=self._wandb.run)
 
     @property
     def experiment(self) -> Any:
         """The module ``wandb`` with its run started, as MMEngine gives it: ``experiment.Table`` works."""
-        assert self.logger is not None
-        return _client("wandb", "WandbVisBackend")
+        return self._wandb
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config and the code."""
         allowed = self._init_kwargs.get("allow_val_change", False)
         self.experiment.config.update(config.to_dict(), allow_val_change=allowed)
-        self.logger.experiment.log_code(name=self._log_code_name)
+        self.experiment.run.log_code(name=self._log_code_name)
 
     def add_graph(
         self, model: torch.nn.Module, data_batch: Sequence[dict] | None, **kwargs: Any
@@ -174,8 +186,10 @@ class WandbVisBackend(LoggerVisBackend):
         """Record several numbers at once."""
         self.experiment.log(scalar_dict, commit=self._commit)
 
-    def _close(self) -> None:
-        self.logger.experiment.finish()
+    def close(self) -> None:
+        """Finish the run, if one was started."""
+        if "_wandb" in self.__dict__ and self._wandb.run is not None:
+            self._wandb.run.finish()
 
 
 @VISBACKENDS.register_module()
@@ -222,7 +236,7 @@ class MLflowVisBackend(LoggerVisBackend):
         self._work_dir: str | None = None
 
     def _make_logger(self) -> Any:
-        _client("mlflow", "MLflowVisBackend")
+        client("mlflow", "MLflowVisBackend")
         from lightning.pytorch.loggers import MLFlowLogger
 
         folder = f"file://{os.path.abspath(self._save_dir or '.')}"
@@ -253,7 +267,7 @@ class MLflowVisBackend(LoggerVisBackend):
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Record several numbers at once."""
-        self.logger.log_metrics(_without_step(scalar_dict), step)
+        self.logger.log_metrics(without_step(scalar_dict), step)
 
     def _close(self) -> None:
         if self._work_dir is not None and os.path.isdir(self._work_dir):
@@ -278,56 +292,27 @@ class MLflowVisBackend(LoggerVisBackend):
         return items
 
 
-class NoLoggerVisBackend(BaseVisBackend):
-    """Say that Lightning has no logger for a service, and what to do instead."""
+def client(package: str, backend: str) -> Any:
+    """Import a service's package.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        name = type(self).__name__
-        raise NotImplementedError(
-            f"{name} is not available: Lightning has no logger for this service. Use "
-            "TensorboardVisBackend, WandbVisBackend, MLflowVisBackend or LocalVisBackend, or give "
-            f"the service's own Lightning logger, {_OWN_LOGGERS[name]}, to Trainer(logger=…)."
-        )
-
-
-_OWN_LOGGERS = {
-    "ClearMLVisBackend": "clearml's capture of TensorBoard (Task.init and TensorboardVisBackend)",
-    "NeptuneVisBackend": "neptune's NeptuneLogger",
-    "DVCLiveVisBackend": "dvclive.lightning.DVCLiveLogger",
-    "AimVisBackend": "aim.pytorch_lightning.AimLogger",
-}
-
-
-@VISBACKENDS.register_module()
-class ClearMLVisBackend(NoLoggerVisBackend):
-    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
-
-
-@VISBACKENDS.register_module()
-class NeptuneVisBackend(NoLoggerVisBackend):
-    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
-
-
-@VISBACKENDS.register_module()
-class DVCLiveVisBackend(NoLoggerVisBackend):
-    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
-
-
-@VISBACKENDS.register_module()
-class AimVisBackend(NoLoggerVisBackend):
-    """Refuse to be built: see :class:`NoLoggerVisBackend`."""
-
-
-def _client(package: str, backend: str) -> Any:
+    Raises:
+        ImportError: It is not installed.
+    """
     from importlib import import_module
 
     try:
         return import_module(package)
     except ImportError as error:
-        raise ImportError(f'{backend} needs {package}: run "pip install {package}"') from error
+        root = package.partition(".")[0]
+        raise ImportError(f'{backend} needs {root}: run "pip install {root}"') from error
 
 
-def _without_step(scalars: dict) -> dict:
+def without_step(scalars: dict) -> dict:
+    """Return a dict of scalars.
+
+    Raises:
+        ArgumentError: It is none, or has the key ``step``, which is an argument.
+    """
     if not isinstance(scalars, dict):
         raise ArgumentError(f"scalar_dict should be a dict, but got {scalars!r}")
     if "step" in scalars:

@@ -8,7 +8,6 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from mm2pl.config import Config
-from mm2pl.registry import VISBACKENDS
 from mm2pl.visualization import MLflowVisBackend, TensorboardVisBackend, WandbVisBackend
 
 IMAGE = np.zeros((4, 5, 3), dtype=np.uint8)
@@ -109,9 +108,3 @@ def test_flat_names():
 def test_wrong_metrics_for_wandb():
     with pytest.raises(ValueError, match="should be dict or list, but got 'acc'"):
         WandbVisBackend("", define_metric_cfg="acc")
-
-
-@pytest.mark.parametrize("name", ["ClearML", "Neptune", "DVCLive", "Aim"])
-def test_services_without_a_lightning_logger(name):
-    with pytest.raises(NotImplementedError, match=f"{name}VisBackend is not available.*Use Tensor"):
-        VISBACKENDS.build({"type": f"{name}VisBackend", "save_dir": "x", "init_kwargs": {}})

@@ -295,7 +295,10 @@ def test_maps_of_another_size_are_scaled_with_a_warning():
         ({"featmap": torch.zeros(2, 2)}, "Input dimension must be 3, but got 2"),
         ({"channel_reduction": "mean"}, "Mode only support"),
         ({"channel_reduction": None, "topk": 0}, "must be 1 or 3"),
-        ({"channel_reduction": None, "topk": 9, "arrangement": (2, 2)}, "less than topk 9"),
+        (
+            {"channel_reduction": None, "topk": 9, "arrangement": (2, 2)},
+            r"less than topk, .*: arrangement=\(2, 2\), topk=9",
+        ),
     ],
 )
 def test_wrong_feature_maps(arguments, text):

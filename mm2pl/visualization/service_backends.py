@@ -1,0 +1,255 @@
+"""Backends for services that Lightning has no logger for: they call the service's own client, as MMEngine's do.
+
+A Trainer's callbacks reach them too, through :class:`mm2pl.lightning.loggers.BackendLogger`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+
+from mm2pl.config import Config
+from mm2pl.registry import VISBACKENDS
+from mm2pl.utils import scandir
+from mm2pl.utils.errors import ArgumentError
+from mm2pl.visualization.logger_backends import client, without_step
+from mm2pl.visualization.vis_backend import BaseVisBackend
+
+
+class ServiceVisBackend(BaseVisBackend):
+    """Open a client when there is the first thing to record.
+
+    Args:
+        save_dir: The folder of local files, for services that have any.
+        init_kwargs: Arguments of the client.
+    """
+
+    _client: Any = None
+
+    def __init__(self, save_dir: str | None = None, init_kwargs: dict | None = None) -> None:
+        super().__init__(save_dir)
+        self._init_kwargs = dict(init_kwargs or {})
+
+    def _open(self) -> Any:
+        raise NotImplementedError
+
+    def _init_env(self) -> None:
+        if self._client is None:
+            self._client = self._open()
+            self._env_initialized = True
+
+    @property
+    def experiment(self) -> Any:
+        """The client."""
+        self._init_env()
+        return self._client
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Record each number."""
+        for name, value in without_step(scalar_dict).items():
+            self.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Finish writing, if there was anything to write."""
+        if self._client is not None:
+            self._close()
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+
+@VISBACKENDS.register_module()
+class ClearMLVisBackend(ServiceVisBackend):
+    """Write to ClearML; ``experiment`` is the module ``clearml``.
+
+    Args:
+        save_dir: Not used.
+        init_kwargs: Arguments of ``clearml.Task.init``.
+        artifact_suffix: Endings of the files in ``work_dir`` (not below it) that are stored when closing.
+    """
+
+    _work_dir: str = ""
+
+    def __init__(
+        self,
+        save_dir: str | None = None,
+        init_kwargs: dict | None = None,
+        artifact_suffix: Sequence[str] | str = (".py", ".pth"),
+    ) -> None:
+        super().__init__(save_dir, init_kwargs)
+        self._artifact_suffix = _suffixes(artifact_suffix)
+
+    def _open(self) -> Any:
+        clearml = client("clearml", "ClearMLVisBackend")
+        self._task = clearml.Task.init(**self._init_kwargs)
+        self._logger = self._task.get_logger()
+        return clearml
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config."""
+        self._init_env()
+        self._work_dir = config.get("work_dir") or ""
+        self._task.connect_configuration(config.to_dict())
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image."""
+        self._init_env()
+        self._logger.report_image(title=name, series=name, iteration=step, image=image)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+        self._init_env()
+        self._logger.report_scalar(title=name, series=name, value=value, iteration=step)
+
+    def _close(self) -> None:
+        if os.path.isdir(self._work_dir):
+            for name in scandir(self._work_dir, self._artifact_suffix, False):
+                self._task.upload_artifact(name, os.path.join(self._work_dir, name))
+        self._task.close()
+
+
+@VISBACKENDS.register_module()
+class NeptuneVisBackend(ServiceVisBackend):
+    """Write to Neptune; ``experiment`` is its run.
+
+    Args:
+        save_dir: Not used.
+        init_kwargs: Arguments of ``neptune.init_run``; without any the run is offline.
+    """
+
+    def _open(self) -> Any:
+        neptune = client("neptune", "NeptuneVisBackend")
+        return neptune.init_run(**(self._init_kwargs or {"mode": "offline"}))
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config as a text file."""
+        file = client("neptune.types", "NeptuneVisBackend").File
+        self.experiment["config"].upload(file.from_content(config.pretty_text))
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image of 0 to 255."""
+        file = client("neptune.types", "NeptuneVisBackend").File
+        picture = file.as_image(image.astype(np.float32) / 255.0)
+        self.experiment["images"].append(picture, name=name, step=step)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+        self.experiment[name].append(value, step=step)
+
+    def _close(self) -> None:
+        self.experiment.stop()
+
+
+@VISBACKENDS.register_module()
+class DVCLiveVisBackend(ServiceVisBackend):
+    """Write to DVCLive; ``experiment`` is its ``Live``.
+
+    MMEngine 0.10.7 runs ``dvc init -f --no-scm`` where Git knows no user; this does not: DVCLive says itself what it
+    cannot do there.
+
+    Args:
+        save_dir: The folder of its files.
+        artifact_suffix: Endings of the files in ``save_dir`` that are stored when closing.
+        init_kwargs: Arguments of ``dvclive.Live``.
+    """
+
+    def __init__(
+        self,
+        save_dir: str,
+        artifact_suffix: Sequence[str] | str = (".json", ".py", "yaml"),
+        init_kwargs: dict | None = None,
+    ) -> None:
+        super().__init__(save_dir, init_kwargs)
+        self._artifact_suffix = _suffixes(artifact_suffix)
+
+    def _open(self) -> Any:
+        live = client("dvclive", "DVCLiveVisBackend").Live
+        defaults = {"dir": self._save_dir, "save_dvc_exp": True, "cache_images": True}
+        return live(**{**defaults, **self._init_kwargs})
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config as parameters."""
+        self.experiment.log_params(_parameters(config.to_dict()))
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image; the step is not kept."""
+        if image.dtype != np.uint8:
+            raise ArgumentError(f"image {name!r} has dtype {image.dtype} → uint8 is needed")
+        self.experiment.log_image(f"{name}.png", image)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+        self.experiment.step = step
+        self.experiment.log_metric(
+            name, value.cpu().numpy() if isinstance(value, torch.Tensor) else value
+        )
+
+    def _close(self) -> None:
+        for name in scandir(self._save_dir, self._artifact_suffix, True):  # type: ignore[arg-type]
+            path = os.path.join(str(self._save_dir), name)
+            self.experiment.log_artifact(path, os.path.dirname(name))
+        self.experiment.end()
+
+
+@VISBACKENDS.register_module()
+class AimVisBackend(ServiceVisBackend):
+    """Write to Aim; ``experiment`` is its ``Run``.
+
+    Args:
+        save_dir: Its last two folders name the experiment; without it the time does.
+        init_kwargs: Arguments of ``aim.Run``.
+    """
+
+    def _open(self) -> Any:
+        aim = client("aim", "AimVisBackend")
+        name = datetime.now().strftime("%Y%m%d_%H%M%S")
+        if self._save_dir is not None:
+            name = "_".join(os.path.normpath(self._save_dir).split(os.sep)[-2:])
+        return aim.Run(**{"experiment": name, **self._init_kwargs})
+
+    def add_config(self, config: Config, **kwargs: Any) -> None:
+        """Record the config as hyper-parameters."""
+        self.experiment["hparams"] = config.to_dict() if isinstance(config, Config) else config
+
+    def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
+        """Record an RGB image."""
+        picture = client("aim", "AimVisBackend").Image(image)
+        self.experiment.track(name=name, value=picture, step=step)
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Record a number."""
+        self.experiment.track(name=name, value=value, step=step)
+
+    def _close(self) -> None:
+        self.experiment.close()
+
+
+#: Names that subclasses in MMEngine-style projects write through.
+for _cls, _name in (
+    (ClearMLVisBackend, "_clearml"),
+    (NeptuneVisBackend, "_neptune"),
+    (DVCLiveVisBackend, "_dvclive"),
+    (AimVisBackend, "_aim_run"),
+):
+    setattr(_cls, _name, property(attrgetter("experiment")))
+
+
+def _suffixes(given: Sequence[str] | str) -> str | tuple[str, ...]:
+    return given if isinstance(given, str) else tuple(given)
+
+
+def _parameters(value: Any) -> Any:
+    """Turn tuples into lists, and tensors and arrays into nested lists of numbers."""
+    if isinstance(value, Mapping):
+        return {key: _parameters(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_parameters(item) for item in value]
+    return value.tolist() if isinstance(value, torch.Tensor | np.ndarray | np.generic) else value
