@@ -14,7 +14,7 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
     """Build a model from its dict (a given module is returned as it is).
 
     Raises:
-        TypeError: If ``model`` is neither a module nor a dict, or the module has no steps to drive.
+        TypeError: If ``model`` is neither a module nor a dict.
     """
     if model is None:
         raise TypeError(
@@ -22,11 +22,6 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
             "model's dict only: load_from_checkpoint(path, model=…) takes the module again"
         )
     if isinstance(model, nn.Module):
-        if not any(hasattr(model, step) for step in ("train_step", "val_step", "test_step")):
-            raise TypeError(
-                f"{type(model).__name__} has neither train_step nor val_step nor test_step → derive it from "
-                "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses"
-            )
         return model
     if not isinstance(model, dict):
         raise TypeError(f"model should be a torch.nn.Module or a dict(type=…), but got {model!r}")
@@ -34,3 +29,16 @@ def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(model)
+
+
+def require_steps(model: nn.Module) -> None:
+    """Refuse a module that nothing can be done with.
+
+    Raises:
+        TypeError: It has none of a model's steps.
+    """
+    if not any(hasattr(model, step) for step in ("train_step", "val_step", "test_step")):
+        raise TypeError(
+            f"{type(model).__name__} has neither train_step nor val_step nor test_step → derive it from "
+            "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses"
+        )

@@ -13,7 +13,7 @@ from mm2pl.lightning.checkpoint import window_is_open
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.facade import runner_of
-from mm2pl.lightning.model import build_model
+from mm2pl.lightning.model import build_model, require_steps
 from mm2pl.lightning.optimization import (
     is_config,
     let_trainer_clip_and_accumulate,
@@ -136,7 +136,10 @@ class MMLightningModule(EvaluatedModule):
 
     def setup(self, stage: str) -> None:
         """Build what the Trainer is about to need, unless a config-driven run has done so."""
-        if self.driven_by_run or stage != "fit":
+        if self.driven_by_run:
+            return
+        require_steps(self.model)
+        if stage != "fit":
             return
         if self._built_from is not None and self.trainer.global_step == 0:
             # Another fit from the beginning has an optimizer and schedules of its own, as in Lightning; those that

@@ -150,16 +150,17 @@ def test_compile_compiles_the_models_step(name: str) -> None:
         ({"compile": "yes"}, r"compile='yes' → True, or a dict"),
         ({"model": 3}, r"model should be a torch.nn.Module or a dict\(type=…\), but got 3"),
         ({"model": None}, r"got no model → .* load_from_checkpoint\(path, model=…\)"),
-        (
-            {"model": torch.nn.Linear(1, 1)},
-            "Linear has neither train_step .* mm2pl.model.BaseModel",
-        ),
     ],
-    ids=["compile", "model", "no model", "no steps"],
+    ids=["compile", "model", "no model"],
 )
 def test_wrong_arguments(kwargs: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         MMLightningModule(**{"model": models("mm2pl")["plain"](), **kwargs})
+
+
+def test_a_model_without_steps() -> None:
+    with pytest.raises(TypeError, match=r"Linear has neither train_step .* mm2pl.model.BaseModel"):
+        trainer().fit(MMLightningModule(torch.nn.Linear(1, 1)), loader())
 
 
 def test_without_an_optimizer() -> None:
