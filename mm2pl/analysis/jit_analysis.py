@@ -132,6 +132,9 @@ class JitModelAnalysis:
         Args:
             *args: Name, handle, name, handle, …; a name is one of the graph's, as ``'aten::matmul'``.
             **kwargs: The same by name.
+
+        Raises:
+            TypeError: The arguments are no pairs of a name and a handle.
         """
         if len(args) % 2:
             raise TypeError(f"set_op_handle takes pairs of a name and a handle, but got {args!r}")
@@ -176,7 +179,11 @@ class JitModelAnalysis:
         return other
 
     def tracer_warnings(self: Analysis, mode: str) -> Analysis:
-        """Choose which warnings of the trace are shown: ``all``, ``no_tracer_warning``, ``none``."""
+        """Choose which warnings of the trace are shown: ``all``, ``no_tracer_warning``, ``none``.
+
+        Raises:
+            ValueError: There is no such mode.
+        """
         if mode not in WARNINGS:
             raise ValueError(f"Unrecognized tracer warning mode {mode}: choose from {[*WARNINGS]}")
         self._warn_trace = mode
@@ -187,6 +194,9 @@ class JitModelAnalysis:
 
         Args:
             mode: ``owner``: the module that runs and the modules it is in; ``caller``: all that run.
+
+        Raises:
+            ValueError: There is no such mode.
         """
         if mode not in ("owner", "caller"):
             raise ValueError(f"Unrecognized ancestor mode: {mode}: choose 'owner' or 'caller'")

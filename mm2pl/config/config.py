@@ -143,6 +143,9 @@ class Config:
         """Read a config from text; ``file_format`` is a suffix such as ``'.py'``.
 
         Its bases are looked for in the current folder.
+
+        Raises:
+            ConfigFormatError: The format is none of those that are read.
         """
         if file_format not in FORMATS:
             raise ConfigFormatError(

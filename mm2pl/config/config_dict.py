@@ -120,7 +120,11 @@ class ConfigDict(dict):
         return [(key, self.build_lazy(value)) for key, value in dict.items(self)]
 
     def update(self, /, *args: Any, **kwargs: Any) -> None:
-        """Set keys; where both sides hold a dict, merge it instead of replacing it."""
+        """Set keys; where both sides hold a dict, merge it instead of replacing it.
+
+        Raises:
+            TypeError: There is more than one positional argument.
+        """
         if len(args) > 1:
             raise TypeError(f"update accepts one positional argument, got {len(args)}.")
         new = dict(dict.items(args[0]) if isinstance(args[0], dict) else args[0]) if args else {}

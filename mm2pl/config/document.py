@@ -105,7 +105,11 @@ def python_document(
 
 
 def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
-    """Run a config's code; what it raises is an error at its line."""
+    """Run a config's code; what it raises is an error at its line.
+
+    Raises:
+        ConfigError: The code fails; the message has the file and line.
+    """
     try:
         exec(code, namespace)
     except Exception as error:
@@ -113,7 +117,11 @@ def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
 
 
 def own_values(namespace: dict, filename: str) -> ConfigDict:
-    """Return what a config defined: no dunder names, functions, modules or inherited values."""
+    """Return what a config defined: no dunder names, functions, modules or inherited values.
+
+    Raises:
+        ConfigError: A value cannot be part of a config.
+    """
     values = {
         key: value
         for key, value in namespace.items()
@@ -147,7 +155,11 @@ def _python_bases(
 
 
 def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int]]:
-    """Check the value of ``_base_``: one path, or a list of them."""
+    """Check the value of ``_base_``: one path, or a list of them.
+
+    Raises:
+        ConfigTypeError: ``_base_`` is neither a path nor a list of paths.
+    """
     paths = list(value) if isinstance(value, (list, tuple)) else [value]
     for path in paths:
         if not isinstance(path, str):
@@ -164,6 +176,10 @@ def data_document(text: str, filename: str, sandbox: Sandbox | None = None) -> D
     """Read a YAML or JSON config.
 
     ``{{ _base_.a.b }}`` becomes a string that no config contains, and later the base's value.
+
+    Raises:
+        ConfigError: The text cannot be parsed.
+        ConfigTypeError: It holds something else than a dict.
     """
     text = BASE_VARIABLE.sub(lambda match: f'"{_MARK}{match[1]}"', text)
     try:

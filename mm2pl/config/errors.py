@@ -156,7 +156,11 @@ def locate_error(error: Exception, filename: str, lineno: int = 0) -> ConfigErro
 
 @contextmanager
 def reached_by(filename: str, via: Sequence[Site]) -> Iterator[None]:
-    """Complete errors raised while a file is read: the file, and the ``_base_`` lines to it."""
+    """Complete errors raised while a file is read: the file, and the ``_base_`` lines to it.
+
+    Raises:
+        ConfigParsingError: The configs are nested too deeply.
+    """
     try:
         yield
     except ConfigError as error:

@@ -37,6 +37,9 @@ class LazyObject:
         module: Dotted path, or the paths of several statements that bind the same package.
         imported: The name taken from the module.
         location: ``"<file>, line <n>"`` of the statement, for messages.
+
+    Raises:
+        TypeError: ``module`` or ``imported`` is no name.
     """
 
     def __init__(

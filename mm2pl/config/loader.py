@@ -150,7 +150,11 @@ def load_base(base: str, path: str, line: int, options: Options, via: tuple[Site
 
 
 def join(inherited: Sequence[Loaded], sites: Sequence[Site]) -> ConfigDict:
-    """Put several bases side by side; they must not define the same key."""
+    """Put several bases side by side; they must not define the same key.
+
+    Raises:
+        ConfigKeyError: Two bases have the same key.
+    """
     if not inherited:
         return ConfigDict()
     base, *others = (item.values for item in inherited)

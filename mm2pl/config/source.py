@@ -34,7 +34,11 @@ class PythonSource:
 
     @cached_property
     def code(self) -> CodeType:
-        """The compiled statements."""
+        """The compiled statements.
+
+        Raises:
+            ConfigSyntaxError: Python cannot compile the text.
+        """
         try:
             return compile(self.tree, self.filename, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError) as error:
@@ -43,7 +47,11 @@ class PythonSource:
 
 
 def parse(text: str, filename: str) -> ast.Module:
-    """Parse Python text; a mistake is an error at its line."""
+    """Parse Python text; a mistake is an error at its line.
+
+    Raises:
+        ConfigSyntaxError: Python cannot parse the text.
+    """
     try:
         return ast.parse(text, filename)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -147,6 +147,9 @@ class BaseDataset(Dataset):
         """Return one entry of the file as one entry of the data set, or as several.
 
         Here: join the paths at the keys of ``data_prefix`` to their directories.
+
+        Raises:
+            ArgumentError: ``data_prefix`` has a key that the entry lacks.
         """
         for key, prefix in self.data_prefix.items():
             if key not in raw_data_info:

@@ -85,6 +85,10 @@ def subset(
     """Return the first ``n`` (last ``-n``) entries, or those at the given places.
 
     Nothing is copied for an int.
+
+    Raises:
+        ArgumentError: An index is beyond the data set.
+        TypeError: ``indices`` is neither an integer nor a sequence of them.
     """
     length = len(ends)
     if isinstance(indices, int):

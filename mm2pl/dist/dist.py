@@ -106,7 +106,11 @@ def sync_random_seed(group: ProcessGroup | None = None) -> int:
 
 
 def broadcast_object_list(data: list[Any], src: int = 0, group: ProcessGroup | None = None) -> None:
-    """Replace the picklable items of ``data`` by those of rank ``src``, in place."""
+    """Replace the picklable items of ``data`` by those of rank ``src``, in place.
+
+    Raises:
+        ArgumentError: ``data`` is no list.
+    """
     if not isinstance(data, list):
         raise ArgumentError(f"data should be a list, but got {type(data)}")
     if get_world_size(group) > 1:
@@ -140,6 +144,9 @@ def all_reduce_dict(
 
     The keys and shapes must be the same everywhere. Tensors of several dtypes all become what they
     promote to, as in MMEngine.
+
+    Raises:
+        ArgumentError: ``data`` is no dict.
     """
     if not isinstance(data, dict):
         raise ArgumentError(f"data should be a dict, but got {type(data)}")
@@ -233,6 +240,9 @@ def collect_results_cpu(
 
     Without ``tmpdir`` they travel over the group if that is gloo's, else through files in a new
     directory below ``./.dist_test``, which all processes must share.
+
+    Raises:
+        FileNotFoundError: The processes do not see the same folder.
     """
     rank, world_size = get_dist_info()
     if world_size == 1:

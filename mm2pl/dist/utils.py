@@ -70,6 +70,9 @@ def init_local_group(node_rank: int, num_gpus_per_node: int) -> None:
     Args:
         node_rank: The number of this machine.
         num_gpus_per_node: How many processes each machine runs.
+
+    Raises:
+        ArgumentError: The group exists already.
     """
     global _LOCAL_PROCESS_GROUP
     if _LOCAL_PROCESS_GROUP is not None:

@@ -112,6 +112,9 @@ class DumpResults(BaseMetric):
         out_file_path: Ends with ``.pkl`` or ``.pickle``.
         collect_device: As in `BaseMetric`.
         collect_dir: As in `BaseMetric`.
+
+    Raises:
+        ValueError: The file has another ending than a pickle's.
     """
 
     def __init__(

@@ -44,6 +44,9 @@ class TorchMetric(BaseMetric):
         target: The same for the second argument; None with ``preds``: there is only one. If both are
             None, the model must return a pair ``(preds, target)``, of batches or per sample.
         prefix: Metric names become ``prefix/name``.
+
+    Raises:
+        ArgumentError: Of ``preds`` and ``target`` only the latter is given.
     """
 
     default_prefix: ClassVar[str | None] = ""

@@ -92,7 +92,11 @@ class FileClient:
     def infer_client(
         cls, file_client_args: dict[str, Any] | None = None, uri: FilePath | None = None
     ) -> FileClient:
-        """Return the client of these arguments, else of this URL."""
+        """Return the client of these arguments, else of this URL.
+
+        Raises:
+            ArgumentError: Neither ``file_client_args`` nor ``uri`` is given.
+        """
         if file_client_args is not None:
             return cls(**file_client_args)
         if uri is None:

@@ -41,7 +41,11 @@ class BaseFileHandler(metaclass=ABCMeta):
 
 
 def set_default(obj: Any) -> Any:
-    """Return sets, ranges and NumPy's arrays and numbers as JSON knows them."""
+    """Return sets, ranges and NumPy's arrays and numbers as JSON knows them.
+
+    Raises:
+        TypeError: JSON cannot hold the object.
+    """
     if isinstance(obj, (set, range)):
         return list(obj)
     if type(obj).__module__ == "numpy" and hasattr(obj, "tolist"):
@@ -133,7 +137,11 @@ file_handlers: dict[str, BaseFileHandler] = {
 def register_handler(
     file_formats: str | list[str], **kwargs: Any
 ) -> Callable[[type[BaseFileHandler]], type[BaseFileHandler]]:
-    """Use a handler class, built with ``kwargs``, for these suffixes; a class decorator."""
+    """Use a handler class, built with ``kwargs``, for these suffixes; a class decorator.
+
+    Raises:
+        TypeError: A format is no string.
+    """
     formats = [file_formats] if isinstance(file_formats, str) else file_formats
     if not is_list_of(formats, str):
         raise TypeError(f"file_formats must be a str or a list of str, but got {file_formats!r}")

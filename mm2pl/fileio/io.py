@@ -292,7 +292,11 @@ def _backend(file: Any, file_client_args: BackendArgs, backend_args: BackendArgs
 def deprecated_client(
     file: FilePath, file_client_args: BackendArgs, backend_args: BackendArgs
 ) -> FileClient:
-    """Return the client of ``file_client_args``, with a warning."""
+    """Return the client of ``file_client_args``, with a warning.
+
+    Raises:
+        ValueError: ``backend_args`` is given as well.
+    """
     warnings.warn(
         '"file_client_args" will be deprecated in future. Please use "backend_args" instead',
         DeprecationWarning,

@@ -13,6 +13,9 @@ def parse_uri_prefix(uri: str | Path) -> str:
 
     A cluster's name before the scheme is left out; of chained schemes the first counts.
 
+    Raises:
+        ArgumentError: ``uri`` is neither a string nor a Path.
+
     Example:
         >>> [parse_uri_prefix(u) for u in ("s3://bucket/a", "cluster:s3://bucket/a", "a/b")]
         ['s3', 's3', '']

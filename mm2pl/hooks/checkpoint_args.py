@@ -32,7 +32,11 @@ def refuse_unknown(function: Callable[..., Any], kwargs: dict[str, Any]) -> None
 
 
 def names(argument: str, value: str | list[str] | None) -> list[str] | None:
-    """Return a list of distinct names, or None."""
+    """Return a list of distinct names, or None.
+
+    Raises:
+        ArgumentError: The value is of another kind, or names something twice.
+    """
     if value is None:
         return None
     if isinstance(value, str):
@@ -47,7 +51,11 @@ def names(argument: str, value: str | list[str] | None) -> list[str] | None:
 
 
 def keys(argument: str, value: Any, default: list[str]) -> Any:
-    """Return a sequence of names, ``default`` for None."""
+    """Return a sequence of names, ``default`` for None.
+
+    Raises:
+        ArgumentError: The value holds something else than strings.
+    """
     if value is None:
         return default
     found = value if isinstance(value, list | tuple) else (value,)

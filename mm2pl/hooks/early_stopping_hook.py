@@ -61,7 +61,11 @@ class EarlyStoppingHook(Hook):
         self.best_score = WORST[self.rule]
 
     def before_run(self, runner: Any) -> None:
-        """Check that the loop can be stopped."""
+        """Check that the loop can be stopped.
+
+        Raises:
+            ArgumentError: The training loop has no ``stop_training``.
+        """
         if not hasattr(runner.train_loop, "stop_training"):
             raise ArgumentError(
                 f"`train_loop` should contain `stop_training` variable, but {runner.train_loop!r} "
@@ -69,7 +73,11 @@ class EarlyStoppingHook(Hook):
             )
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Decide whether to stop."""
+        """Decide whether to stop.
+
+        Raises:
+            RuntimeError: With ``strict``, there is no such metric, or it is not finite.
+        """
         metrics = metrics or {}
         if self.monitor not in metrics:
             problem = f"metric {self.monitor!r} is not available, only {list(metrics)} are"

@@ -67,7 +67,11 @@ class EMAHook(Hook):
         self.ema_model = MODELS.build(dict(self.ema_cfg), default_args={"model": self.src_model})
 
     def before_train(self, runner: Any) -> None:
-        """Check the beginning, and follow the model to its device."""
+        """Check the beginning, and follow the model to its device.
+
+        Raises:
+            ArgumentError: The run ends before the averaging would begin.
+        """
         unit = "epoch" if self.enabled_by_epoch else "iter"
         begin, last = getattr(self, f"begin_{unit}"), getattr(runner, f"max_{unit}s")
         if begin > last:

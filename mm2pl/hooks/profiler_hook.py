@@ -90,7 +90,11 @@ class ProfilerHook(Hook):
         self._closed = False
 
     def before_run(self, runner: Any) -> None:
-        """Start the profiler."""
+        """Start the profiler.
+
+        Raises:
+            ValueError: The run is shorter than ``profile_times``.
+        """
         last = runner.max_epochs if self.by_epoch else runner.max_iters
         if 0 < last < self.profile_times:  # a Trainer that has no data yet knows no iterations
             raise ValueError(

@@ -183,7 +183,11 @@ class BaseInferencer(metaclass=InferencerMeta):
 
     @staticmethod
     def list_models(scope: str | None = None, patterns: str = r".*") -> list[str]:
-        """Print and return the names and aliases in a toolbox's metafiles that match a pattern."""
+        """Print and return the names and aliases in a toolbox's metafiles that match a pattern.
+
+        Raises:
+            ArgumentError: ``scope`` is no toolbox's.
+        """
         current = DefaultScope.get_current_instance()
         if scope is None:
             assert current is not None, "scope should be initialized to find a toolbox's metafiles"

@@ -41,7 +41,11 @@ class MMDataModule(LightningDataModule):
 
     @property
     def batch_size(self) -> int:
-        """The training loader's batch size; settable until the Trainer has it, as Lightning's finder wants it."""
+        """The training loader's batch size; settable until the Trainer has it, as Lightning's finder wants it.
+
+        Raises:
+            ValueError: When set: there is no config with a ``batch_size``.
+        """
         return batch_size_of(self.configs["train"])
 
     @batch_size.setter

@@ -135,7 +135,11 @@ class MMLightningModule(EvaluatedModule):
         return []
 
     def setup(self, stage: str) -> None:
-        """Build what the Trainer is about to need, unless a config-driven run has done so."""
+        """Build what the Trainer is about to need, unless a config-driven run has done so.
+
+        Raises:
+            ValueError: There is nothing to train with.
+        """
         if self.driven_by_run:
             return
         require_steps(self.model)

@@ -66,6 +66,9 @@ class HistoryBuffer:
         count_history: For each of them, over how many samples it was summed; 1 for plain values.
         max_length: How many values are kept.
 
+    Raises:
+        ArgumentError: The two histories have different lengths.
+
     Example:
         >>> buffer = HistoryBuffer()
         >>> for value in (1, 2, 6):

@@ -44,6 +44,9 @@ class MMFormatter(logging.Formatter):
         color: Colour the level, for a terminal.
         blink: Let it blink for INFO and DEBUG too, as it does for the others.
         **kwargs: For `logging.Formatter`, such as ``datefmt``.
+
+    Raises:
+        ArgumentError: ``blink`` is wanted without colour.
     """
 
     def __init__(self, color: bool = True, blink: bool = False, **kwargs: Any) -> None:

@@ -27,6 +27,9 @@ class MessageHub(ManagerMixin):
         runtime_info: First facts.
         resumed_keys: For keys of those two: whether :meth:`state_dict` holds them.
 
+    Raises:
+        ArgumentError: A scalar is no HistoryBuffer, or ``resumed_keys`` names what is not there.
+
     Example:
         >>> hub = MessageHub("doctest")
         >>> hub.update_scalars({"loss": 0.5, "acc": {"value": 3, "count": 4}})
@@ -198,7 +201,11 @@ class MessageHub(ManagerMixin):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any] | MessageHub) -> None:
-        """Take over what :meth:`state_dict` returned (MMEngine's too), or all of another hub."""
+        """Take over what :meth:`state_dict` returned (MMEngine's too), or all of another hub.
+
+        Raises:
+            ArgumentError: The state lacks one of its three keys.
+        """
         if not isinstance(state_dict, dict):
             self._log_scalars = OrderedDict()
             for key, buffer in copy.deepcopy(state_dict._log_scalars).items():

@@ -24,6 +24,9 @@ class MMCVOptimWrapperConstructor:
         optim_wrapper_cfg: Wrapper configs by the name of the model's attribute that each optimizes.
         paramwise_cfg: Must be None; each wrapper has its own.
 
+    Raises:
+        ValueError: One ``paramwise_cfg`` is given for several optimizers.
+
     Example:
         >>> model = nn.ModuleDict(dict(generator=nn.Linear(1, 1), critic=nn.Linear(1, 1)))
         >>> wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1))
@@ -66,6 +69,9 @@ class MMCVDatasetMetric(BaseMetric):
         prefix: See ``collect_device``; none unless given, so the names are the data set's.
         collect_dir: See ``collect_device``.
         evaluate_args: The other arguments of ``evaluate``, such as ``metric``.
+
+    Raises:
+        TypeError: The data set cannot evaluate itself.
     """
 
     default_prefix = ""

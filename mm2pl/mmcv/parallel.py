@@ -28,6 +28,9 @@ class DataContainer:
         padding_value: What they are padded with.
         cpu_only: Whether the batch stays a list on the CPU, such as meta information.
         pad_dims: How many of the last dimensions are padded, 1 to 3; None for none.
+
+    Raises:
+        ValueError: ``pad_dims`` is none of the possible ones.
     """
 
     def __init__(
@@ -80,6 +83,9 @@ def collate(batch: Sequence[Any], samples_per_gpu: int = 1) -> Any:
         batch: The samples: containers, mappings, sequences, or what torch collates.
         samples_per_gpu: A container's batch is a list with one entry per so many samples.
 
+    Raises:
+        TypeError: ``batch`` is no sequence.
+
     Example:
         >>> collate([DataContainer(torch.ones(1, 2, 2), stack=True)] * 2, samples_per_gpu=2).data[0].shape
         torch.Size([2, 1, 2, 2])
@@ -127,6 +133,9 @@ def scatter(inputs: Any, target_gpus: Sequence[Any], dim: int = 0) -> list[Any]:
         inputs: Nested data.
         target_gpus: One index of a GPU, ``-1`` for the CPU, or a ``torch.device``.
         dim: Unused; kept for MMCV's callers.
+
+    Raises:
+        ValueError: There is more than one device.
     """
     if len(target_gpus) != 1:
         raise ValueError(

@@ -272,6 +272,10 @@ class MMCVParamScheduler(_ParamScheduler):
         by_epoch: See ``begin``.
         verbose: See ``begin``.
         policy_args: See ``policy``.
+
+    Raises:
+        ValueError: The policy needs the length of an epoch, or counts otherwise than ``by_epoch``
+            says.
     """
 
     def __init__(
@@ -334,7 +338,11 @@ class MMCVParamScheduler(_ParamScheduler):
         epoch_length: int | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Build the schedule on the iteration clock, from ``begin``, ``end`` and ``length`` in epochs."""
+        """Build the schedule on the iteration clock, from ``begin``, ``end`` and ``length`` in epochs.
+
+        Raises:
+            ValueError: The schedule is none by epoch, or ``epoch_length`` is not positive.
+        """
         if not by_epoch or not epoch_length:
             raise ValueError(
                 f"by_epoch={by_epoch!r}, epoch_length={epoch_length!r}: only a schedule by epoch is "

@@ -99,7 +99,11 @@ def get_root_logger(
 def print_log(
     msg: Any, logger: logging.Logger | str | None = None, level: int = logging.INFO
 ) -> None:
-    """Print, or log to a logger, one of that name, or with ``'silent'`` nowhere."""
+    """Print, or log to a logger, one of that name, or with ``'silent'`` nowhere.
+
+    Raises:
+        TypeError: ``logger`` is of another kind.
+    """
     if logger is None:
         print(msg)
     elif isinstance(logger, logging.Logger):

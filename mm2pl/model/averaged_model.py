@@ -145,6 +145,9 @@ class ExponentialMovingAverage(BaseAveragedModel):
         interval: See :class:`BaseAveragedModel`.
         device: See :class:`BaseAveragedModel`.
         update_buffers: See :class:`BaseAveragedModel`.
+
+    Raises:
+        ArgumentError: ``momentum`` is not within (0, 1).
     """
 
     def __init__(
@@ -194,6 +197,9 @@ class MomentumAnnealingEMA(ExponentialMovingAverage):
         interval: See :class:`BaseAveragedModel`.
         device: See :class:`BaseAveragedModel`.
         update_buffers: See :class:`BaseAveragedModel`.
+
+    Raises:
+        ArgumentError: ``gamma`` is not positive.
     """
 
     def __init__(

@@ -23,6 +23,10 @@ class BaseTTAModel(BaseModel):
         module: The model, or the dict to build it from.
         data_preprocessor: Put into that dict.
 
+    Raises:
+        ArgumentError: The wrapped model has no ``test_step``.
+        TypeError: ``module`` is neither a module nor a dict.
+
     Example:
         >>> class Halves(BaseModel):
         ...     def forward(self, inputs, mode):

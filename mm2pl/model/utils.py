@@ -25,6 +25,9 @@ def stack_batch(
         pad_size_divisor: All sizes but ``C`` are rounded up to a multiple of it.
         pad_value: What is padded.
 
+    Raises:
+        ArgumentError: ``tensor_list`` is no list of tensors of as many dimensions.
+
     Example:
         >>> stack_batch([torch.ones(1, 1, 2), torch.ones(1, 2, 1)], pad_value=7)
         tensor([[[[1., 1.],
@@ -57,6 +60,9 @@ def stack_batch(
 @fx.wrap
 def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
     """Merge dicts, later ones winning; `torch.fx` does not trace into it, as it would into ``update``.
+
+    Raises:
+        ArgumentError: An argument is no dict.
 
     >>> merge_dict({"loss_cls": 1}, {"loss_box": 2})
     {'loss_cls': 1, 'loss_box': 2}
@@ -146,6 +152,9 @@ def convert_sync_batchnorm(module: nn.Module, implementation: str = "torch") -> 
 
     Returns:
         ``module``, or what replaces it if it is a norm layer itself.
+
+    Raises:
+        ValueError: ``implementation`` is neither ``torch`` nor ``mmcv``.
     """
     converted = module
     if isinstance(module, _BatchNorm):

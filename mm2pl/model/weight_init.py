@@ -35,6 +35,9 @@ class BaseInit:
         bias: Fills the biases.
         bias_prob: Or else: the probability that the sigmoid of the bias gives.
         layer: Class names.
+
+    Raises:
+        TypeError: ``bias``, ``bias_prob`` or ``layer`` is of another kind.
     """
 
     function: ClassVar[Callable[..., None]]

@@ -121,7 +121,11 @@ def _run(cfg: Any, epoch_length: int | None) -> Run:
 
 
 def schedule_curves(cfg: Any, run: Run, model: nn.Module | None = None) -> Iterator[Curve]:
-    """Yield lr and momentum of each group that differs, for each of the optimizers."""
+    """Yield lr and momentum of each group that differs, for each of the optimizers.
+
+    Raises:
+        ValueError: An optimizer has no schedulers.
+    """
     scheduler = cfg.get("param_scheduler")
     optimizers = dict(_optimizers(cfg["optim_wrapper"]))
     # One optimizer has no name: whatever lacks a type is refused when it is built.

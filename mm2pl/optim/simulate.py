@@ -89,6 +89,9 @@ def trace(
 
     Returns:
         For each group, the values of each entry.
+
+    Raises:
+        ValueError: ``iters`` or ``epoch_length`` is not positive.
     """
     if iters < 0 or epoch_length < 1:
         raise ValueError(

@@ -99,6 +99,9 @@ def build_runner_from_cfg(cfg: Any, registry: Registry) -> Any:
     """Build the runner class that ``cfg['runner_type']`` names (default ``'Runner'``).
 
     Calls its ``from_cfg``; stands for `mmengine.registry.build_runner_from_cfg`.
+
+    Raises:
+        ArgumentError: ``cfg`` is no config, or ``registry`` no Registry.
     """
     if not isinstance(cfg, dict) and not hasattr(cfg, "_cfg_dict"):
         raise ArgumentError(f"cfg should be a dict, ConfigDict or Config, but got {type(cfg)}")

@@ -15,6 +15,9 @@ _OVERWRITES = itertools.count()
 class DefaultScope(ManagerMixin):
     """Name the current task's scope; stands for `mmengine.registry.DefaultScope`.
 
+    Raises:
+        ArgumentError: ``scope_name`` is no string.
+
     Example:
         >>> with DefaultScope.overwrite_default_scope("mm2pl"):
         ...     DefaultScope.get_current_instance().scope_name

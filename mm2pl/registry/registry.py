@@ -56,6 +56,9 @@ class Registry:
         scope: Default: the name of the package in which the registry is made.
         locations: Modules that register something here; imported at the first miss.
 
+    Raises:
+        ArgumentError: ``scope`` is no string, or ``parent`` no Registry.
+
     Example:
         >>> SHAPES = Registry("shape", scope="geometry")
         >>> @SHAPES.register_module()
@@ -171,6 +174,9 @@ class Registry:
         ``key`` is a name, looked up here and then in the parents; ``scope.name``; or an import path
         (``torchmetrics.classification.MulticlassAccuracy``). ``scope.name`` with the scope of this
         very registry does not ask the parents.
+
+        Raises:
+            TypeError: ``key`` is no string.
         """
         if not isinstance(key, str):
             raise TypeError(f"The key argument of `Registry.get` must be a str, got {type(key)}")

@@ -72,7 +72,11 @@ def read_checkpoint(
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put a file's name into what is said about its contents, and name the newest intact file beside it."""
+    """Put a file's name into what is said about its contents, and name the newest intact file beside it.
+
+    Raises:
+        CheckpointError: What went wrong inside, with the file's name.
+    """
     try:
         yield
     except CheckpointError as error:

@@ -126,7 +126,11 @@ def load_from_http(
     progress: bool | None = None,
     weights_only: bool = True,
 ) -> Any:
-    """Load from a URL, kept in torch.hub's folder or ``model_dir``; rank 0 downloads, the other ranks wait."""
+    """Load from a URL, kept in torch.hub's folder or ``model_dir``; rank 0 downloads, the other ranks wait.
+
+    Raises:
+        CheckpointError: What was downloaded is no checkpoint.
+    """
     rank, world_size = get_dist_info()
     path = Path(model_dir or Path(torch.hub.get_dir()) / "checkpoints") / model_zoo.file_name(
         filename

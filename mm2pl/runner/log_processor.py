@@ -100,6 +100,9 @@ class LogProcessor:
             batch_idx: the number of batches.
             mode: val or test.
             with_non_scalar: return metrics that are no numbers too.
+
+        Raises:
+            ArgumentError: ``mode`` is neither ``val`` nor ``test``.
         """
         if mode not in ("val", "test"):
             raise ArgumentError(f"mode={mode!r}: only 'val' and 'test' have a line after the epoch")

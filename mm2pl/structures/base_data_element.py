@@ -97,14 +97,22 @@ class BaseDataElement:
     # Setting fields
 
     def set_metainfo(self, metainfo: dict[str, Any]) -> None:
-        """Set or change meta information; values are copied deeply."""
+        """Set or change meta information; values are copied deeply.
+
+        Raises:
+            ArgumentError: ``metainfo`` is no dict.
+        """
         if not isinstance(metainfo, dict):
             raise ArgumentError(f"metainfo should be a dict, but got {metainfo!r}")
         for name, value in copy.deepcopy(metainfo).items():
             self.set_field(name=name, value=value, field_type="metainfo", dtype=None)
 
     def set_data(self, data: dict[str, Any]) -> None:
-        """Set or change data fields, through the properties that a subclass may have for them."""
+        """Set or change data fields, through the properties that a subclass may have for them.
+
+        Raises:
+            ArgumentError: ``data`` is no dict.
+        """
         if not isinstance(data, dict):
             raise ArgumentError(f"data should be a dict, but got {data!r}")
         for name, value in data.items():
@@ -145,7 +153,11 @@ class BaseDataElement:
         super().__setattr__(name, value)
 
     def update(self, instance: BaseDataElement) -> None:
-        """Take over all fields of another element."""
+        """Take over all fields of another element.
+
+        Raises:
+            ArgumentError: ``instance`` is no BaseDataElement.
+        """
         if not is_data_element(instance):
             raise ArgumentError(f"instance should be a BaseDataElement, but got {instance!r}")
         self.set_metainfo(dict(instance.metainfo_items()))

@@ -32,6 +32,9 @@ class LabelData(BaseDataElement):
     def label_to_onehot(label: torch.Tensor, num_classes: int) -> torch.Tensor:
         """Return a vector of ``num_classes`` zeros with ones at the indices in ``label``.
 
+        Raises:
+            ArgumentError: ``label`` is no tensor, or a label is no class.
+
         Example:
             >>> LabelData.label_to_onehot(torch.tensor([1, 2]), num_classes=3)
             tensor([0, 1, 1])

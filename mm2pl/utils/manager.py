@@ -38,6 +38,9 @@ class ManagerMixin(metaclass=ManagerMeta):
 
     The *current* instance is the one created last. Each class has instances of its own.
 
+    Raises:
+        ArgumentError: The name is no string, or empty.
+
     Example:
         >>> class Board(ManagerMixin):
         ...     def __init__(self, name: str, size: int = 8) -> None:
@@ -56,7 +59,11 @@ class ManagerMixin(metaclass=ManagerMeta):
 
     @classmethod
     def get_instance(cls: type[T], name: str, **kwargs: Any) -> T:
-        """Return the instance called ``name``, built with ``kwargs`` if there is none yet."""
+        """Return the instance called ``name``, built with ``kwargs`` if there is none yet.
+
+        Raises:
+            ArgumentError: The name is no string.
+        """
         if not isinstance(name, str):
             raise ArgumentError(f"type of name should be str, but got {name!r}.")
         with _LOCK:

@@ -76,7 +76,11 @@ def import_modules_from_strings(
 
 
 def iter_cast(inputs: Any, dst_type: type, return_type: Any = None) -> Any:
-    """Cast every item to ``dst_type``; an iterator, or ``return_type`` of it."""
+    """Cast every item to ``dst_type``; an iterator, or ``return_type`` of it.
+
+    Raises:
+        TypeError: ``inputs`` cannot be iterated, or ``dst_type`` is no type.
+    """
     if not isinstance(inputs, Iterable):
         raise TypeError(f"inputs must be an iterable object, but got {inputs!r}")
     if not isinstance(dst_type, type):
@@ -99,6 +103,9 @@ def is_seq_of(seq: Any, expected_type: Types, seq_type: type | None = None) -> b
     """Return whether ``seq`` is a sequence with only items of ``expected_type``.
 
     ``seq_type`` narrows which sequences are meant (default: any `collections.abc.Sequence`).
+
+    Raises:
+        ArgumentError: ``seq_type`` is no type.
 
     Example:
         >>> is_seq_of([1, 2], int), is_seq_of((1, 2), int, seq_type=list)
@@ -124,6 +131,11 @@ def is_tuple_of(seq: Any, expected_type: Types) -> bool:
 
 def slice_list(in_list: list[Any], lens: int | list[int]) -> list[list[Any]]:
     """Cut a list into pieces of the lengths ``lens``, or all of length ``lens``.
+
+    Raises:
+        ArgumentError: The items cannot be divided evenly.
+        TypeError: ``lens`` is of another kind.
+        ValueError: The lengths do not add up.
 
     Example:
         >>> slice_list([1, 2, 3, 4], 2), slice_list([1, 2, 3], [1, 2])
@@ -249,7 +261,11 @@ def deprecated_api_warning(name_dict: dict[str, str], cls_name: str | None = Non
 
 
 def is_method_overridden(method: str, base_class: type, derived_class: Any) -> bool:
-    """Return whether a class, or an instance's class, has another ``method`` than ``base_class``."""
+    """Return whether a class, or an instance's class, has another ``method`` than ``base_class``.
+
+    Raises:
+        ArgumentError: ``base_class`` is an instance.
+    """
     if not isinstance(base_class, type):
         raise ArgumentError(
             f"base_class doesn't accept instance, Please pass class instead of {base_class!r}."

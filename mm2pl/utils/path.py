@@ -14,7 +14,11 @@ def is_filepath(x: Any) -> bool:
 
 
 def fopen(filepath: str | Path, *args: Any, **kwargs: Any) -> IO[Any]:
-    """Open a file given by string or `Path`."""
+    """Open a file given by string or `Path`.
+
+    Raises:
+        ValueError: ``filepath`` is neither a string nor a Path.
+    """
     if not is_filepath(filepath):
         raise ValueError(f"`filepath` should be a string or a Path, but got {filepath!r}")
     return open(filepath, *args, **kwargs)
@@ -52,6 +56,9 @@ def scandir(
         suffix: Only files whose name ends so.
         recursive: Also those in the folders below.
         case_sensitive: Of ``suffix``.
+
+    Raises:
+        TypeError: ``dir_path`` is no path, or ``suffix`` no string.
     """
     if not is_filepath(dir_path):
         raise TypeError(f'"dir_path" must be a string or Path object, but got {dir_path!r}')

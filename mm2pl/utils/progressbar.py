@@ -55,7 +55,11 @@ class ProgressBar:
         self.timer = Timer()
 
     def update(self, num_tasks: int = 1) -> None:
-        """Show that ``num_tasks`` more are done."""
+        """Show that ``num_tasks`` more are done.
+
+        Raises:
+            ArgumentError: ``num_tasks`` is not positive.
+        """
         if num_tasks <= 0:
             raise ArgumentError(f"num_tasks must be positive, but got {num_tasks}")
         self.completed += num_tasks
@@ -121,7 +125,11 @@ def init_pool(
     initializer: Callable[..., Any] | None = None,
     initargs: tuple[Any, ...] | None = None,
 ) -> multiprocessing.pool.Pool:
-    """Return so many processes, in each of which ``initializer(*initargs)`` is called first."""
+    """Return so many processes, in each of which ``initializer(*initargs)`` is called first.
+
+    Raises:
+        TypeError: ``initargs`` is no tuple.
+    """
     if not (initargs is None or isinstance(initargs, tuple)):
         raise TypeError(f'"initargs" must be a tuple, but got {initargs!r}')
     return Pool(process_num, initializer, initargs or ())

@@ -36,6 +36,10 @@ def track_progress_rich(
         chunksize: How many tasks a process takes at a time.
         description: Before the bar.
         color: The bar's colour.
+
+    Raises:
+        TypeError: ``func`` cannot be called, or ``tasks`` not iterated.
+        ValueError: The number of tasks is not known or contradicted, or ``nproc`` is not positive.
     """
     if not callable(func):
         raise TypeError(f"func must be a callable object, but got {func!r}")

@@ -16,6 +16,9 @@ def digit_version(version_str: str, length: int = 4) -> tuple[int, ...]:
 
     ``length`` release numbers are followed by two for what comes before or after the release.
 
+    Raises:
+        ArgumentError: ``version_str`` is no version.
+
     Example:
         >>> digit_version("1.2.3"), digit_version("2.0rc1") < digit_version("2.0")
         ((1, 2, 3, 0, 0, 0), True)
@@ -45,6 +48,9 @@ def get_git_hash(fallback: str = "unknown", digits: int | None = None) -> str:
     Args:
         fallback: What to return if git is not installed.
         digits: How many characters of it; None: all.
+
+    Raises:
+        TypeError: ``digits`` is no integer.
     """
     if not (digits is None or isinstance(digits, int)):
         raise TypeError(f"digits must be None or an integer, but got {digits!r}")

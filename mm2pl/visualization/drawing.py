@@ -94,6 +94,9 @@ class Drawing:
 
         ``bboxes`` are properties of the box around a text; ``font_properties`` (a
         ``FontProperties``) can name a font file, as Chinese texts need.
+
+        Raises:
+            ArgumentError: There is not one position per text.
         """
         from matplotlib.font_manager import FontProperties
 
@@ -134,7 +137,11 @@ class Drawing:
         line_styles: str | list[str] = "-",
         line_widths: Widths = 2,
     ) -> Self:
-        """Draw lines from start to end; ``x_datas`` and ``y_datas`` are ``(2,)`` or ``(N, 2)``."""
+        """Draw lines from start to end; ``x_datas`` and ``y_datas`` are ``(2,)`` or ``(N, 2)``.
+
+        Raises:
+            ArgumentError: The coordinates differ in shape.
+        """
         from matplotlib.collections import LineCollection
 
         x, y = _rows("x_datas", x_datas, 2), _rows("y_datas", y_datas, 2)
@@ -164,7 +171,11 @@ class Drawing:
         face_colors: Colors = "none",
         alpha: float = 0.8,
     ) -> Self:
-        """Draw circles around ``(2,)`` or ``(N, 2)`` centres with radii ``(N,)``."""
+        """Draw circles around ``(2,)`` or ``(N, 2)`` centres with radii ``(N,)``.
+
+        Raises:
+            ArgumentError: There is not one centre per radius.
+        """
         from matplotlib.collections import PatchCollection
         from matplotlib.patches import Circle
 
@@ -200,7 +211,11 @@ class Drawing:
         face_colors: Colors = "none",
         alpha: float = 0.8,
     ) -> Self:
-        """Draw boxes ``(x1, y1, x2, y2)``, of shape ``(4,)`` or ``(N, 4)``."""
+        """Draw boxes ``(x1, y1, x2, y2)``, of shape ``(4,)`` or ``(N, 4)``.
+
+        Raises:
+            ArgumentError: A box ends before it begins.
+        """
         boxes = _rows("bboxes", bboxes, 4)
         if not (boxes[:, :2] <= boxes[:, 2:]).all():
             raise ArgumentError(
@@ -222,7 +237,11 @@ class Drawing:
         face_colors: Colors = "none",
         alpha: float = 0.8,
     ) -> Self:
-        """Draw one polygon ``(M, 2)`` or a list of them."""
+        """Draw one polygon ``(M, 2)`` or a list of them.
+
+        Raises:
+            ArgumentError: A polygon has another shape than (M, 2).
+        """
         check_type("polygons", polygons, (list, np.ndarray, torch.Tensor))
         given = polygons if isinstance(polygons, list) else [polygons]
         each = [tensor2ndarray(polygon) for polygon in given]
@@ -261,7 +280,11 @@ class Drawing:
     def draw_binary_masks(
         self, binary_masks: Array, colors: Colors = "g", alphas: float | list[float] = 0.8
     ) -> Self:
-        """Mix colours into the pixels of boolean masks ``(H, W)`` or ``(N, H, W)``."""
+        """Mix colours into the pixels of boolean masks ``(H, W)`` or ``(N, H, W)``.
+
+        Raises:
+            ArgumentError: The masks are not boolean, or of another size than the image.
+        """
         check_type("binary_masks", binary_masks, (np.ndarray, torch.Tensor))
         masks = tensor2ndarray(binary_masks)
         if masks.dtype != np.bool_:

@@ -21,7 +21,11 @@ def heat_image(
     resize_shape: tuple[int, int] | None,
     alpha: float,
 ) -> np.ndarray:
-    """Return ``(H, W, 3)`` for a map ``(C, H, W)``: see ``Visualizer.draw_featmap``."""
+    """Return ``(H, W, 3)`` for a map ``(C, H, W)``: see ``Visualizer.draw_featmap``.
+
+    Raises:
+        ArgumentError: ``featmap`` is no tensor with three dimensions.
+    """
     if not isinstance(featmap, torch.Tensor):
         raise ArgumentError(f"`featmap` should be torch.Tensor, but got {type(featmap)}")
     if featmap.ndim != 3:

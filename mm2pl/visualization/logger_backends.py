@@ -112,6 +112,9 @@ class WandbVisBackend(LoggerVisBackend):
         commit: whether each record is a step of its own.
         log_code_name: the name of the code artifact.
         watch_kwargs: arguments of ``wandb.watch``.
+
+    Raises:
+        ValueError: ``define_metric_cfg`` is neither a dict nor a list.
     """
 
     def __init__(

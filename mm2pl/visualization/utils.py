@@ -54,6 +54,9 @@ def check_type_and_length(name: str, value: Any, valid_type: Types, valid_length
 def color_val_matplotlib(colors: str | tuple | list) -> Any:
     """Convert ``(R, G, B)`` in ``[0, 255]`` to Matplotlib's ``[0, 1]``; names stay names.
 
+    Raises:
+        TypeError: The colour is of another kind.
+
     >>> color_val_matplotlib([(255, 0, 0), "g"])
     [(1.0, 0.0, 0.0), 'g']
     """
@@ -108,6 +111,9 @@ def convert_overlay_heatmap(
 
     ``(3, H, W)`` is taken as a colour image: its channels are coloured by themselves and then
     only the first colour of each counts, as in OpenCV.
+
+    Raises:
+        ArgumentError: ``feat_map`` has another shape.
     """
     values = tensor2ndarray(feat_map)
     if values.ndim == 3 and values.shape[0] in (1, 3):

@@ -119,14 +119,22 @@ class LocalVisBackend(BaseVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Write the config as Python."""
+        """Write the config as Python.
+
+        Raises:
+            ArgumentError: ``config`` is no Config.
+        """
         if not isinstance(config, Config):
             raise ArgumentError(f"config should be a Config, but got {config!r}")
         config.dump(self._config_save_file)
 
     @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Write ``<name>_<step>.png``."""
+        """Write ``<name>_<step>.png``.
+
+        Raises:
+            ArgumentError: The image is not of uint8.
+        """
         if image.dtype != np.uint8:
             raise ArgumentError(f"image {name!r} should be of uint8, but got {image.dtype}")
         path = os.path.join(self._img_save_dir, f"{name}_{step}.png")
@@ -143,7 +151,11 @@ class LocalVisBackend(BaseVisBackend):
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Append one line to the scalars, and to ``file_path`` in the same folder."""
+        """Append one line to the scalars, and to ``file_path`` in the same folder.
+
+        Raises:
+            ArgumentError: ``scalar_dict`` is no dict, or ``file_path`` is the file of all scalars.
+        """
         if not isinstance(scalar_dict, dict):
             raise ArgumentError(f"scalar_dict should be a dict, but got {scalar_dict!r}")
         line = {**scalar_dict}

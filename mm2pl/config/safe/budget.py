@@ -40,26 +40,42 @@ class Budget:
     characters: int = 300_000
 
     def spend(self, operations: int) -> None:
-        """Pay for work."""
+        """Pay for work.
+
+        Raises:
+            ConfigSafetyError: The operations are used up.
+        """
         self.operations -= operations
         if self.operations < 0:
             raise ConfigSafetyError("The config takes too many operations to be read safely.")
 
     def create(self, elements: int) -> None:
-        """Pay for elements or characters, before they are made."""
+        """Pay for elements or characters, before they are made.
+
+        Raises:
+            ConfigSafetyError: The memory is used up.
+        """
         self.size -= max(elements, 0)
         if self.size < 0:
             raise ConfigSafetyError("The config's values are too large to be read safely.")
 
     def read(self, characters: int) -> None:
-        """Pay for one more file."""
+        """Pay for one more file.
+
+        Raises:
+            ConfigSafetyError: The files are too large together.
+        """
         self.files -= 1
         self.characters -= characters
         if self.files < 0 or self.characters < 0:
             raise ConfigSafetyError("The config and its bases are too large to be read safely.")
 
     def check_depth(self, depth: int) -> None:
-        """Refuse what is nested deeper than allowed."""
+        """Refuse what is nested deeper than allowed.
+
+        Raises:
+            ConfigSafetyError: The nesting is too deep.
+        """
         if depth > self.depth:
             raise ConfigSafetyError(
                 f"The config is nested deeper than {self.depth} levels, too deep to be read safely."
@@ -110,6 +126,10 @@ class Budget:
         self.spend(len(others) * (present + len(others)) // 64)
 
     def check_bits(self, bits: int) -> None:
-        """Refuse integers that are slow to compute with or to print."""
+        """Refuse integers that are slow to compute with or to print.
+
+        Raises:
+            ConfigSafetyError: The integer is too large.
+        """
         if bits > MAX_BITS:
             raise ConfigSafetyError(f"An integer of {bits} bits is too large to be read safely.")

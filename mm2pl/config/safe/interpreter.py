@@ -86,7 +86,11 @@ class Interpreter:
             self.depth -= 1
 
     def lookup(self, name: str) -> Any:
-        """Return the value of a variable, or the function of that name."""
+        """Return the value of a variable, or the function of that name.
+
+        Raises:
+            NameError: There is none of that name.
+        """
         for scope in (*reversed(self.scopes), self.namespace, FUNCTIONS):
             if name in scope:
                 return scope[name]
@@ -94,7 +98,11 @@ class Interpreter:
         raise NameError(f"name {name!r} is not defined or not allowed.{did_you_mean(name, known)}")
 
     def store(self, target: ast.expr, value: Any) -> None:
-        """Assign to a target."""
+        """Assign to a target.
+
+        Raises:
+            ConfigSafetyError: The target is of a kind that is not allowed.
+        """
         if isinstance(target, ast.Name):
             (self.scopes[-1] if self.scopes else self.namespace)[target.id] = value
         elif isinstance(target, (ast.Tuple, ast.List)):
@@ -143,7 +151,11 @@ class Interpreter:
         return slice(*(None if part is None else self.evaluate(part) for part in parts))
 
     def config_dict(self, node: ast.Attribute) -> ConfigDict:
-        """Return the owner of an attribute that is to be changed."""
+        """Return the owner of an attribute that is to be changed.
+
+        Raises:
+            ConfigSafetyError: The owner is no ConfigDict, or the attribute is private.
+        """
         owner = self.evaluate(node.value)
         if type(owner) is not ConfigDict or node.attr.startswith("__"):
             raise ConfigSafetyError(
@@ -163,7 +175,11 @@ class Interpreter:
         return values
 
     def rounds(self, generators: Sequence[ast.comprehension]) -> Iterator[None]:
-        """Bind the variables of a comprehension to one combination after the other."""
+        """Bind the variables of a comprehension to one combination after the other.
+
+        Raises:
+            ConfigSafetyError: The comprehension is asynchronous.
+        """
         first, rest = generators[0], generators[1:]
         if first.is_async:
             raise ConfigSafetyError("async is not allowed with safe=True.")

@@ -54,7 +54,12 @@ class Sandbox:
             )
 
     def read_text(self, path: str) -> str:
-        """Return the text of a file, up to the limit."""
+        """Return the text of a file, up to the limit.
+
+        Raises:
+            ConfigFormatError: The file cannot be read.
+            ConfigSafetyError: It has too many macros.
+        """
         try:
             with open(path, encoding="utf-8") as file:
                 text = file.read(self.budget.characters + 1)
@@ -89,7 +94,11 @@ class Sandbox:
         return self._walked(json.loads(text, parse_int=_short_int))
 
     def parse_yaml(self, text: str) -> Any:
-        """Parse YAML text with PyYAML's safe loader, tuples allowed."""
+        """Parse YAML text with PyYAML's safe loader, tuples allowed.
+
+        Raises:
+            ConfigSafetyError: The text is too long.
+        """
         import yaml
 
         self._check_nesting(text)

@@ -48,7 +48,11 @@ def check_backend(name: Any, backend: Any) -> None:
 
 
 def as_prefixes(prefixes: str | Sequence[str] | None) -> Sequence[str]:
-    """Return the prefixes as a sequence."""
+    """Return the prefixes as a sequence.
+
+    Raises:
+        ArgumentError: ``prefixes`` is neither a string nor a list or tuple.
+    """
     if not (prefixes is None or isinstance(prefixes, (str, list, tuple))):
         raise ArgumentError(f"prefixes should be a str, list or tuple, but got {prefixes!r}")
     return [prefixes] if isinstance(prefixes, str) else prefixes or []

@@ -37,6 +37,9 @@ class LmdbBackend(BaseStorageBackend):
         lock: Lock the database.
         readahead: Let the system read ahead.
         **kwargs: For `lmdb.open`.
+
+    Raises:
+        ImportError: The package lmdb is missing.
     """
 
     def __init__(

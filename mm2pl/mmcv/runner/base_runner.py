@@ -35,6 +35,9 @@ class BaseRunner(HookRegistration, Checkpoints):
         max_iters: Iterations of the run.
         max_epochs: Epochs of the run; only one of the two.
         trainer: Arguments of the Trainer that differ from a plain run on the model's device.
+
+    Raises:
+        ValueError: Both ``max_epochs`` and ``max_iters`` are given.
     """
 
     unit = ""
@@ -236,7 +239,11 @@ class BaseRunner(HookRegistration, Checkpoints):
         raise NotImplementedError
 
     def train(self, data_loader: Any, **kwargs: Any) -> None:
-        """Refuse: training is the Trainer's."""
+        """Refuse: training is the Trainer's.
+
+        Raises:
+            RuntimeError: Always: the loop is Lightning's.
+        """
         raise RuntimeError("train() is not called by itself → use run([loader], [('train', 1)]).")
 
     def val(self, data_loader: Any, **kwargs: Any) -> None:
@@ -244,7 +251,11 @@ class BaseRunner(HookRegistration, Checkpoints):
         raise NotImplementedError
 
     def run_iter(self, data_batch: Any, train_mode: bool, **kwargs: Any) -> None:
-        """Let the model do one step, and note what it returns. Subclasses may override it."""
+        """Let the model do one step, and note what it returns. Subclasses may override it.
+
+        Raises:
+            TypeError: The model's step returns something else than the dict that 1.x wants.
+        """
         with autocast(self):
             if self.batch_processor is not None:
                 outputs = self.batch_processor(

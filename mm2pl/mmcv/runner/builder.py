@@ -44,6 +44,9 @@ class DefaultRunnerConstructor:
     Args:
         runner_cfg: Type and arguments.
         default_args: Further arguments.
+
+    Raises:
+        TypeError: ``runner_cfg`` is no dict.
     """
 
     def __init__(self, runner_cfg: dict, default_args: dict | None = None) -> None:

@@ -20,6 +20,9 @@ class DefaultOptimizerConstructor(DefaultOptimWrapperConstructor):
     Args:
         optimizer_cfg: Type and arguments of the optimizer.
         paramwise_cfg: As in `DefaultOptimWrapperConstructor`.
+
+    Raises:
+        TypeError: ``optimizer_cfg`` is no dict with a type.
     """
 
     def __init__(

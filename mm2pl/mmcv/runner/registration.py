@@ -31,6 +31,10 @@ class HookRegistration:
         Args:
             hook: A 1.x hook, or one of `mm2pl.hooks`.
             priority: A name or number; the lower the earlier.
+
+        Raises:
+            TypeError: ``hook`` is no Hook.
+            ValueError: It has a ``priority`` already.
         """
         if not isinstance(hook, Hook | EngineHook):
             raise TypeError(f"hook={hook!r} must be a Hook.")

@@ -30,6 +30,9 @@ class BaseModel(BaseModule):
             None moves the batch to the model's device and does nothing else.
         init_cfg: How :meth:`init_weights` initialises the parameters.
 
+    Raises:
+        TypeError: ``data_preprocessor`` is of another kind.
+
     Example:
         >>> class Line(BaseModel):
         ...     def __init__(self):

@@ -98,6 +98,10 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         rgb_to_bgr: The same; one of the two at most.
         non_blocking: See :class:`BaseDataPreprocessor`.
 
+    Raises:
+        ArgumentError: Both reversals of channels are wanted, or ``mean`` and ``std`` do not fit
+            together.
+
     Example:
         >>> preprocess = ImgDataPreprocessor(mean=[1], std=[2], pad_size_divisor=2)
         >>> preprocess({"inputs": [torch.full((1, 1, 3), 5, dtype=torch.uint8)]})["inputs"]

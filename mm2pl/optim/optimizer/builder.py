@@ -98,6 +98,10 @@ def scale_lr(
 
     Returns:
         The factor, 1.0 if nothing was scaled.
+
+    Raises:
+        ArgumentError: There is no ``base_batch_size``.
+        RuntimeError: Schedulers have noted the learning rate already.
     """
     if not (auto_scale_lr or {}).get("enable", False):
         return 1.0

@@ -171,7 +171,11 @@ class OptimWrapper(BaseOptimWrapper):
         return count % self._accumulative_counts == 0 or count == self._max_counts
 
     def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
-        """Return ``loss`` divided by the length of the window it is in."""
+        """Return ``loss`` divided by the length of the window it is in.
+
+        Raises:
+            ArgumentError: The run is longer than :meth:`initialize_count_status` was told.
+        """
         length = self._accumulative_counts
         in_last = self._max_counts != -1 and (
             self._inner_count >= self._max_counts - self._remainder_counts

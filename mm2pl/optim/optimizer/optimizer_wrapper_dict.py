@@ -17,6 +17,9 @@ class OptimWrapperDict(OptimWrapper):
 
     States, learning rates and momenta are collected; updating is left to each wrapper.
 
+    Raises:
+        ArgumentError: A value is no OptimWrapper.
+
     Example:
         >>> gen, disc = nn.Linear(1, 1), nn.Linear(1, 1)
         >>> wrappers = {

@@ -14,6 +14,9 @@ class MomentumSchedulerMixin:
 
     With Adam and its kin each group gets an entry ``momentum``, which is scheduled and copied to
     ``betas[0]`` at each step.
+
+    Raises:
+        ValueError: The optimizer has no momentum.
     """
 
     def __init__(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:

@@ -34,6 +34,9 @@ class OneCycleParamScheduler(PolicyScheduler):
         last_step: See ``begin``.
         by_epoch: See ``begin``.
         verbose: See ``begin``.
+
+    Raises:
+        ArgumentError: Something else than the lr is to be scheduled.
     """
 
     durations = ("total_steps",)

@@ -45,6 +45,9 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         last_step: See ``begin``.
         by_epoch: Must be true.
         verbose: See ``begin``.
+
+    Raises:
+        ArgumentError: ``by_epoch`` is false.
     """
 
     need_val_args = True

@@ -15,7 +15,11 @@ from mm2pl.utils.misc import is_tuple_of
 
 
 def is_norm(layer: nn.Module, exclude: type | tuple[type, ...] | None = None) -> bool:
-    """Return whether ``layer`` is a batch, instance, group or layer norm, and none of ``exclude``."""
+    """Return whether ``layer`` is a batch, instance, group or layer norm, and none of ``exclude``.
+
+    Raises:
+        TypeError: ``exclude`` is neither a type nor a tuple of types.
+    """
     excluded = exclude if isinstance(exclude, tuple) else () if exclude is None else (exclude,)
     if not is_tuple_of(excluded, type):
         raise TypeError(
@@ -47,6 +51,9 @@ def tensor2imgs(
 
     Returns:
         N contiguous arrays ``(H, W, C)``.
+
+    Raises:
+        ArgumentError: The tensor has another shape, or ``mean`` and ``std`` other lengths.
     """
     if not (torch.is_tensor(tensor) and tensor.ndim == 4 and tensor.size(1) in (1, 3)):
         raise ArgumentError(f"tensor must be (N, C, H, W) with C of 1 or 3, but got {tensor!r}")

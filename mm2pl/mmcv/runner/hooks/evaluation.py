@@ -35,6 +35,10 @@ class EvalHook(Hook):
         out_dir: Where best checkpoints go, in a folder named as the work folder.
         file_client_args: Arguments of the storage backend.
         eval_kwargs: Further arguments of ``evaluate``.
+
+    Raises:
+        TypeError: ``dataloader`` is no DataLoader.
+        ValueError: ``start`` or ``interval`` is out of range.
     """
 
     rule_map: ClassVar[dict[str, Callable[[Any, Any], bool]]] = {

@@ -75,6 +75,9 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     Args:
         cumulative_iters: Iterations per step; the loss of each is divided by it.
         kwargs: See `OptimizerHook`.
+
+    Raises:
+        ValueError: ``cumulative_iters`` is no positive integer.
     """
 
     def __init__(self, cumulative_iters: int = 1, **kwargs: Any) -> None:
@@ -123,6 +126,9 @@ class Fp16OptimizerHook(OptimizerHook):
         bucket_size_mb: Unused.
         loss_scale: A float for a static scale, ``'dynamic'``, or arguments of `torch.amp.GradScaler`.
         distributed: Unused.
+
+    Raises:
+        ValueError: ``loss_scale`` is of another kind.
     """
 
     def __init__(

@@ -107,6 +107,10 @@ class ClosureHook(Hook):
     Args:
         fn_name: The point, such as ``'after_run'``.
         fn: Takes the runner.
+
+    Raises:
+        TypeError: ``fn`` cannot be called.
+        ValueError: There is no such point.
     """
 
     def __init__(self, fn_name: str, fn: Callable[[Any], Any]) -> None:
@@ -128,6 +132,9 @@ class EMAHook(Hook):
         interval: Iterations between updates.
         warm_up: At iteration i the momentum is at most ``(1 + i) / (warm_up + i)``.
         resume_from: A checkpoint to resume, average included.
+
+    Raises:
+        ValueError: ``momentum`` or ``interval`` is out of range.
     """
 
     def __init__(
