@@ -137,8 +137,8 @@ class NeptuneVisBackend(ServiceVisBackend):
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Record an RGB image of 0 to 255."""
         file = client("neptune.types", "NeptuneVisBackend").File
-        picture = file.as_image(image.astype(np.float32) / 255.0)
-        self.experiment["images"].append(picture, name=name, step=step)
+        pictures = self.experiment["images"]
+        pictures.append(file.as_image(image.astype(np.float32) / 255.0), name=name, step=step)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Record a number."""
