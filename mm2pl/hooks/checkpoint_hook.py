@@ -58,6 +58,9 @@ class CheckpointHook(Hook, CheckpointFace):
 
     priority = "VERY_LOW"
 
+    #: The best checkpoint so far: the path if ``save_best`` is one metric, a dict of paths if it is several.
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
     rule_map = RULES
     init_value_map = WORST
     _default_greater_keys: ClassVar[list[str]] = GREATER_KEYS
@@ -113,8 +116,6 @@ class CheckpointHook(Hook, CheckpointFace):
         self.is_better_than: dict[str, Any] = {}
         self.key_indicators: list[str] = []
         self.rules: list[str | None] = []
-        self.best_ckpt_path: str | None = None
-        self.best_ckpt_path_dict: dict[str, str | None] = {}
         self._best_score: float | None = None
         if self.save_best is None:
             return
@@ -128,6 +129,8 @@ class CheckpointHook(Hook, CheckpointFace):
                 f"({len(self.save_best)}), but got {len(rules)}: {rules!r}"
             )
         self._init_rule(rules, self.save_best)
+        for key in self.key_indicators:
+            self.set_best(key, None)
 
     def _init_rule(self, rules: list[str | None], key_indicators: list[str]) -> None:
         """Settle how each metric is compared; for ``"auto"`` that is at the first validation."""
@@ -212,7 +215,7 @@ class CheckpointHook(Hook, CheckpointFace):
         if self.published_keys is None:
             return
         paths = [self.last_ckpt] if self.save_last else []
-        for path in [*paths, self.best_ckpt_path, *self.best_ckpt_path_dict.values()]:
+        for path in [*paths, *map(self.get_best, self.key_indicators)]:
             if path is not None:
                 self._publish_model(runner, path)
 
@@ -343,7 +346,7 @@ class CheckpointHook(Hook, CheckpointFace):
         if len(self.key_indicators) == 1:
             self.best_ckpt_path = path
         else:
-            self.best_ckpt_path_dict[key] = path
+            self.best_ckpt_path_dict = {**getattr(self, "best_ckpt_path_dict", {}), key: path}
 
     def _path(self, step: int) -> str:
         return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))

@@ -11,6 +11,7 @@ from typing import Any
 from mm2pl.lightning.keys import KEYS
 from mm2pl.lightning.plain import live_objects
 from mm2pl.lightning.strategies import processes
+from mm2pl.utils.errors import ArgumentError
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",
@@ -194,6 +195,38 @@ def check_complete(config: Mapping[str, Any]) -> None:
         raise ValueError(
             "the config has param_scheduler but no optim_wrapper → add optim_wrapper, or param_scheduler should be None"
         )
+
+
+def check_schedules(schedules: Any) -> None:
+    """Refuse a ``param_scheduler`` that cannot be one, before anything is built.
+
+    Raises:
+        TypeError: If it is no dict, list or scheduler, or a dict has such a value for one of several optimizers.
+        ArgumentError: If a schedule in a list has no ``type``.
+    """
+    if schedules is None:
+        return
+    groups = [schedules]
+    if isinstance(schedules, dict) and "type" not in schedules:
+        groups = list(schedules.values())
+        for group in groups:
+            if not _may_be_schedules(group):
+                raise ArgumentError(
+                    f"Each value of `param_scheduler` should be a dict or a list, but got {group!r}"
+                )
+    elif not _may_be_schedules(schedules):
+        raise TypeError(
+            f"`param_scheduler` should be a dict, a list or a scheduler, but got {schedules!r}"
+        )
+    for each in (each for group in groups if isinstance(group, list | tuple) for each in group):
+        if isinstance(each, dict) and "type" not in each:
+            raise ArgumentError(
+                f"Each parameter scheduler should contain the key type, but got {each!r}"
+            )
+
+
+def _may_be_schedules(value: Any) -> bool:
+    return isinstance(value, dict | list | tuple) or hasattr(value, "get_last_value")
 
 
 def plain_containers(value: Any) -> Any:

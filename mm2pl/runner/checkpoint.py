@@ -246,20 +246,24 @@ def _load_checkpoint(
     )
 
 
+class MissingPrefixError(CheckpointError, AssertionError):
+    """A part of a model that a file does not have, where MMEngine has an ``assert``."""
+
+
 def _load_checkpoint_with_prefix(
     prefix: str, filename: str, map_location: MapLocation = None
 ) -> dict[str, Any]:
     """Read the weights of one part of a model, without the part's name in the keys.
 
     Raises:
-        CheckpointError: The file has no such part.
+        MissingPrefixError: The file has no such part.
     """
     checkpoint = _load_checkpoint(filename, map_location=map_location)
     weights = checkpoint.get("state_dict", checkpoint)
     prefix = prefix if prefix.endswith(".") else f"{prefix}."
     part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
     if not part:
-        raise CheckpointError(
+        raise MissingPrefixError(
             f"{prefix} is not in the pretrained model {filename}, whose keys are {_some(weights)}"
         )
     return part

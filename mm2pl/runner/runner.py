@@ -20,7 +20,7 @@ from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
-from mm2pl.lightning.translate import translate, whole_config
+from mm2pl.lightning.translate import check_schedules, translate, whole_config
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.registry import RUNNERS, DefaultScope
@@ -80,10 +80,12 @@ class Runner(RunnerStart, RunnerBuilders):
         given = {
             key: value
             for key, value in locals().items()
-            if key not in ("self", "cfg", "trainer", "__class__") and value is not None
+            if key not in ("self", "cfg", "trainer", "__class__")
+            and (value is not None or key == "default_scope")
         }
         whole = dict(cfg.items()) if cfg is not None else {}
         plan = translate({**whole, **given}, filename=getattr(cfg, "filename", None))
+        check_schedules(param_scheduler)
         plan.trainer.update(trainer or {})
         self._open(plan.run, cfg)
         self.module = self._make_module(plan.model)
@@ -141,8 +143,11 @@ class Runner(RunnerStart, RunnerBuilders):
         filename = settings.get("filename")
         name = settings.get("experiment_name") or (Path(filename).stem if filename else None)
         self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
-        scope = settings.get("default_scope") or "mmengine"
-        self.default_scope = DefaultScope.get_instance(self.experiment_name, scope_name=scope)
+        scope = settings.get("default_scope", "mmengine")
+        # With None, as released configs with `read_base()` have it, each registry starts from itself.
+        self.default_scope = scope and DefaultScope.get_instance(
+            self.experiment_name, scope_name=scope
+        )
         self._make_log_dir()
         self.log_processor = self.build_log_processor(settings.get("log_processor") or {})
         self.logger = self.build_logger(settings.get("log_level") or "INFO")

@@ -206,6 +206,21 @@ def test_wrong_arguments(arguments, error, text):
 
 
 @pytest.mark.parametrize(
+    ("save_best", "expected"),
+    [
+        (None, {}),
+        ("acc", {"best_ckpt_path": None}),
+        (["acc", "loss"], {"best_ckpt_path_dict": {"acc": None, "loss": None}}),
+    ],
+    ids=["none", "one", "two"],
+)
+def test_paths_of_the_best_under_mmengines_names(save_best, expected):
+    hook = CheckpointHook(save_best=save_best)
+    names = ("best_ckpt_path", "best_ckpt_path_dict")
+    assert {name: getattr(hook, name) for name in names if hasattr(hook, name)} == expected
+
+
+@pytest.mark.parametrize(
     ("arguments", "same"),
     [({"file_client_args": {"backend": "disk"}}, True), ({"backend_args": None}, False)],
     ids=["client", "backend"],

@@ -94,6 +94,21 @@ def test_what_cannot_be_built(make, method, value, error, message):
         getattr(make(), method)(value)
 
 
+@pytest.mark.parametrize(
+    ("schedules", "error", "message"),
+    [
+        ("StepLR", TypeError, "`param_scheduler` should be a dict, a list or a scheduler"),
+        ({"net": "StepLR"}, AssertionError, "Each value of `param_scheduler` should be a dict"),
+        ([{"gamma": 1}], AssertionError, "should contain the key type, but got {'gamma': 1}"),
+        ({"net": [{"gamma": 1}]}, AssertionError, "should contain the key type"),
+    ],
+    ids=["text", "text per optimizer", "no type", "no type per optimizer"],
+)
+def test_schedules_are_checked_before_anything_is_built(make, schedules, error, message):
+    with pytest.raises(error, match=message):
+        make(scenario=Scenario(optim_wrapper=SGD, param_scheduler=schedules))
+
+
 @pytest.mark.parametrize("part", ["log_processor", "message_hub", "visualizer"])
 def test_what_is_built_stays(make, part):
     run = make()

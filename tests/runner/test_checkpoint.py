@@ -19,6 +19,7 @@ from mm2pl.registry import MODEL_WRAPPERS
 from mm2pl.runner import checkpoint as module
 from mm2pl.runner.checkpoint import (
     CheckpointError,
+    MissingPrefixError,
     _load_checkpoint_with_prefix,
     find_latest_checkpoint,
     get_state_dict,
@@ -263,7 +264,7 @@ def test_one_part_of_a_model(tmp_path, prefix):
     )
     assert _load_checkpoint_with_prefix(prefix, str(tmp_path / "x.pth")) == {"a": 1, "b.c": 2}
     with pytest.raises(
-        CheckpointError, match=r"neck\. is not in the pretrained model .*backbone\.a"
+        MissingPrefixError, match=r"neck\. is not in the pretrained model .*backbone\.a"
     ):
         _load_checkpoint_with_prefix("neck", str(tmp_path / "x.pth"))
 
