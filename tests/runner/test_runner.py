@@ -11,6 +11,7 @@ import torch
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMLightningModule
+from mm2pl.registry import MODELS, DefaultScope, Registry
 from mm2pl.runner import EpochBasedTrainLoop, Runner
 from tests.scenarios import Points, Scenario, assert_equal, build, record
 
@@ -285,6 +286,19 @@ def test_runs_begun_in_one_second_have_names_of_their_own(tmp_path):
     assert len({run.timestamp for run in runs}) == 3
     assert len({id(run.visualizer) for run in runs}) == 3
     assert len({id(run.message_hub) for run in runs}) == 3
+
+
+def test_without_a_default_scope_a_childs_build_starts_in_the_child(tmp_path, monkeypatch):
+    monkeypatch.setattr(DefaultScope, "_instance_dict", {})
+    child = Registry("model", parent=MODELS, scope="shapes", locations=[__name__])
+    child.register_module("Circle", module=torch.nn.Identity)
+    try:
+        scenario = Scenario(optim_wrapper=SGD, options={"default_scope": None})
+        run = build("mm2pl", scenario, str(tmp_path), fresh_book())
+        assert run.default_scope is None
+        assert isinstance(child.build({"type": "Circle"}), torch.nn.Identity)
+    finally:
+        MODELS.children.pop("shapes")
 
 
 def with_batch_sampler(sampler):
