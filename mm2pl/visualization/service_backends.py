@@ -180,7 +180,11 @@ class DVCLiveVisBackend(ServiceVisBackend):
         self.experiment.log_params(_parameters(config.to_dict()))
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Record an RGB image; the step is not kept."""
+        """Record an RGB image; the step is not kept.
+
+        Raises:
+            ArgumentError: The image is not of uint8.
+        """
         if image.dtype != np.uint8:
             raise ArgumentError(f"image {name!r} has dtype {image.dtype} → uint8 is needed")
         self.experiment.log_image(f"{name}.png", image)
