@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -264,7 +265,7 @@ class CheckpointHook(Hook, CheckpointFace):
         if "auto" in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
 
-        replaced: list[str] = []
+        replaced: dict[str, Callable[[str], None]] = {}
         improved = False
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             assert rule is not None
@@ -277,8 +278,9 @@ class CheckpointHook(Hook, CheckpointFace):
             runner.message_hub.update_info(score_key, score)
             name = f"best_{key}_{self.filename_tmpl.format(step)}".replace("/", "_")
             previous = self.get_best(key)
-            if previous and is_main_process() and self._exists(previous):
-                replaced.append(previous)
+            remove = self._remover(previous) if previous else None
+            if previous and remove is not None:
+                replaced[previous] = remove
                 runner.logger.info(f"The previous best checkpoint {previous} is removed")
             path = self.file_backend.join_path(self.out_dir, name)
             self.set_best(key, path)
@@ -300,9 +302,9 @@ class CheckpointHook(Hook, CheckpointFace):
         if improved and self.last_ckpt is not None:
             self._save_checkpoint_with_step(runner, step, meta)
         best_now = {self.get_best(key) for key in self.key_indicators}
-        for path in replaced:
+        for path, remove in replaced.items():
             if path not in best_now:
-                self._remove(path)
+                remove(path)
 
     @staticmethod
     def _no_metric(key: str, metrics: dict[str, Any]) -> Any:
@@ -351,16 +353,18 @@ class CheckpointHook(Hook, CheckpointFace):
     def _path(self, step: int) -> str:
         return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
 
-    def _exists(self, path: str) -> bool:
-        return self.file_backend.isfile(path) or self.file_backend.isdir(path)
+    def _remover(self, path: str) -> Callable[[str], None] | None:
+        """Return what removes this checkpoint; None if it is not there, or another process's task."""
+        if not is_main_process():
+            return None
+        if self.file_backend.isfile(path):
+            return self.file_backend.remove
+        # DeepSpeed's and FSDP's checkpoints are folders.
+        return self.file_backend.rmtree if self.file_backend.isdir(path) else None
 
     def _remove(self, path: str) -> None:
-        if not is_main_process():
-            return
-        if self.file_backend.isfile(path):
-            self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):  # DeepSpeed's and FSDP's checkpoints are folders
-            self.file_backend.rmtree(path)
+        if (remove := self._remover(path)) is not None:
+            remove(path)
 
 
 def _write(path: str, text: str) -> None:
