@@ -1,4 +1,4 @@
-"""One process of a distributed run: ``torchrun --nproc-per-node 2 tests/ddp_run.py PACKAGE FOLDER [COUNTS]``.
+"""One process of a run: ``torchrun --nproc-per-node 2 tests/ddp_run.py PACKAGE FOLDER [COUNTS [BROADCAST]]``.
 
 Writes, per rank, what must be equal to the last bit, and how often gradients were averaged.
 """
@@ -25,7 +25,7 @@ def average(counts: list[int], bucket: dist.GradBucket) -> torch.futures.Future[
     return future.then(lambda done: done.value()[0])
 
 
-def main(package: str, folder: str, counts: str = "1") -> None:
+def main(package: str, folder: str, counts: str = "1", broadcast: str = "") -> None:
     """Train, and save losses, metrics, weights and counts."""
     rank = int(os.environ["RANK"])
     batches: list[int] = []
@@ -54,11 +54,10 @@ def main(package: str, folder: str, counts: str = "1") -> None:
         param_scheduler={"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 8},
         custom_hooks=[Watch()],
     )
-    more: dict[str, Any] = {}
+    wrapper: dict[str, Any] = {"broadcast_buffers": bool(broadcast)}
     if package == "mmengine":  # it expects a GPU per process
         torch.cuda.set_device = lambda device: None
-        wrapper = {"device_ids": None, "broadcast_buffers": False}
-        more["cfg"] = {"model_wrapper_cfg": wrapper}
+        wrapper["device_ids"] = None
     runner = build(
         package,
         scenario,
@@ -66,7 +65,7 @@ def main(package: str, folder: str, counts: str = "1") -> None:
         book,
         launcher="pytorch",
         env_cfg={"dist_cfg": {"backend": "gloo"}},
-        **more,
+        cfg={"model_wrapper_cfg": wrapper},
     )
     runner.train()
     model = getattr(runner.model, "module", runner.model)

@@ -16,7 +16,9 @@ from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
+from mm2pl.lightning.strategies import are_several, several
 from mm2pl.lightning.trainer import RunTrainer
+from mm2pl.lightning.trainer import instantiate as built
 from mm2pl.lightning.translate import Plan, whole_config
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.checkpoint import find_latest_checkpoint
@@ -95,7 +97,11 @@ class MMCLI(LightningCLI):
             settings["filename"] = settings.get("filename") or (files and str(files[0]))
             parts = (vars(part.init_args) for part in (config.model, config.data))
             self.cfg = Config(whole_config(settings, *parts))
-        config.trainer.default_root_dir = settings["work_dir"]
+        trainer = config.trainer
+        trainer.default_root_dir = settings["work_dir"]
+        if trainer.strategy == "auto" and are_several(trainer.devices, trainer.num_nodes):
+            # --trainer.devices N does what a launcher does: with what the config says about several processes.
+            vars(trainer).update({k: built(v) for k, v in several(dict(self.cfg)).items()})
         if settings.get("custom_imports"):  # may register the runner_type
             import_modules_from_strings(**settings["custom_imports"])
         cls = RUNNERS.get((settings.get("options") or {}).get("runner_type") or "Runner")

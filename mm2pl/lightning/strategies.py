@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-_LIGHTNING = "lightning.pytorch.strategies."
-DDP, DEEPSPEED = f"{_LIGHTNING}DDPStrategy", f"{_LIGHTNING}DeepSpeedStrategy"
+DDP = "mm2pl.lightning.ddp.MMDDPStrategy"
 FSDP = "mm2pl.lightning.sharding.MMFSDPStrategy"
+DEEPSPEED = "lightning.pytorch.strategies.DeepSpeedStrategy"
 
 MODEL_WRAPPERS = {
     "MMDistributedDataParallel": DDP,
@@ -47,9 +47,21 @@ def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
     launcher = config.get("launcher") or "none"
     if launcher == "none" and not config.get("strategy"):
         return {"devices": 1}  # and nothing wraps the model, whatever model_wrapper_cfg says
-    strategy = strategy_of(config)
     if launcher == "none":
+        strategy_of(config)  # a mistake in it is told
         return {"devices": 1}
+    world, local = sizes(launcher, environ)
+    return {"devices": local, "num_nodes": max(world // local, 1), **several(config)}
+
+
+def several(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the Trainer of several processes gets, whoever starts them: a strategy, and synchronised norms.
+
+    Raises:
+        ImportError: The strategy needs a package that is not installed.
+        ValueError: See :func:`processes`.
+    """
+    strategy = strategy_of(config)
     if strategy["class_path"] == DEEPSPEED and find_spec("deepspeed") is None:
         raise ImportError(
             "strategy=dict(type='DeepSpeedStrategy') needs the package deepspeed → pip install deepspeed, or use "
@@ -58,9 +70,25 @@ def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
     sync_bn = config.get("sync_bn")
     if sync_bn not in (None, *SYNC_BN):
         raise ValueError(f"sync_bn={sync_bn!r} → one of {list(SYNC_BN)}, or None")
-    world, local = sizes(launcher, environ)
-    arguments = {"devices": local, "num_nodes": max(world // local, 1), "strategy": strategy}
-    return {**arguments, "sync_batchnorm": True} if sync_bn else arguments
+    return {"strategy": strategy, "sync_batchnorm": True} if sync_bn else {"strategy": strategy}
+
+
+def are_several(devices: Any, num_nodes: Any) -> bool:
+    """Say whether the Trainer's arguments ask for more than one process.
+
+    >>> [are_several(devices, 1) for devices in (1, "1", [3], "3,", "auto")]
+    [False, False, False, False, False]
+    >>> are_several(2, 1), are_several("0,1", 1), are_several([0, 1], 1), are_several(1, 2)
+    (True, True, True, True)
+    """
+    if devices in ("auto", -1, "-1"):
+        import torch
+
+        devices = torch.cuda.device_count()
+    elif isinstance(devices, str) and "," in devices:
+        devices = devices.strip(",").split(",")
+    count = len(devices) if isinstance(devices, list) else int(devices)
+    return count > 1 or int(num_nodes) > 1
 
 
 def sizes(launcher: str, environ: Mapping[str, str]) -> tuple[int, int]:

@@ -111,7 +111,7 @@ def test_launcher_becomes_ddp_with_mmengines_defaults():
         "devices": 4,
         "num_nodes": 2,
         "strategy": {
-            "class_path": "lightning.pytorch.strategies.DDPStrategy",
+            "class_path": "mm2pl.lightning.ddp.MMDDPStrategy",
             "init_args": {
                 "broadcast_buffers": False,
                 "find_unused_parameters": False,

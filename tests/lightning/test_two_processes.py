@@ -123,16 +123,18 @@ def test_sigterm_ends_both_after_the_same_batch(tmp_path, ranks) -> None:
 
 
 WRAPPERS: dict[str, Any] = {
-    "find-unused": ["find_unused_parameters=True"],
-    "static-graph": ["model_wrapper_cfg.static_graph=True"],
-    "broadcast": ["model_wrapper_cfg.broadcast_buffers=True"],
+    "find-unused": ("torchrun", ["find_unused_parameters=True"]),
+    "static-graph": ("torchrun", ["model_wrapper_cfg.static_graph=True"]),
+    "broadcast": ("torchrun", ["model_wrapper_cfg.broadcast_buffers=True"]),
+    # the backend that released configs ask for
+    "devices": ("devices", ["env_cfg.dist_cfg.backend=nccl", "find_unused_parameters=True"]),
 }
 
 
-@pytest.mark.parametrize("options", WRAPPERS.values(), ids=WRAPPERS)
-def test_a_wrappers_arguments_reach_it(tmp_path, options) -> None:
-    done = fit(tmp_path, "torchrun", "--cfg-options", *options, HAPPENS="wrapper")
+@pytest.mark.parametrize(("launcher", "options"), WRAPPERS.values(), ids=WRAPPERS)
+def test_a_wrappers_arguments_reach_it(tmp_path, launcher, options) -> None:
+    done = fit(tmp_path, launcher, "--cfg-options", *options, HAPPENS="wrapper")
     assert done.returncode == 0, done.stderr[-3000:]
-    key, _, value = options[0].rpartition(".")[2].partition("=")
+    key, _, value = options[-1].rpartition(".")[2].partition("=")
     wrapper = json.loads((tmp_path / "wrapper.json").read_text())
     assert wrapper[key] == json.loads(value.lower())

@@ -25,12 +25,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def run(package: str, folder: Path, counts: int) -> list[dict[str, Any]]:
+def run(package: str, folder: Path, *arguments: str) -> list[dict[str, Any]]:
     """Train with two processes; return what each recorded."""
     subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--master-port", str(free_port()), str(SCRIPT), package, str(folder), str(counts)),
+            *("--master-port", str(free_port()), str(SCRIPT), package, str(folder)),
+            *arguments,
         ],
         check=True,
         timeout=240,
@@ -41,11 +42,15 @@ def run(package: str, folder: Path, counts: int) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{package}_{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize(("counts", "reduces"), [(1, 15), (4, 4)], ids=["plain", "accumulation"])
-def test_two_processes_equal_mmengines(tmp_path: Path, counts: int, reduces: int) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "reduces"),
+    [(["1"], 15), (["4"], 4), (["2", "broadcast"], 8)],
+    ids=["plain", "accumulation", "broadcast buffers"],
+)
+def test_two_processes_equal_mmengines(tmp_path: Path, arguments: list, reduces: int) -> None:
     pytest.importorskip("mmengine")
-    theirs = run("mmengine", tmp_path, counts)
-    ours = run("mm2pl", tmp_path, counts)
+    theirs = run("mmengine", tmp_path, *arguments)
+    ours = run("mm2pl", tmp_path, *arguments)
     for mine, other in zip(ours, theirs, strict=True):
         # Seventy points in batches of 8: nine batches in one process, five in each of two, three times over.
         assert len(mine["batches"]) == 15

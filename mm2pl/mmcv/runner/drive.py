@@ -194,7 +194,8 @@ def _devices(runner: BaseRunner) -> dict[str, Any]:
     if not is_distributed():
         return {**arguments, "devices": [device.index or 0] if on_gpu else 1}
     from lightning.fabric.plugins.environments import TorchElasticEnvironment
-    from lightning.pytorch.strategies import DDPStrategy
+
+    from mm2pl.lightning.ddp import MMDDPStrategy
 
     model = runner.model
     wrapped = model if isinstance(model, MMDistributedDataParallel) else None
@@ -205,7 +206,7 @@ def _devices(runner: BaseRunner) -> dict[str, Any]:
         **arguments,
         "devices": local,
         "num_nodes": max(1, get_world_size() // local),
-        "strategy": DDPStrategy(cluster_environment=TorchElasticEnvironment(), **options),
+        "strategy": MMDDPStrategy(cluster_environment=TorchElasticEnvironment(), **options),
     }
 
 

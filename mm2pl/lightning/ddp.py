@@ -1,0 +1,56 @@
+"""DDP as a config-driven run uses it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+
+class MMDDPStrategy(DDPStrategy):
+    """Broadcast buffers when ``MMDistributedDataParallel`` does: before the forward passes of training, if asked for.
+
+    Lightning 2.6 does so before the first one only, since the backward pass of manual optimization lies within torch's
+    forward; and before validation, where MMEngine uses the running means that each process has.
+
+    Released configs ask for the backend ``nccl``; on a CPU, where there is none, ``--trainer.devices`` goes without.
+    """
+
+    _averaged = True
+
+    def setup_environment(self) -> None:
+        """Join the other processes."""
+        if self._process_group_backend == "nccl" and self.root_device.type == "cpu":
+            self._process_group_backend = None
+        super().setup_environment()
+
+    def _setup_model(self, model: Any) -> DistributedDataParallel:
+        with warnings.catch_warnings():  # torch 2.13 has renamed what MMEngine's configs call it
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            return super()._setup_model(model)
+
+    def post_backward(self, closure_loss: Tensor) -> None:
+        """Note whether this backward pass has averaged gradients."""
+        super().post_backward(closure_loss)
+        self._averaged = getattr(self.model, "require_forward_param_sync", True)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Train on a batch, and let the next forward pass broadcast if this one's gradients were averaged."""
+        output = super().training_step(*args, **kwargs)
+        model, module = self.model, self.lightning_module
+        if isinstance(model, DistributedDataParallel) and not module.automatic_optimization:  # type: ignore[union-attr]
+            model.require_forward_param_sync = self._averaged
+        return output
+
+    def validation_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module itself."""
+        with self.precision_plugin.val_step_context():
+            return self.lightning_module.validation_step(*args, **kwargs)  # type: ignore[union-attr]
+
+    def test_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module itself."""
+        with self.precision_plugin.test_step_context():
+            return self.lightning_module.test_step(*args, **kwargs)  # type: ignore[union-attr]
