@@ -82,6 +82,12 @@ class DefaultOptimWrapperConstructor:
             raise ReadableKeyError(
                 f"optimizer={dict(self.optimizer_cfg)!r} lacks `type` → add e.g. type='SGD'."
             )
+        for key, value in self.optimizer_cfg.items():
+            if isinstance(value, str) and _is_number(value):
+                raise TypeError(
+                    f"optimizer has {key}={value!r}, a text → a number is needed; YAML reads 1e-3 as a text and "
+                    "1.0e-3 as a number."
+                )
 
     def _validate_cfg(self) -> None:
         """Raise TypeError for a wrong type, ValueError for a multiplier of nothing."""
@@ -279,3 +285,11 @@ def _did_you_mean(given: str, known: Iterable[str]) -> str:
 
 def _warn(message: str) -> None:
     print_log(message, logger="current", level=logging.WARNING)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

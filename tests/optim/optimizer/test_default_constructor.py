@@ -271,8 +271,13 @@ def test_refuses(
         ),
         ({"optimizer": "SGD"}, TypeError, "optimizer='SGD' must be a dict such as"),
         ({"optimizer": {"lr": 0.1}}, KeyError, "optimizer={'lr': 0.1} lacks `type`"),
+        (
+            {"optimizer": {"type": "SGD", "lr": "1e-3"}},
+            TypeError,
+            "optimizer has lr='1e-3', a text → .* YAML reads 1e-3 as a text and 1.0e-3 as a number",
+        ),
     ],
-    ids=["text", "no optimizer", "optimizer", "no type"],
+    ids=["text", "no optimizer", "optimizer", "no type", "YAML's 1e-3"],
 )
 def test_refuses_the_wrappers_config(cfg: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
