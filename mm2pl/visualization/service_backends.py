@@ -19,7 +19,7 @@ from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir
 from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.logger_backends import client, without_step
-from mm2pl.visualization.vis_backend import BaseVisBackend
+from mm2pl.visualization.vis_backend import BaseVisBackend, is_config
 
 
 class ServiceVisBackend(BaseVisBackend):
@@ -221,7 +221,7 @@ class AimVisBackend(ServiceVisBackend):
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config as hyper-parameters."""
-        self.experiment["hparams"] = config.to_dict() if isinstance(config, Config) else config
+        self.experiment["hparams"] = config.to_dict() if is_config(config) else config
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Record an RGB image."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,12 @@ from mm2pl.fileio import dump
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.png import write_png
+
+
+def is_config(value: Any) -> bool:
+    """Say whether a value is a config, MMEngine's included: visualizers of toolboxes hand on theirs."""
+    theirs = getattr(sys.modules.get("mmengine.config"), "Config", Config)
+    return isinstance(value, (Config, theirs))
 
 
 def force_init_env(old_func: Callable) -> Callable:
@@ -124,7 +131,7 @@ class LocalVisBackend(BaseVisBackend):
         Raises:
             ArgumentError: ``config`` is no Config.
         """
-        if not isinstance(config, Config):
+        if not is_config(config):
             raise ArgumentError(f"config should be a Config, but got {config!r}")
         config.dump(self._config_save_file)
 

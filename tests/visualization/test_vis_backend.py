@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -63,6 +65,17 @@ def test_own_names(tmp_path):
     backend.add_image("i", IMAGE)
     backend.add_config(Config({"a": 1}))
     assert sorted(os.listdir(tmp_path)) == ["c.py", "pics", "s.json"]
+
+
+def test_mmengines_config_is_taken_too(tmp_path, monkeypatch):
+    class Theirs:
+        dump = Config({"a": 1}).dump
+
+    module = ModuleType("mmengine.config")
+    module.Config = Theirs
+    monkeypatch.setitem(sys.modules, "mmengine.config", module)
+    LocalVisBackend(str(tmp_path)).add_config(Theirs())
+    assert (tmp_path / "config.py").read_text() == "a = 1\n"
 
 
 @pytest.mark.parametrize(
