@@ -62,18 +62,6 @@ PROJECTS = {
             "default_hooks.checkpoint.interval": 2,
         },
     ),
-    "MMDetection Mask R-CNN": Project(
-        package="mmdet",
-        config="mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
-        data=pictures.boxes,
-        options={**COCO, **R18},
-    ),
-    "MMDetection FCOS": Project(
-        package="mmdet",
-        config="fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
-        data=pictures.boxes,
-        options={**COCO, **R18},
-    ),
     "MMDetection DETR": Project(
         package="mmdet",
         config="detr/detr_r50_8xb2-150e_coco.py",
