@@ -163,7 +163,8 @@ class LightningStages(Callback):
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
         """Return what ``after_train_iter`` gets as ``outputs``: the log variables as a dict."""
-        return outputs
+        undivided = getattr(pl_module, "undivided", None)
+        return undivided(outputs) if undivided else outputs
 
     def eval_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the metrics of the validation or test that just ended.

@@ -177,6 +177,7 @@ class RunCallback(LightningStages, Checkpoint):
         """Call ``after_train_iter``, advance the clocks, and decide whether Lightning validates now."""
         runner, loop = self.runner, self.runner.train_loop
         if not runner.loop_drives_hooks:
+            outputs = self.train_outputs(pl_module, outputs)
             for method in runner.methods_of("after_train_iter"):
                 method(runner, batch_idx=batch_idx, data_batch=batch, outputs=outputs)
             loop._iter += 1

@@ -100,6 +100,7 @@ class MMLightningModule(EvaluatedModule):
         self._built_from: Any = None
         self._trainer_accumulates: int | None = None
         self._saved_wrapper: Any = None
+        self._loss: torch.Tensor | None = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -206,7 +207,7 @@ class MMLightningModule(EvaluatedModule):
         return notes
 
     def teardown(self, stage: str) -> None:
-        """Give the Trainer back the accumulation it was made with: the next fit may be another module's."""
+        """Give the Trainer back its own accumulation: the next fit may be another module's."""
         if stage == "fit" and self._trainer_accumulates is not None:
             self.trainer.accumulate_grad_batches = self._trainer_accumulates
 
@@ -214,7 +215,8 @@ class MMLightningModule(EvaluatedModule):
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
         if not self.driven_by_run and self.auto_scale_lr and not self._lr_scaled:
             self.trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-            scale_lr(self.optim_wrapper, self.auto_scale_lr, self._total_batch_size())
+            batch_size = batch_size_of(self.trainer.train_dataloader) * self.trainer.world_size
+            scale_lr(self.optim_wrapper, self.auto_scale_lr, batch_size)
             self._lr_scaled = True
         if self.param_schedulers is None and self.param_scheduler is not None:
             loop = runner_of(self.trainer).train_loop
@@ -264,9 +266,6 @@ class MMLightningModule(EvaluatedModule):
         schedulers = self.param_schedulers or []
         return list(schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers)
 
-    def _total_batch_size(self) -> int:
-        return batch_size_of(self.trainer.train_dataloader) * self.trainer.world_size
-
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps.
 
@@ -294,9 +293,14 @@ class MMLightningModule(EvaluatedModule):
         if self.automatic_optimization:
             data = self.model.data_preprocessor(batch, True)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
+            self._loss = log_vars["loss"].detach()
             return {**log_vars, "loss": loss}
         with NoStopIteration("train_step"):
             return self.step_model(batch, batch_idx)
+
+    def undivided(self, outputs: Any) -> Any:
+        """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""
+        return {**outputs, "loss": self._loss} if self.automatic_optimization else outputs
 
     def step_model(self, batch: Any, batch_idx: int) -> Any:
         """Run one iteration of manual optimization; a run replaces this by a custom loop's ``run_iter``."""
@@ -341,7 +345,7 @@ class MMLightningModule(EvaluatedModule):
             return
         trainer: Any = self.trainer
         if self._logs_now() or trainer.is_last_batch:
-            self.log_dict(scalars_of(outputs), prog_bar=True, batch_size=1)
+            self.log_dict(scalars_of(self.undivided(outputs)), prog_bar=True, batch_size=1)
         schedulers = live_schedulers(trainer)
         tick(schedulers, by_epoch=False)
         if trainer.is_last_batch:
@@ -392,6 +396,5 @@ class MMLightningModule(EvaluatedModule):
 
 
 # Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.
-MMLightningModule.training_step.__signature__ = inspect.signature(  # type: ignore[attr-defined]
-    MMLightningModule.training_step
-)
+_step: Any = MMLightningModule.training_step
+_step.__signature__ = inspect.signature(_step)

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 
+from mm2pl.hooks import Hook
 from mm2pl.lightning import MMDataModule
 from tests.bridges import SGD, loader, module, trainer
 from tests.scenarios import Points, accuracy
@@ -114,3 +115,22 @@ def test_several_loaders_without_an_evaluator() -> None:
     run.fit(module(), loader(), [loader(16), loader(24)])
     assert {"val_loss/dataloader_idx_0", "val_loss/dataloader_idx_1"} <= {*run.callback_metrics}
     assert [len(batches) for batches in run.predict(module(), [loader(16), loader(24)])] == [2, 3]
+
+
+def test_losses_are_logged_undivided_by_the_accumulation_window() -> None:
+    """The first window's weights are the initial ones, so its losses are the same with and without."""
+    seen: dict[int, list[float]] = {1: [], 4: []}
+    for window, losses in seen.items():
+
+        class Watch(Hook):
+            def after_train_iter(self, runner: Any, batch_idx: int, data_batch=None, outputs=None):
+                losses.append(outputs["loss"].item())  # noqa: B023
+
+        run = trainer(
+            max_steps=1, accumulate_grad_batches=window, callbacks=[Watch()], log_every_n_steps=1
+        )
+        run.fit(module(), loader())
+        assert run.callback_metrics["loss"].item() == losses[-1]
+    assert len(seen[4]) == 4
+    assert seen[4][0] == seen[1][0]
+    assert min(seen[4]) > 1
