@@ -26,6 +26,9 @@ class Workflow:
         loaders: One loader per flow.
         flows: Mode and how often, such as ``[('train', 2), ('val', 1)]``, repeated until the run is over.
         kwargs: Handed to the model's steps.
+
+    Raises:
+        ValueError: Nothing in it trains.
     """
 
     def __init__(
