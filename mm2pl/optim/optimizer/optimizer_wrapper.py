@@ -137,9 +137,11 @@ class OptimWrapper(BaseOptimWrapper):
         """Say how many iterations are done and how many the run has.
 
         If ``max_counts`` is no multiple of the window, the run's last iterations are a shorter
-        window, divided by its own length.
+        window, divided by its own length. A count that was restored stays: a model may update more than once per
+        iteration.
         """
-        self._inner_count = init_counts
+        if not self._window_restored:
+            self._inner_count = init_counts
         self._max_counts = max_counts
         window = self._accumulative_counts
         self._remainder_counts = max_counts % window
@@ -151,6 +153,7 @@ class OptimWrapper(BaseOptimWrapper):
                 logger="current",
                 level=logging.WARNING,
             )
+        self._window_restored = False
         if window > 1 and any(isinstance(module, _BatchNorm) for module in model.modules()):
             print_log(
                 "Gradient accumulative may slightly decrease performance because the model has "

@@ -198,6 +198,19 @@ def test_a_window_goes_on_after_a_resume(stop: int) -> None:
     assert played(wrapper, second, inputs[stop:]) == expected[stop:]
 
 
+def test_a_restored_count_is_that_of_updates_and_counts_once() -> None:
+    """A ``train_step`` that updates three times has called ``update_params`` six times in two iterations."""
+    model = scalar()
+    wrapper = OptimWrapper(sgd(model), accumulative_counts=4)
+    played(wrapper, model, [1.0] * 6)
+    other = OptimWrapper(sgd(model), accumulative_counts=4)
+    other.load_state_dict(wrapper.state_dict())
+    other.initialize_count_status(model, 2, 10)
+    assert other.inner_count == 6
+    other.initialize_count_status(model, 0, 10)  # another run
+    assert other.inner_count == 0
+
+
 def test_gradients_that_another_loss_left_are_kept() -> None:
     """A GAN's generator loss also reaches the discriminator, whose next update adds to it."""
     model = scalar()
