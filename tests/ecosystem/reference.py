@@ -1,4 +1,4 @@
-"""Run a config by MMEngine's own Runner: train; then, in a new Runner, validate and test what was saved."""
+"""Run a config by MMEngine's own Runner: train; validate and test what was saved."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ if options.auto_scale_lr:
 Runner.from_cfg(cfg).train()
 metrics = {}
 if cfg.get("val_cfg") is not None:
-    # A Runner that has trained begins its averaged weights (EMAHook) anew before it validates.
+    # A Runner begins its averaged weights (EMAHook) anew whenever it trains, validates or tests: one for each.
     cfg.load_from = Path(options.work_dir, "last_checkpoint").read_text().strip()
     cfg.resume = False
     # Its CheckpointHook knows no folder before a training.
     cfg.default_hooks.checkpoint.pop("save_best", None)
-    runner = Runner.from_cfg(cfg)
-    metrics = {"validate": runner.val(), "test": runner.test()}
+    for stage, method in {"validate": Runner.val, "test": Runner.test}.items():
+        cfg.experiment_name = stage
+        metrics[stage] = method(Runner.from_cfg(cfg))
 Path(options.work_dir, "metrics.json").write_text(json.dumps(metrics, default=float))
