@@ -128,7 +128,7 @@ class RunCallback(LightningStages, Checkpoint):
         finished = runner.by_epoch and runner.epoch >= runner.max_epochs
         if trainer.fit_loop.restarted_mid_epoch and not finished:
             self._begin_epoch(trainer)
-        if runner.restore_random_state():
+        if runner.restore_exact_state():
             self._validate_now(trainer)
 
     def _validate_now(self, trainer: Trainer) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from mm2pl.dist import all_gather_object
 from mm2pl.lightning import checkpoint as files
+from mm2pl.lightning.buffers import own_buffers, restore_buffers
 from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.weights import fitting_weights
@@ -117,7 +120,13 @@ class RunState(RunnerFacade):
             "epoch_unfinished": between and self.epoch_open and not epoch_ends,
             "validation_pending": self._validates_next(between),
             "rng": all_gather_object(files.rng_state()),
+            "buffers": own_buffers(self._buffered()) if self.world_size > 1 else [],
         }
+
+    def _buffered(self) -> list[nn.Module]:
+        """Return what has buffers that each process computes for itself: the model, and averages of it."""
+        averages = (getattr(hook, "ema_model", None) for hook in self.hooks)
+        return [self.model, *(module for module in averages if module is not None)]
 
     def _validates_next(self, epoch_over: bool) -> bool:
         if self._val_loop is None or not self.trainer.training:
@@ -223,8 +232,8 @@ class RunState(RunnerFacade):
             self.optim_wrapper.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
 
-    def restore_random_state(self) -> bool:
-        """Continue the data and the random numbers where the checkpoint was written.
+    def restore_exact_state(self) -> bool:
+        """Continue the data, the random numbers and each process's buffers where the checkpoint was written.
 
         Returns:
             Whether the run that wrote it would have validated next.
@@ -239,6 +248,8 @@ class RunState(RunnerFacade):
         self.stream.load_state_dict(state["stream"])
         if len(state["rng"]) == self.world_size:
             files.set_rng_state(state["rng"][self.rank])
+        if len(state.get("buffers", ())) == self.world_size:
+            restore_buffers(self._buffered(), state["buffers"][self.rank])
         return state["validation_pending"]
 
     def load_weights(self) -> None:

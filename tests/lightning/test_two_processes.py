@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 PROJECT = Path(__file__).parent / "processes"
 FIT = ("-m", "mm2pl", "fit", "two_processes_config.py")
@@ -138,3 +139,25 @@ def test_a_wrappers_arguments_reach_it(tmp_path, launcher, options) -> None:
     key, _, value = options[-1].rpartition(".")[2].partition("=")
     wrapper = json.loads((tmp_path / "wrapper.json").read_text())
     assert wrapper[key] == json.loads(value.lower())
+
+
+def test_each_process_resumes_its_own_buffers(tmp_path) -> None:
+    """A checkpoint's weights are the first process's; without broadcasting, the second has other running means."""
+    command = ("--nproc-per-node", "2", "--master-port", str(free_port()))
+    script = str(PROJECT / "resumed_buffers.py")
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *command, script, str(tmp_path)],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        timeout=180,
+    )
+    means = []
+    for rank in (0, 1):
+        whole, resumed = torch.load(tmp_path / f"{rank}.pt")
+        assert resumed["metrics"] == whole["metrics"]
+        for part in ("model", "average"):
+            for name, value in whole[part].items():
+                assert torch.equal(resumed[part][name], value), (rank, part, name)
+        means.append(whole["model"]["net.1.running_mean"])
+    assert not torch.equal(*means)
