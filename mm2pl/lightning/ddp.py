@@ -27,10 +27,12 @@ class MMDDPStrategy(DDPStrategy):
             self._process_group_backend = None
         super().setup_environment()
 
-    def _setup_model(self, model: Any) -> DistributedDataParallel:
+    # Overriding _setup_model would hide DDP's arguments from jsonargparse 4.53, which finds them in its source.
+    def configure_ddp(self) -> None:
+        """Wrap the module."""
         with warnings.catch_warnings():  # torch 2.13 has renamed what MMEngine's configs call it
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-            return super()._setup_model(model)
+            super().configure_ddp()
 
     def post_backward(self, closure_loss: Tensor) -> None:
         """Note whether this backward pass has averaged gradients."""
