@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
 ADAMW = {"type": "AdamW", "lr": 0.01, "weight_decay": 0.05}
 WARMUP = {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 6}
-PLATEAU = {"monitor": "accuracy", "rule": "greater", "patience": 0, "factor": 0.5}
+PLATEAU = {"monitor": "accuracy", "rule": "greater", "patience": 0, "threshold": 1e3}
 KEYS = {"custom_keys": {"net.4": {"lr_mult": 0.1}, "net.1": {"decay_mult": 0.0}}}
 EPOCHS = 4
 
