@@ -94,8 +94,7 @@ class MMLightningModule(EvaluatedModule):
             raise TypeError(f"compile={compile!r} → True, or a dict of torch.compile's arguments")
         self.compile_options = compile
         self._compiled: set[str] = set()
-        self.driven_by_run = False
-        self.batches_stay_raw = False
+        self.driven_by_run = self.batches_stay_raw = False
         self._lr_scaled = False
         self._built_from: Any = None
         self._trainer_accumulates: int | None = None
@@ -300,7 +299,8 @@ class MMLightningModule(EvaluatedModule):
 
     def undivided(self, outputs: Any) -> Any:
         """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""
-        return {**outputs, "loss": self._loss} if self.automatic_optimization else outputs
+        known = self.automatic_optimization and type(self).training_step is _step  # no subclass's
+        return {**outputs, "loss": self._loss} if known else outputs
 
     def step_model(self, batch: Any, batch_idx: int) -> Any:
         """Run one iteration of manual optimization; a run replaces this by a custom loop's ``run_iter``."""

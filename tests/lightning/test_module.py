@@ -329,3 +329,15 @@ def test_trainers_are_freed() -> None:
     del run
     gc.collect()
     assert gone() is None
+
+
+class OwnStep(MMLightningModule):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        outputs = super().training_step(batch, batch_idx)
+        return {**outputs, "loss": outputs["loss"] * 0 + 5}
+
+
+def test_a_subclass_step_is_logged_as_it_is() -> None:
+    run = trainer(max_epochs=1)
+    run.fit(OwnStep(models("mm2pl")["plain"](), optim_wrapper={"optimizer": SGD}), loader())
+    assert run.callback_metrics["loss"] == 5
