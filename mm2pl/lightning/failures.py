@@ -11,6 +11,9 @@ import torch.distributed as torch_dist
 COMMUNICATION = ("gloo", "nccl", "processgroup", "distbackend", "connection closed by peer")
 """What stands in a collective's error when its partner is gone, in small letters."""
 
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""Variables of launchers that are 0 or unset in the first process of a run."""
+
 
 class OtherProcessFailed(SystemExit):
     """End a process quietly whose only trouble is that another one, which has said why, is gone."""
@@ -19,12 +22,14 @@ class OtherProcessFailed(SystemExit):
 def is_first_failure(error: BaseException) -> bool:
     """Say whether no other process of the run has failed before; asks the run's store, once per error.
 
-    Where there is no store to ask, the first process of the run is gone; an echo of that does not count as first.
+    Where there is no store to ask, the first process of the run is gone; another's echo of that does not count as
+    first.
     """
     known = vars(error)
     if "_mm2pl_first" not in known:
         number = _count_failure()
-        known["_mm2pl_first"] = not is_echo(error) if number is None else number == 1
+        alone = _is_first_process() or not is_echo(error)
+        known["_mm2pl_first"] = alone if number is None else number == 1
     return known["_mm2pl_first"]
 
 
@@ -32,6 +37,10 @@ def is_echo(error: BaseException) -> bool:
     """Say whether an error is one that a process has when its partner in a collective is gone."""
     text = f"{type(error).__name__} {error}".lower()
     return isinstance(error, RuntimeError) and any(word in text for word in COMMUNICATION)
+
+
+def _is_first_process() -> bool:
+    return not any(int(os.environ.get(name) or 0) for name in RANKS)
 
 
 def _count_failure() -> int | None:

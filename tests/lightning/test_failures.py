@@ -38,8 +38,13 @@ def test_the_first_of_several_speaks(monkeypatch) -> None:
     assert [is_first_failure(error) for error in (first, second, first)] == [True, False, True]
 
 
-@pytest.mark.parametrize(("error", "speaks"), [(RuntimeError(GONE), False), (ValueError(), True)])
-def test_without_the_first_process_an_echo_is_quiet(monkeypatch, error, speaks) -> None:
+@pytest.mark.parametrize(
+    ("error", "rank", "speaks"),
+    [(RuntimeError(GONE), "1", False), (RuntimeError(GONE), "0", True), (ValueError(), "1", True)],
+    ids=["echo", "echo in the first process", "other"],
+)
+def test_where_nobody_counts_an_echo_is_quiet(monkeypatch, error, rank, speaks) -> None:
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "9")
+    monkeypatch.setenv("RANK", rank)
     assert is_first_failure(error) is speaks
