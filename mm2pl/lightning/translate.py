@@ -77,10 +77,12 @@ def translate(
         environ: Environment variables of the launcher; ``os.environ`` if missing.
 
     Raises:
+        TypeError: See :func:`check_schedules`.
         ValueError: If keys that belong together are given only in part.
     """
     config = plain_containers(config)
     check_complete(config)
+    check_schedules(config.get("param_scheduler"))
     sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
     variables = {}
     for name, value in config.items():

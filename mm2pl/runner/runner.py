@@ -20,7 +20,7 @@ from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
-from mm2pl.lightning.translate import check_schedules, translate, whole_config
+from mm2pl.lightning.translate import translate, whole_config
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.registry import RUNNERS, DefaultScope
@@ -85,7 +85,6 @@ class Runner(RunnerStart, RunnerBuilders):
         }
         whole = dict(cfg.items()) if cfg is not None else {}
         plan = translate({**whole, **given}, filename=getattr(cfg, "filename", None))
-        check_schedules(param_scheduler)
         plan.trainer.update(trainer or {})
         self._open(plan.run, cfg)
         self.module = self._make_module(plan.model)

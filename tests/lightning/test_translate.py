@@ -26,6 +26,7 @@ def test_every_key_lands_in_exactly_one_place():
     config = {name: {"marker": name} for name in KEYS}
     config["train_cfg"] = {"max_epochs": 1}
     config["launcher"] = "none"
+    config["param_scheduler"] = {"type": "StepLR"}
     config["work_dir"] = "w"
     plan = translate(config, environ={})
     places = [plan.model, plan.data, plan.run, plan.run["options"]]

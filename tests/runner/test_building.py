@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mm2pl.hooks import EMAHook
+from mm2pl.lightning.translate import translate
 from mm2pl.optim import OptimWrapper
 from mm2pl.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from tests.scenarios import Scenario, build
@@ -107,6 +108,9 @@ def test_what_cannot_be_built(make, method, value, error, message):
 def test_schedules_are_checked_before_anything_is_built(make, schedules, error, message):
     with pytest.raises(error, match=message):
         make(scenario=Scenario(optim_wrapper=SGD, param_scheduler=schedules))
+    train = {"train_cfg": {"by_epoch": True}, "train_dataloader": {}, "optim_wrapper": SGD}
+    with pytest.raises(error, match=message):  # as the command line does
+        translate({**train, "param_scheduler": schedules})
 
 
 @pytest.mark.parametrize("part", ["log_processor", "message_hub", "visualizer"])
