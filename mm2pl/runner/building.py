@@ -84,7 +84,8 @@ class RunnerBuilders(RunnerFacade):
     @property
     def train_loop(self) -> Any:
         """The training loop, built when it is first read; ``None`` for a run without ``train_cfg``."""
-        return self._loop_or_none("train")
+        loop = self._train_loop
+        return self.loop_of("train") if isinstance(loop, dict) else loop
 
     @train_loop.setter
     def train_loop(self, loop: Any) -> None:
@@ -93,7 +94,8 @@ class RunnerBuilders(RunnerFacade):
     @property
     def val_loop(self) -> Any:
         """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
-        return self._loop_or_none("val")
+        loop = self._val_loop
+        return self.loop_of("val") if isinstance(loop, dict) else loop
 
     @val_loop.setter
     def val_loop(self, loop: Any) -> None:
@@ -102,15 +104,12 @@ class RunnerBuilders(RunnerFacade):
     @property
     def test_loop(self) -> Any:
         """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
-        return self._loop_or_none("test")
+        loop = self._test_loop
+        return self.loop_of("test") if isinstance(loop, dict) else loop
 
     @test_loop.setter
     def test_loop(self, loop: Any) -> None:
         self._test_loop = loop
-
-    def _loop_or_none(self, stage: str) -> Any:
-        loop = getattr(self, f"_{stage}_loop")
-        return self.loop_of(stage) if isinstance(loop, dict) else loop
 
     def loop_of(self, stage: str) -> Any:
         """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.
