@@ -61,8 +61,7 @@ def _random_inputs(shape: Any, device: torch.device) -> tuple[torch.Tensor, ...]
     shapes = (shape,) if is_tuple_of(shape, int) else shape
     if not is_tuple_of(shapes, tuple) or not all(is_tuple_of(one, int) for one in shapes):
         raise ValueError(
-            f'"input_shape" is {shape!r} → either a `tuple of int` (to construct one input tensor) or '
-            "a `tuple of tuple of int` (to construct multiple input tensors)."
+            f'"input_shape" is {shape!r} → a tuple of integers for one input, or a tuple of such tuples for several'
         )
     return tuple(torch.randn(1, *one).to(device) for one in shapes)
 

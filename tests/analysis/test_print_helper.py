@@ -78,7 +78,7 @@ def test_parameters_by_name():
     [
         ({}, "One of"),
         ({"input_shape": (3, 6, 6), "inputs": torch.ones(1)}, "cannot be both set"),
-        ({"input_shape": [3, 6, 6]}, r"\[3, 6, 6\] → either a `tuple of int`"),
+        ({"input_shape": [3, 6, 6]}, r"\[3, 6, 6\] → a tuple of integers"),
     ],
 )
 def test_mistakes(arguments, message):
