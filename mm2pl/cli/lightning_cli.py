@@ -16,7 +16,7 @@ from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
-from mm2pl.lightning.strategies import are_several, several
+from mm2pl.lightning.strategies import are_several, left_out, several
 from mm2pl.lightning.trainer import RunTrainer
 from mm2pl.lightning.trainer import instantiate as built
 from mm2pl.lightning.translate import Plan, whole_config
@@ -99,7 +99,8 @@ class MMCLI(LightningCLI):
             self.cfg = Config(whole_config(settings, *parts))
         trainer = config.trainer
         trainer.default_root_dir = settings["work_dir"]
-        if trainer.strategy == "auto" and are_several(trainer.devices, trainer.num_nodes):
+        many = are_several(trainer.devices, trainer.num_nodes)
+        if many and trainer.strategy == "auto":
             # --trainer.devices N does what a launcher does: with what the config says about several processes.
             vars(trainer).update({k: built(v) for k, v in several(dict(self.cfg)).items()})
         if settings.get("custom_imports"):  # may register the runner_type
@@ -107,6 +108,11 @@ class MMCLI(LightningCLI):
         cls = RUNNERS.get((settings.get("options") or {}).get("runner_type") or "Runner")
         runner = self.runner = cls.__new__(cls)
         runner._open(settings, self.cfg)
+        unheard = left_out(dict(self.cfg), trainer.strategy, trainer.sync_batchnorm)
+        if many and unheard:
+            runner.logger.warning(
+                f"--trainer.strategy {trainer.strategy} does not follow {unheard} of the config → leave the flag out"
+            )
 
     def instantiate_classes(self) -> None:
         """Build a run's parts directly: jsonargparse would bury a user's mistake under its own messages."""

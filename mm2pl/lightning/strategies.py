@@ -73,6 +73,18 @@ def several(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"strategy": strategy, "sync_batchnorm": True} if sync_bn else {"strategy": strategy}
 
 
+def left_out(config: Mapping[str, Any], strategy: Any, sync_batchnorm: bool) -> list[str]:
+    """Return the config's keys that a strategy which the Trainer was given by name does not follow.
+
+    >>> left_out({"find_unused_parameters": True, "sync_bn": "torch"}, "ddp", False)
+    ['find_unused_parameters', 'sync_bn']
+    """
+    if not isinstance(strategy, str) or strategy == "auto":
+        return []
+    keys = ("model_wrapper_cfg", "strategy", "find_unused_parameters", "sync_bn")
+    return [key for key in keys if config.get(key) and not (key == "sync_bn" and sync_batchnorm)]
+
+
 def are_several(devices: Any, num_nodes: Any) -> bool:
     """Say whether the Trainer's arguments ask for more than one process.
 

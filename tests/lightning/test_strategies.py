@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
 from mm2pl.lightning import strategies
-from mm2pl.lightning.strategies import DDP, DEEPSPEED, FSDP, processes, strategy_of
+from mm2pl.lightning.strategies import DDP, DEEPSPEED, FSDP, left_out, processes, strategy_of
 from mm2pl.lightning.trainer import instantiate
 
 TORCHRUN = {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
@@ -145,3 +145,18 @@ def test_every_argument_of_deepspeed_arrives() -> None:
 def test_what_lightning_does_not_have(config: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         processes({"launcher": "pytorch", **config}, TORCHRUN)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "synchronised", "keys"),
+    [
+        ("auto", False, []),
+        (object(), False, []),
+        ("ddp", False, ["model_wrapper_cfg", "sync_bn"]),
+        ("ddp", True, ["model_wrapper_cfg"]),
+    ],
+    ids=["none given", "the config's", "by name", "norms by flag"],
+)
+def test_what_a_strategy_given_by_name_leaves_out(strategy, synchronised, keys) -> None:
+    config = {"model_wrapper_cfg": {"type": "X"}, "sync_bn": "torch", "strategy": None}
+    assert left_out(config, strategy, synchronised) == keys
