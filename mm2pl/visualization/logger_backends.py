@@ -67,8 +67,8 @@ class TensorboardVisBackend(LoggerVisBackend):
 
         return EventFiles(self._save_dir or ".", name="", version="")
 
-    @property
-    def _tensorboard(self) -> Any:  # projects' subclasses write through it
+    @cached_property
+    def _tensorboard(self) -> Any:  # projects' subclasses write through it, or set it
         return self.experiment
 
     def add_config(self, config: Config, **kwargs: Any) -> None:

@@ -19,7 +19,7 @@ from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir
 from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.logger_backends import client, without_step
-from mm2pl.visualization.vis_backend import BaseVisBackend, is_config
+from mm2pl.visualization.vis_backend import BaseVisBackend, force_init_env, is_config
 
 
 class ServiceVisBackend(BaseVisBackend):
@@ -45,9 +45,9 @@ class ServiceVisBackend(BaseVisBackend):
             self._env_initialized = True
 
     @property
+    @force_init_env
     def experiment(self) -> Any:
         """The client."""
-        self._init_env()
         return self._client
 
     def add_scalars(
@@ -93,20 +93,20 @@ class ClearMLVisBackend(ServiceVisBackend):
         self._logger = self._task.get_logger()
         return clearml
 
+    @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config."""
-        self._init_env()
         self._work_dir = config.get("work_dir") or ""
         self._task.connect_configuration(config.to_dict())
 
+    @force_init_env
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Record an RGB image."""
-        self._init_env()
         self._logger.report_image(title=name, series=name, iteration=step, image=image)
 
+    @force_init_env
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Record a number."""
-        self._init_env()
         self._logger.report_scalar(title=name, series=name, value=value, iteration=step)
 
     def _close(self) -> None:
@@ -236,14 +236,18 @@ class AimVisBackend(ServiceVisBackend):
         self.experiment.close()
 
 
-#: Names that subclasses in MMEngine-style projects write through.
+def _set_client(backend: ServiceVisBackend, client: Any) -> None:
+    backend._client = client
+
+
+#: Names that subclasses in MMEngine-style projects write through, and that an ``_init_env`` of theirs sets.
 for _cls, _name in (
     (ClearMLVisBackend, "_clearml"),
     (NeptuneVisBackend, "_neptune"),
     (DVCLiveVisBackend, "_dvclive"),
     (AimVisBackend, "_aim_run"),
 ):
-    setattr(_cls, _name, property(attrgetter("experiment")))
+    setattr(_cls, _name, property(attrgetter("experiment"), _set_client))
 
 
 def _suffixes(given: Sequence[str] | str) -> str | tuple[str, ...]:

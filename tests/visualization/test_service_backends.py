@@ -158,3 +158,23 @@ def test_a_trainers_callbacks_reach_a_service(clients):
     backend = VISBACKENDS.build({"type": "AimVisBackend"})
     BackendLogger(backend, "v").log_metrics({"lr": torch.tensor(0.5)}, step=7)
     clients["aim"].Run.return_value.track.assert_called_once_with(name="lr", value=0.5, step=7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("ClearMLVisBackend", "_clearml"),
+        ("NeptuneVisBackend", "_neptune"),
+        ("DVCLiveVisBackend", "_dvclive"),
+        ("AimVisBackend", "_aim_run"),
+    ],
+)
+def test_a_subclass_opens_its_client_as_under_mmengine(clients, tmp_path, kind, name):
+    class Own(VISBACKENDS.get(kind)):
+        def _init_env(self):
+            setattr(self, name, MagicMock())
+
+    backend = Own(save_dir=str(tmp_path))
+    opened = backend.experiment
+    assert backend.experiment is getattr(backend, name) is opened
+    assert not any(client.mock_calls for client in clients.values())
