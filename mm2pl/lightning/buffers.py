@@ -20,11 +20,7 @@ def own_buffers(modules: Iterable[nn.Module]) -> list[dict[str, torch.Tensor]]:
     of_first: list[dict[str, torch.Tensor]] = [mine]
     broadcast_object_list(of_first)
     return all_gather_object(
-        {
-            name: buffer
-            for name, buffer in mine.items()
-            if not (name in of_first[0] and torch.equal(buffer, of_first[0][name]))
-        }
+        {name: buffer for name, buffer in mine.items() if not _equal(buffer, of_first[0].get(name))}
     )
 
 
@@ -33,6 +29,10 @@ def restore_buffers(modules: Iterable[nn.Module], saved: Mapping[str, torch.Tens
     for name, buffer in _named(modules):
         if name in saved and saved[name].shape == buffer.shape:
             buffer.copy_(saved[name])
+
+
+def _equal(mine: torch.Tensor, other: torch.Tensor | None) -> bool:
+    return other is not None and mine.dtype == other.dtype and torch.equal(mine, other)
 
 
 def _named(modules: Iterable[nn.Module]) -> Iterable[tuple[str, torch.Tensor]]:

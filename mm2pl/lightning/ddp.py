@@ -41,6 +41,7 @@ class MMDDPStrategy(DDPStrategy):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Train on a batch, and let the next forward pass broadcast if this one's gradients were averaged."""
+        self._averaged = True
         output = super().training_step(*args, **kwargs)
         model, module = self.model, self.lightning_module
         if isinstance(model, DistributedDataParallel) and not module.automatic_optimization:  # type: ignore[union-attr]

@@ -111,7 +111,7 @@ def refuse_batch_size_finder(trainer: Trainer) -> None:
     Raises:
         ValueError: The Trainer was given one.
     """
-    if any(type(c).__name__ == "BatchSizeFinder" for c in trainer.callbacks):  # type: ignore[attr-defined]
+    if "BatchSizeFinder" in kinds_of_callbacks(trainer):
         raise ValueError(
             "BatchSizeFinder → the length of a config's run follows from its batch size, which cannot change in it → "
             "leave it out, and set train_dataloader.batch_size"
@@ -144,8 +144,13 @@ def reasons_for_automatic(trainer: Trainer) -> list[str]:
 
 def automatic_callbacks(trainer: Trainer) -> list[str]:
     """Return the Trainer's callbacks that need automatic optimization."""
-    names = (type(callback).__name__ for callback in trainer.callbacks)  # type: ignore[attr-defined]
-    return [name for name in names if name in INSTEAD_OF]
+    return [name for name in kinds_of_callbacks(trainer) if name in INSTEAD_OF]
+
+
+def kinds_of_callbacks(trainer: Trainer) -> list[str]:
+    """Return the names of the classes of the Trainer's callbacks, base classes included."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return [base.__name__ for callback in callbacks for base in type(callback).__mro__]
 
 
 def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: bool) -> list[str]:

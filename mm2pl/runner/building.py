@@ -87,29 +87,17 @@ class RunnerBuilders(RunnerFacade):
         loop = self._train_loop
         return self.loop_of("train") if isinstance(loop, dict) else loop
 
-    @train_loop.setter
-    def train_loop(self, loop: Any) -> None:
-        self._train_loop = loop
-
     @property
     def val_loop(self) -> Any:
         """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
         loop = self._val_loop
         return self.loop_of("val") if isinstance(loop, dict) else loop
 
-    @val_loop.setter
-    def val_loop(self, loop: Any) -> None:
-        self._val_loop = loop
-
     @property
     def test_loop(self) -> Any:
         """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
         loop = self._test_loop
         return self.loop_of("test") if isinstance(loop, dict) else loop
-
-    @test_loop.setter
-    def test_loop(self, loop: Any) -> None:
-        self._test_loop = loop
 
     def loop_of(self, stage: str) -> Any:
         """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.

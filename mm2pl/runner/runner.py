@@ -262,7 +262,7 @@ class Runner(RunnerStart, RunnerBuilders):
             self.load_weights()
 
     def _prepare_fit(self) -> None:
-        self.train_loop = self.new_loop("train")
+        self._train_loop = self.new_loop("train")
         self.by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
         self._open_stream()
         self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
@@ -313,7 +313,7 @@ class Runner(RunnerStart, RunnerBuilders):
 
     def _prepare_evaluation(self, stage: str) -> None:
         loop: BaseLoop = self.new_loop(stage)
-        setattr(self, f"{stage}_loop", loop)
+        setattr(self, f"_{stage}_loop", loop)
         self.module.loops[stage] = loop
         self.datamodule.loaders[stage] = loop.dataloader
 
