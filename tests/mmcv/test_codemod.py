@@ -148,7 +148,7 @@ def test_subclasses_of_1x_hooks_keep_their_signatures():
         ("from mmcv.cnn import ConvModule", 1, "mmcv.cnn.ConvModule", "layers stay"),
         ("import mmcv\n\nmmcv.imread('a')", 3, "mmcv.imread", "image"),
         ("import mmcv", 1, "import mmcv", "not used"),
-        ("from mmengine.hub import get_model", 1, "mmengine.hub.get_model", "no such name"),
+        ("from mmengine.hub import get_all", 1, "mmengine.hub.get_all", "no such name"),
         (
             "from mmcv.runner import EpochBasedRunner\nclass R(EpochBasedRunner):\n    def train(self): ...\n",
             3,
