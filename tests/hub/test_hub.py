@@ -12,7 +12,7 @@ UTILS = """
 import torch
 from mm2pl.registry import MODELS, Registry
 
-BOX = Registry("model", parent=MODELS, scope="toybox")
+BOX = Registry("model", parent=MODELS, scope="hubbox")
 
 @BOX.register_module(name="BoxNet")
 class BoxNet(torch.nn.Linear):
@@ -27,7 +27,7 @@ def register_all_modules(init_default_scope=True):
 
 @pytest.fixture
 def toolbox(tmp_path, monkeypatch):
-    package, mim = tmp_path / "toybox", tmp_path / "toybox" / ".mim"
+    package, mim = tmp_path / "hubbox", tmp_path / "hubbox" / ".mim"
     (mim / "configs" / "net").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "utils.py").write_text(UTILS)
@@ -43,26 +43,26 @@ def toolbox(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     yield mim
-    MODELS.children.pop("toybox", None)
-    for name in ("toybox", "toybox.utils"):
+    MODELS.children.pop("hubbox", None)
+    for name in ("hubbox", "hubbox.utils"):
         sys.modules.pop(name, None)
 
 
 def test_get_config(toolbox):
-    cfg = get_config("toybox::net/net.py")
+    cfg = get_config("hubbox::net/net.py")
     assert cfg.filename == str(toolbox / "configs" / "net" / "net.py")
     assert cfg.model == {"type": "BoxNet", "width": 3}
     assert "model_path" not in cfg
-    assert get_config("toybox::net/net.py", pretrained=True).model_path == str(toolbox / "net.pth")
+    assert get_config("hubbox::net/net.py", pretrained=True).model_path == str(toolbox / "net.pth")
 
 
 @pytest.mark.parametrize(
     ("path", "error", "message"),
     [
-        ("toybox::net/bare.py", KeyError, r"model-index\.yml lists no weights for this config"),
-        ("toybox::net/none.py", FileNotFoundError, "none.py"),
+        ("hubbox::net/bare.py", KeyError, r"model-index\.yml lists no weights for this config"),
+        ("hubbox::net/none.py", FileNotFoundError, "none.py"),
         ("no_such_toolbox::a.py", ModuleNotFoundError, "'no_such_toolbox' is not installed"),
-        ("toybox/net/net.py", ValueError, "is not a path into a package"),
+        ("hubbox/net/net.py", ValueError, "is not a path into a package"),
     ],
     ids=["weights", "config", "package", "path"],
 )
@@ -73,7 +73,7 @@ def test_what_is_not_there(toolbox, path, error, message):
 
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_get_model(toolbox, pretrained):
-    model = get_model("toybox::net/net.py", pretrained, bias=True)
+    model = get_model("hubbox::net/net.py", pretrained, bias=True)
     assert type(model).__name__ == "BoxNet"
     assert model.prepared == {"mean": 0}
     assert bool((model.weight == 7).all()) is pretrained

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import sys
 from types import ModuleType
 
@@ -211,7 +210,6 @@ def test_an_unknown_default_scope_is_an_error(tree: dict[str, Registry]) -> None
 @pytest.fixture
 def toybox(tmp_path, monkeypatch):
     """A package with a registry in ``toybox/registry.py`` and a model at its location."""
-    gc.collect()  # the registries of the one before refer to each other, and a scope is known while they live
     package = tmp_path / "toybox"
     package.mkdir()
     (package / "__init__.py").write_text("")
