@@ -64,6 +64,14 @@ SCENARIOS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _constructors_that_mmengine_had() -> Any:
+    """Take back the constructor that a run with two optimizers registers in MMEngine."""
+    yield
+    registry = importlib.import_module("mmengine.registry").OPTIM_WRAPPER_CONSTRUCTORS
+    registry._module_dict.pop("PairConstructor", None)
+
+
 def batches(size: int = 70) -> DataLoader:
     return DataLoader(Points(size), batch_size=8)
 
