@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from tests.ecosystem import pictures
 from tests.ecosystem.project import LOADERS, Project
 
@@ -18,26 +20,21 @@ COCO = {
 }
 """24 pictures in batches of 2: 24 iterations."""
 
-
 R18 = {"model.backbone.depth": 18, "model.neck.in_channels": "[64,128,256,512]"}
 
+detecting = functools.partial(Project, package="mmdet", data=pictures.boxes)
+
 PROJECTS = {
-    "MMDetection RetinaNet": Project(
-        package="mmdet",
+    "MMDetection RetinaNet": detecting(
         config="retinanet/retinanet_r18_fpn_1x_coco.py",
-        data=pictures.boxes,
         options=COCO,
     ),
-    "MMDetection Faster R-CNN": Project(
-        package="mmdet",
+    "MMDetection Faster R-CNN": detecting(
         config="faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-        data=pictures.boxes,
         options={**COCO, **R18},
     ),
-    "MMDetection YOLOX": Project(
-        package="mmdet",
+    "MMDetection YOLOX": detecting(
         config="yolox/yolox_tiny_8xb8-300e_coco.py",
-        data=pictures.boxes,
         options={
             **{f"{loader}.dataset.data_root": "{data}/" for loader in LOADERS[1:]},
             **{f"{loader}.batch_size": 4 for loader in LOADERS},
@@ -62,10 +59,8 @@ PROJECTS = {
             "default_hooks.checkpoint.interval": 2,
         },
     ),
-    "MMDetection DETR": Project(
-        package="mmdet",
+    "MMDetection DETR": detecting(
         config="detr/detr_r50_8xb2-150e_coco.py",
-        data=pictures.boxes,
         options={
             **{key: value for key, value in COCO.items() if ".2.scale" not in key},
             "train_dataloader.dataset.pipeline.3.transforms.0.0.scales": "[(64,96),(80,112)]",
@@ -78,10 +73,8 @@ PROJECTS = {
             "model.test_cfg.max_per_img": 20,
         },
     ),
-    "MMDetection RTMDet": Project(
-        package="mmdet",
+    "MMDetection RTMDet": detecting(
         config="rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
-        data=pictures.boxes,
         options={
             **{key: value for key, value in COCO.items() if "pipeline" not in key},
             **{f"{loader}.batch_size": 4 for loader in LOADERS},

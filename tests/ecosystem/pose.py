@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from tests.ecosystem import pictures
 from tests.ecosystem.project import LOADERS, Project
 
@@ -12,31 +14,28 @@ COCO = {
     "test_dataloader.dataset.bbox_file": "None",
     "val_evaluator.ann_file": "{data}/annotations/person_keypoints_val2017.json",
     "test_evaluator.ann_file": "{data}/annotations/person_keypoints_val2017.json",
+    "model.backbone.init_cfg": "None",
     "log_processor.window_size": 1,
     "train_cfg.max_epochs": 3,
     "train_cfg.val_interval": 3,
 }
 """24 people in batches of 4, thrice."""
 
+posing = functools.partial(Project, package="mmpose", data=pictures.boxes)
+
 PROJECTS = {
-    "MMPose SimCC": Project(
-        package="mmpose",
+    "MMPose SimCC": posing(
         config="body_2d_keypoint/simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py",
-        data=pictures.boxes,
         options={
             **COCO,
-            "model.backbone.init_cfg": "None",
             "model.backbone.depth": 18,
             "model.head.in_channels": 512,
         },
     ),
-    "MMPose HRNet heatmaps": Project(
-        package="mmpose",
+    "MMPose HRNet heatmaps": posing(
         config="body_2d_keypoint/topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192.py",
-        data=pictures.boxes,
         options={
             **COCO,
-            "model.backbone.init_cfg": "None",
             "model.backbone.extra.stage2.num_channels": "(8,16)",
             "model.backbone.extra.stage3.num_channels": "(8,16,32)",
             "model.backbone.extra.stage3.num_modules": 1,
@@ -46,13 +45,10 @@ PROJECTS = {
             "param_scheduler.0.end": 10,
         },
     ),
-    "MMPose RTMPose": Project(
-        package="mmpose",
+    "MMPose RTMPose": posing(
         config="body_2d_keypoint/rtmpose/coco/rtmpose-t_8xb256-420e_coco-256x192.py",
-        data=pictures.boxes,
         options={
             **COCO,
-            "model.backbone.init_cfg": "None",
             "param_scheduler.0.end": 10,
             "param_scheduler.1.begin": 1,
             "param_scheduler.1.end": 3,

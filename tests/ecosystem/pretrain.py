@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from tests.ecosystem import pictures
 from tests.ecosystem.project import LOADERS, Project
 
@@ -24,24 +26,22 @@ PIXELS = {
     "val_dataloader.dataset.pipeline.2.crop_size": 64,
     "test_dataloader.dataset.pipeline.2.crop_size": 64,
 }
+RESNET18 = {
+    **IMAGENET,
+    "model.head.topk": "(1,)",
+    "train_dataloader.dataset.pipeline.1.scale": 32,
+}
 WARM_UP = {"param_scheduler.0.end": 1, "param_scheduler.1.begin": 1}
 
+pretraining = functools.partial(Project, package="mmpretrain", data=pictures.classes, ops=False)
+
 PROJECTS = {
-    "MMPretrain ResNet-18": Project(
-        package="mmpretrain",
+    "MMPretrain ResNet-18": pretraining(
         config="resnet/resnet18_8xb32_in1k.py",
-        data=pictures.classes,
-        options={
-            **IMAGENET,
-            "model.head.topk": "(1,)",
-            "train_dataloader.dataset.pipeline.1.scale": 32,
-        },
-        ops=False,
+        options=RESNET18,
     ),
-    "MMPretrain ViT": Project(
-        package="mmpretrain",
+    "MMPretrain ViT": pretraining(
         config="vision_transformer/vit-base-p32_64xb64_in1k.py",
-        data=pictures.classes,
         options={
             **IMAGENET,
             "model.backbone.arch": "deit-t",
@@ -49,24 +49,14 @@ PROJECTS = {
             "model.head.in_channels": 192,
             **PIXELS,
         },
-        ops=False,
     ),
-    "MMPretrain ResNet-18, --auto-scale-lr": Project(
-        package="mmpretrain",
+    "MMPretrain ResNet-18, --auto-scale-lr": pretraining(
         config="resnet/resnet18_8xb32_in1k.py",
-        data=pictures.classes,
-        options={
-            **IMAGENET,
-            "model.head.topk": "(1,)",
-            "train_dataloader.dataset.pipeline.1.scale": 32,
-        },
+        options=RESNET18,
         flags=("--auto-scale-lr",),
-        ops=False,
     ),
-    "MMPretrain Swin": Project(
-        package="mmpretrain",
+    "MMPretrain Swin": pretraining(
         config="swin_transformer/swin-tiny_16xb64_in1k.py",
-        data=pictures.classes,
         options={
             **IMAGENET,
             **PIXELS,
@@ -74,12 +64,9 @@ PROJECTS = {
             "model.backbone.img_size": 64,
             "model.backbone.pad_small_map": True,
         },
-        ops=False,
     ),
-    "MMPretrain ConvNeXt": Project(
-        package="mmpretrain",
+    "MMPretrain ConvNeXt": pretraining(
         config="convnext/convnext-tiny_32xb128_in1k.py",
-        data=pictures.classes,
         options={
             **IMAGENET,
             **PIXELS,
@@ -87,19 +74,13 @@ PROJECTS = {
             "model.backbone.arch": "atto",
             "model.head.in_channels": 320,
         },
-        ops=False,
     ),
-    "MMPretrain MobileNetV3": Project(
-        package="mmpretrain",
+    "MMPretrain MobileNetV3": pretraining(
         config="mobilenet_v3/mobilenet-v3-small-050_8xb128_in1k.py",
-        data=pictures.classes,
         options={**IMAGENET, **PIXELS, "model.head.topk": "(1,)"},
-        ops=False,
     ),
-    "MMPretrain SimCLR": Project(
-        package="mmpretrain",
+    "MMPretrain SimCLR": pretraining(
         config="simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py",
-        data=pictures.classes,
         options={
             "train_dataloader.dataset.data_root": "{data}",
             "train_dataloader.dataset.metainfo.classes": "[a,b,c,d]",
@@ -116,6 +97,5 @@ PROJECTS = {
             "train_cfg.max_epochs": 4,
         },
         evaluates=False,
-        ops=False,
     ),
 }

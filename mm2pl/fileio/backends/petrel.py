@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mm2pl.fileio.backends.base import FilePath, FsspecBackend
@@ -56,7 +55,9 @@ class PetrelBackend(FsspecBackend):
                 "used: put them into its file and give conf_path."
             )
         self._client = client.Client(conf_path=conf_path, enable_mc=enable_mc)
-        self._files = _client_files(self._client)
+        from mm2pl.fileio.backends.petrel_files import ClientFiles
+
+        self._files = ClientFiles(self._client)
 
     def _open(self, filepath: FilePath) -> tuple[Any, str]:
         if self._client is None:
@@ -92,84 +93,7 @@ class PetrelBackend(FsspecBackend):
     def remove(self, filepath: FilePath) -> None:
         """Remove a file; see `FsspecBackend.remove`."""
         if self._client is not None:
-            _method(self._client, "delete")
+            from mm2pl.fileio.backends.petrel_files import method_of
+
+            method_of(self._client, "delete")
         super().remove(filepath)
-
-
-def _method(client: Any, name: str) -> Any:
-    """Return a method that only newer releases of the client have."""
-    method = getattr(client, name, None)
-    if method is None:
-        raise NotImplementedError(f"petrel_client has no `{name}` here: install a newer one.")
-    return method
-
-
-def _client_files(client: Any) -> Any:
-    """Return the client as a file system of `fsspec`, whose paths are whole addresses."""
-    from fsspec import AbstractFileSystem
-
-    class ClientFiles(AbstractFileSystem):
-        cachable = False
-
-        def cat_file(self, path: str, start: None = None, end: None = None, **_: Any) -> bytes:
-            return _found(client.Get(path), path)[start:end]
-
-        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
-            client.put(path, value)
-
-        def cp_file(self, path1: str, path2: str, **_: Any) -> None:
-            client.put(path2, _found(client.Get(path1), path1))
-
-        def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
-            content = client.Get(rpath)
-            folder = content is None and self.isdir(rpath)
-            (Path(lpath) if folder else Path(lpath).parent).mkdir(parents=True, exist_ok=True)
-            if not folder:
-                Path(lpath).write_bytes(_found(content, rpath))
-
-        def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
-            if not Path(lpath).is_dir():
-                client.put(rpath, Path(lpath).read_bytes())
-
-        def makedirs(self, path: str, exist_ok: bool = False) -> None:
-            """Do nothing: a folder is a common beginning of addresses."""
-
-        def isfile(self, path: str) -> bool:
-            return _method(client, "contains")(path)
-
-        def isdir(self, path: str) -> bool:
-            return _method(client, "isdir")(path)
-
-        def exists(self, path: str, **_: Any) -> bool:
-            return self.isfile(path) or self.isdir(path)
-
-        def rm_file(self, path: str) -> None:
-            _method(client, "delete")(path)
-
-        def rm(self, path: str, recursive: bool = False, **_: Any) -> None:
-            for name in self.find(path):  # files only
-                self.rm_file(name)
-
-        def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-            folder = path.rstrip("/") + "/"
-            kinds = {True: "directory", False: "file"}
-            return [
-                {
-                    "name": (folder + entry).rstrip("/"),
-                    "type": kinds[entry.endswith("/")],
-                    "size": None,
-                }
-                for entry in _method(client, "list")(folder)
-            ]
-
-        def sign(self, path: str, expiration: int = 3600, **options: Any) -> str:
-            method = options.get("client_method", "get_object")
-            return client.generate_presigned_url(path, method, expiration)
-
-    return ClientFiles()
-
-
-def _found(content: bytes | None, path: str) -> bytes:
-    if content is None:  # the client's way to say so
-        raise FileNotFoundError(f"{path!r} is no file of this store")
-    return content
