@@ -118,6 +118,9 @@ def sizes(launcher: str, environ: Mapping[str, str]) -> tuple[int, int]:
 def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the strategy of a run with several processes, in LightningCLI's form.
 
+    Raises:
+        ValueError: See :func:`processes`.
+
     >>> strategy_of({"find_unused_parameters": True})["init_args"]
     {'broadcast_buffers': False, 'find_unused_parameters': True}
     """
@@ -130,7 +133,13 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
         kind = _looked_up(
             wrapper.get("type", "MMDistributedDataParallel"), MODEL_WRAPPERS, "model_wrapper_cfg"
         )
-        arguments = {k: v for k, v in wrapper.items() if k not in ("type", "device_ids")}
+        if wrapper.get("detect_anomalous_params"):
+            raise ValueError(
+                "model_wrapper_cfg has detect_anomalous_params=True → a Trainer has no such search: drop it; where a "
+                "loss does not reach all parameters, find_unused_parameters=True trains on"
+            )
+        unused = ("type", "device_ids", "detect_anomalous_params")
+        arguments = {k: v for k, v in wrapper.items() if k not in unused}
     else:
         kind = DDP
         arguments = {

@@ -134,13 +134,17 @@ def test_every_argument_of_deepspeed_arrives() -> None:
             {"model_wrapper_cfg": {"type": "MyWrapper"}},
             "model_wrapper_cfg has type='MyWrapper' → one of",
         ),
+        (
+            {"model_wrapper_cfg": {"detect_anomalous_params": True}},
+            "detect_anomalous_params=True → .* drop it",
+        ),
         ({"sync_bn": "apex"}, r"sync_bn='apex' → one of \['torch', 'mmcv'\]"),
         (
             {"strategy": {"type": "DeepSpeedStrategy", "config": "ds.json", "fp16": {}}},
             r"config='ds.json' and \['fp16'\]",
         ),
     ],
-    ids=["strategy", "wrapper", "sync_bn", "deepspeed"],
+    ids=["strategy", "wrapper", "anomalous", "sync_bn", "deepspeed"],
 )
 def test_what_lightning_does_not_have(config: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
