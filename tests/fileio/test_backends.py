@@ -162,6 +162,8 @@ def test_a_copy_where_links_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (("s3://bucket/a", "b", "c"), "s3://bucket/a/b/c"),
         (("s3://bucket/a/", "/b/", "c/"), "s3://bucket/a/b/c"),
         (("memory://", "b"), "memory://b"),
+        (("file:///data/a", "b"), "file:///data/a/b"),
+        (("file:///", "b"), "file:///b"),
     ],
 )
 def test_join_url(parts: tuple[str, ...], expected: str) -> None:

@@ -100,10 +100,10 @@ class FsspecBackend(BaseStorageBackend):
 
     def join_path(self, filepath: FilePath, *filepaths: FilePath) -> str:
         """Join parts of a URL."""
-        head = str(filepath)
-        parts = [head if head.endswith("://") else head.rstrip("/")]
-        parts += [str(part).strip("/") for part in filepaths]
-        return "/".join(parts).replace(":///", "://")
+        scheme, mark, rest = str(filepath).rpartition("://")
+        parts = [str(part).strip("/") for part in filepaths]
+        # An address may begin with a slash (file:///data); a scheme alone is followed by the first part.
+        return scheme + mark + "/".join([rest.rstrip("/"), *parts] if rest else parts)
 
     def get_local_path(self, filepath: FilePath) -> AbstractContextManager[FilePath]:
         """Give a local copy, which is deleted at the end; a context manager."""
