@@ -11,7 +11,7 @@ import yaml
 from mm2pl.cli.reading import add_options, read
 from mm2pl.cli.run import dotted_names
 from mm2pl.config import Config
-from mm2pl.lightning.translate import require_plain, translate
+from mm2pl.plan.translate import require_plain, translate
 from mm2pl.version import __version__
 
 

@@ -33,7 +33,7 @@ def run(command: str, arguments: list[str]) -> None:
         raise FileExistsError(
             f"{options.out!r} exists → choose another name, or --force to overwrite it"
         )
-    from mm2pl.lightning.checkpoint import convert_checkpoint
+    from mm2pl.checkpoint.format import convert_checkpoint
 
     convert_checkpoint(
         options.source,

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from mm2pl.cli.reading import add_options, read
-from mm2pl.lightning.explain import explain, table
+from mm2pl.plan.explain import explain, table
 
 
 def run(command: str, arguments: list[str]) -> int:

@@ -12,16 +12,16 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.config import Config
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
-from mm2pl.lightning.strategies import are_several, left_out, several
 from mm2pl.lightning.trainer import RunTrainer
 from mm2pl.lightning.trainer import instantiate as built
-from mm2pl.lightning.translate import Plan, whole_config
+from mm2pl.plan.processes import are_several, left_out, several
+from mm2pl.plan.translate import Plan, whole_config
 from mm2pl.registry import RUNNERS
-from mm2pl.runner.checkpoint import find_latest_checkpoint
 from mm2pl.runner.runner import Runner
 from mm2pl.utils import get_object_from_string, import_modules_from_strings
 

@@ -44,7 +44,7 @@ def run(command: str, arguments: list[str]) -> int | None:
             command, [f"--config={first}", *overlays, *_run_options(options), *rest], options
         )
     refuse_nested_overrides(rest)
-    from mm2pl.lightning.translate import translate
+    from mm2pl.plan.translate import translate
 
     cfg = flags.apply(options, Config.fromfile(first, safe=options.safe))
     if command == "test" and options.out:
@@ -61,7 +61,7 @@ def report(config: dict[str, Any], strict: bool) -> None:
     Raises:
         ValueError: If the run would refuse one of them, or ``strict``.
     """
-    from mm2pl.lightning.explain import problems
+    from mm2pl.plan.explain import problems
 
     found = problems(config)
     if not found:

@@ -315,7 +315,8 @@ class CheckpointHook(Hook, CheckpointFace):
 
     @master_only
     def _publish_model(self, runner: Any, ckpt_path: str) -> None:
-        from mm2pl.runner.checkpoint import _load_checkpoint, save_checkpoint
+        from mm2pl.checkpoint.weights import _load_checkpoint
+        from mm2pl.checkpoint.writer import save_checkpoint
 
         checkpoint = _load_checkpoint(ckpt_path)
         assert self.published_keys is not None

@@ -122,7 +122,7 @@ class EMAHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Resume the average, or start it from the loaded weights."""
-        from mm2pl.runner.checkpoint import load_state_dict
+        from mm2pl.checkpoint.weights import load_state_dict
 
         resume = getattr(runner, "_resume", False)
         if "ema_state_dict" in checkpoint and resume:

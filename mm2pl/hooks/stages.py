@@ -157,7 +157,7 @@ class LightningStages(Callback):
 
     def find_runner(self, trainer: Trainer) -> Any:
         """Return the ``runner`` that is handed to the hooks: the facade over ``trainer``."""
-        from mm2pl.lightning.facade import runner_of
+        from mm2pl.run.facade import runner_of
 
         return runner_of(trainer)
 

@@ -54,7 +54,7 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
         import_module(f"{package}.utils").register_all_modules(False)
         model: nn.Module = MODELS.build(cfg.model, default_args=kwargs)
     if pretrained:
-        from mm2pl.runner import load_checkpoint
+        from mm2pl.checkpoint.weights import load_checkpoint
 
         load_checkpoint(model, cfg.model_path)
         model._is_init = True  # type: ignore[assignment]

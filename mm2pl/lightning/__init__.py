@@ -6,4 +6,4 @@ from mm2pl.lightning.datamodule import MMDataModule as MMDataModule
 from mm2pl.lightning.module import MMLightningModule as MMLightningModule
 from mm2pl.lightning.prediction_writer import PredictionWriter as PredictionWriter
 from mm2pl.lightning.profiler import NoProfiler as NoProfiler
-from mm2pl.lightning.translate import translate as translate
+from mm2pl.plan.translate import translate as translate

@@ -7,8 +7,9 @@ from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
 
-from mm2pl.lightning import checkpoint as files
-from mm2pl.runner.checkpoint import CheckpointLoader, save_checkpoint
+from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.loader import CheckpointLoader
+from mm2pl.checkpoint.writer import save_checkpoint
 
 
 class MMCheckpointIO(CheckpointIO):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 
-from mm2pl.lightning.facade import runner_of
 from mm2pl.lightning.schedules import live_schedulers, tick_metrics
-from mm2pl.runner.loops import TestLoop, ValLoop
+from mm2pl.run.facade import runner_of
+from mm2pl.run.loops import TestLoop, ValLoop
 
 if TYPE_CHECKING:
-    from mm2pl.runner.loops import _EvalLoop
+    from mm2pl.run.loops import _EvalLoop
 
 
 class EvaluatedModule(LightningModule):

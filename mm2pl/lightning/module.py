@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from mm2pl.checkpoint.fitting import fitting_weights
+from mm2pl.checkpoint.format import window_is_open
 from mm2pl.dataset import batch_size_of
-from mm2pl.lightning.checkpoint import window_is_open
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
-from mm2pl.lightning.facade import runner_of
-from mm2pl.lightning.model import build_model, require_steps
 from mm2pl.lightning.optimization import (
     is_config,
     let_trainer_clip_and_accumulate,
@@ -25,12 +24,13 @@ from mm2pl.lightning.optimization import (
     updates_its_own_way,
     wrappers_of,
 )
-from mm2pl.lightning.plain import as_config, is_plain
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
-from mm2pl.lightning.weights import fitting_weights
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
+from mm2pl.plan.plain import as_config, is_plain
 from mm2pl.registry import DefaultScope
+from mm2pl.run.facade import runner_of
+from mm2pl.run.model import build_model, require_steps
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler

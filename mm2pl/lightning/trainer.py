@@ -14,11 +14,11 @@ from lightning.pytorch.trainer.states import RunningStage
 
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
-from mm2pl.lightning.facade import runner_of
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.signals import StopTogether
-from mm2pl.runner.environment import telling_children
+from mm2pl.run.environment import telling_children
+from mm2pl.run.facade import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -44,7 +44,7 @@ class RunTrainer(Trainer):
 
     def last_checkpoint(self) -> str:
         """Return the newest periodic checkpoint, of this process or of the one before; ``"last"`` if there is none."""
-        from mm2pl.runner.checkpoint import find_latest_checkpoint
+        from mm2pl.checkpoint.latest import find_latest_checkpoint
 
         newest = getattr(self.checkpoint_callback, "last_model_path", "")
         return newest or find_latest_checkpoint(self.default_root_dir) or "last"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
 from mm2pl.hooks.priority import get_priority
-from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.loggers import LoggersBackend
 from mm2pl.logging import MessageHub, MMLogger
-from mm2pl.runner.log_processor import LogProcessor
+from mm2pl.run.facade import RunnerFacade
+from mm2pl.run.log_processor import LogProcessor
 from mm2pl.visualization import Visualizer
 
 if TYPE_CHECKING:

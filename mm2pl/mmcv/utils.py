@@ -117,7 +117,7 @@ def print_log(
 
 def setup_multi_processes(cfg: Mapping[str, Any]) -> None:
     """Set the start method and the OpenCV threads that a 1.x config asks for."""
-    from mm2pl.runner.environment import setup_env
+    from mm2pl.run.environment import setup_env
 
     mp_cfg = {
         key: cfg[key]

@@ -22,7 +22,7 @@ from mm2pl.model.init_functions import xavier_init as xavier_init
 from mm2pl.registry import WEIGHT_INITIALIZERS, build_from_cfg
 from mm2pl.utils.errors import ArgumentError
 
-CHECKPOINT_READERS = "mm2pl.runner.checkpoint"
+CHECKPOINT_READERS = "mm2pl.checkpoint.weights"
 """Where checkpoints are read, as in MMEngine; only `PretrainedInit` needs it, when it loads one."""
 
 

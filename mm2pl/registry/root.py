@@ -52,7 +52,7 @@ RUNNERS = RootRegistry(
 )
 """Runners, which ``runner_type`` names."""
 RUNNER_CONSTRUCTORS = RootRegistry("runner constructor")
-LOOPS = RootRegistry("loop", locations=["mm2pl.runner.loops"])
+LOOPS = RootRegistry("loop", locations=["mm2pl.run.loops"])
 HOOKS = RootRegistry("hook", locations=["mm2pl.hooks"])
 STRATEGIES = RootRegistry("strategy", locations=["mm2pl.lightning"])
 
@@ -111,7 +111,7 @@ TASK_UTILS = RootRegistry("task util")
 
 VISUALIZERS = RootRegistry("visualizer", locations=["mm2pl.visualization"])
 VISBACKENDS = RootRegistry("vis_backend", locations=["mm2pl.visualization"])
-LOG_PROCESSORS = RootRegistry("log_processor", locations=["mm2pl.runner.log_processor"])
+LOG_PROCESSORS = RootRegistry("log_processor", locations=["mm2pl.run.log_processor"])
 INFERENCERS = RootRegistry("inferencer")
 FUNCTIONS = RootRegistry(
     "function",

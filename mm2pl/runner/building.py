@@ -10,14 +10,14 @@ from torch import nn
 
 from mm2pl.dataset import build_dataloader
 from mm2pl.hooks import Hook
-from mm2pl.lightning.facade import RunnerFacade
 from mm2pl.lightning.module import build_model
-from mm2pl.lightning.plain import as_config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers
+from mm2pl.plan.plain import as_config
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
-from mm2pl.runner.log_processor import LogProcessor
-from mm2pl.runner.loops import (
+from mm2pl.run.facade import RunnerFacade
+from mm2pl.run.log_processor import LogProcessor
+from mm2pl.run.loops import (
     BaseLoop,
     EpochBasedTrainLoop,
     IterBasedTrainLoop,

@@ -18,14 +18,14 @@ from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule, let_datamodule_transfer
 from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.lightning.stream import TrainStream
 from mm2pl.lightning.trainer import make_trainer
-from mm2pl.lightning.translate import translate, whole_config
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.model import revert_sync_batchnorm
+from mm2pl.plan.translate import translate, whole_config
 from mm2pl.registry import RUNNERS, DefaultScope
+from mm2pl.run.loops import BaseLoop, EpochBasedTrainLoop
+from mm2pl.run.stream import TrainStream
 from mm2pl.runner.building import RunnerBuilders
-from mm2pl.runner.loops import BaseLoop, EpochBasedTrainLoop
 from mm2pl.runner.starting import RunnerStart
 from mm2pl.utils import import_modules_from_strings
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm2pl.lightning.checkpoint_state import RunState
-from mm2pl.runner.checkpoint import find_latest_checkpoint, load_checkpoint_to_model
-from mm2pl.runner.checkpoint_loader import CheckpointLoader
-from mm2pl.runner.environment import set_random_seed, setup_env
+from mm2pl.checkpoint.latest import find_latest_checkpoint
+from mm2pl.checkpoint.loader import CheckpointLoader
+from mm2pl.checkpoint.weights import load_checkpoint_to_model
+from mm2pl.run.continuing import RunState
+from mm2pl.run.environment import set_random_seed, setup_env
 
 
 class RunnerStart(RunState):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mm2pl.runner.checkpoint_loader import CheckpointError
+from mm2pl.checkpoint.loader import CheckpointError
 from tests.scenarios import Points, Scenario, accuracy, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from mm2pl.runner.checkpoint import read_checkpoint
+from mm2pl.checkpoint.reader import read_checkpoint
 
 SCENARIOS = ["epochs", "epochs, workers", "iterations", "iterations, workers"]
 POINTS = {

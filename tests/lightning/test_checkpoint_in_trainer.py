@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from mm2pl.lightning.checkpoint import (
+from mm2pl.checkpoint.format import (
     from_mmengine,
-    loops_state,
     to_mmengine,
 )
+from mm2pl.checkpoint.progress import loops_state
 
 
 class Recorder(pl.LightningModule):

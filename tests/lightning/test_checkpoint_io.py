@@ -6,8 +6,8 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
+from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.lightning import MMCheckpointIO
-from mm2pl.runner.checkpoint import CheckpointError
 
 MMENGINE = {
     "meta": {"epoch": 1, "iter": 4, "mmengine_version": "0.10.7"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from mm2pl.runner.checkpoint import CheckpointError
+from mm2pl.checkpoint.reader import CheckpointError
 from tests.scenarios import Scenario, build, record
 
 pytestmark = pytest.mark.filterwarnings("ignore")

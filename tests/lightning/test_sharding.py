@@ -12,8 +12,8 @@ from torch.distributed.fsdp import BackwardPrefetch, ShardingStrategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
 from mm2pl.lightning.sharding import MMFSDPStrategy
-from mm2pl.lightning.strategies import strategy_of
 from mm2pl.lightning.trainer import instantiate
+from mm2pl.plan.processes import strategy_of
 from mm2pl.registry import FUNCTIONS
 
 

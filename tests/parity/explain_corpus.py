@@ -21,8 +21,8 @@ from time import perf_counter
 from typing import Any
 
 from mm2pl.config import Config, ConfigError
-from mm2pl.lightning.explain import explain, is_legacy
-from mm2pl.lightning.keys import LEGACY
+from mm2pl.plan.explain import explain
+from mm2pl.plan.legacy import LEGACY, is_legacy
 from tests.parity.config_corpus import download, is_config
 
 ASSIGNMENT = re.compile(rf"^({'|'.join(LEGACY)})\s*=", re.MULTILINE)

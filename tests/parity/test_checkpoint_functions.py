@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
+from mm2pl.checkpoint import model_zoo
 from mm2pl.runner import checkpoint as ours
-from mm2pl.runner import model_zoo
 from tests.scenarios import Points, Scenario, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
@@ -210,7 +210,7 @@ READ = """
                 raise ModuleNotFoundError(name, name=name)
     sys.meta_path.insert(0, Forbid())
     from mm2pl.runner import save_checkpoint
-    from mm2pl.runner.checkpoint import _load_checkpoint
+    from mm2pl.checkpoint.weights import _load_checkpoint
     checkpoint = _load_checkpoint(sys.argv[1], "cpu", "silent")
     meta, hub = checkpoint["meta"], checkpoint["message_hub"]
     print(json.dumps({

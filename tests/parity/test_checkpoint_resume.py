@@ -17,9 +17,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import tests.scenarios
+from mm2pl.checkpoint.format import kind
 from mm2pl.dataset import DefaultSampler
 from mm2pl.lightning import MMLightningModule
-from mm2pl.lightning.checkpoint import kind
 from tests.scenarios import Points, Scenario, hexed, models, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
@@ -238,7 +238,7 @@ def test_a_plain_trainer_continues(tmp_path, trusting, writer):
         path = tmp_path / "whole" / file
         done = torch.load(path)["meta"]["iter"]
         if writer == "mmengine":
-            from mm2pl.lightning.checkpoint import convert_checkpoint
+            from mm2pl.checkpoint.format import convert_checkpoint
 
             convert_checkpoint(str(path), str(tmp_path / "converted.ckpt"))
             path = tmp_path / "converted.ckpt"

@@ -11,7 +11,7 @@ import torch
 
 from mm2pl.hooks import LoggerHook
 from mm2pl.logging import MessageHub
-from mm2pl.runner.log_processor import LogProcessor
+from mm2pl.run.log_processor import LogProcessor
 
 pytestmark = pytest.mark.parity
 their_runner = pytest.importorskip("mmengine.runner")

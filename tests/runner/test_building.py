@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mm2pl.hooks import EMAHook
-from mm2pl.lightning.translate import translate
 from mm2pl.optim import OptimWrapper
+from mm2pl.plan.translate import translate
 from mm2pl.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from tests.scenarios import Scenario, build
 

@@ -8,14 +8,14 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from mm2pl.checkpoint.loader import CheckpointLoader as CheckpointLoader
+from mm2pl.checkpoint.weights import _load_checkpoint as _load_checkpoint
+from mm2pl.checkpoint.weights import _load_checkpoint_with_prefix as _load_checkpoint_with_prefix
+from mm2pl.checkpoint.weights import get_state_dict, weights_to_cpu
+from mm2pl.checkpoint.weights import load_checkpoint as load_checkpoint
+from mm2pl.checkpoint.weights import load_state_dict as load_state_dict
+from mm2pl.checkpoint.writer import save_checkpoint as write_checkpoint
 from mm2pl.mmcv.parallel import is_module_wrapper
-from mm2pl.runner import CheckpointLoader as CheckpointLoader
-from mm2pl.runner import get_state_dict, weights_to_cpu
-from mm2pl.runner import load_checkpoint as load_checkpoint
-from mm2pl.runner import load_state_dict as load_state_dict
-from mm2pl.runner import save_checkpoint as write_checkpoint
-from mm2pl.runner.checkpoint import _load_checkpoint as _load_checkpoint
-from mm2pl.runner.checkpoint import _load_checkpoint_with_prefix as _load_checkpoint_with_prefix
 from mm2pl.version import __version__
 
 

@@ -1,0 +1,1 @@
+"""What a checkpoint file holds, its one reader and its one writer."""

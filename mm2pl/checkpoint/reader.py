@@ -1,0 +1,269 @@
+"""Read one checkpoint file: verified, and without running code from it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import pickletools
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mm2pl.checkpoint.plain import from_plain
+from mm2pl.checkpoint.unpickle import (
+    STAND_INS,
+    TRUSTING_PICKLE,
+    ForbiddenError,
+    settle,
+    stand_ins_allowed,
+)
+
+MapLocation = Any
+
+
+class CheckpointError(RuntimeError, ValueError):
+    """A file that is no readable checkpoint, or not the one that is needed here.
+
+    A RuntimeError too, because MMEngine raises that for a file without weights.
+    """
+
+
+def read_checkpoint(
+    file: str | os.PathLike[str] | BytesIO,
+    map_location: MapLocation = None,
+    *,
+    weights_only: bool = True,
+    name: str | None = None,
+) -> Any:
+    """Load what ``torch.save`` wrote, after checking that no bit has changed since.
+
+    Args:
+        file: A local path, or the content.
+        map_location: As for ``torch.load``.
+        weights_only: ``False`` runs whatever code the file contains; only for files whose origin you trust.
+        name: What to call the file in messages; its path if missing.
+
+    Returns:
+        The file's content; OpenMMLab's pickled classes have become dicts, numpy and ``HistoryBuffer``.
+
+    Raises:
+        CheckpointError: The file is empty, truncated, changed, something else than a checkpoint, or contains code. The
+            message names the newest intact checkpoint beside it.
+        FileNotFoundError: There is no such file.
+    """
+    path = None if isinstance(file, BytesIO) else Path(file)
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"{path} can not be found.")
+    try:
+        _verify(file)
+        return from_plain(_load(file, map_location, weights_only))
+    except _Unreadable as error:
+        message = f"{name or path} {error}"
+        raise CheckpointError(message + _hint(path)) from error.__cause__
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Put a file's name into what is said about its contents, and name the newest intact file beside it.
+
+    Raises:
+        CheckpointError: What went wrong inside, with the file's name.
+    """
+    try:
+        yield
+    except CheckpointError as error:
+        if path in str(error):
+            raise
+        hint = _hint(Path(path)) if os.path.isfile(path) else ""
+        said = str(error)
+        raise CheckpointError(f"{path}: {said}{hint[said.endswith('?') :]}") from error.__cause__
+
+
+class _Unreadable(Exception):
+    """Why a file cannot be read; the caller adds its name."""
+
+
+_FORBIDDEN = (
+    "pickles {}, which torch.load(weights_only=True) does not allow: unpickling it can run any code the file's author "
+    "chose. If you trust them: pass weights_only=False, or allow just these names by "
+    "torch.serialization.add_safe_globals([...])"
+)
+
+
+def _load(file: Any, map_location: MapLocation, weights_only: bool) -> Any:
+    kwargs: dict[str, Any] = {} if weights_only else {"pickle_module": TRUSTING_PICKLE}
+    try:
+        with stand_ins_allowed():
+            return settle(torch.load(file, map_location, weights_only=weights_only, **kwargs))
+    except ModuleNotFoundError as error:
+        raise _Unreadable(
+            f"pickles objects of {error.name!r}, which cannot be imported → install that package, or ask the "
+            "author for the state_dict alone"
+        ) from error
+    except pickle.UnpicklingError as error:
+        names = _forbidden_names(file)
+        if not names:
+            raise _Unreadable(
+                "is damaged or no checkpoint: its pickled part is malformed"
+            ) from error
+        raise _Unreadable(_FORBIDDEN.format(", ".join(names))) from error
+    except ForbiddenError as error:
+        raise _Unreadable(_FORBIDDEN.format(error)) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        if map_location != "cpu" and _loads_on_the_cpu(file):
+            raise  # the device failed, not the file
+        raise _Unreadable(f"is damaged or no checkpoint: {_first_line(error)}") from error
+
+
+def _loads_on_the_cpu(file: Any) -> bool:
+    if isinstance(file, BytesIO):
+        file.seek(0)
+    try:
+        _load(file, "cpu", weights_only=True)
+    except _Unreadable:
+        return False
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _forbidden_names(file: Any) -> list[str]:
+    """List what the file pickles and neither torch nor the stand-ins allow."""
+    if isinstance(file, BytesIO):
+        file.seek(0)
+    try:
+        with stand_ins_allowed():
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except Exception:  # a name for the message, never a second error
+        return _names_in_old_format(file)
+
+
+def _names_in_old_format(file: Any) -> list[str]:
+    """List the same for torch's format before 1.6: four pickles in a row, then the tensors."""
+    content = file.getvalue() if isinstance(file, BytesIO) else Path(file).read_bytes()
+    stream, names = BytesIO(content), set()
+    try:
+        for _ in range(4):
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name == "GLOBAL":
+                    names.add(str(argument).replace(" ", ".").replace("__builtin__", "builtins"))
+    except (ValueError, struct.error, UnicodeDecodeError):
+        return []
+    known = ("torch", "collections", "_codecs")
+    return sorted(n for n in names if n not in STAND_INS and n.partition(".")[0] not in known)
+
+
+#: What zipfile raises about damaged headers.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    struct.error,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    zlib.error,
+)
+
+
+def _verify(file: Any) -> None:
+    """Compare the checksums in a zip file with its contents; ``torch.load`` itself does not.
+
+    A file in torch's format before 1.6 has none. About 2.5 GB/s.
+
+    Raises:
+        _Unreadable: Something is wrong.
+    """
+    content = file.getbuffer() if isinstance(file, BytesIO) else None
+    size = len(content) if content is not None else os.path.getsize(file)
+    if not size:
+        raise _Unreadable("is empty")
+    with BytesIO(content) if content is not None else open(file, "rb") as opened:
+        if opened.read(2) != b"PK":
+            return
+        try:
+            archive = zipfile.ZipFile(opened)
+        except _ZIP_ERRORS as error:
+            raise _Unreadable(
+                "is damaged: the table of contents at its end is missing or wrong, as after an interrupted copy"
+            ) from error
+        entries = archive.infolist()
+        if not any(entry.filename.endswith("data.pkl") for entry in entries):
+            raise _Unreadable("is a zip file of something else than a checkpoint")
+        if not any(entry.CRC for entry in entries):
+            return  # written under torch.serialization.set_crc32_options(False)
+        if content is None:
+            content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+        _verify_entries(archive, entries, content)
+
+
+def _verify_entries(
+    archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo], content: memoryview
+) -> None:
+    for entry in entries:
+        try:
+            intact = _is_intact(archive, entry, content)
+        except _ZIP_ERRORS as error:
+            raise _Unreadable(f"is damaged in {entry.filename!r}: {_first_line(error)}") from error
+        if not intact:
+            raise _Unreadable(f"is damaged: the checksum of {entry.filename!r} does not match")
+
+
+def _is_intact(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, content: memoryview) -> bool:
+    with archive.open(entry) as opened:  # compares the entry's two headers
+        if entry.compress_type != zipfile.ZIP_STORED:  # torch never compresses, but reads it
+            while opened.read(1 << 20):  # raises at the end if the checksum differs
+                pass
+            return True
+    name_length, extra_length = struct.unpack_from("<HH", content, entry.header_offset + 26)
+    start = entry.header_offset + 30 + name_length + extra_length
+    checksum = zlib.crc32(content[start : start + entry.file_size])
+    looks_like_a_folder = (
+        entry.external_attr & 0x10
+    )  # torch would return uninitialised memory for it
+    same_size = entry.compress_size == entry.file_size
+    return same_size and checksum == entry.CRC and not looks_like_a_folder
+
+
+def _hint(path: Path | None) -> str:
+    other = previous_checkpoint(path) if path is not None else None
+    return f". The newest intact checkpoint beside it is {other}" if other else ""
+
+
+def previous_checkpoint(path: str | os.PathLike[str]) -> str | None:
+    """Return the newest other checkpoint in the folder of ``path`` that is intact, or None.
+
+    The one that ``last_checkpoint`` names is tried first, then periodic ones, then best ones.
+    """
+    path = Path(path)
+    for candidate in _neighbours(path):
+        try:
+            if candidate.is_file() and not candidate.samefile(path):
+                _verify(candidate)
+                return str(candidate)
+        except (_Unreadable, OSError):
+            continue
+    return None
+
+
+def _neighbours(path: Path) -> Iterator[Path]:
+    marker = path.parent / "last_checkpoint"
+    if marker.is_file():
+        yield path.parent / marker.read_text().strip()
+    files = [file for file in path.parent.iterdir() if file.suffix in (".pth", ".ckpt")]
+    files.sort(
+        key=lambda file: (not file.name.startswith("best"), file.stat().st_mtime), reverse=True
+    )
+    yield from files

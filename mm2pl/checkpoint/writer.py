@@ -1,0 +1,104 @@
+"""Write a checkpoint file: plain data, in one step."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from mm2pl.checkpoint.plain import to_plain
+from mm2pl.fileio import FileClient, LocalBackend, get_file_backend
+from mm2pl.logging import print_log
+
+
+def save_checkpoint(
+    checkpoint: Any,
+    filename: str,
+    file_client_args: dict[str, Any] | None = None,
+    backend_args: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint that ``torch.load(weights_only=True)`` reads, in one step.
+
+    A local file appears under its name only when it is complete and on the disk; an older one of that name stays
+    until then.
+
+    Args:
+        checkpoint: Anything that :func:`mm2pl.checkpoint.plain.to_plain` takes.
+        filename: A path or URI.
+        file_client_args: The older form of ``backend_args``.
+        backend_args: Arguments of the storage backend.
+
+    Raises:
+        ValueError: Both kinds of arguments are given.
+    """
+    if file_client_args is not None:
+        print_log(
+            '"file_client_args" will be deprecated in future. Please use "backend_args" instead',
+            logger="current",
+            level=logging.WARNING,
+        )
+        if backend_args is not None:
+            raise ValueError(
+                '"file_client_args" and "backend_args" cannot be set at the same time.'
+            )
+    filename = os.fspath(filename)
+    content = to_plain(checkpoint) if isinstance(checkpoint, Mapping) else checkpoint
+    backend: Any
+    if file_client_args is not None:
+        backend = FileClient.infer_client(file_client_args, filename)
+    else:
+        backend = get_file_backend(filename, backend_args=backend_args)
+    if isinstance(getattr(backend, "client", backend), LocalBackend):
+        write_atomically(filename, lambda file: torch.save(content, file))
+        return
+    with io.BytesIO() as file:
+        torch.save(content, file)
+        backend.put(file.getvalue(), filename)
+
+
+def write_atomically(filename: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:
+    """Let ``write`` fill a file that appears under ``filename`` only when it is complete and on the disk.
+
+    A process killed on the way leaves ``.<name>.tmp``, which the next one overwrites.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; the message names the file.
+    """
+    path = Path(filename).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(unfinished, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a full disk as a wrong position in the file.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
+        raise OSError(
+            reason.errno,
+            f"{filename} could not be written: {reason.strerror or reason}. No file was changed → make room and "
+            "--resume",
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renaming survive a power failure, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

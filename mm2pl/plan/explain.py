@@ -1,0 +1,175 @@
+"""Say of every key of a config where it goes, or why it goes nowhere. Pure: nothing is built or imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from mm2pl.plan.keys import KEYS, SUBKEYS, UNSUPPORTED, SubKeys
+from mm2pl.plan.legacy import LEGACY, is_legacy
+from mm2pl.plan.plain import join
+
+Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the explanation.
+
+    Attributes:
+        key: Dotted path in the config.
+        value: The value, shortened.
+        target: What it becomes in Lightning, or ``—``.
+        status: ``exact`` to the last bit, ``equivalent``, ``ignored`` or ``unused`` for a harmless reason, ``warning``
+            if the user probably expects an effect that it has not, ``error`` if the run will refuse it.
+        note: The reason, or what to write instead.
+    """
+
+    key: str
+    value: str
+    target: str
+    status: Status
+    note: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the row as plain data."""
+        return asdict(self)
+
+
+def explain(config: Mapping[str, Any]) -> list[Entry]:
+    """List every key of a config.
+
+    Args:
+        config: The config's keys; values may be live objects.
+    """
+    if is_legacy(config):
+        note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
+        return [entry(name, value, "—", "error", note) for name, value in config.items()]
+    return [row for name, value in config.items() for row in top_level(name, value)]
+
+
+def top_level(name: str, value: Any) -> Iterator[Entry]:
+    """Explain one top-level key and what is known below it."""
+    if name in KEYS:
+        key = KEYS[name]
+        yield entry(name, value, key.target, key.fidelity, key.note)
+        yield from below(name, value)
+    elif name in LEGACY:
+        note = f"a key of MMCV 1.x, ignored here → {LEGACY[name]}"
+        yield entry(name, value, "—", "warning", note)
+    elif meant := near_miss(name, KEYS):
+        yield entry(name, value, "—", "warning", f"unknown, ignored → did you mean {meant!r}?")
+    else:
+        yield entry(name, value, "—", "unused", "a variable of the config's own")
+
+
+def below(name: str, value: Any) -> Iterator[Entry]:
+    """Explain the keys inside a known key: a dict, or a list of dicts."""
+    known = SUBKEYS.get(name)
+    if known is None:
+        return
+    if isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from rows(known, join(name, i), item)
+    elif known.named:
+        for key, item in value.items() if isinstance(value, Mapping) else ():
+            if item is None:
+                yield entry(join(name, key), item, "—", "exact", "removes this default hook")
+            else:
+                yield from rows(known, join(name, key), item)
+    else:
+        yield from rows(known, name, value)
+
+
+def rows(known: SubKeys, path: str, value: Any) -> Iterator[Entry]:
+    """Explain one dict against a table of known keys."""
+    if not isinstance(value, Mapping):
+        return
+    kind = value.get("type")
+    if isinstance(kind, str) and kind in UNSUPPORTED:
+        yield entry(join(path, "type"), kind, "—", "error", UNSUPPORTED[kind])
+    if known.summary:
+        text = known.summary.format(type=getattr(kind, "__name__", kind))
+        yield entry(path, value, text, known.fidelity)
+        return
+    custom = kind is not None and kind not in known.types
+    for key, item in value.items():
+        where = join(path, key)
+        if key in known.keys:
+            yield entry(where, item, known.keys[key], known.fidelity)
+        elif key in known.moved:
+            yield entry(
+                where, item, "—", "warning", f"MMEngine ignores it here → {known.moved[key]}"
+            )
+        elif custom or key == "type" or not known.closed:
+            yield entry(where, item, known.rest, known.fidelity)
+        else:
+            meant = near_miss(key, known.keys)
+            hint = f" Did you mean {meant!r}?" if meant else ""
+            note = f"unknown → one of {', '.join(known.keys)}.{hint}"
+            yield entry(where, item, "—", known.unknown, note)
+    both = {"type", "by_epoch"} <= value.keys() and path == "train_cfg"
+    if both:
+        yield entry(
+            "train_cfg", value, "—", "error", "has type and by_epoch → give only one of the two"
+        )
+
+
+def entry(key: str, value: Any, target: str, status: Status, note: str = "") -> Entry:
+    """Make a row, with the value shortened to one line."""
+    text = " ".join(repr(value).split())
+    short = text if len(text) <= 48 else f"{text[:45]}..."
+    return Entry(key=key, value=short, target=target, status=status, note=note)
+
+
+def near_miss(name: str, known: Mapping[str, Any]) -> str | None:
+    """Return the known name that ``name`` is probably a misspelling of.
+
+    >>> near_miss("optim_wraper", KEYS), near_miss("param_schedulers", KEYS), near_miss("norm_cfg", KEYS)
+    ('optim_wrapper', 'param_scheduler', None)
+    """
+    allowed = 1 if len(name) < 9 else 2
+    if name in known:
+        return None
+    near = {
+        other: edits(name, other)
+        for other in known
+        if abs(len(other) - len(name)) <= allowed and other[:1] == name[:1]
+    }
+    best = min(near, key=lambda other: near[other], default=None)
+    return best if best is not None and near[best] <= allowed else None
+
+
+def edits(a: str, b: str) -> int:
+    """Count the insertions, deletions and replacements between two words.
+
+    >>> edits("val_iterval", "val_interval")
+    1
+    """
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
+    return row[-1]
+
+
+def problems(config: Mapping[str, Any]) -> list[Entry]:
+    """Return the rows a user must hear about before a run: warnings and errors."""
+    return [row for row in explain(config) if row.status in ("warning", "error")]
+
+
+def table(entries: list[Entry], style: Literal["text", "md"] = "text") -> str:
+    """Lay the rows out as aligned text, or as a Markdown table."""
+    head = ("key", "value", "Lightning", "status", "note")
+    cells = [head, *(tuple(row.as_dict().values()) for row in entries)]
+    if style == "md":
+        lines = [
+            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells
+        ]
+        return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
+    widths = [max(len(row[i]) for row in cells) for i in range(4)]
+    return "\n".join(
+        "  ".join([*(row[i].ljust(widths[i]) for i in range(4)), row[4]]).rstrip() for row in cells
+    )

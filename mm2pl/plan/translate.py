@@ -1,0 +1,230 @@
+"""An MMEngine config as plain data in LightningCLI's own form. Pure: nothing is built, nothing is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mm2pl.plan.keys import KEYS
+from mm2pl.plan.length import length_of_run
+from mm2pl.plan.plain import live_objects
+from mm2pl.plan.processes import processes
+from mm2pl.utils.errors import ArgumentError
+
+FIXED: dict[str, Any] = {
+    "accelerator": "auto",
+    "num_sanity_val_steps": 0,  # MMEngine has no sanity check, and it would draw random numbers
+    "inference_mode": False,  # hooks and EMA swaps in validation need ordinary tensors
+    "use_distributed_sampler": False,  # MMEngine's samplers know their rank
+    "logger": False,  # the visualizer brings its loggers along
+    "enable_model_summary": False,
+}
+"""Trainer arguments of every config-driven run."""
+
+COMPLETE = {
+    "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
+    "val": ("val_dataloader", "val_cfg", "val_evaluator"),
+    "test": ("test_dataloader", "test_cfg", "test_evaluator"),
+}
+"""Keys that make sense only together, as MMEngine demands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a config asks for.
+
+    Attributes:
+        trainer: Arguments of ``lightning.pytorch.Trainer``.
+        model: Arguments of :class:`~mm2pl.lightning.MMLightningModule`.
+        data: Arguments of :class:`~mm2pl.lightning.MMDataModule`.
+        run: Arguments of :class:`~mm2pl.lightning.RunCallback`.
+    """
+
+    trainer: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+
+    def as_cli(self) -> dict[str, Any]:
+        """Return the plan in LightningCLI's form: ``{"trainer": …, "model": …, "data": …}``."""
+        run = {"class_path": "mm2pl.lightning.RunCallback", "init_args": self.run}
+        callbacks = [run, *self.trainer.get("callbacks", [])]
+        seeds = {
+            k: v for k, v in (self.run.get("randomness") or {}).items() if k != "deterministic"
+        }
+        return {
+            "trainer": {**self.trainer, "callbacks": callbacks},
+            "model": {"class_path": "mm2pl.lightning.MMLightningModule", "init_args": self.model},
+            "data": {
+                "class_path": "mm2pl.lightning.MMDataModule",
+                "init_args": {**self.data, **seeds},
+            },
+        }
+
+
+def translate(
+    config: Mapping[str, Any],
+    filename: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Plan:
+    """Sort a config's keys into what the Trainer, the module, the data module and the run callback take.
+
+    Args:
+        config: The config's keys. Live objects pass through untouched.
+        filename: The config file; names the run and the default ``work_dir``.
+        environ: Environment variables of the launcher; ``os.environ`` if missing.
+
+    Raises:
+        TypeError: See :func:`check_schedules`.
+        ValueError: If keys that belong together are given only in part.
+    """
+    config = plain_containers(config)
+    check_complete(config)
+    check_schedules(config.get("param_scheduler"))
+    sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
+    variables = {}
+    for name, value in config.items():
+        if name in KEYS:
+            sections[KEYS[name].section][name] = value
+        else:
+            variables[name] = value
+    run = sections["run"]
+    stem = Path(filename).stem if filename else "run"
+    run["work_dir"] = run.get("work_dir") or f"./work_dirs/{stem}"
+    if sections["option"]:
+        run["options"] = sections["option"]
+    if variables:
+        run["variables"] = variables
+    if filename:
+        run["filename"] = str(filename)
+    scope = {"default_scope": run["default_scope"]} if run.get("default_scope") else {}
+    callbacks, run_hooks = split_callbacks(run.get("custom_hooks"))
+    if run_hooks is not None:
+        run["custom_hooks"] = run_hooks
+    trainer = trainer_arguments(config, run["work_dir"], os.environ if environ is None else environ)
+    if callbacks:
+        trainer["callbacks"] = callbacks
+    return Plan(
+        trainer=trainer, model={**sections["model"], **scope}, data=sections["data"], run=run
+    )
+
+
+def whole_config(
+    run: Mapping[str, Any], model: Mapping[str, Any], data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the parts of a :class:`Plan` together again into the config that it was made from.
+
+    >>> whole_config({"work_dir": "w", "resume": None, "variables": {"n": 1}}, {"model": {"type": "M"}}, {"seed": 0})
+    {'n': 1, 'model': {'type': 'M'}, 'work_dir': 'w'}
+    """
+    variables = dict(run.get("variables") or {})
+    known = {**model, **data, **run, **(run.get("options") or {})}
+    return variables | {k: v for k, v in known.items() if k in KEYS and v is not None}
+
+
+def trainer_arguments(
+    config: Mapping[str, Any], work_dir: str, environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the Trainer arguments that a config asks for."""
+    arguments = {**FIXED, "default_root_dir": work_dir, **length_of_run(config.get("train_cfg"))}
+    logger_hook = (config.get("default_hooks") or {}).get("logger") or {}
+    arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
+    arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
+    arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
+    arguments.update(processes(config, environ))
+    if (config.get("env_cfg") or {}).get("cudnn_benchmark"):
+        arguments["benchmark"] = True
+    if (config.get("randomness") or {}).get("deterministic"):
+        arguments["deterministic"] = True
+    return arguments
+
+
+def split_callbacks(hooks: Any) -> tuple[list[dict[str, Any]], list[Any] | None]:
+    """Separate Lightning callbacks, named by dotted path, from MMEngine hooks."""
+    if not isinstance(hooks, list):
+        return [], hooks
+    callbacks, rest = [], []
+    for hook in hooks:
+        kind = hook.get("type") if isinstance(hook, dict) else None
+        if isinstance(kind, str) and kind.startswith(("lightning.", "pytorch_lightning.")):
+            arguments = {k: v for k, v in hook.items() if k not in ("type", "priority")}
+            callbacks.append({"class_path": kind, "init_args": arguments})
+        else:
+            rest.append(hook)
+    return callbacks, rest
+
+
+def check_complete(config: Mapping[str, Any]) -> None:
+    """Refuse a stage that is given only in part.
+
+    Raises:
+        ValueError: Naming the missing keys.
+    """
+    for stage, keys in COMPLETE.items():
+        missing = [key for key in keys if config.get(key) is None]
+        if missing and len(missing) < len(keys):
+            given = [key for key in keys if key not in missing]
+            raise ValueError(
+                f"the config has {given} but not {missing} → in the {stage} stage {list(keys)} should be either all "
+                "None or not None"
+            )
+    if config.get("param_scheduler") is not None and config.get("optim_wrapper") is None:
+        raise ValueError(
+            "the config has param_scheduler but no optim_wrapper → add optim_wrapper, or param_scheduler should be None"
+        )
+
+
+def check_schedules(schedules: Any) -> None:
+    """Refuse a ``param_scheduler`` that cannot be one, before anything is built.
+
+    Raises:
+        TypeError: If it is no dict, list or scheduler, or a dict has such a value for one of several optimizers.
+        ArgumentError: If a schedule in a list has no ``type``.
+    """
+    if schedules is None:
+        return
+    groups = [schedules]
+    if isinstance(schedules, dict) and "type" not in schedules:
+        groups = list(schedules.values())
+        for group in groups:
+            if not _may_be_schedules(group):
+                raise ArgumentError(
+                    f"Each value of `param_scheduler` should be a dict or a list, but got {group!r}"
+                )
+    elif not _may_be_schedules(schedules):
+        raise TypeError(
+            f"`param_scheduler` should be a dict, a list or a scheduler, but got {schedules!r}"
+        )
+    for each in (each for group in groups if isinstance(group, list | tuple) for each in group):
+        if isinstance(each, dict) and "type" not in each:
+            raise ArgumentError(
+                f"Each parameter scheduler should contain the key type, but got {each!r}"
+            )
+
+
+def _may_be_schedules(value: Any) -> bool:
+    return isinstance(value, dict | list | tuple) or hasattr(value, "get_last_value")
+
+
+def plain_containers(value: Any) -> Any:
+    """Turn ``ConfigDict`` and other mappings into dicts, all the way down; leave leaves as they are."""
+    if isinstance(value, Mapping):
+        return {key: plain_containers(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain_containers(item) for item in value)
+    return value
+
+
+def require_plain(plan: dict[str, Any]) -> None:
+    """Refuse to write live objects.
+
+    Raises:
+        TypeError: Naming the first of them by path.
+    """
+    for path, value in live_objects(plan):
+        raise TypeError(
+            f"{path} is a live {type(value).__name__} object → a file holds plain data; give its type as a string"
+        )

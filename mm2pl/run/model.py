@@ -1,0 +1,44 @@
+"""From a model, or its dict, to what a LightningModule drives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from mm2pl.plan.plain import as_config
+from mm2pl.registry import MODELS
+
+
+def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
+    """Build a model from its dict (a given module is returned as it is).
+
+    Raises:
+        TypeError: If ``model`` is neither a module nor a dict.
+    """
+    if model is None:
+        raise TypeError(
+            "MMLightningModule got no model → a torch.nn.Module or a dict(type=…) is needed. A checkpoint holds a "
+            "model's dict only: load_from_checkpoint(path, model=…) takes the module again"
+        )
+    if isinstance(model, nn.Module):
+        return model
+    if not isinstance(model, dict):
+        raise TypeError(f"model should be a torch.nn.Module or a dict(type=…), but got {model!r}")
+    model = dict(as_config(model))
+    if data_preprocessor is not None:
+        model.setdefault("data_preprocessor", data_preprocessor)
+    return MODELS.build(model)
+
+
+def require_steps(model: nn.Module) -> None:
+    """Refuse a module that nothing can be done with.
+
+    Raises:
+        TypeError: It has none of a model's steps.
+    """
+    if not any(hasattr(model, step) for step in ("train_step", "val_step", "test_step")):
+        raise TypeError(
+            f"{type(model).__name__} has neither train_step nor val_step nor test_step → derive it from "
+            "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses"
+        )

@@ -1,0 +1,155 @@
+"""The training data as Lightning sees them: an epoch, or an endless run of passes, that can start anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mm2pl.checkpoint.random_state import rng_state, set_rng_state
+from mm2pl.dataset import WorkerStates, skip_batches
+from mm2pl.run.loops import next_pass, set_sampler_epoch
+
+
+class TrainStream:
+    """Feed a train loop's loader to the Trainer, with MMEngine's moments of drawing random numbers.
+
+    Lightning asks for its iterator before the epoch begins (and before ``set_epoch``); MMEngine makes the loader's
+    iterator after ``before_train_epoch``, or for iteration-based runs when the loop is built. So ``__iter__`` is lazy,
+    and ``open`` makes the iterator at the right moment. ``workers`` holds the random states of the loader's workers as
+    of the batches taken; to reopen with them, load them first.
+
+    Args:
+        loader: Any loader.
+        length: Batches until Lightning's epoch ends: the loader's length, or ``max_iters`` of an iteration-based run.
+        endless: Start another pass when the loader runs out.
+        stop: Batches after which the Trainer ends the epoch, if it was told to limit them.
+    """
+
+    def __init__(self, loader: Any, length: int, endless: bool, stop: int | None = None) -> None:
+        self.loader = loader
+        self.length = length
+        self.stop = length if stop is None else stop
+        self.endless = endless
+        self.passes = 0
+        self.consumed = 0
+        self.workers = WorkerStates()
+        self._iterator: Iterator[Any] | None = None
+        self._rng_at_open: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def dataset(self) -> Any:
+        """The loader's data set."""
+        return self.loader.dataset
+
+    @property
+    def batch_size(self) -> int | None:
+        """The loader's batch size, if it has one."""
+        return getattr(self.loader, "batch_size", None)
+
+    def open(self, skip: int = 0) -> None:
+        """Make the loader's iterator now, ``skip`` batches into the pass, without loading the skipped ones."""
+        self._rng_at_open = rng_state()
+        self.consumed = skip
+        self._iterator = skip_batches(self.loader, skip, self.workers)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._between_epochs:
+            self._iterator = None
+        while True:
+            if self._iterator is None:
+                self.open()
+            iterator = self._iterator
+            assert iterator is not None
+            for batch in iterator:
+                self.consumed += 1
+                yield batch
+            self._iterator = None
+            if not self.endless:
+                return
+            self.passes += 1
+            next_pass(self.loader, self.passes)
+
+    def finish(self) -> None:
+        """Let the loader's iterator end, as MMEngine's loop does: batch samplers tidy up after their last batch.
+
+        Lightning stops asking at the last batch.
+        """
+        if self._between_epochs and self.consumed >= self.length and self._iterator is not None:
+            next(self._iterator, None)
+
+    @property
+    def _between_epochs(self) -> bool:
+        # Lightning stops asking at the last batch, so the loader's iterator never ends by itself.
+        return not self.endless and self.consumed >= self.stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """Say where the stream stands: pass, batches taken of it, and the random state it was opened with."""
+        between = self._between_epochs
+        return {
+            "passes": self.passes,
+            "consumed": 0 if between else self.consumed,
+            "rng_at_open": None if between else self._rng_at_open,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Reopen at a saved place, with the shuffle and the worker seeds of the run that saved it.
+
+        The random state is left as the iterator's creation leaves it; the caller restores that of the moment of saving.
+        """
+        self.passes = state["passes"]
+        if self.endless and self.passes:
+            set_sampler_epoch(self.loader, self.passes)
+        if state["rng_at_open"] is not None:
+            set_rng_state(state["rng_at_open"])
+            self.open(state["consumed"])
+
+    def skip_to(self, batches: int) -> None:
+        """Stand ``batches`` after the beginning of the run, as MMEngine does when it resumes, without loading them."""
+        sampler = getattr(self.loader, "sampler", None)
+        inner = getattr(getattr(self.loader, "batch_sampler", None), "sampler", None)
+        if any("Infinite" in type(candidate).__name__ for candidate in (sampler, inner)):
+            consumed = batches
+        else:
+            self.passes, consumed = divmod(batches, len(self.loader))
+            if self.passes:
+                set_sampler_epoch(self.loader, self.passes)
+        self.open(consumed)
+
+
+class EvalStream:
+    """Feed a validation, test or predict loader to the Trainer as it is.
+
+    Lightning inspects, warns about and (for ``predict``) rebuilds DataLoaders; the config has said what it wants.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        # Lazy: Lightning also asks for an iterator only to see that there is one, and each draws a random number.
+        iterator = iter(self.loader)
+        try:
+            last = len(self.loader)
+        except TypeError:  # an iterable data set
+            last = None
+        for taken, batch in enumerate(iterator, start=1):
+            if taken == last:
+                # Batch samplers tidy up after their last batch; Lightning stops asking at that one.
+                next(iterator, None)
+            yield batch
+
+    @property
+    def dataset(self) -> Any:
+        """The loader's data set."""
+        return self.loader.dataset
+
+    @property
+    def batch_size(self) -> int | None:
+        """The loader's batch size, if it has one."""
+        return getattr(self.loader, "batch_size", None)

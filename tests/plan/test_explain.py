@@ -1,0 +1,100 @@
+"""Every key of a config is explained."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm2pl.plan.explain import explain, near_miss, problems, table
+from mm2pl.plan.keys import KEYS
+from mm2pl.plan.legacy import LEGACY, is_legacy
+
+GOOD = {
+    "model": {"type": "M"},
+    "train_cfg": {"by_epoch": True, "max_epochs": 3},
+    "optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "SGD"}},
+    "default_hooks": {"timer": None, "checkpoint": {"type": "CheckpointHook"}},
+    "norm_cfg": {"type": "BN"},
+}
+
+
+def row(config, key):
+    return next(entry for entry in explain(config) if entry.key == key)
+
+
+def test_a_good_config_has_no_problems_and_no_key_is_left_out():
+    assert not problems(GOOD)
+    assert set(GOOD) <= {entry.key for entry in explain(GOOD)}
+    assert row(GOOD, "norm_cfg").status == "unused"
+    assert row(GOOD, "default_hooks.timer").note == "removes this default hook"
+
+
+@pytest.mark.parametrize("name", LEGACY)
+def test_leftovers_of_mmcv_are_warned_about(name):
+    assert row({**GOOD, name: {}}, name).status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "status", "note"),
+    [
+        ({"param_schedulers": []}, "param_schedulers", "warning", "'param_scheduler'"),
+        ({"optim_wraper": {}}, "optim_wraper", "warning", "'optim_wrapper'"),
+        (
+            {"train_cfg": {"by_epoch": True, "val_iterval": 1}},
+            "train_cfg.val_iterval",
+            "error",
+            "'val_interval'",
+        ),
+        (
+            {"train_cfg": {"by_epoch": True, "max_epoch": 1}},
+            "train_cfg.max_epoch",
+            "error",
+            "'max_epochs'",
+        ),
+        (
+            {"train_cfg": {"by_epoch": True, "type": "X"}},
+            "train_cfg",
+            "error",
+            "only one of the two",
+        ),
+        (
+            {"env_cfg": {"backend": "nccl"}},
+            "env_cfg.backend",
+            "warning",
+            "dist_cfg=dict(backend=…)",
+        ),
+        (
+            {"optim_wrapper": {"type": "ApexOptimWrapper"}},
+            "optim_wrapper.type",
+            "error",
+            "AmpOptimWrapper",
+        ),
+    ],
+    ids=["plural", "misspelt", "val_iterval", "max_epoch", "type and by_epoch", "backend", "apex"],
+)
+def test_mistakes(change, key, status, note):
+    found = [entry for entry in problems({**GOOD, **change}) if entry.key == key]
+    assert found, problems({**GOOD, **change})
+    assert found[-1].status == status
+    assert note in found[-1].note
+
+
+def test_arguments_of_a_custom_loop_are_its_own():
+    assert not problems({**GOOD, "train_cfg": {"type": "MyLoop", "anything": 1}})
+
+
+def test_a_whole_1x_config_is_recognised():
+    config = {"data": {}, "runner": {}, "lr_config": {}}
+    assert is_legacy(config)
+    assert {entry.status for entry in explain(config)} == {"error"}
+    assert "mm2pl migrate" in explain(config)[0].note
+
+
+def test_usual_helper_variables_are_no_near_misses():
+    names = "train_pipeline test_pipeline val_pipeline dataset_type data_root norm_cfg optimizer max_epochs img_scales"
+    assert [near_miss(name, KEYS) for name in names.split()] == [None] * 9
+
+
+def test_tables():
+    rows = explain({"norm_cfg": {"a": "x|y"}})
+    assert table(rows).splitlines()[0].startswith("key")
+    assert r"x\|y" in table(rows, "md")
