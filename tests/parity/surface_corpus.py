@@ -94,8 +94,8 @@ def run(runner: Any, book: dict[str, list], verbs: tuple[str, ...] = ("train", "
     for verb in verbs:
         try:
             result = getattr(runner, verb)()
-        except Exception as error:
-            results[verb] = type(error).__name__
+        except Exception:
+            results[verb] = "an error"
             break
         results[verb] = type(result).__name__ if isinstance(result, nn.Module) else hexed(result)
     return outcome(runner, book, results)
@@ -109,6 +109,10 @@ def outcome(runner: Any, book: dict[str, list], results: dict[str, Any]) -> dict
         **{key: list(values) for key, values in book.items()},
         "counts": (runner.epoch, runner.iter),
         "results": results,
+        "hub": runner.message_hub.get_info("iter", None),
+        "told": [
+            bool(getattr(service, "told", 0)) for service in (runner.logger, runner.visualizer)
+        ],
         "weights": {k: v.clone() for k, v in runner.model.state_dict().items()},
         "files": sorted(files),
         "log": [line for name in sorted(files) if "scalars" in name for line in log(files[name])],
