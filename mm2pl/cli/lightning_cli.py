@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.config import Config
+from mm2pl.lightning.assembly import Parts, made_by
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
-from mm2pl.lightning.trainer import RunTrainer
-from mm2pl.lightning.trainer import instantiate as built
-from mm2pl.plan.processes import are_several, left_out, several
+from mm2pl.lightning.trainer import RunTrainer, instantiate
 from mm2pl.plan.translate import Plan, whole_config
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.runner import Runner
@@ -27,14 +28,15 @@ from mm2pl.utils import get_object_from_string, import_modules_from_strings
 
 
 class MMCLI(LightningCLI):
-    """Parse Trainer options with jsonargparse, then build seeds, model, data and Trainer in MMEngine's order.
+    """Parse Trainer options with jsonargparse, then let the Runner of the config make everything and do the work.
 
-    Subclass it as any LightningCLI: ``add_arguments_to_parser``, ``before_fit``, … work.
+    Subclass it as any LightningCLI: ``add_arguments_to_parser``, ``before_fit``, … work. ``trainer``, ``model`` and
+    ``datamodule`` exist before ``before_fit``; ``runner`` is there for a run, and ``None`` for a YAML without
+    :class:`~mm2pl.lightning.RunCallback`.
 
     Args:
-        plan: What an MMEngine config asks for. Its values replace what jsonargparse has parsed of them, which knows no
-            tuples and no live objects.
-        cfg: The config itself, for ``runner.cfg``.
+        plan: What an MMEngine config asks for, as it was written into the arguments.
+        cfg: The config itself; without it, the config is put together from the parsed YAML.
         options: The options that ``mm2pl`` itself has parsed.
         kwargs: LightningCLI's arguments.
     """
@@ -54,18 +56,18 @@ class MMCLI(LightningCLI):
         asked, known = command_of(kwargs), self.subcommands()
         if asked in known:  # making a command's parser takes a tenth of a second
             self.subcommands = lambda: {asked: known[asked]}  # type: ignore[method-assign]
-        super().__init__(
-            model_class=LightningModule,
-            datamodule_class=LightningDataModule,
-            trainer_class=RunTrainer,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            seed_everything_default=False,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            **kwargs,
-        )
+        defaults: dict[str, Any] = {
+            "model_class": LightningModule,
+            "datamodule_class": LightningDataModule,
+            "trainer_class": RunTrainer,
+            "subclass_mode_model": True,
+            "subclass_mode_data": True,
+            "save_config_callback": None,
+            "seed_everything_default": False,
+            "auto_configure_optimizers": False,
+            "load_from_checkpoint_support": False,
+        }
+        super().__init__(**{**defaults, **kwargs})
 
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse what ``mm2pl`` has left of the command line, without Lightning's warning that this is unusual."""
@@ -73,57 +75,35 @@ class MMCLI(LightningCLI):
             warnings.filterwarnings("ignore", "LightningCLI's args parameter")
             super().parse_arguments(parser, args)
 
-    def before_instantiate_classes(self) -> None:
-        """Open the run: seeds, process group, logger, before any model is built."""
-        config = self.config[self.subcommand]
-        run = next(
-            (c for c in config.trainer.callbacks or [] if c.class_path.endswith("RunCallback")),
-            None,
-        )
+    @property
+    def parsed(self) -> Any:
+        """What was parsed for the command."""
+        return self.config[self.subcommand]
+
+    def instantiate_classes(self) -> None:
+        """Make the parts of a run through its Runner; anything else as LightningCLI does."""
+        run = next((c for c in self.parsed.trainer.callbacks or [] if is_run_callback(c)), None)
         if run is None:
+            super().instantiate_classes()
             return
-        settings = vars(run.init_args)
-        if self.plan is not None:
-            settings.update(self.plan.run)
-            vars(config.model.init_args).update(self.plan.model)
-            vars(config.data.init_args).update(self.plan.data)
+        with made_by(CommandLineParts(self)):
+            self.runner = build_runner(self.cfg or self._config_of_yaml(init_args(run)))
+        self.model, self.datamodule = self.runner.module, self.runner.datamodule
+
+    def _config_of_yaml(self, settings: dict[str, Any]) -> Config:
+        """Put the config together again that a YAML in LightningCLI's form was made from."""
+        files = getattr(self.options, "config", None)
         if getattr(self.options, "work_dir", None):
             settings["work_dir"] = self.options.work_dir
         if getattr(self.options, "resume", None):
             auto = self.options.resume == "auto"
             settings.update(resume=True, load_from=None if auto else self.options.resume)
-        if self.cfg is None:
-            files = getattr(self.options, "config", None)
-            settings["filename"] = settings.get("filename") or (files and str(files[0]))
-            parts = (vars(part.init_args) for part in (config.model, config.data))
-            self.cfg = Config(whole_config(settings, *parts))
-        trainer = config.trainer
-        trainer.default_root_dir = settings["work_dir"]
-        many = are_several(trainer.devices, trainer.num_nodes)
-        if many and trainer.strategy == "auto":
-            # --trainer.devices N does what a launcher does: with what the config says about several processes.
-            vars(trainer).update({k: built(v) for k, v in several(dict(self.cfg)).items()})
-        if settings.get("custom_imports"):  # may register the runner_type
-            import_modules_from_strings(**settings["custom_imports"])
-        cls = RUNNERS.get((settings.get("options") or {}).get("runner_type") or "Runner")
-        runner = self.runner = cls.__new__(cls)
-        runner._open(settings, self.cfg)
-        unheard = left_out(dict(self.cfg), trainer.strategy, trainer.sync_batchnorm)
-        if many and unheard:
-            runner.logger.warning(
-                f"--trainer.strategy {trainer.strategy} does not follow {unheard} of the config → leave the flag out"
-            )
+        file = settings.get("filename") or (files and str(files[0]))
+        parts = (init_args(part) for part in (self.parsed.model, self.parsed.data))
+        return Config(whole_config(settings, *parts), filename=file)
 
-    def instantiate_classes(self) -> None:
-        """Build a run's parts directly: jsonargparse would bury a user's mistake under its own messages."""
-        if self.runner is not None:
-            config = self.config[self.subcommand]
-            for name in ("model", "data"):
-                config[name] = instantiate(config[name])
-            config.trainer.callbacks = [
-                instantiate(c) if c.class_path.endswith("RunCallback") else c
-                for c in config.trainer.callbacks
-            ]
+    def instantiate_parts(self) -> None:
+        """Build what the parsed arguments say, with the module and the data module that the run has made."""
         super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -132,10 +112,10 @@ class MMCLI(LightningCLI):
         Raises:
             ValueError: If the Trainer refuses its options.
         """
-        if self.runner is not None:
-            given = self.config_init[self.subcommand].trainer
+        given = self.config_init[self.subcommand].trainer
+        if any(isinstance(callback, RunCallback) for callback in given.callbacks or []):
             kwargs = {
-                **with_progress_bar(given.enable_progress_bar, given.callbacks or []),
+                **with_progress_bar(given.enable_progress_bar, given.callbacks),
                 **kwargs,
             }
         try:
@@ -144,18 +124,31 @@ class MMCLI(LightningCLI):
             raise ValueError(f"the Trainer refuses its options: {error}") from error
 
     def after_instantiate_classes(self) -> None:
-        """Hand the built parts to the run."""
+        """Add what ``--out`` asks for."""
         out = getattr(self.options, "out", None)
-        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "predict" and out:
-            callbacks.append(PredictionWriter(out))
+            self.trainer.callbacks.append(PredictionWriter(out))  # type: ignore[attr-defined]
+
+    # The commands end in the Runner's own methods, which a subclass may override.
+
+    def fit(self, **arguments: Any) -> Any:
+        """Train: ``runner.train()``."""
+        return self._call("train", self.trainer.fit, arguments)
+
+    def validate(self, **arguments: Any) -> Any:
+        """Validate: ``runner.val()``."""
+        return self._call("val", self.trainer.validate, arguments)
+
+    def test(self, **arguments: Any) -> Any:
+        """Test: ``runner.test()``."""
+        return self._call("test", self.trainer.test, arguments)
+
+    def _call(self, verb: str, otherwise: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         if self.runner is None:
-            return
-        callback = next(c for c in callbacks if isinstance(c, RunCallback))
-        callback.runner = self.runner
-        self.runner.module = self.model
-        self.runner.datamodule = self.datamodule
-        self.runner._adopt(self.trainer)
+            return otherwise(**arguments)
+        options = {k: v for k, v in arguments.items() if k in ("ckpt_path", "weights_only")}
+        self.runner.restore(**options)
+        return getattr(self.runner, verb)()
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         arguments = super()._prepare_subcommand_kwargs(subcommand)
@@ -163,12 +156,80 @@ class MMCLI(LightningCLI):
         if self.runner is not None:
             if path in ("best", "last"):
                 path = checkpoint_of(self.runner.work_dir, path)
-            elif path is None and subcommand == "fit":
-                path = self.runner.resume_path()
             require_checkpoint(path, self.runner.work_dir)
         if path is not None:
             arguments["ckpt_path"] = path
         return arguments
+
+
+class CommandLineParts(Parts):
+    """Make the parts of a run from the classes and options of a command line.
+
+    An option of the Trainer wins over the plan. What was parsed of the plan itself is replaced by the plan:
+    jsonargparse knows no tuples and no live objects, and a Runner subclass may have changed the config.
+    """
+
+    def __init__(self, cli: MMCLI) -> None:
+        self.cli = cli
+        #: What the arguments held of the plan before they were parsed; of a YAML nothing is known.
+        self.written: dict[str, Any] = cli.plan.trainer if cli.plan is not None else {}
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """How many processes, and what of the length, were given on the command line."""
+        parsed = self.cli.parsed.trainer
+        known = {**TRAINER_DEFAULTS, **self.written}
+        names = ("devices", "num_nodes", "strategy", "sync_batchnorm")
+        given = {name: parsed[name] for name in names if parsed[name] != known[name]}
+        return {k: v for k, v in given.items() if isinstance(v, str | int | list)}
+
+    def module(self, arguments: dict[str, Any]) -> Any:
+        """Make the module of the class that the arguments name."""
+        return self._make(self.cli.parsed.model, arguments)
+
+    def datamodule(self, arguments: dict[str, Any]) -> Any:
+        """Make the data module of the class that the arguments name."""
+        return self._make(self.cli.parsed.data, arguments)
+
+    @staticmethod
+    def _make(spec: Any, arguments: dict[str, Any]) -> Any:
+        given = {**init_args(spec), **arguments}
+        return get_object_from_string(spec.class_path)(**given)
+
+    def trainer(self, arguments: dict[str, Any], callback: RunCallback) -> Any:
+        """Make the Trainer from what was parsed, completed by what the plan says by now."""
+        parsed, unset = self.cli.parsed.trainer, object()
+        known = {**TRAINER_DEFAULTS, **self.written}
+        for name, value in arguments.items():
+            as_written = self.written.get(name, unset) == value
+            if name != "callbacks" and not as_written and parsed[name] == known.get(name, unset):
+                parsed[name] = instantiate(value)
+        parsed.callbacks = [callback if is_run_callback(c) else c for c in parsed.callbacks]
+        parsed.default_root_dir = arguments["default_root_dir"]
+        self.cli.instantiate_parts()
+        return self.cli.trainer
+
+
+TRAINER_DEFAULTS = {
+    name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()
+}
+
+
+def is_run_callback(spec: Any) -> bool:
+    """Return whether the parsed ``class_path`` of a callback is that of a run."""
+    return issubclass(get_object_from_string(spec.class_path), RunCallback)
+
+
+def init_args(spec: Any) -> dict[str, Any]:
+    """Return the arguments of a parsed ``class_path``."""
+    return vars(spec.init_args) if spec is not None and "init_args" in spec else {}
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Make the Runner of a config, or the subclass that its ``runner_type`` names, as OpenMMLab's scripts do."""
+    if imports := cfg.get("custom_imports"):  # may register the runner_type
+        import_modules_from_strings(**imports)
+    return RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
 
 
 def command_of(kwargs: dict[str, Any]) -> str | None:
@@ -183,11 +244,6 @@ def command_of(kwargs: dict[str, Any]) -> str | None:
     args = kwargs.get("args")
     per_command = LightningCLI.subcommands().keys() & (kwargs.get("parser_kwargs") or {})
     return args[0] if isinstance(args, list) and args and not per_command else None
-
-
-def instantiate(spec: Any) -> Any:
-    """Build the object of a parsed ``class_path`` and ``init_args``."""
-    return get_object_from_string(spec.class_path)(**vars(spec.get("init_args", {})))
 
 
 def require_checkpoint(path: str | None, work_dir: str) -> None:

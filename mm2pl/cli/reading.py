@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from mm2pl.cli.options import add_reading_options
-from mm2pl.cli.run import report, require_config
+from mm2pl.cli.run import require_config
 from mm2pl.config import Config
+from mm2pl.plan import explain
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,5 +41,5 @@ def read(options: argparse.Namespace, *, check: bool = True, imports: bool = Tru
         print(cfg.pretty_text)
         return None
     if check and options.strict:
-        report(dict(cfg.items()), strict=True)
+        explain.check(dict(cfg.items()), strict=True)
     return cfg

@@ -15,6 +15,8 @@ from typing import Any
 from mm2pl.cli import options as flags
 from mm2pl.config import Config
 from mm2pl.fileio import load
+from mm2pl.plan.explain import check
+from mm2pl.plan.translate import translate
 
 MODULE_KEYS = (
     *("model", "optim_wrapper", "param_scheduler", "auto_scale_lr", "data_preprocessor"),
@@ -44,32 +46,14 @@ def run(command: str, arguments: list[str]) -> int | None:
             command, [f"--config={first}", *overlays, *_run_options(options), *rest], options
         )
     refuse_nested_overrides(rest)
-    from mm2pl.plan.translate import translate
-
     cfg = flags.apply(options, Config.fromfile(first, safe=options.safe))
     if command == "test" and options.out:
         flags._out(cfg, options.out)
-    report(dict(cfg.items()), options.strict)
+    if options.strict:
+        check(dict(cfg.items()), strict=True)
     plan = translate(dotted_names(dict(cfg.items())), filename=str(first))
     skeleton = json.dumps(plan.as_cli(), default=str)
     return _cli(command, [f"--config={skeleton}", *overlays, *rest], options, plan=plan, cfg=cfg)
-
-
-def report(config: dict[str, Any], strict: bool) -> None:
-    """Warn, in one block, about keys without the effect that their author expects.
-
-    Raises:
-        ValueError: If the run would refuse one of them, or ``strict``.
-    """
-    from mm2pl.plan.explain import problems
-
-    found = problems(config)
-    if not found:
-        return
-    lines = "\n".join(f"  {row.key} = {row.value}: {row.note}" for row in found)
-    if strict or any(row.status == "error" for row in found):
-        raise ValueError(f"the config has keys that will not do what they say:\n{lines}")
-    print(f"mm2pl: WARNING: these keys of the config have no effect:\n{lines}", file=sys.stderr)
 
 
 def _cli(

@@ -246,3 +246,19 @@ def _merge_values(new: dict, old: dict) -> dict:
         merged[key] = value
     merged.pop(DELETE_KEY, None)
     return merged
+
+
+def as_config(data: Any) -> Any:
+    """Give plain dicts attributes, at every depth, as parts of an MMEngine config have: users read ``cfg.type``.
+
+    Objects, lists with a class of their own among them, stay as they are.
+
+    >>> as_config([{"type": "Resize", "scale": {"width": 4}}])[0].scale.width
+    4
+    """
+    if type(data) in (dict, ConfigDict):
+        made = ConfigDict()
+        for key, value in dict.items(data):
+            dict.__setitem__(made, key, as_config(value))
+        return made
+    return type(data)(map(as_config, data)) if type(data) in (list, tuple) else data

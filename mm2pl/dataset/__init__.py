@@ -8,6 +8,7 @@ from mm2pl.dataset.dataset_wrapper import ConcatDataset as ConcatDataset
 from mm2pl.dataset.dataset_wrapper import RepeatDataset as RepeatDataset
 from mm2pl.dataset.loader import batch_size_of as batch_size_of
 from mm2pl.dataset.loader import build_dataloader as build_dataloader
+from mm2pl.dataset.loader import loader_config as loader_config
 from mm2pl.dataset.sampler import DefaultSampler as DefaultSampler
 from mm2pl.dataset.sampler import InfiniteSampler as InfiniteSampler
 from mm2pl.dataset.skip import skip_batches as skip_batches

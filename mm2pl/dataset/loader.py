@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from mm2pl.config import as_config
 from mm2pl.dataset.utils import pseudo_collate, worker_init_fn
 from mm2pl.dist import get_rank, get_world_size
 from mm2pl.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
@@ -187,3 +188,16 @@ class _SlicedDataset:
 
     def __len__(self) -> int:
         return self._length
+
+
+def loader_config(loader: Any) -> Any:
+    """Give a loader's dict attributes, as :func:`as_config` does; a data set that is no dict stays as it is.
+
+    >>> type(loader_config({"dataset": [{"inputs": 1}], "batch_size": 1})["dataset"][0])
+    <class 'dict'>
+    """
+    if not isinstance(loader, dict) or isinstance(loader.get("dataset", {}), dict):
+        return as_config(loader)
+    made = as_config({**loader, "dataset": None})
+    dict.__setitem__(made, "dataset", loader["dataset"])
+    return made

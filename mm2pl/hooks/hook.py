@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mm2pl.hooks.priority import Priority
-from mm2pl.hooks.stages import (
-    GENERIC,
-    STAGES,
-    LightningStages,
-    leading_hooks,
-    overridden_stages,
-)
+from mm2pl.hooks.stages import LightningStages, hooks_driven_by_first
+from mm2pl.run.points import GENERIC, STAGES, overridden_stages
+from mm2pl.run.priority import Priority
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -84,7 +79,11 @@ class Hook(LightningStages):
     stages: ClassVar[tuple[str, ...]] = STAGES
 
     driven: bool = False
-    """Whether a Runner's dispatcher calls the points, so that Lightning's stages must not."""
+    """Whether a run calls the points, so that Lightning's stages must not."""
+
+    def leave_to_run(self) -> None:
+        """Let a run call the points; the stages of the Trainer that this hook is in do nothing any more."""
+        self.driven = True
 
     @property
     def is_callback(self) -> bool:
@@ -167,8 +166,8 @@ class Hook(LightningStages):
         return overridden_stages(self)
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
-        """Return the hooks this one drives in a plain Trainer: see :func:`leading_hooks`."""
-        return leading_hooks(self, trainer)
+        """Return the hooks this one drives in a plain Trainer: see :func:`hooks_driven_by_first`."""
+        return hooks_driven_by_first(self, trainer)
 
 
 def _is_multiple(count: int, n: int) -> bool:

@@ -1,4 +1,4 @@
-"""MMEngine's 22 hook points, which of them a hook really uses, and when Lightning reaches them.
+"""When a Lightning Trainer reaches MMEngine's hook points.
 
 A Lightning Trainer calls *stages* (``on_train_batch_end``) of callbacks; MMEngine calls *points*
 (``after_train_iter``) of hooks. :class:`LightningStages` is the one place that translates. As code,
@@ -14,49 +14,17 @@ one epoch with a validation at its end is::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
-from mm2pl.hooks.priority import get_priority
+from mm2pl.run.points import methods_by_point, named
+from mm2pl.run.priority import get_priority
+from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
-
-STAGES = (
-    "before_run",
-    "after_load_checkpoint",
-    "before_train",
-    "before_train_epoch",
-    "before_train_iter",
-    "after_train_iter",
-    "after_train_epoch",
-    "before_val",
-    "before_val_epoch",
-    "before_val_iter",
-    "after_val_iter",
-    "after_val_epoch",
-    "after_val",
-    "before_save_checkpoint",
-    "after_train",
-    "before_test",
-    "before_test_epoch",
-    "before_test_iter",
-    "after_test_iter",
-    "after_test_epoch",
-    "after_test",
-    "after_run",
-)
-"""Every point, in the order of ``mmengine.hooks.Hook.stages``."""
-
-GENERIC = {
-    f"{when}_{mode}_{what}": f"_{when}_{what}"
-    for when in ("before", "after")
-    for mode in ("train", "val", "test")
-    for what in ("epoch", "iter")
-}
-"""The method a point falls back on: overriding ``_before_iter`` is to override three points."""
 
 LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
     "setup": ("before_run",),
@@ -83,60 +51,6 @@ LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
 """Which points each Lightning stage reaches. Metrics are complete at ``on_*_end`` only: Lightning
 calls ``on_*_epoch_end`` of the callbacks before that of the module, which computes them."""
 
-_ARGUMENTS = {
-    "iter": ("batch_idx", "data_batch", "outputs"),
-    "epoch": ("metrics",),
-    "checkpoint": ("checkpoint",),
-}
-
-
-def named(point: str, args: tuple) -> dict[str, Any]:
-    """Return a point's arguments by name: MMEngine passes them so, to hooks that take ``**kwargs`` too.
-
-    >>> named("after_train_iter", (3, "batch", "loss"))
-    {'batch_idx': 3, 'data_batch': 'batch', 'outputs': 'loss'}
-    """
-    return dict(zip(_ARGUMENTS[point.rpartition("_")[2]], args, strict=False)) if args else {}
-
-
-_BASES = {("mm2pl.hooks.hook", "Hook"), ("mmengine.hooks.hook", "Hook")}
-
-PointCalls = dict[str, tuple[Callable[..., None], ...]]
-
-
-def _defines(hook: Any, name: str) -> bool:
-    if name in getattr(hook, "__dict__", ()):
-        return True
-    for cls in type(hook).__mro__:
-        if (cls.__module__, cls.__qualname__) in _BASES:
-            return False
-        if name in vars(cls):
-            return True
-    return False
-
-
-def overridden_stages(hook: Any) -> list[str]:
-    """List the points ``hook`` does something at, in the order of :data:`STAGES`.
-
-    Overriding a generic (``_after_epoch``) counts for the three points behind it. Hooks of a real
-    MMEngine and objects that only look like a hook are understood too.
-    """
-    return [
-        point
-        for point in STAGES
-        if _defines(hook, point) or (point in GENERIC and _defines(hook, GENERIC[point]))
-    ]
-
-
-def bind_points(hooks: Iterable[Any]) -> PointCalls:
-    """Collect the methods to call at each point, in the order of ``hooks``; not for idle points."""
-    calls: dict[str, list[Callable[..., None]]] = {}
-    for hook in hooks:
-        for point in overridden_stages(hook):
-            if callable(method := getattr(hook, point, None)):
-                calls.setdefault(point, []).append(method)
-    return {point: tuple(methods) for point, methods in calls.items()}
-
 
 class LightningStages(Callback):
     """Drive the points of a list of hooks from the stages of a Lightning Trainer.
@@ -146,7 +60,7 @@ class LightningStages(Callback):
     Subclasses override those two and the small methods after them.
     """
 
-    _stage_calls: PointCalls | None = None
+    _stage_calls: dict[str, list[Callable[..., None]]] | None = None
     _stage_runner: Any = None
     _epoch_open = False
     _metrics_before: dict[str, Any]
@@ -157,14 +71,12 @@ class LightningStages(Callback):
 
     def find_runner(self, trainer: Trainer) -> Any:
         """Return the ``runner`` that is handed to the hooks: the facade over ``trainer``."""
-        from mm2pl.run.facade import runner_of
-
         return runner_of(trainer)
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
         """Return what ``after_train_iter`` gets as ``outputs``: the log variables as a dict."""
-        undivided = getattr(pl_module, "undivided", None)
-        return undivided(outputs) if undivided else outputs
+        logged = getattr(pl_module, "logged_outputs", None)
+        return logged(outputs) if logged else outputs
 
     def eval_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the metrics of the validation or test that just ended.
@@ -181,44 +93,49 @@ class LightningStages(Callback):
 
     # From here on: LIGHTNING_POINTS, stage by stage.
 
-    def _at(self, trainer: Trainer, point: str, *args: Any) -> None:
+    def is_idle(self) -> bool:
+        """Return whether no hook does anything at any point."""
+        return not self._stage_calls
+
+    def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
+        """Call the hooks' methods for a point."""
         if self._stage_calls is None:  # e.g. Trainer.save_checkpoint before any run
-            self._stage_calls = bind_points(self.driven_hooks(trainer))
+            self._stage_calls = methods_by_point(self.driven_hooks(trainer))
             self._stage_runner = self.find_runner(trainer)
         for call in self._stage_calls.get(point, ()):
             call(self._stage_runner, **named(point, args))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         hooks = self.driven_hooks(trainer)
-        self._stage_calls = bind_points(hooks)
+        self._stage_calls = methods_by_point(hooks)
         self._stage_runner = self.find_runner(trainer) if hooks else None
         self._epoch_open = False
         if stage != "predict":
-            self._at(trainer, "before_run")
+            self.reach(trainer, "before_run")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         if stage != "predict":
-            self._at(trainer, "after_run")
+            self.reach(trainer, "after_run")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._at(trainer, "before_train")
+        self.reach(trainer, "before_train")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self._epoch_open = True
-        self._at(trainer, "before_train_epoch")
+        self.reach(trainer, "before_train_epoch")
 
     def on_train_batch_start(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._at(trainer, "before_train_iter", batch_idx, batch)
+        self.reach(trainer, "before_train_iter", batch_idx, batch)
 
     def on_train_batch_end(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self._stage_calls:
+        if self.is_idle():
             return
         outputs = self.train_outputs(pl_module, outputs)
-        self._at(trainer, "after_train_iter", batch_idx, batch, outputs)
+        self.reach(trainer, "after_train_iter", batch_idx, batch, outputs)
         if trainer.is_last_batch:
             loop = self._stage_runner.train_loop
             loop.batch_counted = True
@@ -233,16 +150,16 @@ class LightningStages(Callback):
 
     def _end_epoch(self, trainer: Trainer) -> None:
         self._epoch_open = False
-        self._at(trainer, "after_train_epoch")
+        self.reach(trainer, "after_train_epoch")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._at(trainer, "after_train")
+        self.reach(trainer, "after_train")
 
     def on_save_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if not getattr(pl_module, "hands_checkpoints_to_hooks", False):
-            self._at(trainer, "before_save_checkpoint", checkpoint)
+            self.reach(trainer, "before_save_checkpoint", checkpoint)
 
     def on_load_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -254,7 +171,7 @@ class LightningStages(Callback):
         ):
             return
         self._stage_runner._resume = trainer.state.fn == "fit"
-        self._at(trainer, "after_load_checkpoint", checkpoint)
+        self.reach(trainer, "after_load_checkpoint", checkpoint)
         # MMEngine's hooks may change the file before it is loaded; Lightning has loaded it by now.
         pl_module.load_state_dict(checkpoint["state_dict"], strict=pl_module.strict_loading)
 
@@ -265,11 +182,11 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
     def start(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self._metrics_before = dict(trainer.callback_metrics)
-            self._at(trainer, f"before_{mode}")
+            self.reach(trainer, f"before_{mode}")
 
     def epoch_start(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._at(trainer, f"before_{mode}_epoch")
+            self.reach(trainer, f"before_{mode}_epoch")
 
     def batch_start(
         self: LightningStages,
@@ -280,7 +197,7 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
         dataloader_idx: int = 0,
     ) -> None:
         if not trainer.sanity_checking:
-            self._at(trainer, f"before_{mode}_iter", batch_idx, batch)
+            self.reach(trainer, f"before_{mode}_iter", batch_idx, batch)
 
     def batch_end(
         self: LightningStages,
@@ -292,12 +209,12 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
         dataloader_idx: int = 0,
     ) -> None:
         if not trainer.sanity_checking:
-            self._at(trainer, f"after_{mode}_iter", batch_idx, batch, outputs)
+            self.reach(trainer, f"after_{mode}_iter", batch_idx, batch, outputs)
 
     def end(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._stage_calls and not trainer.sanity_checking:
-            self._at(trainer, f"after_{mode}_epoch", self.eval_metrics(trainer, pl_module))
-            self._at(trainer, f"after_{mode}")
+        if not self.is_idle() and not trainer.sanity_checking:
+            self.reach(trainer, f"after_{mode}_epoch", self.eval_metrics(trainer, pl_module))
+            self.reach(trainer, f"after_{mode}")
 
     stages = (start, epoch_start, batch_start, batch_end, end)
     return {f"on_{stage}_{function.__name__}": function for function in stages}
@@ -308,16 +225,15 @@ for _stage, _mode in (("validation", "val"), ("test", "test")):
         setattr(LightningStages, _name, _function)
 
 
-def leading_hooks(callback: Callback, trainer: Trainer) -> Sequence[Any]:
+def hooks_driven_by_first(callback: Callback, trainer: Trainer) -> Sequence[Any]:
     """Return all hooks of a plain ``Trainer(callbacks=[…])`` by priority, to the first of them.
 
     So the first hook in the list drives the others too, and they see MMEngine's order and clocks
     whatever else is between them: Lightning alone would run one hook's epoch end before the next
-    hook's last iteration. A hook already driven by a Runner's dispatcher is not among them.
+    hook's last iteration. A hook that a run drives is not among them.
     """
-    from mm2pl.hooks.hook import Hook
-
-    hooks = [each for each in trainer.callbacks if isinstance(each, Hook) and not each.driven]  # type: ignore[attr-defined]
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    hooks = [each for each in callbacks if getattr(each, "driven", None) is False]
     if not hooks or hooks[0] is not callback:
         return ()
     return sorted(hooks, key=lambda hook: get_priority(hook.priority))

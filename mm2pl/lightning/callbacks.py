@@ -1,4 +1,4 @@
-"""The one callback that carries a config-driven run through Lightning's Trainer."""
+"""The one callback that carries a run through Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from mm2pl.checkpoint.progress import loops_state
 from mm2pl.hooks.stages import LightningStages, named
+from mm2pl.lightning.datamodule import batches_stay_raw, leave_transfer_to_datamodule
 from mm2pl.lightning.epoch_loop import NEVER
+from mm2pl.lightning.loggers import connect_loggers
+from mm2pl.plan.length import length_of_run
+from mm2pl.plan.translate import Plan, whole_config
+from mm2pl.run.clock import Event
+from mm2pl.run.facade import RunnerFacade
+from mm2pl.run.run import Run
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 
 class RunCallback(LightningStages, Checkpoint):
-    """Drive MMEngine's hooks, loops and validation schedule in MMEngine's order.
+    """Let a Trainer do what a run decides: MMEngine's hooks, loops and validations in MMEngine's order.
 
     There is one such callback and not one per hook, because Lightning moves every ``Checkpoint`` callback to the end
     of its list: hooks would lose their priorities. As a ``Checkpoint`` it answers for the run's ``CheckpointHook``
     (``trainer.checkpoint_callback.best_model_path``).
+
+    A Runner makes its Trainer with one. In a Trainer of the user's own it makes the run when the Trainer starts, from
+    its arguments, the module and the data module; the Trainer's own ``max_epochs`` holds.
 
     Args: the keys of an MMEngine config that are neither model, data, optimizer nor metric; meaning as there.
         work_dir: Where checkpoints, logs and the dumped config go.
@@ -69,67 +80,165 @@ class RunCallback(LightningStages, Checkpoint):
         filename: str | None = None,
     ) -> None:
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        self.runner: Any = None
+        self.run: Run | None = None
         self._owns_validation = True
+
+    @property
+    def _run(self) -> Run:
+        assert self.run is not None
+        return self.run
+
+    # Making and joining a run
+
+    def attach(self, run: Run, trainer: Trainer, module: Any, datamodule: Any) -> None:
+        """Bind a run to the Trainer that this callback is in: hooks, loggers, validation, log and dumped config."""
+        self.run = run
+        run.attach(trainer, module, datamodule)
+        module.follow(run, batches_stay_raw(module, datamodule))
+        leave_transfer_to_datamodule(module)
+        connect_loggers(trainer, run.visualizer, run.timestamp)
+        if run.loops["val"] is not None:
+            self.claim_validation(trainer)
+        runner, settings = run.runner, run.plan.run
+        runner.register_hooks(settings.get("default_hooks"), settings.get("custom_hooks"))
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            if hasattr(callback, "driven"):
+                # A hook that was given as a callback: it runs in MMEngine's order all the same.
+                callback.leave_to_run()
+                runner.register_hook(callback)
+        callbacks.extend(run.callbacks)
+        if trainer.global_rank == 0:
+            hooks = runner.get_hooks_info()
+            run.logger.info(f"Hooks will be executed in the following order:\n{hooks}")
+            runner.dump_config()
+
+    def _own_run(self, trainer: Any, module: Any) -> None:
+        """Make the run of a Trainer that its user has made."""
+        datamodule = trainer.datamodule
+        for part, needs in ((module, "follow"), (datamodule, "use_loader")):
+            if not hasattr(part, needs):
+                raise TypeError(
+                    f"RunCallback with {type(module).__name__} and {type(datamodule).__name__} → a run needs an "
+                    "MMLightningModule and an MMDataModule; for other modules, give hooks as callbacks: "
+                    "Trainer(callbacks=[hook])"
+                )
+        data = {f"{stage}_dataloader": loader for stage, loader in datamodule.configs.items()}
+        evaluators = {f"{stage}_evaluator": given for stage, given in module.evaluators.items()}
+        plan = Plan(
+            trainer=length_of_run(self.settings["train_cfg"]),
+            model={**module.hparams, **evaluators},
+            data=data,
+            run=self.settings,
+        )
+        run = Run(plan, whole_config(self.settings, module.hparams, data))
+        RunnerFacade(run)
+        run.open()
+        self.attach(run, trainer, module, datamodule)
 
     # LightningStages
 
-    def find_runner(self, trainer: Trainer) -> Any:
-        """Return the run."""
-        return self.runner
+    def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
+        """Call the hooks of the run through its runner, whose ``call_hook`` a subclass may override."""
+        self._run.runner.call_hook(point, **named(point, args))
 
-    def _at(self, trainer: Trainer, point: str, *args: Any) -> None:
-        runner = self.runner
-        for method in runner.methods_of(point):
-            method(runner, **named(point, args))
+    def is_idle(self) -> bool:
+        """Return False: there is always a run to be told."""
+        return False
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Build what the stage needs, in MMEngine's order, before Lightning restores a checkpoint."""
-        if self.runner is None:
-            from mm2pl.runner.runner import Runner
+    # What Lightning is told; nothing else writes to a Trainer.
 
-            self.runner = Runner.for_trainer(self, trainer, pl_module)
-        self._stage_calls = {"run": ()}
-        if stage == "fit":
-            self._owns_validation = (
-                trainer.check_val_every_n_epoch in (1, NEVER) and trainer.val_check_interval == 1.0
-            )
-            self._schedule_validation(trainer, now=False)
-        self.runner.prepare(stage)
-
-    def take_validation(self, trainer: Trainer) -> None:
-        """Tell Lightning's callbacks, before their ``setup``, that validation does not follow each epoch.
+    def claim_validation(self, trainer: Trainer) -> None:
+        """Take over when to validate, unless the Trainer was told it, and tell so before other callbacks' ``setup``.
 
         Else ``EarlyStopping`` would look at its metric at the ends of epochs, of which a run by iterations has one.
         """
-        if trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0:
-            trainer.check_val_every_n_epoch = NEVER
+        given = trainer.check_val_every_n_epoch not in (1, NEVER) or trainer.val_check_interval != 1
+        self._owns_validation = not given
+        self._let_validate(trainer, False)
+
+    def _let_validate(self, trainer: Trainer, now: bool) -> None:
+        """Switch Lightning's validation on for this moment, or off. It asks after every batch."""
+        if self._owns_validation:
+            trainer.check_val_every_n_epoch = 1 if now else NEVER
+            trainer.val_check_batch = 1
+
+    def _agree_on_length(self, trainer: Any, loop: Any) -> None:
+        """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
+        told = self._run.length_told
+        if loop.by_epoch:
+            if trainer.max_epochs not in (None, told.get("max_epochs")):
+                loop.end_after(trainer.max_epochs)
+            trainer.fit_loop.max_epochs = told["max_epochs"] = loop.max_epochs
+        elif trainer.limit_train_batches == told.get("limit_train_batches"):
+            trainer.limit_train_batches = told["limit_train_batches"] = loop.max_iters
+        # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
+        trainer.log_every_n_steps = min(trainer.log_every_n_steps, loop.epoch_length)
+
+    # Setup
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Build what the stage needs, in MMEngine's order, before Lightning restores a checkpoint.
+
+        Raises:
+            TypeError: In a Trainer of the user's own, whose module or data module are not mm2pl's.
+        """
+        if self.run is None:
+            self._own_run(trainer, pl_module)
+        run = self._run
+        run.enter(stage)
+        if stage == "fit":
+            self.claim_validation(trainer)
+            self._agree_on_length(trainer, run.loop_of("train"))
+        run.prepare(stage)
+        if stage == "fit" and trainer.ckpt_path is None:
+            self._agree_on_place(trainer, run.train_loop)
+
+    def _agree_on_place(self, trainer: Any, loop: Any) -> None:
+        """Begin where the loop stands, if a program has moved its counters: MMEngine's loops go on from there."""
+        fit = trainer.fit_loop
+        moved = loop.iter != fit.epoch_loop.batch_progress.total.processed
+        if loop.by_epoch:
+            moved = moved or loop.epoch != fit.epoch_progress.current.processed
+        if moved:
+            state = loops_state(
+                epoch=loop.epoch if loop.by_epoch else 0,
+                iter=loop.iter,
+                batch_idx=0 if loop.by_epoch else loop.iter,
+                epoch_length=loop.epoch_length,
+            )
+            fit.load_state_dict(state["fit_loop"])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the run."""
-        if stage != "predict":
-            self._at(trainer, "after_run")
+        self._run.leave()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if stopped and self.runner is not None and trainer.state.fn == "fit":
-            self.runner.log_interruption()
+        if stopped and self.run is not None and trainer.state.fn == "fit":
+            self.run.continuing.log_interruption()
 
     # Training
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start, or continue where the checkpoint was written."""
-        runner = self.runner
-        runner.start_training()
-        self._at(trainer, "before_train")
-        if runner.epoch_open:  # resumed from a file written in the last iteration of an epoch
-            self._end_epoch(trainer)
-        finished = runner.by_epoch and runner.epoch >= runner.max_epochs
+        run, training = self._run, self._run.training
+        training.begin()
+        if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
+            training.close_epoch()
+        loop = run.train_loop
+        finished = loop.by_epoch and loop.epoch >= loop.max_epochs
         if trainer.fit_loop.restarted_mid_epoch and not finished:
-            self._begin_epoch(trainer)
-        if runner.restore_exact_state():
+            training.begin_epoch()
+        if run.continuing.restore_exact_state():
             self._validate_now(trainer)
+        if loop.is_over():
+            # Nothing is trained; a run by iterations opens and closes its one epoch all the same.
+            trainer.should_stop = True
+            if not loop.by_epoch:
+                training.begin_epoch()
+                training.close_epoch()
 
     def _validate_now(self, trainer: Trainer) -> None:
         """Make up for the validation that followed the checkpoint; schedules, best files and early stopping need it.
@@ -141,95 +250,69 @@ class RunCallback(LightningStages, Checkpoint):
         trainer.validating = True
         val_loop.run()
         trainer.training = True
-        if self.runner.train_loop.stop_training:
+        if self._run.train_loop.stop_training:
             trainer.should_stop = True
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin an epoch; an iteration-based run is one epoch of Lightning's."""
-        self._begin_epoch(trainer)
-
-    def _begin_epoch(self, trainer: Trainer) -> None:
-        self.runner.epoch_open = True
-        self._at(trainer, "before_train_epoch")
-        self.runner.model.train()
-
-    def _end_epoch(self, trainer: Trainer) -> None:
-        self._at(trainer, "after_train_epoch")
-        self.runner.train_loop._epoch += 1
-        self.runner.epoch_open = False
+        """Begin an epoch; a run by iterations is one epoch of Lightning's."""
+        self._run.training.begin_epoch()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
-        runner = self.runner
-        runner.batch_open = True
-        if runner.train_after_validation:
-            runner.train_after_validation = False
-            runner.model.train()
-        if not runner.loop_drives_hooks:
-            for method in runner.methods_of("before_train_iter"):
-                method(runner, batch_idx=batch_idx, data_batch=batch)
+        """Call the hooks before a batch."""
+        self._run.training.begin_batch(batch_idx, batch)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Call ``after_train_iter``, advance the clocks, and decide whether Lightning validates now."""
-        runner, loop = self.runner, self.runner.train_loop
-        if not runner.loop_drives_hooks:
-            outputs = self.train_outputs(pl_module, outputs)
-            for method in runner.methods_of("after_train_iter"):
-                method(runner, batch_idx=batch_idx, data_batch=batch, outputs=outputs)
-            loop._iter += 1
-        if runner.by_epoch:
-            if batch_idx + 1 >= trainer.num_training_batches:
-                runner.stream.finish()
-                self._end_epoch(trainer)
-                self._schedule_validation(trainer, loop.validates_at(loop.epoch, loop.max_epochs))
-        else:
-            self._schedule_validation(trainer, loop.validates_at(loop.iter, loop.max_iters))
-            if loop.stop_training or loop.iter >= loop.max_iters:
+        """Call the hooks after a batch, and do what follows it: Lightning closes its own epoch by itself."""
+        outputs = self.train_outputs(pl_module, outputs)
+        events = self._run.training.end_batch(batch_idx, batch, outputs)
+        if events or trainer.check_val_every_n_epoch != NEVER:
+            self._let_validate(trainer, Event.VALIDATE in events)
+            if Event.STOP in events and not self._run.train_loop.by_epoch:
                 trainer.should_stop = True
-        runner.batch_open = False
-
-    def _schedule_validation(self, trainer: Trainer, now: bool) -> None:
-        """Switch Lightning's validation on for this moment, or off. It asks after every batch."""
-        if self._owns_validation:
-            trainer.check_val_every_n_epoch = 1 if now and self.runner.val_loop else NEVER
-            trainer.val_check_batch = 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """End the one epoch of an iteration-based run; stop an epoch-based one that a hook has ended."""
-        if not self.runner.by_epoch:
-            self._at(trainer, "after_train_epoch")
-        if self.runner.train_loop.stop_training:
+        """End the one epoch of a run by iterations; end a run by epochs where its loop says so."""
+        run, loop = self._run, self._run.train_loop
+        if not loop.by_epoch:
+            run.training.close_epoch()
+        if loop.stop_training:
             trainer.should_stop = True
+        if loop.by_epoch:
+            # Hooks may have changed it; a Trainer without an end of its own asks its callbacks.
+            trainer.fit_loop.max_epochs = run.length_told["max_epochs"] = loop.max_epochs
 
     # Validation
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Report the metrics to the hooks and go back to training."""
         super().on_validation_end(trainer, pl_module)
-        if trainer.training or trainer.state.fn == "fit":
-            self._schedule_validation(trainer, now=False)
-            loop = self.runner.train_loop
-            self.runner.train_after_validation = not self.runner.by_epoch
-            if not self.runner.by_epoch and loop.stop_training:
+        if trainer.state.fn == "fit":
+            self._let_validate(trainer, False)
+            if self._run.training.end_validation():
                 trainer.should_stop = True
 
+    # Files: the module hands them on, since it knows the order of the two worlds' hooks.
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
-        """Leave the file to the module, which knows the order of the two worlds' hooks."""
+        """Leave the file to the module."""
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
         """Leave the file to the module, which sees it before the weights are loaded."""
 
     # The hooks' own state, such as what EarlyStoppingHook has counted; MMEngine loses it
 
+    @property
+    def _hooks(self) -> list[Any]:
+        return self.run.hooks if self.run is not None else []
+
     def _stateful_hooks(self) -> dict[str, Any]:
-        hooks = self.runner.hooks if self.runner is not None else []
         return {
             f"{index}.{type(hook).__name__}": hook
-            for index, hook in enumerate(hooks)
+            for index, hook in enumerate(self._hooks)
             if hasattr(hook, "state_dict") and hasattr(hook, "load_state_dict")
         }
 
@@ -249,8 +332,7 @@ class RunCallback(LightningStages, Checkpoint):
     @property
     def checkpoint_hook(self) -> Any:
         """The run's ``CheckpointHook``, if it has one."""
-        hooks = self.runner.hooks if self.runner is not None else []
-        return next((hook for hook in hooks if isinstance(hook, Checkpoint)), None)
+        return next((hook for hook in self._hooks if isinstance(hook, Checkpoint)), None)
 
     @property
     def best_model_path(self) -> str:

@@ -7,9 +7,8 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from mm2pl.dataset import batch_size_of, build_dataloader
+from mm2pl.dataset import batch_size_of, build_dataloader, loader_config
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.plan.plain import as_config
 from mm2pl.run.stream import EvalStream
 
 
@@ -67,11 +66,15 @@ class MMDataModule(LightningDataModule):
             self.loaders[stage] = build_dataloader(config, self.seed, self.diff_rank_seed)
         return self.loaders[stage]
 
+    def use_loader(self, stage: str, loader: Any) -> None:
+        """Give the Trainer this loader of ``train``, ``val`` or ``test``: that of a run's loop."""
+        self.loaders[stage] = loader
+
     def setup(self, stage: str) -> None:
         """Take over what the module does with batches too, so that Lightning does not warn of two who do."""
         module = self._trainers_module()
         if module is not None:
-            let_datamodule_transfer(module)
+            leave_transfer_to_datamodule(module)
 
     def teardown(self, stage: str) -> None:
         """Give it back to the module: its next loaders may be another's."""
@@ -81,7 +84,7 @@ class MMDataModule(LightningDataModule):
 
     def _trainers_module(self) -> MMLightningModule | None:
         module = self.trainer.lightning_module if self.trainer is not None else None
-        users = isinstance(module, MMLightningModule) and not module.driven_by_run
+        users = isinstance(module, MMLightningModule) and not module.driver.exact
         return module if users else None  # type: ignore[return-value]
 
     def train_dataloader(self) -> Any:
@@ -109,20 +112,7 @@ class MMDataModule(LightningDataModule):
         return EvalStream(loader) if loader else []
 
 
-def loader_config(loader: Any) -> Any:
-    """Give a loader's dict attributes, as :func:`as_config` does; a data set that is no dict stays as it is.
-
-    >>> type(loader_config({"dataset": [{"inputs": 1}], "batch_size": 1})["dataset"][0])
-    <class 'dict'>
-    """
-    if not isinstance(loader, dict) or isinstance(loader.get("dataset", {}), dict):
-        return as_config(loader)
-    made = as_config({**loader, "dataset": None})
-    dict.__setitem__(made, "dataset", loader["dataset"])
-    return made
-
-
-def let_datamodule_transfer(module: MMLightningModule) -> None:
+def leave_transfer_to_datamodule(module: MMLightningModule) -> None:
     """Hide that the module leaves batches raw, as Lightning would warn that :class:`MMDataModule` does so too.
 
     Args:
@@ -131,3 +121,20 @@ def let_datamodule_transfer(module: MMLightningModule) -> None:
     if type(module).transfer_batch_to_device is MMLightningModule.transfer_batch_to_device:
         plain = MethodType(LightningModule.transfer_batch_to_device, module)
         module.transfer_batch_to_device = plain  # type: ignore[method-assign]
+
+
+_BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_STEPS = ("training_step", "validation_step", "test_step", "predict_step")
+
+
+def batches_stay_raw(module: MMLightningModule, datamodule: MMDataModule) -> bool:
+    """Return whether nothing of a user's stands between loader and model, so that the lean loops may skip asking."""
+    return not any(
+        getattr(type(part), name) not in (getattr(base, name), getattr(plain, name))
+        for part, base, plain, names in (
+            (module, MMLightningModule, LightningModule, _BATCH_HOOKS),
+            (module, MMLightningModule, MMLightningModule, _STEPS),
+            (datamodule, MMDataModule, LightningDataModule, _BATCH_HOOKS),
+        )
+        for name in names
+    )

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 
-from mm2pl.lightning.schedules import live_schedulers, tick_metrics
-from mm2pl.run.facade import runner_of
-from mm2pl.run.loops import TestLoop, ValLoop
-
 if TYPE_CHECKING:
+    from mm2pl.lightning.driver import ModuleDriver
     from mm2pl.run.loops import _EvalLoop
 
 
@@ -23,7 +20,7 @@ class EvaluatedModule(LightningModule):
     """
 
     model: Any
-    driven_by_run: bool
+    driver: ModuleDriver
 
     def __init__(self, evaluators: dict[str, Any]) -> None:
         super().__init__()
@@ -35,21 +32,22 @@ class EvaluatedModule(LightningModule):
         """Compile the model's ``val_step`` or ``test_step``, if that is wanted."""
         raise NotImplementedError
 
+    def use_loop(self, stage: str, loop: _EvalLoop) -> None:
+        """Feed the predictions of ``val`` or ``test`` to this loop's evaluator."""
+        self.loops[stage] = loop
+
     def on_validation_start(self) -> None:
         """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open_loop("val", ValLoop)
+        self._open("val")
 
     def on_test_start(self) -> None:
         """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open_loop("test", TestLoop)
+        self._open("test")
 
-    def _open_loop(self, stage: str, cls: type[_EvalLoop]) -> None:
+    def _open(self, stage: str) -> None:
         if self.trainer.state.fn != "fit":
             self.compile_step(stage)
-        if not self.driven_by_run and self.evaluators[stage] is not None:
-            loaders = getattr(self.trainer, f"{stage}_dataloaders")
-            loader = _single(loaders, stage)
-            self.loops[stage] = cls(runner_of(self.trainer), loader, self.evaluators[stage])
+        self.driver.open_evaluation(stage)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the model's predictions; the evaluator has seen them."""
@@ -78,11 +76,7 @@ class EvaluatedModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Compute and log the metrics, under MMEngine's names; schedules that watch one take note of it."""
         self._finish("val")
-        if self.trainer.state.fn == "fit" and not (
-            self.driven_by_run or self.trainer.sanity_checking
-        ):
-            metrics = self.eval_metrics if "val" in self.loops else self.trainer.callback_metrics
-            tick_metrics(live_schedulers(self.trainer), dict(metrics))
+        self.driver.end_validation()
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics, under MMEngine's names."""
@@ -95,22 +89,11 @@ class EvaluatedModule(LightningModule):
             # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
             self.log_dict(
                 scalars_of(self.eval_metrics),
-                logger=False if self.driven_by_run else None,
+                logger=False if self.driver.exact else None,
                 batch_size=1,
                 reduce_fx="max",  # every process has the same values, which this leaves as they are
                 sync_dist=True,
             )
-
-
-def _single(loaders: Any, stage: str) -> Any:
-    if not isinstance(loaders, (list, tuple)):
-        return loaders
-    if len(loaders) != 1:
-        raise ValueError(
-            f"{len(loaders)} {stage} loaders and one {stage}_evaluator → give one loader, of a ConcatDataset for "
-            "instance, or leave out the evaluator"
-        )
-    return loaders[0]
 
 
 class NoStopIteration:

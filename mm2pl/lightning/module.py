@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from mm2pl.checkpoint.fitting import fitting_weights
-from mm2pl.checkpoint.format import window_is_open
-from mm2pl.dataset import batch_size_of
+from mm2pl.config import as_config
+from mm2pl.lightning.driver import ModuleDriver, OwnTrainer, RunDriver
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import (
@@ -18,22 +18,22 @@ from mm2pl.lightning.optimization import (
     let_trainer_clip_and_accumulate,
     needs_manual_optimization,
     reasons_for_automatic,
-    refuse_batch_size_finder,
     refuse_flags,
     require_deepspeed,
     updates_its_own_way,
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
-from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
-from mm2pl.plan.plain import as_config, is_plain
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
+from mm2pl.plan.plain import is_plain
 from mm2pl.registry import DefaultScope
-from mm2pl.run.facade import runner_of
-from mm2pl.run.model import build_model, require_steps
+from mm2pl.run.model import build_model
+from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+    from mm2pl.run.run import Run
 
 
 class MMLightningModule(EvaluatedModule):
@@ -94,9 +94,8 @@ class MMLightningModule(EvaluatedModule):
             raise TypeError(f"compile={compile!r} → True, or a dict of torch.compile's arguments")
         self.compile_options = compile
         self._compiled: set[str] = set()
-        self.driven_by_run = self.batches_stay_raw = False
-        self._lr_scaled = False
-        self._built_from: Any = None
+        self.driver: ModuleDriver = OwnTrainer(self)
+        self.batches_stay_raw = False
         self._trainer_accumulates: int | None = None
         self._saved_wrapper: Any = None
         self._loss: torch.Tensor | None = None
@@ -108,6 +107,16 @@ class MMLightningModule(EvaluatedModule):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    def follow(self, run: Run, batches_stay_raw: bool) -> None:
+        """Leave building, ticking and evaluating to a run.
+
+        Args:
+            run: The run.
+            batches_stay_raw: Whether neither this module nor the data module does anything with a batch.
+        """
+        self.driver = RunDriver(self, run)
+        self.batches_stay_raw = batches_stay_raw
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
 
@@ -135,47 +144,25 @@ class MMLightningModule(EvaluatedModule):
         return []
 
     def setup(self, stage: str) -> None:
-        """Build what the Trainer is about to need, unless a config-driven run has done so.
+        """Build what the Trainer is about to need, unless a run has done so.
 
         Raises:
             ValueError: There is nothing to train with.
         """
-        if self.driven_by_run:
-            return
-        require_steps(self.model)
-        if stage != "fit":
-            return
-        if self._built_from is not None and self.trainer.global_step == 0:
-            # Another fit from the beginning has an optimizer and schedules of its own, as in Lightning; those that
-            # were given built go on.
-            self.optim_wrapper, self.param_schedulers = self._built_from, None
-            self._lr_scaled = False
-        elif self.init_weights and hasattr(self.model, "init_weights"):
-            self.model.init_weights()
-            self.init_weights = False
-        if self.optim_wrapper is None:
-            raise ValueError(
-                "MMLightningModule got no optim_wrapper → training needs one, such as "
-                "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
-            )
-        if is_config(self.optim_wrapper):
-            self._built_from = self.optim_wrapper
-        self.optim_wrapper = as_optim_wrapper(self.model, self.optim_wrapper)
-        self.settle_optimization()
+        self.driver.setup(stage)
 
-    def settle_optimization(self) -> list[str]:
-        """Decide who drives the optimizer, and settle what Trainer and optimizer wrapper were both given.
+    def choose_optimization(self) -> list[str]:
+        """Decide who drives the optimizer, and between what Trainer and optimizer wrapper were both given.
 
         Returns:
-            What follows Lightning instead of MMEngine in a config-driven run, as sentences for its log.
+            What follows Lightning instead of MMEngine in a run, as sentences for its log.
 
         Raises:
-            ValueError: Outside a config-driven run, the same thing was given twice; or the Trainer was given what an
-                optimizer wrapper with methods of its own rules out.
+            ValueError: Outside a run, the same thing was given twice; or the Trainer was given what an optimizer
+                wrapper with methods of its own rules out.
         """
         wrapper, notes = self.optim_wrapper, []
-        if self.driven_by_run:
-            refuse_batch_size_finder(self.trainer)
+        self.driver.refuse_callbacks()
         if self.automatic_optimization:
             reasons = reasons_for_automatic(self.trainer)
             if updates_its_own_way(wrapper):
@@ -185,7 +172,7 @@ class MMLightningModule(EvaluatedModule):
                         f"methods of {type(wrapper).__name__} → leave that to the optim_wrapper"
                     )
                 self.automatic_optimization = False
-            elif self.driven_by_run:
+            elif self.driver.exact:
                 self.automatic_optimization = bool(reasons)
                 if reasons:
                     notes.append(
@@ -197,13 +184,18 @@ class MMLightningModule(EvaluatedModule):
         self._trainer_accumulates = self.trainer.accumulate_grad_batches
         if self.automatic_optimization:
             notes += let_trainer_clip_and_accumulate(
-                self.trainer, wrapper, flags_win=self.driven_by_run
+                self.trainer, wrapper, flags_win=self.driver.flags_win
             )
         else:
             for single in wrappers:
                 single.executor = LightningExecutor(self)
         use_wrappers_precision(self.trainer, wrappers, self.automatic_optimization)
         return notes
+
+    def take_schedules(self, schedules: Any) -> None:
+        """Take schedules in place of those that were given: built ones, or what they will be built from."""
+        self.param_scheduler = schedules
+        self.param_schedulers = schedules if are_built(schedules) else None
 
     def teardown(self, stage: str) -> None:
         """Give the Trainer back its own accumulation: the next fit may be another module's."""
@@ -212,24 +204,7 @@ class MMLightningModule(EvaluatedModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
-        if not self.driven_by_run and self.auto_scale_lr and not self._lr_scaled:
-            self.trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-            batch_size = batch_size_of(self.trainer.train_dataloader) * self.trainer.world_size
-            scale_lr(self.optim_wrapper, self.auto_scale_lr, batch_size)
-            self._lr_scaled = True
-        if self.param_schedulers is None and self.param_scheduler is not None:
-            loop = runner_of(self.trainer).train_loop
-            self.trainer.fit_loop.setup_data()
-            batches = self.trainer.num_training_batches
-            epoch_length = int(batches) if batches != float("inf") else None
-            self.param_schedulers = build_param_schedulers(
-                self.param_scheduler,
-                self.optim_wrapper,
-                max_epochs=loop.max_epochs or None,
-                max_iters=loop.max_iters or None,
-                epoch_length=epoch_length,
-                by_epoch=True,
-            )
+        self.driver.before_optimizers()
         wrappers = wrappers_of(self.optim_wrapper)
         views = [
             SchedulesOfOptimizer(wrapper.optimizer, self._schedulers_of(name))
@@ -254,7 +229,8 @@ class MMLightningModule(EvaluatedModule):
         self._saved_wrapper = None  # what the finder has put back has the old one
         wrapper = next(iter(wrappers_of(self.optim_wrapper).values()))
         groups = [] if isinstance(wrapper, dict) else wrapper.optimizer.param_groups
-        configs = [given["optimizer"] for given in (wrapper, self._built_from) if is_config(given)]
+        given = [wrapper, *getattr(self.driver, "configs", ())]
+        configs = [each["optimizer"] for each in given if is_config(each)]
         for part in [*groups, *configs]:
             # Multipliers and the scaling of auto_scale_lr stay between a config and its groups.
             part["lr"] = value if part["lr"] == current else part["lr"] * value / current
@@ -295,16 +271,16 @@ class MMLightningModule(EvaluatedModule):
             self._loss = log_vars["loss"].detach()
             return {**log_vars, "loss": loss}
         with NoStopIteration("train_step"):
-            return self.step_model(batch, batch_idx)
+            return self.driver.train(batch, batch_idx)
 
-    def undivided(self, outputs: Any) -> Any:
+    def logged_outputs(self, outputs: Any) -> Any:
         """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""
         known = self.automatic_optimization and type(self).training_step is _step  # no subclass's
         return {**outputs, "loss": self._loss} if known else outputs
 
-    def step_model(self, batch: Any, batch_idx: int) -> Any:
-        """Run one iteration of manual optimization; a run replaces this by a custom loop's ``run_iter``."""
-        return self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+    def log_losses(self, outputs: Any) -> None:
+        """Log what a training step has returned."""
+        self.log_dict(scalars_of(self.logged_outputs(outputs)), prog_bar=True, batch_size=1)
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's own ``train_step``, ``val_step`` or ``test_step``, if ``compile`` asks for it."""
@@ -319,46 +295,21 @@ class MMLightningModule(EvaluatedModule):
 
     def on_train_start(self) -> None:
         """Begin counting accumulation windows."""
-        if self.driven_by_run:
-            return
-        self.compile_step("train")
+        self.driver.start_training()
+
+    def restore_wrapper(self) -> None:
+        """Restore the scaler and an open accumulation window of a resumed file; Lightning has restored the rest."""
         if self._saved_wrapper is not None:
-            # The scaler and an open window; Lightning has restored the rest.
             self.optim_wrapper.load_state_dict(self._saved_wrapper)
             self._saved_wrapper = None
-        loop = runner_of(self.trainer).train_loop
-        self.model.train()
-        if not self.automatic_optimization:
-            self.optim_wrapper.initialize_count_status(self.model, loop.iter, loop.max_iters or -1)
 
     def on_train_epoch_start(self) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
-        if not self.driven_by_run:
-            self.model.train()
+        self.driver.start_epoch()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules.
-
-        The last losses of an epoch are logged too, for callbacks that monitor one; loggers keep to the interval.
-        """
-        if self.driven_by_run:
-            return
-        trainer: Any = self.trainer
-        if self._logs_now() or trainer.is_last_batch:
-            self.log_dict(scalars_of(self.undivided(outputs)), prog_bar=True, batch_size=1)
-        schedulers = live_schedulers(trainer)
-        tick(schedulers, by_epoch=False)
-        if trainer.is_last_batch:
-            tick(schedulers, by_epoch=True)
-
-    def _logs_now(self) -> bool:
-        # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
-        trainer: Any = self.trainer
-        if not trainer.log_every_n_steps or window_is_open(trainer):
-            return False
-        return (
-            trainer.fit_loop.epoch_loop._batches_that_stepped + 1
-        ) % trainer.log_every_n_steps == 0
+        """Log at the Trainer's interval and tick the schedules, unless a run does."""
+        self.driver.end_batch(outputs)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

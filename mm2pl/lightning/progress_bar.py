@@ -12,7 +12,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
-from mm2pl.run.facade import runner_of
+from mm2pl.run.trainer_view import runner_of
 
 
 class RunProgressBar(TQDMProgressBar):

@@ -39,6 +39,13 @@ class SchedulesOfOptimizer:
             scheduler.load_state_dict(state)
 
 
+def are_built(schedules: Any) -> bool:
+    """Return whether schedules are built ones, as opposed to what a config says of them; both may be dicts of lists."""
+    groups = schedules.values() if isinstance(schedules, dict) else [schedules]
+    lists = [group if isinstance(group, list | tuple) else [group] for group in groups]
+    return bool(lists) and all(hasattr(each, "get_last_value") for group in lists for each in group)
+
+
 def live_schedulers(trainer: Trainer) -> list[Any]:
     """Return the schedules that the Trainer still has; callbacks such as ``StochasticWeightAveraging`` replace them."""
     views = (config.scheduler for config in trainer.lr_scheduler_configs)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import RunningStage
 
+from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.signals import StopTogether
-from mm2pl.run.environment import telling_children
-from mm2pl.run.facade import runner_of
+from mm2pl.run.run import Run
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -44,16 +44,22 @@ class RunTrainer(Trainer):
 
     def last_checkpoint(self) -> str:
         """Return the newest periodic checkpoint, of this process or of the one before; ``"last"`` if there is none."""
-        from mm2pl.checkpoint.latest import find_latest_checkpoint
-
         newest = getattr(self.checkpoint_callback, "last_model_path", "")
         return newest or find_latest_checkpoint(self.default_root_dir) or "last"
 
-    def _mention_checkpoint(self, verb: str, run: Any) -> None:
+    @property
+    def run(self) -> Run | None:
+        """The run that this Trainer carries, if there is one."""
+        callbacks: list[Any] = self.callbacks  # type: ignore[attr-defined]
+        runs = (getattr(callback, "run", None) for callback in callbacks)
+        return next((run for run in runs if run is not None), None)
+
+    def _mention_checkpoint(self, verb: str, run: Run) -> None:
         """Warn if weights that nobody has trained or loaded are about to be evaluated beside those of a run."""
         marker = Path(self.default_root_dir, "last_checkpoint")
-        loaded = run.has_loaded or run.settings.get("load_from") or run.settings.get("resume")
-        if self.global_step == 0 and not loaded and marker.is_file():
+        state = run.continuing
+        loads = state.has_loaded or state.load_from or state.resuming
+        if not (run.training.has_trained or loads) and marker.is_file():
             run.logger.warning(
                 f"{verb} without a checkpoint: the weights are those that the model was built with → "
                 f"--ckpt_path last, or load_from, takes {marker.read_text().strip()}"
@@ -75,18 +81,17 @@ def _for_a_run(verb: str) -> Any:
     signature = inspect.signature(base)
 
     @functools.wraps(base)
-    def run(self: RunTrainer, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(self, *args, **kwargs)
+    def call(self: RunTrainer, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(self, *args, **kwargs)
         self._prepare(verb)
-        if call.arguments.get("ckpt_path") == "last":
-            call.arguments["ckpt_path"] = self.last_checkpoint()
-        run = runner_of(self)
-        driven = hasattr(run, "settings")
-        if driven and verb != "fit" and call.arguments.get("ckpt_path") is None:
+        if bound.arguments.get("ckpt_path") == "last":
+            bound.arguments["ckpt_path"] = self.last_checkpoint()
+        run = self.run
+        if run is not None and verb != "fit" and bound.arguments.get("ckpt_path") is None:
             self._mention_checkpoint(verb, run)
         try:
-            with telling_children(run.timestamp, run.seed) if driven else nullcontext():
-                result = base(*call.args, **call.kwargs)
+            with run.telling_children() if run else nullcontext():
+                result = base(*bound.args, **bound.kwargs)
         except Exception as error:
             if not is_first_failure(error) and is_echo(error):
                 raise OtherProcessFailed(1) from error
@@ -97,7 +102,7 @@ def _for_a_run(verb: str) -> Any:
         metrics = {name: value.item() for name, value in self.callback_metrics.items()}
         return [{**metrics, **logged} for logged in result]
 
-    return run
+    return call
 
 
 for _verb in ("fit", "validate", "test", "predict"):

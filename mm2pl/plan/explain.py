@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -158,6 +159,31 @@ def edits(a: str, b: str) -> int:
 def problems(config: Mapping[str, Any]) -> list[Entry]:
     """Return the rows a user must hear about before a run: warnings and errors."""
     return [row for row in explain(config) if row.status in ("warning", "error")]
+
+
+def check(config: Mapping[str, Any], strict: bool = False) -> list[Entry]:
+    """Return the keys without the effect that their author expects.
+
+    Raises:
+        ValueError: If the run would refuse one of them, or ``strict`` and there is one.
+    """
+    found = problems(config)
+    if found and (strict or any(row.status == "error" for row in found)):
+        raise ValueError(f"the config has keys that will not do what they say:\n{_lines(found)}")
+    return found
+
+
+def warn(entries: Sequence[Entry]) -> None:
+    """Say in one block, on standard error, what :func:`check` has returned; the log's level must not hide it."""
+    if entries:
+        print(
+            f"mm2pl: WARNING: these keys of the config have no effect:\n{_lines(entries)}",
+            file=sys.stderr,
+        )
+
+
+def _lines(entries: Sequence[Entry]) -> str:
+    return "\n".join(f"  {row.key} = {row.value}: {row.note}" for row in entries)
 
 
 def table(entries: list[Entry], style: Literal["text", "md"] = "text") -> str:

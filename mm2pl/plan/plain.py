@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm2pl.config import ConfigDict
-
 SCALARS = (str, int, float, bool, type(None))
 
 
@@ -27,22 +25,6 @@ def live_objects(data: Any, path: str = "") -> list[tuple[str, Any]]:
 def is_plain(data: Any) -> bool:
     """Say whether nested dicts and lists hold only strings, numbers, booleans and ``None``."""
     return not live_objects(data)
-
-
-def as_config(data: Any) -> Any:
-    """Give plain dicts attributes, at every depth, as parts of an MMEngine config have: users read ``cfg.type``.
-
-    Objects, lists with a class of their own among them, stay as they are.
-
-    >>> as_config([{"type": "Resize", "scale": {"width": 4}}])[0].scale.width
-    4
-    """
-    if type(data) in (dict, ConfigDict):
-        made = ConfigDict()
-        for key, value in dict.items(data):
-            dict.__setitem__(made, key, as_config(value))
-        return made
-    return type(data)(map(as_config, data)) if type(data) in (list, tuple) else data
 
 
 def join(path: str, key: Any) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mm2pl.plan.explain import Entry, check
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.plain import live_objects
-from mm2pl.plan.processes import processes
+from mm2pl.plan.processes import are_several, left_out, processes, several
 from mm2pl.utils.errors import ArgumentError
 
 FIXED: dict[str, Any] = {
@@ -41,12 +42,16 @@ class Plan:
         model: Arguments of :class:`~mm2pl.lightning.MMLightningModule`.
         data: Arguments of :class:`~mm2pl.lightning.MMDataModule`.
         run: Arguments of :class:`~mm2pl.lightning.RunCallback`.
+        warnings: Keys without the effect that their author expects.
+        notes: What of the config a Trainer argument given beside it leaves out, as sentences.
     """
 
     trainer: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def as_cli(self) -> dict[str, Any]:
         """Return the plan in LightningCLI's form: ``{"trainer": …, "model": …, "data": …}``."""
@@ -69,19 +74,22 @@ def translate(
     config: Mapping[str, Any],
     filename: str | None = None,
     environ: Mapping[str, str] | None = None,
+    trainer: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Sort a config's keys into what the Trainer, the module, the data module and the run callback take.
+    """Sort a config's keys into what the Trainer, the module, the data module and the run take.
 
     Args:
         config: The config's keys. Live objects pass through untouched.
         filename: The config file; names the run and the default ``work_dir``.
         environ: Environment variables of the launcher; ``os.environ`` if missing.
+        trainer: Trainer arguments given beside the config, by a program or a command line; they win over it.
 
     Raises:
         TypeError: See :func:`check_schedules`.
-        ValueError: If keys that belong together are given only in part.
+        ValueError: If a key is one that no run accepts, or keys that belong together are given only in part.
     """
     config = plain_containers(config)
+    warnings = check(config)
     check_complete(config)
     check_schedules(config.get("param_scheduler"))
     sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
@@ -104,11 +112,48 @@ def translate(
     callbacks, run_hooks = split_callbacks(run.get("custom_hooks"))
     if run_hooks is not None:
         run["custom_hooks"] = run_hooks
-    trainer = trainer_arguments(config, run["work_dir"], os.environ if environ is None else environ)
+    planned = trainer_arguments(config, run["work_dir"], os.environ if environ is None else environ)
     if callbacks:
-        trainer["callbacks"] = callbacks
+        planned["callbacks"] = callbacks
+    arguments = with_given(planned, trainer or {}, config)
     return Plan(
-        trainer=trainer, model={**sections["model"], **scope}, data=sections["data"], run=run
+        trainer=arguments,
+        model={**sections["model"], **scope},
+        data=sections["data"],
+        run=run,
+        warnings=tuple(warnings),
+        notes=notes_on_processes(config, trainer or {}),
+    )
+
+
+def with_given(
+    planned: dict[str, Any], given: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put Trainer arguments given beside a config into those that it asks for.
+
+    Several processes that only the given ones ask for get what the config says about several processes. Callbacks are
+    added; anything else is replaced.
+    """
+    arguments = {**planned, **given}
+    if "callbacks" in planned and "callbacks" in given:
+        own = given["callbacks"]
+        arguments["callbacks"] = [*planned["callbacks"], *(own if isinstance(own, list) else [own])]
+    alone = arguments.get("strategy", "auto") == "auto"
+    if alone and are_several(arguments.get("devices", 1), arguments.get("num_nodes", 1)):
+        arguments.update(several(config))
+    return arguments
+
+
+def notes_on_processes(config: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say which keys about several processes a strategy given by name leaves out."""
+    if not are_several(given.get("devices", 1), given.get("num_nodes", 1)):
+        return ()
+    strategy = given.get("strategy", "auto")
+    unheard = left_out(config, strategy, bool(given.get("sync_batchnorm")))
+    if not unheard:
+        return ()
+    return (
+        f"--trainer.strategy {strategy} does not follow {unheard} of the config → leave the flag out",
     )
 
 

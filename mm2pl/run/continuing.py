@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,82 +16,84 @@ from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.checkpoint.reader import naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.dist import all_gather_object
-from mm2pl.run.facade import RunnerFacade
-from mm2pl.run.stream import TrainStream
+
+if TYPE_CHECKING:
+    from mm2pl.run.run import Run
+
+_DDP_PREFIX = (r"^module\.", "")
 
 
-class RunState(RunnerFacade):
-    """Save and restore a run: MMEngine's keys, the Trainer's progress, and what makes a resume exact."""
+class Continuing:
+    """Save and restore a run: MMEngine's keys, the Trainer's progress, and what makes a resume exact.
 
-    save_options: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
-    _resumed: dict[str, Any] | None = None
-    _optimizer_state: dict[str, Any] | None = None
-    settings: dict[str, Any]
-    _randomness: dict[str, Any]
-    stream: TrainStream
-    by_epoch: bool = True
-    epoch_open: bool = False
-    batch_open: bool = False
+    Args:
+        run: The run. What it was made from and where it stands is read from it.
+        load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
+        resuming: Continue the run of ``load_from``, or the one in the work folder.
+
+    Attributes:
+        load_from: As given; may be assigned before the run.
+        resuming: The same; and while a file is loaded, whether it continues its run. Hooks ask for it.
+        has_loaded: Whether weights have come from a file.
+    """
+
+    def __init__(self, run: Run, load_from: str | None, resuming: bool) -> None:
+        self._run = run
+        self.load_from = load_from
+        self.resuming = resuming
+        self.has_loaded = False
+        self._saving: dict[str, Any] = {}
+        self._resumed: dict[str, Any] | None = None
+        self._optimizer_state: dict[str, Any] | None = None
 
     # Writing
 
-    def save_checkpoint(
+    def save(
         self,
         out_dir: str,
         filename: str,
-        file_client_args: dict[str, Any] | None = None,
-        save_optimizer: bool = True,
-        save_param_scheduler: bool = True,
-        meta: dict[str, Any] | None = None,
-        by_epoch: bool = True,
-        backend_args: dict[str, Any] | None = None,
+        *,
+        meta: dict[str, Any] | None,
+        by_epoch: bool,
+        optimizer: bool,
+        schedules: bool,
+        storage: dict[str, Any] | None,
     ) -> None:
-        """Write a file that Lightning and MMEngine can both read. Every process must call this; the first one writes.
-
-        Args:
-            out_dir: Folder or URL.
-            filename: Name of the file.
-            file_client_args: Deprecated name of ``backend_args``.
-            save_optimizer: Whether the file can be resumed; without it, it holds weights and metadata.
-            save_param_scheduler: Whether the schedules' state is stored.
-            meta: Further entries of ``meta``.
-            by_epoch: Count the epoch that is just ending (hooks save before the counter moves), or the iteration.
-            backend_args: Options of the file backend.
+        """Let the Trainer write a file; see :meth:`mm2pl.run.facade.RunnerFacade.save_checkpoint`.
 
         Raises:
             TypeError: If ``meta`` is not a dict.
         """
+        run = self._run
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta={meta!r} → a dict or None is needed")
         if (
-            self.trainer.fast_dev_run
-        ):  # a trial, which leaves no files, as Lightning's own callbacks have it
+            run.trainer.fast_dev_run
+        ):  # a trial leaves no files, as Lightning's own callbacks have it
             return
-        if self.trainer.model is None:  # nothing has run yet
-            self.module.trainer = self.trainer
-            self.trainer.strategy.connect(self.module)
-        ahead = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
-        self.save_options = {
+        if run.trainer.model is None:  # nothing has run yet
+            run.module.trainer = run.trainer
+            run.trainer.strategy.connect(run.module)
+        ahead = {"epoch": run.epoch + by_epoch, "iter": run.iter + (not by_epoch)}
+        self._saving = {
             "meta": {**ahead, **(meta or {})},
-            "save_param_scheduler": save_param_scheduler,
+            "schedules": schedules,
             "epoch_ends": by_epoch,
         }
         try:
-            self.trainer.save_checkpoint(
-                files.join(out_dir, filename),
-                weights_only=not save_optimizer,
-                storage_options=backend_args or file_client_args,
+            run.trainer.save_checkpoint(
+                files.join(out_dir, filename), weights_only=not optimizer, storage_options=storage
             )
         finally:
-            self.save_options = {}
+            self._saving = {}
 
-    def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def complete(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys and the exact state of the run, then let ``before_save_checkpoint`` hooks change it."""
-        options = self.save_options
-        files.add_mmengine_keys(checkpoint, self)
+        run, options = self._run, self._saving
+        files.add_mmengine_keys(checkpoint, run.runner)
         checkpoint["meta"].update(options.get("meta", {}))
-        if not hasattr(
-            self, "stream"
+        if (
+            run.training.stream is None
         ):  # before the first training: what MMEngine's Runner would write
             for key in checkpoint.keys() & files.LIGHTNING_KEYS:
                 del checkpoint[key]
@@ -100,94 +102,98 @@ class RunState(RunnerFacade):
             checkpoint["loops"] = self._loops(checkpoint, state["batch_idx"])
         else:
             checkpoint.pop("loops", None)
-        if not options.get("save_param_scheduler", True):
+        schedules = run.module.param_schedulers
+        if not options.get("schedules", True):
             checkpoint.pop("param_schedulers", None)
-        elif options and self.param_schedulers is not None:  # also without the optimizer
-            checkpoint["param_schedulers"] = files.scheduler_states(self.param_schedulers)
-        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        elif options and schedules is not None:  # also without the optimizer
+            checkpoint["param_schedulers"] = files.scheduler_states(schedules)
+        run.runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
         """Return what MMEngine does not save and a resume to the last bit needs."""
-        stream = self.stream.state_dict()
-        between = self.by_epoch and stream["rng_at_open"] is None
+        run = self._run
+        training = run.training
+        assert training.stream is not None
+        stream = training.stream.state_dict()
+        between = run.by_epoch and stream["rng_at_open"] is None
+        batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
         return {
-            "batch_idx": 0
-            if between
-            else self.trainer.fit_loop.epoch_loop.batch_progress.current.processed,
+            "batch_idx": 0 if between else batches,
             "stream": stream,
-            "workers": all_gather_object(self.stream.workers.state_dict()),
+            "workers": all_gather_object(training.stream.workers.state_dict()),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
-            "epoch_unfinished": between and self.epoch_open and not epoch_ends,
-            "validation_pending": self._validates_next(between),
+            "epoch_unfinished": between and training.epoch_open and not epoch_ends,
+            "validation_pending": run.trainer.training and run.training.validation_follows(between),
             "rng": all_gather_object(rng_state()),
-            "buffers": own_buffers(self._buffered()) if self.world_size > 1 else [],
+            "buffers": own_buffers(self._buffered()) if run.trainer.world_size > 1 else [],
         }
 
     def _buffered(self) -> list[nn.Module]:
         """Return what has buffers that each process computes for itself: the model, and averages of it."""
-        averages = (getattr(hook, "ema_model", None) for hook in self.hooks)
-        return [self.model, *(module for module in averages if module is not None)]
-
-    def _validates_next(self, epoch_over: bool) -> bool:
-        if self._val_loop is None or not self.trainer.training:
-            return False
-        loop = self.train_loop
-        if not self.batch_open:  # RunCallback has decided
-            return self.trainer.check_val_every_n_epoch == 1
-        if self.by_epoch:
-            return epoch_over and loop.validates_at(loop.epoch + 1, loop.max_epochs)
-        return loop.validates_at(loop.iter + 1, loop.max_iters)
+        averages = (getattr(hook, "ema_model", None) for hook in self._run.hooks)
+        return [self._run.model, *(module for module in averages if module is not None)]
 
     def _loops(self, checkpoint: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        meta, loop = checkpoint["meta"], self.train_loop
+        meta, run = checkpoint["meta"], self._run
+        unfinished = checkpoint.get("mm2pl", {}).get("epoch_unfinished", False)
         return loops_state(
-            epoch=meta["epoch"] + checkpoint.get("mm2pl", {}).get("epoch_unfinished", False)
-            if self.by_epoch
-            else 0,
+            epoch=meta["epoch"] + unfinished if run.by_epoch else 0,
             iter=meta["iter"],
             batch_idx=batch_idx,
             steps=checkpoint.get("global_step"),
-            epoch_length=loop.epoch_length if self.by_epoch else loop.max_iters,
+            epoch_length=run.train_loop.epoch_length,
         )
 
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
-        last = find_latest_checkpoint(self.work_dir)
+        run = self._run
+        last = find_latest_checkpoint(run.work_dir)
         goes_on = (
             f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
             if last
             else "there is no checkpoint yet → start again"
         )
-        self.logger.warning(
-            f"Stopped in epoch {self.epoch + 1} after {self.iter} of {self.max_iters} iterations; {goes_on}"
+        run.logger.warning(
+            f"Stopped in epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations; {goes_on}"
         )
 
     # Reading
 
-    def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let ``after_load_checkpoint`` hooks change what was read; when training, take over MMEngine's part of it.
+    def path_to_resume(self) -> str | None:
+        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet."""
+        run = self._run
+        if not self.resuming or self.has_loaded:
+            return None
+        path = self.load_from or find_latest_checkpoint(run.work_dir)
+        run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
+        return path
+
+    def accept(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a file that the Trainer has read; see :meth:`mm2pl.run.facade.RunnerFacade.accept_checkpoint`.
 
         Raises:
             CheckpointError: If the weights are those of another model, or training is to continue from a file that
                 holds weights only.
         """
-        self._resume = self.trainer.state.fn == "fit"
-        with naming(str(self.trainer.ckpt_path)):
-            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            fitting_weights(self.module.model, checkpoint["state_dict"], self.module.strict_loading)
+        run = self._run
+        fitting = run.trainer.state.fn == "fit"
+        self.resuming = fitting
+        with naming(str(run.trainer.ckpt_path)):
+            run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            fitting_weights(run.model, checkpoint["state_dict"], run.module.strict_loading)
         self.has_loaded = True
-        if self.trainer.state.fn != "fit":
+        if not fitting:
             return
-        files.require_resumable(checkpoint, str(self.trainer.ckpt_path or "The checkpoint"))
+        files.require_resumable(checkpoint, str(run.trainer.ckpt_path or "The checkpoint"))
         meta = checkpoint.setdefault("meta", {})
         if "epoch" not in meta:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
-        loop = self.train_loop
-        loop._epoch, loop._iter = meta["epoch"] if self.by_epoch else 0, meta["iter"]
-        self.take_over_seed(meta.get("seed"))
-        self.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
+        loop = run.train_loop
+        loop.go_to(meta["epoch"] if run.by_epoch else 0, meta["iter"])
+        self._take_over_seed(meta.get("seed"))
+        run.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
         self._optimizer_state = checkpoint.get("optimizer")
-        load_states(self.param_schedulers, checkpoint.get("param_schedulers"))
+        load_states(run.module.param_schedulers, checkpoint.get("param_schedulers"))
         self._resumed = checkpoint.get("mm2pl")
         checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
         if self._ends_with_validation(meta):
@@ -199,37 +205,36 @@ class RunState(RunnerFacade):
                 steps=checkpoint.get("global_step"),
                 epoch_length=loop.epoch_length,
             )
-        self.epoch_open = bool(self._resumed and self._resumed["epoch_unfinished"])
-        self.logger.info(f"resumed epoch: {self.epoch}, iter: {self.iter}")
+        run.training.reopen_epoch(bool(self._resumed and self._resumed["epoch_unfinished"]))
+        run.logger.info(f"resumed epoch: {run.epoch}, iter: {run.iter}")
 
     def _place(self, meta: dict[str, Any]) -> int:
         """Return how many batches of the current Lightning epoch are done."""
         if self._resumed is not None:
             return self._resumed["batch_idx"]
-        if not self.by_epoch:
-            return meta["iter"]
         # MMEngine cannot resume inside an epoch: it begins the epoch again.
-        return 0
+        return 0 if self._run.by_epoch else meta["iter"]
 
     def _ends_with_validation(self, meta: dict[str, Any]) -> bool:
-        """Whether nothing but the last epoch's validation is left of the run."""
+        """Return whether nothing but the last epoch's validation is left of the run."""
         pending = self._resumed is not None and self._resumed["validation_pending"]
-        return pending and self.by_epoch and meta["epoch"] >= self.train_loop.max_epochs
+        return pending and self._run.by_epoch and meta["epoch"] >= self._run.train_loop.max_epochs
 
-    def take_over_seed(self, seed: int | None) -> None:
+    def _take_over_seed(self, seed: int | None) -> None:
         """Use the seed of the run being resumed, and say so if the config asks for another."""
-        if seed is None or seed == self.seed:
+        run = self._run
+        if seed is None or seed == run.seed:
             return
-        if self._randomness.get("seed") is not None:
-            self.logger.warning(
-                f"the checkpoint was made with seed {seed}, randomness asks for {self.seed} → the checkpoint's is used"
+        if run.randomness.get("seed") is not None:
+            run.logger.warning(
+                f"the checkpoint was made with seed {seed}, randomness asks for {run.seed} → the checkpoint's is used"
             )
-        self.seed = seed
+        run.use_seed(seed)
 
     def restore_optimizer(self) -> None:
         """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now."""
         if self._optimizer_state is not None:
-            self.optim_wrapper.load_state_dict(self._optimizer_state)
+            self._run.optim_wrapper.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
 
     def restore_exact_state(self) -> bool:
@@ -238,51 +243,62 @@ class RunState(RunnerFacade):
         Returns:
             Whether the run that wrote it would have validated next.
         """
+        run = self._run
+        stream, processes = run.training.stream, run.trainer.world_size
+        assert stream is not None
         state, self._resumed = self._resumed, None
         if state is None:
-            if not self.by_epoch and self.iter:
-                self.stream.skip_to(self.iter)
+            if not run.by_epoch and run.iter and not stream.consumed:
+                stream.skip_to(run.iter)
             return False
-        if len(state.get("workers", ())) == self.world_size:
-            self.stream.workers.load_state_dict(state["workers"][self.rank])
-        self.stream.load_state_dict(state["stream"])
-        if len(state["rng"]) == self.world_size:
-            set_rng_state(state["rng"][self.rank])
-        if len(state.get("buffers", ())) == self.world_size:
-            restore_buffers(self._buffered(), state["buffers"][self.rank])
+        if len(state.get("workers", ())) == processes:
+            stream.workers.load_state_dict(state["workers"][run.trainer.global_rank])
+        stream.load_state_dict(state["stream"])
+        if len(state["rng"]) == processes:
+            set_rng_state(state["rng"][run.trainer.global_rank])
+        if len(state.get("buffers", ())) == processes:
+            restore_buffers(self._buffered(), state["buffers"][run.trainer.global_rank])
         return state["validation_pending"]
 
-    def load_weights(self) -> None:
-        """Load ``load_from`` into the model, once."""
-        path = self.settings.get("load_from")
-        if path and not self.has_loaded:
-            self.load_checkpoint(path)
+    def load_or_resume(self) -> None:
+        """Load what ``load_from`` and ``resume`` ask for, once; what the Trainer itself restores is left to it."""
+        run = self._run
+        if self.has_loaded or (run.stage is not None and run.trainer.ckpt_path is not None):
+            return
+        if not self.resuming:
+            if self.load_from:
+                run.runner.load_checkpoint(self.load_from)
+        elif run.stage != "fit" and (path := self.path_to_resume()) is not None:
+            if run.stage is None:
+                run.runner.resume(path)
+            else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
+                self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
 
-    def load_checkpoint(
+    def resume(self, filename: str, map_location: Any) -> None:
+        """Load the weights of a checkpoint now; the next fit continues its run."""
+        run = self._run
+        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
+        load_checkpoint_to_model(run.model, checkpoint)
+        self.resuming, self.load_from, self.has_loaded = True, str(filename), False
+        run.logger.info(f"the run of {filename} will be continued")
+
+    def load_weights(
         self,
         filename: str,
-        map_location: Any = "cpu",
-        strict: bool = False,
-        revise_keys: Any = ((r"^module\.", ""),),
+        map_location: Any,
+        strict: bool,
+        revise_keys: list[tuple[str, str]],
+        resuming: bool = False,
     ) -> dict[str, Any]:
-        """Load weights only, from an MMEngine, Lightning or bare state-dict file.
-
-        Args:
-            filename: Path or URL.
-            map_location: Where the tensors go first.
-            strict: Refuse a file whose keys are not exactly the model's.
-            revise_keys: Pairs of pattern and replacement for the keys.
-
-        Returns:
-            The file's contents.
-        """
+        """Load weights only; see :meth:`mm2pl.run.facade.RunnerFacade.load_checkpoint`."""
+        run = self._run
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
-        self._resume = False
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        self.resuming = resuming
+        run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         with naming(str(filename)):
-            load_checkpoint_to_model(self.model, checkpoint, strict, revise_keys=list(revise_keys))
+            load_checkpoint_to_model(run.model, checkpoint, strict, revise_keys=revise_keys)
         self.has_loaded = True
-        self.logger.info(f"Load checkpoint from {filename}")
+        run.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
 
 

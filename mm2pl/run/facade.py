@@ -1,290 +1,451 @@
-"""The ``runner`` that MMEngine's hooks, models and loops see, over a live Lightning Trainer."""
+"""The surface of MMEngine's Runner over a :class:`~mm2pl.run.run.Run`: live in both directions."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from mm2pl.checkpoint import format as files
-from mm2pl.hooks.stages import STAGES, overridden_stages
-from mm2pl.registry import EVALUATOR
+from mm2pl.dataset import batch_size_of, build_dataloader
+from mm2pl.optim import as_optim_wrapper, build_param_schedulers
+from mm2pl.optim import scale_lr as scale_rates
+from mm2pl.plan.translate import check_schedules
+from mm2pl.run import building
+from mm2pl.run.environment import set_random_seed, setup_env
+from mm2pl.run.model import build_model
+from mm2pl.run.view import RunnerView
+from mm2pl.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
     from mm2pl.config import Config
-    from mm2pl.evaluator import Evaluator
+    from mm2pl.lightning import MMDataModule, MMLightningModule
     from mm2pl.logging import MessageHub, MMLogger
+    from mm2pl.registry import DefaultScope
+    from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.run.priority import Priority
+    from mm2pl.run.run import Run
 
-_UNBUILT = (dict, type(None))
+
+def _of(path: str) -> Any:
+    """Make a property that reads and assigns an attribute of the run."""
+    owner, _, name = f"_run.{path}".rpartition(".")
+    find = attrgetter(owner)
+    return property(
+        attrgetter(f"_run.{path}"), lambda self, value: setattr(find(self), name, value)
+    )
 
 
-class RunnerFacade:
-    """What every ``runner`` offers, whoever made the Trainer.
+def _part(table: str, stage: str) -> Any:
+    """Make a property that reads and assigns one stage's entry of a table of the run."""
+    find = attrgetter(f"_run.{table}")
+    return property(
+        lambda self: find(self)[stage], lambda self, value: find(self).__setitem__(stage, value)
+    )
 
-    Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``,
-    ``message_hub``, ``visualizer``, ``log_processor``). Everything
-    here is derived from those, so it can be read at any moment.
+
+def _fixed(path: str) -> Any:
+    """Make a property that reads an attribute of the run, and refuses to be assigned: the Trainer exists already."""
+
+    def refuse(self: Any, value: Any) -> None:
+        raise AttributeError(
+            f"{path}={value!r} after the runner was made → its Trainer has its processes by then → launcher=… in the "
+            "config, or trainer=dict(devices=…, num_nodes=…)"
+        )
+
+    return property(attrgetter(f"_run.{path}"), refuse)
+
+
+class RunnerFacade(RunnerView):
+    """The ``runner`` of a run.
+
+    Each name of MMEngine's Runner reads the run and, assigned, changes it; each ``build_*`` may be overridden and is
+    called where MMEngine calls it. A name that ends nowhere in the run would be a promise that nothing keeps.
     """
 
-    trainer: Any
-    module: Any
-    train_loop: Any
-    val_loop: Any
-    test_loop: Any
-    logger: MMLogger
-    message_hub: MessageHub
-    visualizer: Any
-    log_processor: Any
-    cfg: Config
-    hooks: list[Any]
-    work_dir: str
-    timestamp: str
-    experiment_name: str
-    launcher: str
-    seed: int | None
-    deterministic: bool
-    diff_rank_seed: bool
-    _train_loop: Any
-    """The training loop, or its config until something needs it; reading this builds nothing."""
-    _val_loop: Any
-    _resume: bool = False
-    """Whether what is being loaded continues a run; EMAHook and others of MMEngine's kind read it."""
-    logged_scalars: Mapping[str, Any] = MappingProxyType({})
-    """The values of the last line of the training log."""
+    # Names under which public code reads and assigns, although half of them are private in MMEngine 0.10.7.
+    trainer: Trainer = _of("trainer")
+    module: MMLightningModule = _of("module")
+    datamodule: MMDataModule = _of("datamodule")
+    cfg: Config = _of("cfg")
+    logger: MMLogger = _of("logger")
+    message_hub: MessageHub = _of("message_hub")
+    log_processor: LogProcessor = _of("log_processor")
+    visualizer: Any = _of("visualizer")
+    default_scope: DefaultScope | None = _of("default_scope")
+    work_dir: str = _of("work_dir")
+    _work_dir: str = _of("work_dir")
+    log_dir: str = _of("log_dir")
+    _log_dir: str = _of("log_dir")
+    timestamp: str = _of("timestamp")
+    _timestamp: str = _of("timestamp")
+    experiment_name: str = _of("experiment_name")
+    _experiment_name: str = _of("experiment_name")
+    launcher: str = _fixed("launcher")
+    _launcher: str = _fixed("launcher")
+    rank: int = _fixed("rank")
+    _rank: int = _fixed("rank")
+    world_size: int = _fixed("world_size")
+    _world_size: int = _fixed("world_size")
+    distributed: bool = _fixed("distributed")
+    _distributed: bool = _fixed("distributed")
+    _model_name: str = _of("model_name")
+    seed: int = _of("seed")
+    _seed: int = _of("seed")
+    deterministic: bool = _of("deterministic")
+    _deterministic: bool = _of("deterministic")
+    diff_rank_seed: bool = _of("diff_rank_seed")
+    _randomness_cfg: dict[str, Any] = _of("randomness")
+    hooks: list[Any] = _of("hooks")
+    _hooks: list[Any] = _of("hooks")
+    model: Any = _of("model")
+    optim_wrapper: Any = _of("optim_wrapper")
+    param_schedulers: Any = _of("param_schedulers")
+    auto_scale_lr: dict[str, Any] | None = _of("auto_scale_lr")
+    has_loaded: bool = _of("continuing.has_loaded")
+    _has_loaded: bool = _of("continuing.has_loaded")
+    _load_from: str | None = _of("continuing.load_from")
+    _resume: bool = _of("continuing.resuming")
+    _train_loop: Any = _part("loops", "train")
+    _val_loop: Any = _part("loops", "val")
+    _test_loop: Any = _part("loops", "test")
+    _train_dataloader: Any = _part("loaders", "train")
+    _val_dataloader: Any = _part("loaders", "val")
+    _test_dataloader: Any = _part("loaders", "test")
+    _val_evaluator: Any = _part("evaluators", "val")
+    _test_evaluator: Any = _part("evaluators", "test")
 
-    def __init__(self) -> None:
-        self._dispatch: dict[str, list[Any]] = {}
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+        run.serve(self)
 
     # Where the run is
 
     @property
     def epoch(self) -> int:
-        """Epochs finished so far."""
-        loop = self._train_loop
-        return 0 if isinstance(loop, _UNBUILT) else loop.epoch
+        """Epochs finished so far; 0 as long as nothing has asked for the training loop."""
+        return self._run.epoch
 
     @property
     def iter(self) -> int:
-        """Iterations finished so far."""
-        loop = self._train_loop
-        return 0 if isinstance(loop, _UNBUILT) else loop.iter
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of the whole run."""
-        loop = self.train_loop
-        return loop.max_epochs if loop is not None else 0
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations of the whole run."""
-        loop = self.train_loop
-        return loop.max_iters if loop is not None else 0
-
-    @property
-    def val_interval(self) -> int:
-        """Epochs or iterations between validations, at this moment."""
-        return self.train_loop.val_interval
-
-    @property
-    def val_begin(self) -> int:
-        """The first epoch or iteration that is followed by a validation."""
-        return self.train_loop.val_begin
-
-    # What it works with
-
-    @property
-    def model(self) -> Any:
-        """The bare model; Lightning's strategy wraps the module around it, never the model itself."""
-        return self.module.model
-
-    @model.setter
-    def model(self, value: Any) -> None:
-        self.module.model = value  # PrepareTTAHook wraps it before a test
-
-    @property
-    def model_name(self) -> str:
-        """The class name of the model."""
-        return type(self.model).__name__
-
-    @property
-    def optim_wrapper(self) -> Any:
-        """The optimizer wrapper, or what it will be built from."""
-        return self.module.optim_wrapper
-
-    @optim_wrapper.setter
-    def optim_wrapper(self, value: Any) -> None:
-        self.module.optim_wrapper = value
-
-    @property
-    def param_schedulers(self) -> Any:
-        """The built schedules: a list, or a dict of lists for several optimizers."""
-        return self.module.param_schedulers
-
-    @param_schedulers.setter
-    def param_schedulers(self, value: Any) -> None:
-        self.module.param_schedulers = value
-
-    @property
-    def device(self) -> torch.device:
-        """The device that this process computes on."""
-        return self.trainer.strategy.root_device
+        """Iterations finished so far; 0 as long as nothing has asked for the training loop."""
+        return self._run.iter
 
     def loop_of(self, stage: str) -> Any:
-        """Return the loop of ``train``, ``val`` or ``test``."""
-        return getattr(self, f"{stage}_loop")
-
-    @property
-    def train_dataloader(self) -> Any:
-        """The training loader."""
-        return self.loop_of("train").dataloader
-
-    @property
-    def val_dataloader(self) -> Any:
-        """The validation loader."""
-        return self.loop_of("val").dataloader
-
-    @property
-    def test_dataloader(self) -> Any:
-        """The test loader."""
-        return self.loop_of("test").dataloader
-
-    @property
-    def val_evaluator(self) -> Any:
-        """The evaluator of the validation loop."""
-        return self.loop_of("val").evaluator
-
-    @property
-    def test_evaluator(self) -> Any:
-        """The evaluator of the test loop."""
-        return self.loop_of("test").evaluator
-
-    # The processes
-
-    @property
-    def rank(self) -> int:
-        """This process's global rank."""
-        return self.trainer.global_rank
-
-    @property
-    def world_size(self) -> int:
-        """The number of processes."""
-        return self.trainer.world_size
-
-    @property
-    def distributed(self) -> bool:
-        """Whether several processes train together."""
-        return self.launcher != "none" or self.world_size > 1
-
-    @property
-    def log_dir(self) -> str:
-        """The folder of this start's log: ``work_dir/<timestamp>``."""
-        return str(Path(self.work_dir) / self.timestamp)
-
-    # Hooks
-
-    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call one point of every hook that has it, in priority order; users may invent points."""
-        for method in self.methods_of(fn_name):
-            method(self, **kwargs)
-
-    def methods_of(self, point: str) -> list[Any]:
-        """Return the hooks' methods for a point, in priority order, without those that do nothing."""
-        methods = self._dispatch.get(point)
-        if methods is None:
-            methods = self._dispatch[point] = [
-                getattr(hook, point)
-                for hook in self.hooks
-                if hasattr(hook, point)
-                and (point not in STAGES or point in overridden_stages(hook))
-            ]
-        return methods
-
-    # Building
-
-    def build_evaluator(self, evaluator: Any) -> Evaluator:
-        """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
+        """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.
 
         Raises:
-            TypeError: If ``evaluator`` is none of these.
+            ValueError: If the run has no loader for that stage.
         """
-        from mm2pl.evaluator import Evaluator
+        return self._run.loop_of(stage)
 
-        if isinstance(evaluator, dict) and "metrics" in evaluator:
-            return EVALUATOR.build({"type": "Evaluator", **evaluator})
-        if isinstance(evaluator, (dict, list)):
-            return Evaluator(evaluator)
-        if hasattr(evaluator, "process"):
-            return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
-        raise TypeError(
-            f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
-        )
+    @property
+    def train_loop(self) -> Any:
+        """The training loop, built when it is first read; ``None`` for a run without ``train_cfg``."""
+        return None if self._train_loop is None else self.loop_of("train")
+
+    @property
+    def val_loop(self) -> Any:
+        """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
+        return None if self._val_loop is None else self.loop_of("val")
+
+    @property
+    def test_loop(self) -> Any:
+        """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
+        return None if self._test_loop is None else self.loop_of("test")
+
+    @property
+    def has_val_loop(self) -> bool:
+        """Whether the run validates; asking builds nothing."""
+        return self._val_loop is not None
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the training loop counts epochs."""
+        return self._run.by_epoch
+
+    @property
+    def stream(self) -> Any:
+        """The training data as the Trainer sees them."""
+        return self._run.training.stream
 
     def limit_train_batches(self, length: int) -> int:
         """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""
-        limit = self.trainer.limit_train_batches
-        return min(length, limit) if isinstance(limit, int) else int(length * limit)
+        return self._run.limited(length)
 
-    # What has been logged
+    # Setting up
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Apply an ``env_cfg``, join the launcher's processes, and take the time for the names of files."""
+        self.timestamp = setup_env(env_cfg, self.launcher)
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Seed Python, NumPy and torch; ``seed=None`` draws a seed that all processes share."""
+        self.deterministic, self.diff_rank_seed = deterministic, diff_rank_seed
+        self.seed = set_random_seed(seed, deterministic, diff_rank_seed)
+
+    build_dataloader = staticmethod(build_dataloader)
+
+    def build_model(self, model: Any) -> nn.Module:
+        """Build a model from its dict; a module is returned as it is."""
+        return build_model(model)
+
+    def wrap_model(
+        self, model_wrapper_cfg: Mapping[str, Any] | None, model: nn.Module
+    ) -> nn.Module:
+        """Return the model that the run trains: called once, when it has been built.
+
+        What ``model_wrapper_cfg`` asks for is the Trainer's strategy, which wraps the whole LightningModule, so nothing
+        is wrapped here. Without a launcher, SyncBN layers are turned back, as MMEngine does. An override may return a
+        module around ``model``; a distributed one is refused, since gradients would be reduced twice.
+        """
+        return self._run.without_sync_batchnorm(model)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build an optimizer wrapper over the model; a built one is returned as it is."""
+        return as_optim_wrapper(self.model, optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers.
+
+        Raises:
+            ArgumentError: If there is no built optimizer wrapper yet.
+        """
+        wrapper = self.optim_wrapper
+        if isinstance(wrapper, dict) or not hasattr(wrapper, "param_groups"):
+            raise ArgumentError(
+                f"optim_wrapper={wrapper!r} → `build_optim_wrapper` should be called before "
+                "`build_param_scheduler`"
+            )
+        loop = self.train_loop
+        return build_param_schedulers(
+            scheduler,
+            wrapper,
+            max_epochs=loop.max_epochs,
+            max_iters=loop.max_iters,
+            epoch_length=len(loop.dataloader),
+            by_epoch=self._run.counts_epochs(loop),
+        )
+
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+        """Scale the learning rates from ``base_batch_size`` to the real total batch size.
+
+        Raises:
+            ArgumentError: If the loader does not tell how large its batches are.
+        """
+        if (auto_scale_lr or {}).get("enable"):
+            batch_size = batch_size_of(self.train_loop.dataloader)
+            scale_rates(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build the training loop from a ``train_cfg``; see :func:`mm2pl.run.building.train_loop`."""
+        return building.train_loop(self, loop, self._run.loader_of("train"))
+
+    def build_val_loop(self, loop: Any) -> Any:
+        """Build the validation loop from a ``val_cfg``."""
+        return building.val_loop(self, loop, **self._run.evaluation_parts("val"))
+
+    def build_test_loop(self, loop: Any) -> Any:
+        """Build the test loop from a ``test_cfg``."""
+        return building.test_loop(self, loop, **self._run.evaluation_parts("test"))
+
+    def build_log_processor(self, log_processor: Any) -> LogProcessor:
+        """Build the log processor from its dict; a built one is returned as it is."""
+        return building.log_processor(log_processor)
+
+    def build_logger(
+        self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """Make the run's logger; it writes to the console and to ``work_dir/<timestamp>/<timestamp>.log``."""
+        file = Path(log_file) if log_file else Path(self.log_dir) / f"{self.timestamp}.log"
+        return building.logger(self.experiment_name, file, log_level, **kwargs)
+
+    def build_message_hub(self, message_hub: Any = None) -> MessageHub:
+        """Make the run's message hub; a built one is returned as it is."""
+        return building.message_hub(self.experiment_name, message_hub)
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        """Build the visualizer; without a config it writes scalars to ``vis_data/`` in the log folder."""
+        return building.visualizer(self.experiment_name, self.log_dir, visualizer)
+
+    # MMEngine's private names, which projects override and hand-written loops call.
+
+    def _check_scheduler_cfg(self, param_scheduler: Any) -> None:
+        check_schedules(param_scheduler)
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        self._run.log_environment(env_cfg)
+
+    def _init_model_weights(self) -> None:
+        self._run.init_weights()
+
+    def _maybe_compile(self, target: str) -> None:
+        self.module.compile_step(target.removesuffix("_step"))
+
+    # Hooks
+
+    def register_hook(self, hook: Any, priority: int | str | Priority | None = None) -> None:
+        """Insert a hook behind those of the same or a higher priority.
+
+        Args:
+            hook: A hook, its dict, which may hold ``priority``, or the dict of a Lightning callback.
+            priority: Overrides the hook's own; a name such as ``"VERY_LOW"`` or a number from 0 to 100.
+
+        Raises:
+            TypeError: If ``hook`` is neither a hook nor a dict.
+        """
+        made = building.hook_of(hook, priority)
+        if hasattr(made, "get_triggered_stages"):
+            building.insert_by_priority(self.hooks, made)
+            self._methods.clear()
+        else:
+            self._run.add_callback(made)
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Register the six default hooks, changed and extended by ``hooks``; ``None`` as a value removes one."""
+        for hook in {**building.DEFAULT_HOOKS, **(hooks or {})}.values():
+            if hook is not None:
+                self.register_hook(hook)
+
+    def register_custom_hooks(self, hooks: list[Any]) -> None:
+        """Register further hooks."""
+        for hook in hooks:
+            self.register_hook(hook)
+
+    def register_hooks(
+        self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None
+    ) -> None:
+        """Register the default hooks and then the custom ones."""
+        self.register_default_hooks(default_hooks)
+        self.register_custom_hooks(custom_hooks or [])
+
+    def get_hooks_info(self) -> str:
+        """Describe which hooks act at which point, in their order."""
+        return building.hooks_by_stage(self.hooks)
+
+    # Logs
 
     def publish_scalars(self, scalars: Mapping[str, Any]) -> None:
-        """Take what has just become a line of the training log; for the progress bar."""
-        self.logged_scalars = scalars
+        """Show a line of the training log to Lightning's callbacks too: ``EarlyStopping(monitor="loss")``."""
+        super().publish_scalars(scalars)
+        self.trainer.callback_metrics.update(
+            {
+                name: torch.tensor(value)
+                for name, value in scalars.items()
+                if isinstance(value, int | float) and name not in ("epoch", "iter")
+            }
+        )
+
+    def dump_config(self) -> None:
+        """Write the config into the work folder, under its own name."""
+        self._run.dump_config()
 
     # Checkpoints
 
-    def meta(self) -> dict[str, Any]:
-        """Return what a checkpoint's ``meta`` says about the run."""
-        meta = {
-            "epoch": self.epoch,
-            "iter": self.iter,
-            "cfg": self.cfg.pretty_text,
-            "seed": self.seed,
-            "experiment_name": self.experiment_name,
-            "time": time.strftime("%Y%m%d_%H%M%S"),
-        }
-        dataset: Any = getattr(getattr(self.train_loop, "dataloader", None), "dataset", None)
-        if hasattr(dataset, "metainfo"):
-            meta["dataset_meta"] = dataset.metainfo
-        return meta
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict[str, Any] | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        """Write a file that Lightning and MMEngine can both read. Every process must call this; the first one writes.
+
+        Args:
+            out_dir: Folder or URL.
+            filename: Name of the file.
+            file_client_args: Deprecated name of ``backend_args``.
+            save_optimizer: Whether the file can be resumed; without it, it holds weights and metadata.
+            save_param_scheduler: Whether the schedules' state is stored.
+            meta: Further entries of ``meta``.
+            by_epoch: Count the epoch that is just ending (hooks save before the counter moves), or the iteration.
+            backend_args: Options of the file backend.
+
+        Raises:
+            TypeError: If ``meta`` is not a dict.
+        """
+        self._run.continuing.save(
+            out_dir,
+            filename,
+            meta=meta,
+            by_epoch=by_epoch,
+            optimizer=save_optimizer,
+            schedules=save_param_scheduler,
+            storage=backend_args or file_client_args,
+        )
 
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add MMEngine's keys to a Lightning checkpoint, then let ``before_save_checkpoint`` hooks change it."""
-        files.add_mmengine_keys(checkpoint, self)
-        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        """Add MMEngine's keys and the exact state of the run, then let ``before_save_checkpoint`` hooks change it."""
+        self._run.continuing.complete(checkpoint)
 
     def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let ``after_load_checkpoint`` hooks change what was read, before any weight is loaded."""
-        self._resume = self.trainer.state.fn == "fit"
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        """Let ``after_load_checkpoint`` hooks change what was read; when training, take over MMEngine's part of it.
 
+        Raises:
+            CheckpointError: If the weights are those of another model, or training is to continue from a file that
+                holds weights only.
+        """
+        self._run.continuing.accept(checkpoint)
 
-def _alias(name: str) -> property:
-    return property(attrgetter(name), lambda self, value: setattr(self, name, value))
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool = False,
+        revise_keys: Any = ((r"^module\.", ""),),
+    ) -> dict[str, Any]:
+        """Load weights only, from an MMEngine, Lightning or bare state-dict file.
 
+        Args:
+            filename: Path or URL.
+            map_location: Where the tensors go first.
+            strict: Refuse a file whose keys are not exactly the model's.
+            revise_keys: Pairs of pattern and replacement for the keys.
 
-#: Names that MMEngine's own hooks, and those of its projects, use of a Runner although they are private.
-for _name in (
-    *("train_loop", "val_loop", "test_loop", "hooks", "has_loaded"),
-    *("experiment_name", "timestamp", "log_dir", "work_dir"),
-):
-    setattr(RunnerFacade, f"_{_name}", _alias(_name))
+        Returns:
+            The file's contents.
+        """
+        return self._run.continuing.load_weights(filename, map_location, strict, list(revise_keys))
 
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = "default",
+    ) -> None:
+        """Load the weights of a checkpoint now; the next :meth:`train` continues its run.
 
-def runner_of(trainer: Any) -> Any:
-    """Return the runner of a Trainer: that of its config-driven run, or a view of the Trainer."""
-    from mm2pl.lightning.callbacks import RunCallback
-    from mm2pl.lightning.trainer_view import TrainerView
+        Args:
+            filename: Path or URL.
+            resume_optimizer: Must be True.
+            resume_param_scheduler: Must be True.
+            map_location: Where the tensors go first; ``"default"`` is the run's device.
 
-    for callback in trainer.callbacks:
-        if isinstance(callback, RunCallback) and callback.runner is not None:
-            return callback.runner
-    # Kept on the Trainer, so that both can be freed together.
-    if "_mm2pl_view" not in vars(trainer):
-        trainer._mm2pl_view = TrainerView(trainer)
-    return trainer._mm2pl_view
+        Raises:
+            ValueError: If only a part of the state is to be taken up.
+        """
+        if not (resume_optimizer and resume_param_scheduler):
+            raise ValueError(
+                f"resume_optimizer={resume_optimizer!r}, resume_param_scheduler={resume_param_scheduler!r} → a run "
+                "is resumed as a whole; load_checkpoint() takes the weights alone"
+            )
+        self._run.continuing.resume(
+            filename, self.device if map_location == "default" else map_location
+        )
+
+    def load_or_resume(self) -> None:
+        """Do what ``load_from`` and ``resume`` ask for, once; without them nothing."""
+        self._run.continuing.load_or_resume()

@@ -6,16 +6,16 @@ validation schedule) and one step, ``run_iter``, which user classes may override
 
 from __future__ import annotations
 
-import bisect
-import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from mm2pl.logging import HistoryBuffer, print_log
 from mm2pl.registry import LOOPS
+from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val_interval_at
 from mm2pl.structures import BaseDataElement
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class BaseLoop:
     @property
     def overrides_run_iter(self) -> bool:
         """Whether a user's class replaces the single step."""
-        return type(self).run_iter.__module__ != __name__
+        return type(self).run_iter not in _OWN_STEPS
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Process one batch."""
@@ -72,8 +72,8 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
         TypeError: If the class overrides ``run`` or ``run_epoch``.
     """
     for name in loop.replaced_by_trainer:
-        method = inspect.getattr_static(loop, name, None)
-        if method is not None and getattr(method, "__module__", None) != __name__:
+        method = getattr(loop, name, None)
+        if method is not None and method is not getattr(_EvalLoop, name, None):
             raise TypeError(
                 f"{loop.__name__} overrides {name}(), which Lightning's Trainer replaces. A custom loop can override "
                 "run_iter(); move what happens around it into a hook (before_train_epoch, after_train_iter, …)."
@@ -85,6 +85,8 @@ class _TrainLoop(BaseLoop):
 
     _max_epochs: int
     _max_iters: int
+    epoch_length: int
+    """Batches of one of Lightning's epochs: of an epoch, or by iterations of the whole run."""
 
     def __init__(
         self,
@@ -131,12 +133,63 @@ class _TrainLoop(BaseLoop):
         """Iterations of the whole run."""
         return self._max_iters
 
-    def validates_at(self, count: int, last: int) -> bool:
-        """Say whether validation follows after ``count`` epochs or iterations of ``last``."""
-        self.val_interval = self.dynamic_intervals[
-            bisect.bisect(self.dynamic_milestones, count + 1) - 1
-        ]
-        return count >= self.val_begin and (count % self.val_interval == 0 or count == last)
+    by_epoch: ClassVar[bool]
+
+    @property
+    def length(self) -> int:
+        """Epochs or iterations of the whole run, whichever this loop counts."""
+        return self._max_epochs if self.by_epoch else self._max_iters
+
+    @property
+    def times(self) -> Timetable:
+        """When this loop validates and ends, as its attributes say now: hooks may change them during the run."""
+        return _timetable(
+            self.by_epoch,
+            self.length,
+            self.epoch_length,
+            self.val_begin,
+            tuple(self.dynamic_milestones),
+            tuple(self.dynamic_intervals),
+            self.runner.has_val_loop,
+        )
+
+    def follows(self, batch: int, uncounted: int = 0) -> tuple[Event, ...]:
+        """Return what follows a batch, in order.
+
+        Args:
+            batch: Its number in the open epoch, from 1.
+            uncounted: 1 while the batch's own hooks are being called, before ``iter`` counts it.
+        """
+        here = Position(self._epoch, self._iter + uncounted, batch)
+        return after_batch(self.times, here, self.stop_training)
+
+    def is_over(self) -> bool:
+        """Return whether no batch follows, asked between two epochs, or by iterations between two batches."""
+        return bool(ending(self.times, Position(self._epoch, self._iter), self.stop_training))
+
+    def end_after(self, epochs: int) -> None:
+        """Change the length of a run by epochs."""
+        self._max_epochs, self._max_iters = epochs, epochs * self.epoch_length
+
+    def count_iter(self) -> None:
+        """Count one more iteration."""
+        self._iter += 1
+
+    def count_epoch(self) -> None:
+        """Count one more epoch."""
+        self._epoch += 1
+
+    def go_to(self, epoch: int, iter: int) -> None:
+        """Stand where a resumed run stood."""
+        self._epoch, self._iter = epoch, iter
+
+    def decide_val_interval(self) -> None:
+        """Take up the interval of a dynamic schedule that holds from here on, for hooks that read ``val_interval``."""
+        times = self.times
+        self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
+
+    # MMEngine 0.10.7 calls it so, and projects' loops do.
+    _decide_current_val_interval = decide_val_interval
 
     def _train_one(self, idx: int, data_batch: Any) -> None:
         runner = self.runner
@@ -161,6 +214,8 @@ class EpochBasedTrainLoop(_TrainLoop):
     Raises:
         ValueError: If ``max_epochs`` is not a whole number.
     """
+
+    by_epoch = True
 
     def __init__(
         self,
@@ -210,6 +265,8 @@ class IterBasedTrainLoop(_TrainLoop):
         ValueError: If ``max_iters`` is not a whole number.
     """
 
+    by_epoch = False
+
     def __init__(
         self,
         runner: Any,
@@ -222,6 +279,11 @@ class IterBasedTrainLoop(_TrainLoop):
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self._max_iters = runner.limit_train_batches(_whole(max_iters, "max_iters"))
         self._max_epochs = 1
+
+    @property
+    def epoch_length(self) -> int:  # type: ignore[override]
+        """Batches of the one epoch that Lightning sees: those of the whole run."""
+        return self._max_iters
 
     def run_iter(self, data_batch: Any) -> None:  # type: ignore[override]
         """Train on one batch."""
@@ -299,6 +361,10 @@ class ValLoop(_EvalLoop):
         """Losses that the model reported among its predictions."""
         return self.losses
 
+    @val_loss.setter
+    def val_loss(self, losses: dict[str, HistoryBuffer]) -> None:
+        self.losses = losses
+
 
 @LOOPS.register_module()
 class TestLoop(_EvalLoop):
@@ -311,6 +377,35 @@ class TestLoop(_EvalLoop):
     def test_loss(self) -> dict[str, HistoryBuffer]:
         """Losses that the model reported among its predictions."""
         return self.losses
+
+    @test_loss.setter
+    def test_loss(self, losses: dict[str, HistoryBuffer]) -> None:
+        self.losses = losses
+
+
+_OWN_STEPS = (EpochBasedTrainLoop.run_iter, IterBasedTrainLoop.run_iter, _EvalLoop.run_iter)
+
+
+@lru_cache(maxsize=16)
+def _timetable(
+    by_epoch: bool,
+    end: int,
+    epoch_length: int,
+    val_begin: int,
+    milestones: tuple[int, ...],
+    intervals: tuple[int, ...],
+    validates: bool,
+) -> Timetable:
+    # Asked after every batch, and nearly always for the same values.
+    return Timetable(
+        by_epoch=by_epoch,
+        end=end,
+        epoch_length=epoch_length,
+        val_begin=val_begin,
+        milestones=milestones,
+        intervals=intervals,
+        validates=validates,
+    )
 
 
 def calc_dynamic_intervals(

@@ -8,7 +8,7 @@ from typing import Any
 from mm2pl.config import Config
 from mm2pl.dist import infer_launcher
 from mm2pl.registry import RUNNERS
-from mm2pl.runner.runner import Runner
+from mm2pl.runner.runner import ARGUMENTS, Runner
 
 
 @RUNNERS.register_module()
@@ -77,10 +77,15 @@ class FlexibleRunner(Runner):
         cfg = copy.deepcopy(cfg)
         if "model" not in cfg:
             raise KeyError("the config has no 'model' → FlexibleRunner.from_cfg needs it")
-        code = Runner.__init__.__code__
-        names = {*code.co_varnames[1 : code.co_argcount], "strategy", "compile"} - {
-            "cfg",
-            "trainer",
-        }
-        given = {name: cfg[name] for name in names if cfg.get(name) is not None}
+        given = {name: cfg.get(name, default) for name, default in _ARGUMENTS.items()}
         return cls(**given, cfg=cfg)
+
+
+_ARGUMENTS = {
+    **ARGUMENTS,
+    "work_dir": "work_dirs",
+    "strategy": None,
+    "compile": False,
+    "launcher": None,
+}
+"""The arguments of MMEngine's FlexibleRunner and their defaults."""

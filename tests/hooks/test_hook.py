@@ -8,8 +8,8 @@ from lightning.pytorch import Callback
 
 import mm2pl.hooks
 from mm2pl.hooks import Hook
-from mm2pl.hooks.stages import GENERIC, STAGES
 from mm2pl.registry import HOOKS
+from mm2pl.run.points import GENERIC, STAGES
 
 BUILT_IN = [value for value in vars(mm2pl.hooks).values() if inspect.isclass(value)]
 

@@ -20,7 +20,7 @@ from mm2pl.hooks import (
     ParamSchedulerHook,
     RuntimeInfoHook,
 )
-from mm2pl.hooks.stages import STAGES
+from mm2pl.run.points import STAGES
 
 
 class Line(LightningModule):

@@ -6,7 +6,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from mm2pl.hooks import Hook
-from mm2pl.hooks.stages import LIGHTNING_POINTS, STAGES, bind_points, overridden_stages
+from mm2pl.hooks.stages import LIGHTNING_POINTS
+from mm2pl.run.points import STAGES, methods_by_point, overridden_stages
 
 
 class Generic(Hook):
@@ -61,7 +62,7 @@ def test_every_stage_exists_in_lightning_and_every_point_is_reached():
 
 
 def test_idle_points_are_absent():
-    assert list(bind_points([Hook(), Generic()])) == [
+    assert list(methods_by_point([Hook(), Generic()])) == [
         "before_train_iter",
         "before_val_iter",
         "before_test_iter",

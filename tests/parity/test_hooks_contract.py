@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import mm2pl.hooks
-from mm2pl.hooks.stages import STAGES, bind_points, overridden_stages
+from mm2pl.run.points import STAGES, methods_by_point, overridden_stages
 
 pytestmark = pytest.mark.parity
 theirs = pytest.importorskip("mmengine.hooks")
@@ -30,7 +30,7 @@ def test_same_hook(name):
     ours, other = getattr(mm2pl.hooks, name)(**arguments), getattr(theirs, name)(**arguments)
     assert set(ours.get_triggered_stages()) == set(other.get_triggered_stages())
     assert set(overridden_stages(other)) == set(other.get_triggered_stages())
-    assert list(bind_points([other])) == overridden_stages(other)
+    assert list(methods_by_point([other])) == overridden_stages(other)
     assert ours.priority == other.priority
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm2pl.plan.plain import as_config
+from mm2pl.config import as_config
 
 
 class Samples(list):

@@ -37,7 +37,7 @@ def test_it_is_built_by_its_name_trains_and_resumes(tmp_path):
     strategy = {"type": "SingleDeviceStrategy"}
     first = RUNNERS.build(config(tmp_path, runner_type="FlexibleRunner", strategy=strategy))
     assert type(first) is FlexibleRunner
-    assert first.settings["options"]["strategy"] == strategy
+    assert first._run.options["strategy"] == strategy
     first.train()
     path = str(tmp_path / "epoch_1.pth")
     second = FlexibleRunner.from_cfg(config(tmp_path / "again", resume=path))

@@ -11,6 +11,7 @@ import torch
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMLightningModule
+from mm2pl.lightning.assembly import Parts, made_by
 from mm2pl.registry import MODELS, DefaultScope, Registry
 from mm2pl.runner import EpochBasedTrainLoop, Runner
 from tests.scenarios import Points, Scenario, assert_equal, build, record
@@ -333,7 +334,10 @@ def test_a_modules_own_transfer_stays(tmp_path):
         def transfer_batch_to_device(self, batch, device, dataloader_idx):
             return batch
 
-    runner = build("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path), fresh_book())
-    runner.module = Own(runner.module.model, optim_wrapper=SGD)
-    runner._adopt(runner.trainer)
+    class OwnParts(Parts):
+        def module(self, arguments):
+            return Own(**arguments)
+
+    with made_by(OwnParts()):
+        runner = build("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path), fresh_book())
     assert runner.module.transfer_batch_to_device.__func__ is Own.transfer_batch_to_device

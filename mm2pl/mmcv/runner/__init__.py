@@ -3,8 +3,6 @@
 from typing import Any
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint as find_latest_checkpoint
-from mm2pl.hooks.priority import Priority as Priority
-from mm2pl.hooks.priority import get_priority as get_priority
 from mm2pl.mmcv.runner.base_runner import BaseRunner as BaseRunner
 from mm2pl.mmcv.runner.builder import HOOKS as HOOKS
 from mm2pl.mmcv.runner.builder import OPTIMIZER_BUILDERS as OPTIMIZER_BUILDERS
@@ -73,6 +71,8 @@ from mm2pl.model import BaseModule as BaseModule
 from mm2pl.model import ModuleDict as ModuleDict
 from mm2pl.model import ModuleList as ModuleList
 from mm2pl.model import Sequential as Sequential
+from mm2pl.run.priority import Priority as Priority
+from mm2pl.run.priority import get_priority as get_priority
 
 
 def __getattr__(name: str) -> Any:

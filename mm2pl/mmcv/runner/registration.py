@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mm2pl.hooks import Hook as EngineHook
-from mm2pl.hooks.priority import Priority, get_priority
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.run.priority import Priority, get_priority
 
 _FLOW_HOOKS = {"before_train_iter", "after_train_iter", "before_val_iter", "after_val_iter"}
 

@@ -5,28 +5,27 @@ from __future__ import annotations
 import math
 import os
 import time
+import weakref
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
-from mm2pl.hooks import Hook
-from mm2pl.hooks.priority import get_priority
-from mm2pl.lightning.loggers import LoggersBackend
 from mm2pl.logging import MessageHub, MMLogger
-from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.log_processor import LogProcessor
-from mm2pl.visualization import Visualizer
+from mm2pl.run.priority import get_priority
+from mm2pl.run.view import RunnerView
+from mm2pl.visualization import LoggersBackend, Visualizer
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 
-class TrainerView(RunnerFacade):
+class TrainerView(RunnerView):
     """What hooks in ``Trainer(callbacks=[…])`` get: the Trainer, under the names of MMEngine's Runner."""
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
-        self.trainer = trainer
+        self._trainer = weakref.ref(trainer)  # the table of views must not keep Trainers alive
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
         self.experiment_name = f"trainer-{id(trainer)}"
         self.work_dir = trainer.default_root_dir
@@ -37,8 +36,29 @@ class TrainerView(RunnerFacade):
         self.message_hub = MessageHub.get_instance(self.experiment_name)
         self.log_processor = LogProcessor()
         self.cfg = Config({})
-        self.visualizer = Visualizer(vis_backends=[LoggersBackend(lambda: trainer.loggers)])
-        self.train_loop = TrainerLoop(trainer)
+        self.visualizer = Visualizer(vis_backends=[LoggersBackend(lambda: self.trainer.loggers)])
+        self.train_loop = TrainerLoop(self)
+        self._resume = False
+
+    @property
+    def trainer(self) -> Any:
+        """The Trainer."""
+        return self._trainer()
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        """This process's global rank."""
+        return self.trainer.global_rank
+
+    @property
+    def world_size(self) -> int:  # type: ignore[override]
+        """The number of processes."""
+        return self.trainer.world_size
+
+    @property
+    def distributed(self) -> bool:  # type: ignore[override]
+        """Whether several processes train together."""
+        return self.world_size > 1
 
     @property
     def module(self) -> Any:
@@ -47,19 +67,21 @@ class TrainerView(RunnerFacade):
 
     @property
     def _is_ours(self) -> bool:
-        return hasattr(self.module, "driven_by_run")  # MMLightningModule, which imports this room
+        return hasattr(
+            self.module, "optim_wrapper"
+        )  # as an MMLightningModule has, which imports this room
 
-    @property  # type: ignore[misc]
+    @property
     def model(self) -> Any:
         """The model inside an ``MMLightningModule``; any other LightningModule is the model itself."""
         return self.module.model if self._is_ours else self.module
 
-    @property  # type: ignore[misc]
+    @property
     def optim_wrapper(self) -> Any:
         """The optimizer wrapper of an ``MMLightningModule``, or what tells the Trainer's learning rates."""
         return self.module.optim_wrapper if self._is_ours else TrainerOptimizers(self.trainer)
 
-    @property  # type: ignore[misc]
+    @property
     def param_schedulers(self) -> Any:
         """The schedules of an ``MMLightningModule``; Lightning's own are none of MMEngine's."""
         return self.module.param_schedulers if self._is_ours else None
@@ -67,8 +89,7 @@ class TrainerView(RunnerFacade):
     @property
     def hooks(self) -> list[Any]:  # type: ignore[override]
         """The hooks among the Trainer's callbacks, by priority."""
-        callbacks = self.trainer.callbacks
-        hooks = [callback for callback in callbacks if isinstance(callback, Hook)]
+        hooks = [each for each in self.trainer.callbacks if hasattr(each, "get_triggered_stages")]
         return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 
     @property
@@ -115,8 +136,12 @@ class TrainerLoop:
     batch_counted = False
     """Set while ``after_train_epoch`` runs, inside the last batch: that one counts already."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+    def __init__(self, view: TrainerView) -> None:
+        self._view = view
+
+    @property
+    def _trainer(self) -> Any:
+        return self._view.trainer
 
     @property
     def epoch(self) -> int:
@@ -197,3 +222,18 @@ class TrainerOptimizers:
             name if len(optimizers) == 1 else f"{i}.{name}": [read(g) for g in each.param_groups]
             for i, each in enumerate(optimizers)
         }
+
+
+_VIEWS: weakref.WeakKeyDictionary[Any, TrainerView] = weakref.WeakKeyDictionary()
+
+
+def runner_of(trainer: Trainer) -> RunnerView:
+    """Return the runner of a Trainer: that of its run, or a view of the Trainer."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        run = getattr(callback, "run", None)
+        if run is not None and hasattr(run, "runner"):
+            return run.runner
+    if trainer not in _VIEWS:
+        _VIEWS[trainer] = TrainerView(trainer)
+    return _VIEWS[trainer]

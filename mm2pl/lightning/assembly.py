@@ -1,0 +1,78 @@
+"""The Lightning objects of a run, made in MMEngine's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.lightning.callbacks import RunCallback
+from mm2pl.lightning.datamodule import MMDataModule
+from mm2pl.lightning.module import MMLightningModule
+from mm2pl.lightning.trainer import make_trainer
+from mm2pl.plan.plain import is_plain
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from mm2pl.run.run import Run
+
+
+class Parts:
+    """Make the module, the data module and the Trainer of a run from its plan.
+
+    A command line makes them from its own options: :func:`made_by` puts another maker in place for the runs that are
+    begun inside it, whatever the signature of the Runner subclass that begins them.
+    """
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The Trainer arguments that were given beside the config and that the plan must know."""
+        return {}
+
+    def module(self, arguments: dict[str, Any]) -> MMLightningModule:
+        """Make the module; ``arguments`` are those of :class:`MMLightningModule`."""
+        return MMLightningModule(**arguments)
+
+    def datamodule(self, arguments: dict[str, Any]) -> MMDataModule:
+        """Make the data module; ``arguments`` are those of :class:`MMDataModule`."""
+        return MMDataModule(**arguments)
+
+    def trainer(self, arguments: dict[str, Any], callback: RunCallback) -> Trainer:
+        """Make the Trainer; ``arguments`` are the plan's, in LightningCLI's form."""
+        return make_trainer(arguments, callback)
+
+
+_PARTS: ContextVar[Parts] = ContextVar("parts", default=Parts())  # noqa: B039 - has no state
+
+
+def current_parts() -> Parts:
+    """Return who makes the Lightning objects of the runs that begin now."""
+    return _PARTS.get()
+
+
+@contextmanager
+def made_by(parts: Parts) -> Iterator[None]:
+    """Let ``parts`` make the Lightning objects of the runs that are begun inside."""
+    token = _PARTS.set(parts)
+    try:
+        yield
+    finally:
+        _PARTS.reset(token)
+
+
+def assemble(run: Run) -> None:
+    """Open a run, build its model, make its Lightning objects and bind them together."""
+    parts, plan = current_parts(), run.plan
+    run.open()
+    module = parts.module({**plan.model, "model": run.build_model()})
+    # The built model is no hyper-parameter; what it was built from is, for load_from_checkpoint.
+    plain = {name: value for name, value in plan.model.items() if is_plain(value)}
+    module.save_hyperparameters(plain, logger=False)
+    datamodule = parts.datamodule(
+        {**plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}
+    )
+    callback = RunCallback(**plan.run)
+    trainer = parts.trainer(plan.trainer, callback)
+    callback.attach(run, trainer, module, datamodule)

@@ -1,0 +1,173 @@
+"""From the dicts of a config to the parts of a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.config import as_config
+from mm2pl.logging import MessageHub, MMLogger
+from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
+from mm2pl.run.log_processor import LogProcessor
+from mm2pl.run.loops import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    TestLoop,
+    ValLoop,
+    refuse_own_run,
+)
+from mm2pl.run.points import STAGES
+from mm2pl.run.priority import Priority, get_priority
+
+if TYPE_CHECKING:
+    from mm2pl.run.facade import RunnerFacade
+
+DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
+    "runtime_info": {"type": "RuntimeInfoHook"},
+    "timer": {"type": "IterTimerHook"},
+    "sampler_seed": {"type": "DistSamplerSeedHook"},
+    "logger": {"type": "LoggerHook"},
+    "param_scheduler": {"type": "ParamSchedulerHook"},
+    "checkpoint": {"type": "CheckpointHook", "interval": 1},
+}
+"""The hooks of every run, in MMEngine's order; ``None`` under one of these names takes it out."""
+
+
+def train_loop(runner: RunnerFacade, loop: Any, dataloader: Any) -> Any:
+    """Build the training loop from a ``train_cfg``; a built one is returned as it is.
+
+    Raises:
+        RuntimeError: If the dict has both ``type`` and ``by_epoch``.
+        TypeError: If it is neither dict nor loop, or a custom loop replaces what Lightning's Trainer does.
+        ValueError: If the dict has neither ``type`` nor ``by_epoch``.
+    """
+    if isinstance(loop, dict) and "type" not in loop:
+        if "by_epoch" not in loop:
+            raise ValueError(
+                f"train_cfg={dict(loop)!r} → by_epoch or type is needed: dict(by_epoch=True, max_epochs=10)"
+            )
+        default = EpochBasedTrainLoop if loop["by_epoch"] else IterBasedTrainLoop
+        loop = {k: v for k, v in loop.items() if k != "by_epoch"}
+        return _loop(runner, loop, default, dataloader=dataloader)
+    if isinstance(loop, dict) and "by_epoch" in loop:
+        raise RuntimeError(
+            f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → Only one of the two can be given"
+        )
+    return _loop(runner, loop, EpochBasedTrainLoop, dataloader=dataloader)
+
+
+def val_loop(runner: RunnerFacade, loop: Any, **parts: Any) -> Any:
+    """Build the validation loop from a ``val_cfg``; ``parts`` are its ``dataloader`` and ``evaluator``."""
+    return _loop(runner, loop, ValLoop, **parts)
+
+
+def test_loop(runner: RunnerFacade, loop: Any, **parts: Any) -> Any:
+    """Build the test loop from a ``test_cfg``; ``parts`` are its ``dataloader`` and ``evaluator``."""
+    return _loop(runner, loop, TestLoop, **parts)
+
+
+def _loop(runner: RunnerFacade, loop: Any, default: type[BaseLoop], **parts: Any) -> Any:
+    if isinstance(loop, BaseLoop):
+        return loop
+    if not isinstance(loop, dict):
+        raise TypeError(f"the loop should be a loop object or a dict, but got {loop!r}")
+    loop = as_config(copy.deepcopy(dict(loop)))
+    if "type" not in loop:
+        return default(runner=runner, **parts, **loop)
+    cls = LOOPS.get(loop["type"]) if isinstance(loop["type"], str) else loop["type"]
+    if isinstance(cls, type) and issubclass(cls, BaseLoop):
+        refuse_own_run(cls)
+    return LOOPS.build(loop, default_args={"runner": runner, **parts})
+
+
+def log_processor(given: Any) -> LogProcessor:
+    """Build the log processor from its dict; a built one is returned as it is."""
+    if not isinstance(given, dict):
+        return _built(given, "log_processor", "get_log_after_iter")
+    return LOG_PROCESSORS.build({"type": LogProcessor, **as_config(given)})
+
+
+def logger(name: str, file: Path, level: int | str, **options: Any) -> MMLogger:
+    """Make the logger of a run; it writes to the console and to ``file``."""
+    options = {"name": name, "log_file": str(file), "file_mode": "a", **options}
+    return MMLogger.get_instance(log_level=level, **options)
+
+
+def message_hub(name: str, given: Any) -> MessageHub:
+    """Make the message hub of a run; a built one is returned as it is."""
+    if not isinstance(given, dict | None):
+        return _built(given, "message_hub", "update_info")
+    return MessageHub.get_instance(**{"name": name, **(given or {})})
+
+
+def visualizer(name: str, save_dir: str, given: Any) -> Any:
+    """Build the visualizer; without a config it writes scalars to ``vis_data/`` in the log folder."""
+    if given is None:
+        given = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+    if not isinstance(given, dict):
+        return _built(given, "visualizer", "add_scalars")
+    defaults = {"name": name, "save_dir": save_dir}
+    return VISUALIZERS.build({**defaults, **as_config(copy.deepcopy(dict(given)))})
+
+
+def _built(part: Any, name: str, method: str) -> Any:
+    """Return ``part``, which is told from a misplaced value by one method of its kind."""
+    if not hasattr(part, method):
+        raise TypeError(f"{name} should be a built object or a dict, but got {part!r}")
+    return part
+
+
+# Hooks
+
+
+def hook_of(given: Any, priority: int | str | Priority | None) -> Any:
+    """Build a hook from its dict, which may hold ``priority``; a built one is returned as it is.
+
+    Args:
+        given: A hook, its dict, or a Lightning callback.
+        priority: Overrides the hook's own.
+
+    Raises:
+        TypeError: If ``given`` is none of these.
+    """
+    if isinstance(given, Mapping):
+        given = as_config(copy.deepcopy(dict(given)))
+        own = given.pop("priority", None)
+        priority = own if priority is None else priority
+        given = HOOKS.build(given)
+    elif not hasattr(given, "priority"):
+        raise TypeError(f"hook should be an instance of Hook or dict(type=…), but got {given!r}")
+    if priority is not None:
+        given.priority = priority
+    return given
+
+
+def insert_by_priority(hooks: list[Any], hook: Any) -> None:
+    """Put a hook behind those of the same or a higher priority."""
+    rank = get_priority(hook.priority)
+    behind = [i for i, other in enumerate(hooks) if get_priority(other.priority) <= rank]
+    hooks.insert(behind[-1] + 1 if behind else 0, hook)
+
+
+def hooks_by_stage(hooks: list[Any]) -> str:
+    """Describe which hooks act at which point, in their order."""
+    blocks = []
+    for stage in STAGES:
+        lines = [
+            f"({_priority_name(hook):<12}) {type(hook).__name__:<35}"
+            for hook in hooks
+            if stage in hook.get_triggered_stages()
+        ]
+        if lines:
+            blocks.append("\n".join([f"{stage}:", *lines, " -------------------- "]))
+    return "\n".join(blocks)
+
+
+def _priority_name(hook: Any) -> str:
+    try:
+        return Priority(get_priority(hook.priority)).name
+    except ValueError:
+        return str(hook.priority)

@@ -1,0 +1,99 @@
+"""MMEngine's 22 hook points, and which of them a hook really uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+STAGES = (
+    "before_run",
+    "after_load_checkpoint",
+    "before_train",
+    "before_train_epoch",
+    "before_train_iter",
+    "after_train_iter",
+    "after_train_epoch",
+    "before_val",
+    "before_val_epoch",
+    "before_val_iter",
+    "after_val_iter",
+    "after_val_epoch",
+    "after_val",
+    "before_save_checkpoint",
+    "after_train",
+    "before_test",
+    "before_test_epoch",
+    "before_test_iter",
+    "after_test_iter",
+    "after_test_epoch",
+    "after_test",
+    "after_run",
+)
+"""Every point, in the order of ``mmengine.hooks.Hook.stages``."""
+
+GENERIC = {
+    f"{when}_{mode}_{what}": f"_{when}_{what}"
+    for when in ("before", "after")
+    for mode in ("train", "val", "test")
+    for what in ("epoch", "iter")
+}
+"""The method a point falls back on: overriding ``_before_iter`` is to override three points."""
+
+_ARGUMENTS = {
+    "iter": ("batch_idx", "data_batch", "outputs"),
+    "epoch": ("metrics",),
+    "checkpoint": ("checkpoint",),
+}
+
+
+def named(point: str, args: tuple) -> dict[str, Any]:
+    """Return a point's arguments by name: MMEngine passes them so, to hooks that take ``**kwargs`` too.
+
+    >>> named("after_train_iter", (3, "batch", "loss"))
+    {'batch_idx': 3, 'data_batch': 'batch', 'outputs': 'loss'}
+    """
+    return dict(zip(_ARGUMENTS[point.rpartition("_")[2]], args, strict=False)) if args else {}
+
+
+def overridden_stages(hook: Any) -> list[str]:
+    """List the points ``hook`` does something at, in the order of :data:`STAGES`.
+
+    Overriding a generic (``_after_epoch``) counts for the three points behind it. Hooks of a real
+    MMEngine and objects that only look like a hook are understood too.
+    """
+    return [
+        point
+        for point in STAGES
+        if _defines(hook, point) or (point in GENERIC and _defines(hook, GENERIC[point]))
+    ]
+
+
+def _defines(hook: Any, name: str) -> bool:
+    if name in getattr(hook, "__dict__", ()):
+        return True
+    for cls in type(hook).__mro__:
+        # The base class, ours or MMEngine's, is the one that lists the points: its methods do nothing.
+        if {"stages", "priority"} <= vars(cls).keys():
+            return False
+        if name in vars(cls):
+            return True
+    return False
+
+
+def methods_by_point(hooks: Sequence[Any]) -> dict[str, list[Callable[..., None]]]:
+    """Return :func:`methods_at` of every point at which one of ``hooks`` does something."""
+    found = {point: methods_at(hooks, point) for point in STAGES}
+    return {point: methods for point, methods in found.items() if methods}
+
+
+def methods_at(hooks: Iterable[Any], point: str) -> list[Callable[..., None]]:
+    """Return the methods to call at ``point``, in the order of ``hooks``, without those that do nothing.
+
+    A point that is none of :data:`STAGES` is one that a user has invented.
+    """
+    return [
+        getattr(hook, point)
+        for hook in hooks
+        if callable(getattr(hook, point, None))
+        and (point not in STAGES or point in overridden_stages(hook))
+    ]

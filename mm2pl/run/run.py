@@ -1,0 +1,424 @@
+"""The run: the owner of everything that a training with its validations consists of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mm2pl.compat import config_for
+from mm2pl.config import Config, as_config
+from mm2pl.dataset import loader_config
+from mm2pl.dist import get_rank, get_world_size
+from mm2pl.logging.message_hub import share_with_mmengine
+from mm2pl.model import (
+    revert_sync_batchnorm,
+    turn_on_activation_checkpointing,
+    turn_on_efficient_conv_bn_eval,
+)
+from mm2pl.plan.explain import warn
+from mm2pl.plan.length import length_of_run
+from mm2pl.registry import DefaultScope
+from mm2pl.run.continuing import Continuing
+from mm2pl.run.environment import telling_children, told_by_first_process
+from mm2pl.run.loops import BaseLoop
+from mm2pl.run.training import Training
+from mm2pl.utils import import_modules_from_strings
+from mm2pl.utils.dl_utils import collect_env
+
+if TYPE_CHECKING:
+    from mm2pl.logging import MessageHub, MMLogger
+    from mm2pl.plan.translate import Plan
+    from mm2pl.run.facade import RunnerFacade
+    from mm2pl.run.log_processor import LogProcessor
+
+STAGES = ("train", "val", "test")
+
+
+class Run:
+    """Own a run's settings, services, parts and position; nobody else assigns them.
+
+    It is made from a :class:`~mm2pl.plan.translate.Plan` whoever asks for it, and knows no Lightning: ``trainer``,
+    ``module`` and ``datamodule`` are handed to it by :meth:`attach`, and it reads of them what a Protocol could name.
+
+    Args:
+        plan: What a config asks for.
+        cfg: The config itself, for ``runner.cfg``.
+
+    Attributes:
+        runner: The facade that hooks and loops get, and whose ``build_*`` methods make the parts.
+        length_told: The Trainer's arguments for the length of the run, as the run has last said them.
+        loops: Per stage its config, or the loop once something has asked for it; ``None`` for a stage that the run
+            does not have.
+        loaders: Per stage its config or loader.
+        evaluators: The same for ``val`` and ``test``.
+        hooks: In the order in which they are called.
+        callbacks: Lightning callbacks among ``custom_hooks``.
+        stage: What the Trainer is doing (``fit``, ``validate``, ``test``, ``predict``); ``None`` between two of them.
+        continuing: What a checkpoint is made of, and where the run goes on from one.
+        training: The training as it goes on.
+    """
+
+    runner: RunnerFacade
+    timestamp: str
+    experiment_name: str
+    log_dir: str
+    seed: int = 0
+    deterministic: bool = False
+    diff_rank_seed: bool = False
+    default_scope: DefaultScope | None
+    logger: MMLogger
+    log_processor: LogProcessor
+    message_hub: MessageHub
+    visualizer: Any
+    trainer: Any = None
+    module: Any = None
+    datamodule: Any = None
+    stage: str | None = None
+    _model_name: str | None = None
+
+    def __init__(self, plan: Plan, cfg: Config | Mapping[str, Any] | None = None) -> None:
+        settings = plan.run
+        self.plan = plan
+        self.length_told = dict(length_of_run(settings.get("train_cfg")))
+        self.cfg = cfg if isinstance(cfg, Config) else Config(dict(cfg or {}))
+        self.options: dict[str, Any] = settings.get("options") or {}
+        self.work_dir = os.path.abspath(settings["work_dir"])
+        self.launcher: str = settings.get("launcher") or "none"
+        self.randomness: dict[str, Any] = {"seed": None, **(settings.get("randomness") or {})}
+        self.loops: dict[str, Any] = {s: settings.get(f"{s}_cfg") for s in STAGES}
+        self.loaders: dict[str, Any] = {
+            s: loader_config(plan.data.get(f"{s}_dataloader")) for s in STAGES
+        }
+        self.evaluators: dict[str, Any] = {
+            s: as_config(plan.model.get(f"{s}_evaluator")) for s in STAGES[1:]
+        }
+        self._built: Any = None
+        self.auto_scale_lr: dict[str, Any] | None = plan.model.get("auto_scale_lr")
+        self.hooks: list[Any] = []
+        self.callbacks: list[Any] = []
+        self.continuing = Continuing(
+            self, settings.get("load_from"), resuming=bool(settings.get("resume"))
+        )
+        self.training = Training(self)
+
+    # Beginning
+
+    def serve(self, runner: RunnerFacade) -> None:
+        """Take the facade through which the run is seen and its parts are built."""
+        self.runner = runner
+
+    def open(self) -> None:
+        """Set up the process and the services, before anything is built that could draw a random number.
+
+        The order is that of MMEngine's ``Runner.__init__``; each step is a method of the runner, which a subclass may
+        override.
+        """
+        runner, settings = self.runner, self.plan.run
+        warn(self.plan.warnings)
+        runner._check_scheduler_cfg(self.plan.model.get("param_scheduler"))
+        if settings.get("custom_imports"):
+            import_modules_from_strings(**settings["custom_imports"])
+        runner.setup_env(settings.get("env_cfg") or {})
+        runner.set_randomness(**self.randomness)
+        file = settings.get("filename")
+        name = settings.get("experiment_name") or (Path(file).stem if file else None)
+        self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
+        self.log_dir = str(Path(self.work_dir) / self.timestamp)
+        self._make_log_dir()
+        scope = settings.get("default_scope", "mmengine")
+        # With None, as released configs with `read_base()` have it, each registry starts from itself.
+        self.default_scope = scope and DefaultScope.get_instance(
+            self.experiment_name, scope_name=scope
+        )
+        self.log_processor = runner.build_log_processor(settings.get("log_processor") or {})
+        self.logger = runner.build_logger(settings.get("log_level") or "INFO")
+        for note in self.plan.notes:
+            self.logger.warning(note)
+        if self.is_first_process:
+            runner._log_env(settings.get("env_cfg") or {})
+        self.message_hub = runner.build_message_hub()
+        self.visualizer = runner.build_visualizer(settings.get("visualizer"))
+        if len(self.cfg) and self.is_first_process:
+            self.visualizer.add_config(config_for(self.visualizer, self.cfg))
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process writes what all have in common; also before Lightning has joined its processes."""
+        return get_rank() == 0 and told_by_first_process() is None
+
+    def _make_log_dir(self) -> None:
+        try:
+            os.makedirs(self.log_dir, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"work_dir={self.plan.run['work_dir']!r} cannot be written: {error.strerror} → name a folder that "
+                "can, in the config or with --work-dir"
+            ) from error
+
+    def build_model(self) -> nn.Module:
+        """Build the model through the runner's ``build_model`` and ``wrap_model``, once.
+
+        Raises:
+            ValueError: An override of ``wrap_model`` has wrapped the model for several processes.
+        """
+        model = as_config(self.plan.model.get("model"))
+        preprocessor = self.plan.model.get("data_preprocessor")
+        if isinstance(model, dict) and preprocessor is not None:
+            model.setdefault("data_preprocessor", as_config(preprocessor))
+        self._built = self.runner.build_model(model)
+        wrapper = self.options.get("model_wrapper_cfg")
+        made = self._built = self.runner.wrap_model(wrapper, self._built)
+        if isinstance(made, DistributedDataParallel):
+            raise ValueError(
+                f"{type(self.runner).__name__}.wrap_model returned a {type(made).__name__} → the Trainer's "
+                "strategy wraps the model for several processes → return the model itself, and say how in "
+                "model_wrapper_cfg"
+            )
+        return made
+
+    def without_sync_batchnorm(self, model: nn.Module) -> nn.Module:
+        """Turn SyncBN layers back where no launcher has started several processes."""
+        return model if self.launcher != "none" else revert_sync_batchnorm(model)
+
+    def attach(self, trainer: Any, module: Any, datamodule: Any) -> None:
+        """Take up the Lightning objects that were made for this run."""
+        self.trainer, self.module, self.datamodule = trainer, module, datamodule
+        # One table each, so that what is assigned here is what they build from.
+        self.loaders, self.evaluators = datamodule.configs, module.evaluators
+
+    def use_seed(self, seed: int) -> None:
+        """Go on with the seed of a resumed run; samplers and workers that are made from now on take it."""
+        self.seed = seed
+
+    def add_callback(self, callback: Any) -> None:
+        """Take in a Lightning callback that was given as a hook."""
+        self.callbacks.append(callback)
+
+    # What the module holds, since Lightning asks it
+
+    @property
+    def model(self) -> Any:
+        """The bare model; Lightning's strategy wraps the module around it, never the model itself."""
+        return self._built if self.module is None else self.module.model
+
+    @model.setter
+    def model(self, value: Any) -> None:
+        if self.module is None:
+            self._built = value
+        else:
+            self.module.model = value
+
+    @property
+    def optim_wrapper(self) -> Any:
+        """The optimizer wrapper, or what it will be built from."""
+        return self.module.optim_wrapper
+
+    @optim_wrapper.setter
+    def optim_wrapper(self, value: Any) -> None:
+        self.module.optim_wrapper = value
+
+    @property
+    def param_schedulers(self) -> Any:
+        """The schedules (a list, or a dict of lists for several optimizers), or what they will be built from."""
+        built = self.module.param_schedulers
+        return self.module.param_scheduler if built is None else built
+
+    @param_schedulers.setter
+    def param_schedulers(self, value: Any) -> None:
+        self.module.take_schedules(value)
+
+    @property
+    def model_name(self) -> str:
+        """The class name of the model."""
+        return self._model_name or type(self.model).__name__
+
+    @model_name.setter
+    def model_name(self, value: str) -> None:
+        self._model_name = value
+
+    # Processes
+
+    @property
+    def rank(self) -> int:
+        """This process's global rank."""
+        return get_rank() if self.trainer is None else self.trainer.global_rank
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        return get_world_size() if self.trainer is None else self.trainer.world_size
+
+    @property
+    def distributed(self) -> bool:
+        """Whether several processes train together."""
+        return self.launcher != "none" or self.world_size > 1
+
+    # Loops
+
+    @property
+    def train_loop(self) -> Any:
+        """The training loop; only to be asked for once it is built."""
+        return self.loops["train"]
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether the training loop counts epochs."""
+        return self.counts_epochs(self.loops["train"])
+
+    @staticmethod
+    def counts_epochs(loop: Any) -> bool:
+        """Return whether a training loop, or the config of one, counts epochs."""
+        if isinstance(loop, dict):
+            return loop.get("by_epoch", "max_epochs" in loop)
+        return getattr(loop, "by_epoch", True)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished so far."""
+        loop = self.loops["train"]
+        return 0 if loop is None or isinstance(loop, dict) else loop.epoch
+
+    @property
+    def iter(self) -> int:
+        """Iterations finished so far."""
+        loop = self.loops["train"]
+        return 0 if loop is None or isinstance(loop, dict) else loop.iter
+
+    def loop_of(self, stage: str) -> Any:
+        """Return a stage's loop, built through the runner when it is first asked for.
+
+        Raises:
+            ValueError: If the run has no loader for that stage.
+        """
+        loop = self.loops[stage]
+        if loop is None or isinstance(loop, dict):
+            build = getattr(self.runner, f"build_{stage}_loop")
+            loop = self.loops[stage] = build({} if loop is None else loop)
+        return loop
+
+    def loader_of(self, stage: str) -> Any:
+        """Return the loader of a stage, or the config of it.
+
+        Raises:
+            ValueError: If the run has none.
+        """
+        loader = self.loaders.get(stage)
+        if loader is None:
+            raise ValueError(
+                f"there is no {stage}_dataloader in this run → add one, or leave out {stage}_cfg"
+            )
+        return loader
+
+    def evaluation_parts(self, stage: str) -> dict[str, Any]:
+        """Return what the loop of ``val`` or ``test`` is made of."""
+        return {"dataloader": self.loader_of(stage), "evaluator": self.evaluators[stage]}
+
+    def limited(self, length: int) -> int:
+        """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""
+        limit = self.trainer.limit_train_batches
+        if limit == self.length_told.get("limit_train_batches"):
+            return length  # what the plan itself has told the Trainer is no limit of the user's
+        return min(length, limit) if isinstance(limit, int) else int(length * limit)
+
+    # What the callback asks for
+
+    def enter(self, stage: str) -> None:
+        """Begin ``fit``, ``validate``, ``test`` or ``predict``."""
+        self.stage = stage
+        share_with_mmengine(self.message_hub)
+
+    def prepare(self, stage: str) -> None:
+        """Build what the stage needs, in MMEngine's order."""
+        self.module.to(self.trainer.strategy.root_device)
+        if stage == "fit":
+            self._prepare_fit()
+        elif stage in ("validate", "test"):
+            self._prepare_evaluation("val" if stage == "validate" else "test")
+            self.runner.call_hook("before_run")
+        self.runner.load_or_resume()
+
+    def telling_children(self) -> AbstractContextManager[None]:
+        """Tell the processes that the Trainer starts for this run its time and its seed."""
+        return telling_children(self.timestamp, self.seed)
+
+    def leave(self) -> None:
+        """End what :meth:`enter` has begun."""
+        if self.stage != "predict":
+            self.runner.call_hook("after_run")
+        self.stage = None
+
+    def _prepare_fit(self) -> None:
+        runner = self.runner
+        loop = self.loop_of("train")
+        self.datamodule.use_loader("train", self.training.open_stream(loop))
+        self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
+        for note in self.module.choose_optimization():
+            self.logger.warning(note)
+        if self.module.automatic_optimization and loop.overrides_run_iter:
+            raise ValueError(
+                f"{type(loop).__name__}.run_iter drives the optimizer itself → drop the Trainer flags that "
+                f"clip, accumulate or scale, and set them in optim_wrapper"
+            )
+        runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
+        if self.param_schedulers is not None:
+            self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
+        if self.loops["val"] is not None:
+            self._prepare_evaluation("val")
+        runner.call_hook("before_run")
+        runner._init_model_weights()
+        self._change_model()
+
+    def _prepare_evaluation(self, stage: str) -> None:
+        loop: BaseLoop = self.loop_of(stage)
+        self.module.use_loop(stage, loop)
+        self.datamodule.use_loader(stage, loop.dataloader)
+
+    def init_weights(self) -> None:
+        """Call the model's ``init_weights``, and give every process the first one's weights."""
+        if hasattr(self.model, "init_weights"):
+            self.model.init_weights()
+            if self.trainer.world_size > 1:
+                for tensor in self.model.state_dict().values():
+                    self.trainer.strategy.broadcast(tensor)
+
+    def _change_model(self) -> None:
+        """Apply the options that change the model once its weights are initialised."""
+        if layers := self.options.get("activation_checkpointing"):
+            turn_on_activation_checkpointing(self.model, layers)
+        if layers := self.options.get("efficient_conv_bn_eval"):
+            turn_on_efficient_conv_bn_eval(self.model, layers)
+
+    # The log
+
+    def log_environment(self, env_cfg: Mapping[str, Any]) -> None:
+        """Write the machine, the settings of the process and the config into the log."""
+        line = "-" * 60
+        runtime = {
+            **env_cfg,
+            **self.randomness,
+            "seed": self.seed,
+            "Distributed launcher": self.launcher,
+            "Distributed training": self.distributed,
+            "GPU number": self.world_size,
+        }
+        system, runtime_text = (
+            "".join(f"\n    {key}: {value}" for key, value in block.items())
+            for block in (collect_env(), runtime)
+        )
+        self.logger.info(
+            f"\n{line}\nSystem environment:{system}\n\nRuntime environment:{runtime_text}\n{line}\n"
+        )
+        if len(self.cfg):
+            self.logger.info(f"Config:\n{self.cfg.pretty_text}")
+
+    def dump_config(self) -> None:
+        """Write the config into the work folder, under its own name."""
+        file = self.plan.run.get("filename")
+        name = Path(file).name if file else f"{self.timestamp}.py"
+        self.cfg.dump(str(Path(self.work_dir) / name))

@@ -1,0 +1,126 @@
+"""The training of a run as it goes on: its data, its open epoch and batch, and what follows each batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.run.clock import Event
+from mm2pl.run.stream import TrainStream
+
+if TYPE_CHECKING:
+    from mm2pl.run.run import Run
+
+
+class Training:
+    """Call the hooks around epochs and batches, count them, and ask the clock what comes next.
+
+    Whoever loops over the batches (a callback of the Trainer) calls these methods and obeys what they return.
+
+    Args:
+        run: The run; its train loop counts.
+
+    Attributes:
+        stream: The training data; ``None`` before the first fit.
+        epoch_open: Whether ``before_train_epoch`` has been called and ``after_train_epoch`` is to come.
+        batch_open: Whether the hooks of a batch are being called; what follows it is decided after them.
+        ahead: What was decided to follow the last batch, until it has happened.
+        has_trained: Whether this process has trained on a batch.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.stream: TrainStream | None = None
+        self.epoch_open = self.batch_open = self.has_trained = False
+        self.ahead: tuple[Event, ...] = ()
+        self._back_from_validation = False
+
+    def open_stream(self, loop: Any) -> TrainStream:
+        """Return the data of the train loop as the Trainer is to see them; a second fit goes on in the first's."""
+        if self.stream is None or self.stream.loader is not loop.dataloader:
+            by_epoch = loop.by_epoch
+            length = len(loop.dataloader) if by_epoch else loop.max_iters
+            self.stream = TrainStream(
+                loop.dataloader, length, endless=not by_epoch, stop=loop.epoch_length
+            )
+            if not by_epoch:
+                # MMEngine makes this iterator with the loop; it draws the workers' base seed, so its moment counts.
+                self.stream.open()
+        return self.stream
+
+    def begin(self) -> None:
+        """Begin, or continue, counting accumulation windows; compile the step if asked to; call ``before_train``."""
+        run, loop = self._run, self._run.train_loop
+        run.continuing.restore_optimizer()
+        run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
+        run.runner._maybe_compile("train_step")
+        run.runner.call_hook("before_train")
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch; a run by iterations has one."""
+        self.epoch_open = True
+        self._run.runner.call_hook("before_train_epoch")
+        self._run.model.train()
+
+    def close_epoch(self) -> None:
+        """End an epoch; the counter moves after its hooks, as in MMEngine's loop."""
+        self._run.runner.call_hook("after_train_epoch")
+        loop = self._run.train_loop
+        if loop.by_epoch:
+            loop.count_epoch()
+        self.epoch_open = False
+
+    def reopen_epoch(self, still_open: bool) -> None:
+        """Stand where a checkpoint was written: in its epoch's last iteration, or between two epochs."""
+        self.epoch_open = still_open
+
+    def begin_batch(self, batch_idx: int, batch: Any) -> None:
+        """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
+        self.batch_open = True
+        run = self._run
+        if self._back_from_validation:
+            # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
+            self._back_from_validation = False
+            run.model.train()
+        if not run.train_loop.overrides_run_iter:
+            run.runner.call_hook("before_train_iter", batch_idx=batch_idx, data_batch=batch)
+
+    def end_batch(self, batch_idx: int, batch: Any, outputs: Any) -> tuple[Event, ...]:
+        """Call ``after_train_iter``, count the batch, close the epoch if it is over, and return what follows."""
+        run, loop = self._run, self._run.train_loop
+        self.has_trained = True
+        if not loop.overrides_run_iter:
+            run.runner.call_hook(
+                "after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs
+            )
+            loop.count_iter()
+        # By epochs nothing follows a batch but the last; the clock knows it too, but asking costs two microseconds.
+        if loop.by_epoch and batch_idx + 1 < loop.epoch_length:
+            self.batch_open = False
+            return ()
+        events = loop.follows(batch_idx + 1)
+        if loop.by_epoch and Event.CLOSE_EPOCH in events:
+            assert self.stream is not None
+            self.stream.finish()
+            self.close_epoch()
+        loop.decide_val_interval()
+        self.ahead, self.batch_open = events, False
+        return events
+
+    def end_validation(self) -> bool:
+        """Go back to training; return whether the run ends here, for which the validation's hooks may have asked."""
+        loop = self._run.train_loop
+        self.ahead = ()
+        self._back_from_validation = not loop.by_epoch
+        return not loop.by_epoch and loop.is_over()
+
+    def validation_follows(self, epoch_over: bool) -> bool:
+        """Return whether the run validates before its next batch, asked at any moment of the training.
+
+        Args:
+            epoch_over: Whether the batch whose hooks are being called is the last of its epoch.
+        """
+        if not self.batch_open:
+            return Event.VALIDATE in self.ahead
+        loop = self._run.train_loop
+        # The batch is counted after its hooks. By epochs, only the last batch can be followed by a validation.
+        return Event.VALIDATE in loop.follows(loop.epoch_length if epoch_over else 0, uncounted=1)

@@ -1,0 +1,201 @@
+"""The ``runner`` that MMEngine's hooks, models and loops see, whoever made the Trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mm2pl.checkpoint import format as files
+from mm2pl.evaluator import Evaluator
+from mm2pl.registry import EVALUATOR
+from mm2pl.run.points import methods_at
+
+if TYPE_CHECKING:
+    from mm2pl.config import Config
+    from mm2pl.logging import MessageHub, MMLogger
+
+
+class RunnerView:
+    """What every ``runner`` offers; all of it is derived, so it can be read at any moment.
+
+    Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``,
+    ``message_hub``, ``visualizer``, ``log_processor``).
+    """
+
+    trainer: Any
+    module: Any
+    train_loop: Any
+    val_loop: Any
+    test_loop: Any
+    logger: MMLogger
+    message_hub: MessageHub
+    visualizer: Any
+    log_processor: Any
+    cfg: Config
+    hooks: list[Any]
+    work_dir: str
+    timestamp: str
+    experiment_name: str
+    launcher: str
+    rank: int
+    world_size: int
+    distributed: bool
+    seed: int | None
+    deterministic: bool
+    diff_rank_seed: bool
+    model: Any
+    optim_wrapper: Any
+    param_schedulers: Any
+    _resume: bool
+    """Whether what is being loaded continues a run; EMAHook and others of MMEngine's kind read it."""
+    logged_scalars: Mapping[str, Any] = MappingProxyType({})
+    """The values of the last line of the training log."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, list[Callable[..., None]]] = {}
+
+    # Where the run is
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished so far."""
+        return self.train_loop.epoch
+
+    @property
+    def iter(self) -> int:
+        """Iterations finished so far."""
+        return self.train_loop.iter
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs of the whole run."""
+        loop = self.train_loop
+        return loop.max_epochs if loop is not None else 0
+
+    @property
+    def max_iters(self) -> int:
+        """Iterations of the whole run."""
+        loop = self.train_loop
+        return loop.max_iters if loop is not None else 0
+
+    @property
+    def val_interval(self) -> int:
+        """Epochs or iterations between validations, at this moment."""
+        return self.train_loop.val_interval
+
+    @property
+    def val_begin(self) -> int:
+        """The first epoch or iteration that is followed by a validation."""
+        return self.train_loop.val_begin
+
+    # What it works with
+
+    @property
+    def model_name(self) -> str:
+        """The class name of the model."""
+        return type(self.model).__name__
+
+    @property
+    def device(self) -> torch.device:
+        """The device that this process computes on."""
+        return self.trainer.strategy.root_device
+
+    def loop_of(self, stage: str) -> Any:
+        """Return the loop of ``train``, ``val`` or ``test``."""
+        return getattr(self, f"{stage}_loop")
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The training loader."""
+        return self.loop_of("train").dataloader
+
+    @property
+    def val_dataloader(self) -> Any:
+        """The validation loader."""
+        return self.loop_of("val").dataloader
+
+    @property
+    def test_dataloader(self) -> Any:
+        """The test loader."""
+        return self.loop_of("test").dataloader
+
+    @property
+    def val_evaluator(self) -> Any:
+        """The evaluator of the validation loop."""
+        return self.loop_of("val").evaluator
+
+    @property
+    def test_evaluator(self) -> Any:
+        """The evaluator of the test loop."""
+        return self.loop_of("test").evaluator
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of this start's log: ``work_dir/<timestamp>``."""
+        return str(Path(self.work_dir) / self.timestamp)
+
+    # Hooks
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call one point of every hook that has it, in priority order; users may invent points."""
+        methods = self._methods.get(fn_name)
+        if methods is None:
+            methods = self._methods[fn_name] = methods_at(self.hooks, fn_name)
+        for method in methods:
+            method(self, **kwargs)
+
+    # Building
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
+
+        Raises:
+            TypeError: If ``evaluator`` is none of these.
+        """
+        if isinstance(evaluator, dict) and "metrics" in evaluator:
+            return EVALUATOR.build({"type": "Evaluator", **evaluator})
+        if isinstance(evaluator, (dict, list)):
+            return Evaluator(evaluator)
+        if hasattr(evaluator, "process"):
+            return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
+        raise TypeError(
+            f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
+        )
+
+    # What has been logged
+
+    def publish_scalars(self, scalars: Mapping[str, Any]) -> None:
+        """Take what has just become a line of the training log; for the progress bar."""
+        self.logged_scalars = scalars
+
+    # Checkpoints
+
+    def meta(self) -> dict[str, Any]:
+        """Return what a checkpoint's ``meta`` says about the run."""
+        meta = {
+            "epoch": self.epoch,
+            "iter": self.iter,
+            "cfg": self.cfg.pretty_text,
+            "seed": self.seed,
+            "experiment_name": self.experiment_name,
+            "time": time.strftime("%Y%m%d_%H%M%S"),
+        }
+        dataset: Any = getattr(getattr(self.train_loop, "dataloader", None), "dataset", None)
+        if hasattr(dataset, "metainfo"):
+            meta["dataset_meta"] = dataset.metainfo
+        return meta
+
+    def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add MMEngine's keys to a Lightning checkpoint, then let ``before_save_checkpoint`` hooks change it."""
+        files.add_mmengine_keys(checkpoint, self)
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+
+    def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let ``after_load_checkpoint`` hooks change what was read, before any weight is loaded."""
+        self._resume = self.trainer.state.fn == "fit"
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
