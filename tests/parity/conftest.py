@@ -12,6 +12,15 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _modules_are_not_garbage() -> Iterator[None]:
+    """Spare the collection after each test the modules of both packages: a third of a second each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _restored_mmengine() -> Iterator[None]:
     """Forget the loggers, hubs and scopes that a test makes in MMEngine, and close their files."""

@@ -104,7 +104,7 @@ def run(runner: Any, book: dict[str, list], verbs: tuple[str, ...] = ("train", "
 def outcome(runner: Any, book: dict[str, list], results: dict[str, Any]) -> dict[str, Any]:
     """Return what a run leaves behind, in terms that two packages share."""
     folder = Path(runner.work_dir)
-    files = {VARIABLE.sub("", str(p.relative_to(folder))): p for p in folder.rglob("*.*")}
+    files = [(VARIABLE.sub("", str(p.relative_to(folder))), p) for p in sorted(folder.rglob("*.*"))]
     return {
         **{key: list(values) for key, values in book.items()},
         "counts": (runner.epoch, runner.iter),
@@ -114,9 +114,9 @@ def outcome(runner: Any, book: dict[str, list], results: dict[str, Any]) -> dict
             bool(getattr(service, "told", 0)) for service in (runner.logger, runner.visualizer)
         ],
         "weights": {k: v.clone() for k, v in runner.model.state_dict().items()},
-        "files": sorted(files),
-        "log": [line for name in sorted(files) if "scalars" in name for line in log(files[name])],
-        "meta": {name: meta(files[name]) for name in sorted(files) if name.endswith(".pth")},
+        "files": [name for name, _ in files],
+        "log": [line for name, path in files if "scalars" in name for line in log(path)],
+        "meta": {name: meta(path) for name, path in files if name.endswith(".pth")},
     }
 
 

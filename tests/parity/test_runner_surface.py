@@ -74,8 +74,9 @@ def test_same_signatures(cls: str) -> None:
     pairs = {n: (described(ours, n), described(theirs, n)) for n in members(theirs)}
     differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     for name in MORE_ARGUMENTS.get(cls, ()):
-        mine, other = differ.pop(name)
-        assert [p for p in mine[1] if p[0] != "trainer"] == other[1]
+        kind, arguments = differ[name][0]
+        if (kind, [a for a in arguments if a[0] != "trainer"]) == differ[name][1]:
+            del differ[name]
     listed = {name for name in OTHER_SIGNATURES if name.startswith(f"{cls}.")}
     unlisted = {n: pair for n, pair in differ.items() if f"{cls}.{n}" not in listed}
     assert unlisted == {}, unlisted
@@ -197,7 +198,9 @@ def held_by(runner: Any, holder: str) -> set[str]:
 @pytest.mark.parametrize("by", ["epochs", "iterations"])
 def test_same_values(by: str, when: str) -> None:
     ours, theirs = (read(package, by, when) for package in ("mm2pl", "mmengine"))
-    differ = {name: (ours[name], theirs[name]) for name in NAMES if ours[name] != theirs[name]}
+    # Until training begins the optimizer wrapper is a dict.
+    names = [n for n in NAMES if when == "after" or not n.startswith("optim_wrapper.")]
+    differ = {name: (ours[name], theirs[name]) for name in names if ours[name] != theirs[name]}
     assert {name: pair for name, pair in differ.items() if name not in OTHER_VALUES} == {}
 
 
@@ -272,14 +275,17 @@ def test_same_entries(root: str) -> None:
     if root in OTHER_ENTRIES:
         assert ours is None
         return
-    names = set(theirs.module_dict) - {n for n in theirs.module_dict if not own(theirs.get(n))}
-    missing = {name for name in names if ours.get(name) is None}
+    names = {name for name, entry in theirs.module_dict.items() if made_by("mmengine", entry)}
+    missing = {name for name in names if not made_by("mm2pl", ours.get(name))}
     assert {f"{root}.{name}" for name in missing} == {
         name for name in OTHER_ENTRIES if name.startswith(f"{root}.")
     }
     assert ours.name == theirs.name
 
 
-def own(entry: Any) -> bool:
-    """Return whether an entry is MMEngine's or torch's, not one that a test has registered."""
-    return entry.__module__.partition(".")[0] in ("mmengine", "torch")
+def made_by(package: str, entry: Any) -> bool:
+    """Return whether an entry is the package's own or torch's.
+
+    The tests register others, and a name that is missing here is found in MMEngine where that is imported.
+    """
+    return getattr(entry, "__module__", "").partition(".")[0] in (package, "torch")
