@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 
-from mm2pl.lightning.schedules import live_schedulers, tick_metrics
+from mm2pl.lightning.schedules import live_schedulers
+from mm2pl.optim.scheduler.tick import tick_metrics
 from mm2pl.run.facade import runner_of
 from mm2pl.run.loops import TestLoop, ValLoop
 

@@ -25,8 +25,9 @@ from mm2pl.lightning.optimization import (
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
+from mm2pl.optim.scheduler.tick import tick
 from mm2pl.plan.plain import as_config, is_plain
 from mm2pl.registry import DefaultScope
 from mm2pl.run.facade import runner_of
