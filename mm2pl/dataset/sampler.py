@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from mm2pl.dataset.mersenne import after_permutations
 from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.registry import DATA_SAMPLERS
 from mm2pl.utils.errors import ArgumentError
@@ -135,7 +134,11 @@ class InfiniteSampler(_RankSampler):
         """Yield what all ranks see together, from place ``first`` of pass ``passes`` on."""
         if not self.shuffle:
             yield from (position % self.size for position in count(first))
-        generator = after_permutations(self.seed, self.size, passes)
+        generator = torch.Generator().manual_seed(self.seed)
+        # Nothing is loaded, but only drawing leads on in torch's stream: 10 to 40 ns per sample, which is 15 s for
+        # 300 passes over ImageNet.
+        for _ in range(passes):
+            torch.randperm(self.size, generator=generator)
         while True:
             yield from torch.randperm(self.size, generator=generator)[first:].tolist()
             first = 0

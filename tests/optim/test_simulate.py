@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
         {"type": "MultiStepLR", "milestone": [1]},
         {},
         TypeError,
-        r"Did you mean milestones=\.\.\.\? It takes optimizer, milestones, gamma",
+        r"Did you mean 'milestones'\? It takes optimizer, milestones, gamma",
     ),
     "converted twice": (
         {**STEP, "by_epoch": False, "convert_to_iter_based": True},

@@ -21,6 +21,7 @@ _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _DCN = ("DeformConv2d", "ModulatedDeformConv2d")
 _NEED_WEIGHT_DECAY = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
 _MULTS = ("lr_mult", "decay_mult")
+_LR_MULTS = {"bias_lr_mult": "biases", "dcn_offset_lr_mult": "offsets"}
 _KNOWN = (
     *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
     *("dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"),
@@ -169,6 +170,14 @@ class DefaultOptimWrapperConstructor:
         if self.base_wd is not None:
             settings["weight_decay"] = self.base_wd * custom.get("decay_mult", 1.0)
         return {**settings, **custom}
+
+    def settings_by_rule(self) -> dict[str, dict[str, Any]]:
+        """Return what each custom key and each multiplier of the lr sets: what is known without a model."""
+        options = self.paramwise_cfg.get
+        mults = {label: options(option) for option, label in _LR_MULTS.items()}
+        settings = {k: {"lr": self._scaled_lr(m)} for k, m in mults.items() if m is not None}
+        settings.update({key: self._custom_settings(key) for key in options("custom_keys", {})})
+        return settings
 
     def _scaled_lr(self, factor: float) -> float:
         if self.base_lr is None:

@@ -51,8 +51,21 @@ def build_param_schedulers(
     ends = {True: max_epochs, False: max_iters}
     if not isinstance(optim_wrapper, OptimWrapperDict):
         return [_build(each, optim_wrapper, ends, epoch_length) for each in _as_list(cfg)]
-    names = list(optim_wrapper.keys())
-    per_name = cfg if _is_per_optimizer(cfg) else dict.fromkeys(names, cfg)
+    per_name = per_optimizer(cfg, list(optim_wrapper.keys()))
+    return {
+        name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
+        for name, wrapper in optim_wrapper.items()
+    }
+
+
+def per_optimizer(cfg: Any, names: list[str]) -> dict[str, Any]:
+    """Return the part of each optimizer: its own, or the whole where it is not by optimizer.
+
+    Raises:
+        ValueError: It is by optimizer, and lacks one.
+    """
+    by_name = isinstance(cfg, dict) and "type" not in cfg
+    per_name = cfg if by_name else dict.fromkeys(names, cfg)
     if missing := [name for name in names if name not in per_name]:
         raise ValueError(
             f"param_scheduler for {list(per_name)} lacks {missing}: give one list per optimizer, or "
@@ -64,14 +77,7 @@ def build_param_schedulers(
             logger="current",
             level=logging.WARNING,
         )
-    return {
-        name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
-        for name, wrapper in optim_wrapper.items()
-    }
-
-
-def _is_per_optimizer(cfg: Any) -> bool:
-    return isinstance(cfg, dict) and "type" not in cfg
+    return per_name
 
 
 def _as_list(cfg: Any) -> Sequence[Any]:
