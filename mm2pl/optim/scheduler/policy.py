@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from itertools import repeat
 from operator import setitem
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.optim.scheduler.base import INF, _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
+from mm2pl.utils.closest import closest, did_you_mean
 from mm2pl.utils.errors import ArgumentError
 
 _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -132,8 +132,16 @@ def _constructor(
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
-            hint = _did_you_mean(kwargs, _accepted(type(self)) or list(signature.parameters)[1:])
-            raise TypeError(f"{type(self).__name__}() {error}. {hint}") from None
+            accepted = _accepted(type(self)) or list(signature.parameters)[1:]
+            hint = did_you_mean(
+                match
+                for name in kwargs
+                if name not in accepted
+                for match in closest(name, accepted, 1)
+            )
+            raise TypeError(
+                f"{type(self).__name__}() {error}.{hint} It takes {', '.join(accepted)}."
+            ) from None
         bound.apply_defaults()
         given = bound.arguments
         span = given["end"] - given["begin"]
@@ -151,12 +159,6 @@ def _accepted(cls: type) -> list[str]:
     parameters = inspect.signature(cls).parameters.values()
     named_all = all(parameter.kind is _KEYWORD for parameter in parameters)
     return [parameter.name for parameter in parameters] if named_all else []
-
-
-def _did_you_mean(given: Iterable[str], accepted: list[str]) -> str:
-    close = [get_close_matches(name, accepted, n=1) for name in given if name not in accepted]
-    guesses = "".join(f"Did you mean {names[0]}=...? " for names in close if names)
-    return f"{guesses}It takes {', '.join(accepted)}."
 
 
 def named(mixin: type, scheduler: type[_ParamScheduler], suffix: str) -> Any:
