@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from mm2pl.dataset import batch_size_of, build_dataloader
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.plan.plain import as_config
+from mm2pl.plan.containers import as_config
 from mm2pl.run.stream import EvalStream
 
 

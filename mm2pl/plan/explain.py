@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mm2pl.plan.containers import join
 from mm2pl.plan.keys import KEYS, SUBKEYS, UNSUPPORTED, SubKeys
 from mm2pl.plan.legacy import LEGACY, is_legacy
-from mm2pl.plan.plain import join
 from mm2pl.utils.closest import did_you_mean, misspelt
 
 Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]

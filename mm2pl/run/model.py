@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from mm2pl.plan.plain import as_config
+from mm2pl.plan.containers import as_config
 from mm2pl.registry import MODELS
 
 

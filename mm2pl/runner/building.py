@@ -13,7 +13,7 @@ from mm2pl.hooks import Hook
 from mm2pl.lightning.module import build_model
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers
-from mm2pl.plan.plain import as_config
+from mm2pl.plan.containers import as_config
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.log_processor import LogProcessor
