@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from typing import Any
 
 from mm2pl.config import Config, DictAction
+from mm2pl.utils.closest import closest
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
@@ -137,7 +137,7 @@ def _wants_value(argument: str) -> bool:
 def _unknown(parser: argparse.ArgumentParser, argument: str) -> str:
     name = argument.split("=")[0]
     known = {flag.strip("-"): flag for action in parser._actions for flag in action.option_strings}
-    close = difflib.get_close_matches(name.strip("-"), known, n=1)
+    close = closest(name.strip("-"), known, 1)
     if close:
         return f"unknown option {name!r} → did you mean {known[close[0]]!r}?"
     return f"unknown option {name!r} → see {parser.prog} --help and {parser.prog} --lightning-help"

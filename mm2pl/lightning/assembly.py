@@ -11,7 +11,7 @@ from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.trainer import make_trainer
-from mm2pl.plan.plain import is_plain
+from mm2pl.plan.containers import live_objects
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -68,7 +68,7 @@ def assemble(run: Run) -> None:
     run.open()
     module = parts.module({**plan.model, "model": run.build_model()})
     # The built model is no hyper-parameter; what it was built from is, for load_from_checkpoint.
-    plain = {name: value for name, value in plan.model.items() if is_plain(value)}
+    plain = {name: value for name, value in plan.model.items() if not live_objects(value)}
     module.save_hyperparameters(plain, logger=False)
     datamodule = parts.datamodule(
         {**plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}

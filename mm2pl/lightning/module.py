@@ -25,7 +25,7 @@ from mm2pl.lightning.optimization import (
 )
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
-from mm2pl.plan.plain import is_plain
+from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
 from mm2pl.run.trainer_view import runner_of
@@ -78,7 +78,9 @@ class MMLightningModule(EvaluatedModule):
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
-        self.save_hyperparameters({k: v for k, v in given.items() if is_plain(v)}, logger=False)
+        self.save_hyperparameters(
+            {k: v for k, v in given.items() if not live_objects(v)}, logger=False
+        )
         if default_scope is not None:
             # Instances stay for good, so there is one per scope, not per module; made anew, it is the current one.
             name = f"module-{default_scope}"

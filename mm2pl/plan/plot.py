@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstru
 from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.length import length_of_run
+from mm2pl.utils.closest import closest, did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,8 +180,7 @@ def _doubts(optim_wrapper: Any) -> Iterator[str]:
     for name, each in _optimizers(optim_wrapper):
         kind = each["optimizer"]["type"]
         if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-            close = get_close_matches(kind, OPTIMIZERS.module_dict, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(closest(kind, OPTIMIZERS.module_dict, 1))
             yield f"note: no optimizer {kind!r} is registered; its defaults are unknown.{hint}"
         constructor = each.get("constructor", "DefaultOptimWrapperConstructor")
         if not name and constructor != "DefaultOptimWrapperConstructor":

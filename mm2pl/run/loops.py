@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.logging import HistoryBuffer, print_log
 from mm2pl.registry import LOOPS
 from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val_interval_at
@@ -443,16 +444,6 @@ def next_pass(dataloader: Any, epoch: int) -> None:
         logger="current",
     )
     set_sampler_epoch(dataloader, epoch)
-
-
-def set_sampler_epoch(dataloader: Any, epoch: int) -> None:
-    """Call ``set_epoch`` of the loader's sampler, or of its batch sampler's sampler, if there is one."""
-    sampler = getattr(dataloader, "sampler", None)
-    inner = getattr(getattr(dataloader, "batch_sampler", None), "sampler", None)
-    for candidate in (sampler, inner):
-        if candidate is not None and hasattr(candidate, "set_epoch"):
-            candidate.set_epoch(epoch)
-            return
 
 
 def _whole(value: Any, name: str) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.dataset import WorkerStates, skip_batches
-from mm2pl.run.loops import next_pass, set_sampler_epoch
+from mm2pl.dataset.utils import set_sampler_epoch
+from mm2pl.run.loops import next_pass
 
 
 class TrainStream:

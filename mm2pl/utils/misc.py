@@ -9,7 +9,7 @@ import logging
 import shutil
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -176,6 +176,21 @@ def apply_to(data: Any, expr: Callable[[Any], bool], apply_func: Callable[[Any],
         items = (apply_to(item, expr, apply_func) for item in data)
         return type(data)(*items) if hasattr(data, "_fields") else type(data)(items)
     return apply_func(data) if expr(data) else data
+
+
+def to_lists(data: Any) -> Any:
+    """Make nested lists of what can be such (tensors, arrays, tuples) and builtin dicts of mappings, as JSON has them.
+
+    Example:
+        >>> import numpy as np
+        >>> to_lists({"a": (1, np.float32(0.5)), "b": np.eye(2)})
+        {'a': [1, 0.5], 'b': [[1.0, 0.0], [0.0, 1.0]]}
+    """
+    if isinstance(data, Mapping):
+        return {key: to_lists(value) for key, value in data.items()}
+    if isinstance(data, (tuple, list)):
+        return [to_lists(item) for item in data]
+    return data.tolist() if hasattr(data, "tolist") and not isinstance(data, type) else data
 
 
 def check_prerequisites(

@@ -25,7 +25,6 @@ from typing import Any
 
 from mm2pl.config import Config
 from mm2pl.mmcv import Status, is_old_style, migrate_with_report
-from mm2pl.mmcv.migration.config import plain_data
 from mm2pl.mmcv.migration.curves import learning_rates
 from mm2pl.mmcv.migration.files import migrate_file
 from mm2pl.optim import simulate
@@ -63,7 +62,7 @@ NEVER_DIFFER = (
 
 
 def load(path: Path) -> dict[str, Any]:
-    return plain_data(Config.fromfile(str(path), import_custom_modules=False))
+    return Config.fromfile(str(path), import_custom_modules=False).to_dict()
 
 
 def configs(folder: Path) -> list[Path]:

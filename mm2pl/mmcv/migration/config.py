@@ -20,6 +20,7 @@ from mm2pl.mmcv.migration.toolboxes import (
     is_of_unknown,
     recognise,
 )
+from mm2pl.plan.containers import as_dicts
 
 # fmt: off
 OLD_KEYS = frozenset({
@@ -90,7 +91,7 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         ValueError: ``scope`` is none of the known toolboxes.
     """
     box = _toolbox(old, scope)
-    plain = plain_data(old)
+    plain = as_dicts(getattr(old, "_cfg_dict", old))
     _check(plain)
     state = State(plain, box)
     resolve_references(state)
@@ -123,16 +124,6 @@ def is_old_style(config: Mapping[str, Any]) -> bool:
         (True, False)
     """
     return bool(OLD_KEYS & set(config)) and not NEW_KEYS & set(config)
-
-
-def plain_data(value: Any) -> Any:
-    """Return a deep copy of nested dicts, lists and tuples as plain ones; other objects as they are."""
-    value = getattr(value, "_cfg_dict", value)
-    if isinstance(value, Mapping):
-        return {key: plain_data(child) for key, child in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain_data(item) for item in value)
-    return value
 
 
 def _check(config: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ from mm2pl.mmcv.migration.config import (
     OLD_KEYS,
     is_old_style,
     migrate_with_report,
-    plain_data,
 )
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
@@ -298,7 +297,7 @@ def _load(path: Path) -> dict[str, Any]:
     from mm2pl.config import Config
 
     config = Config.fromfile(str(path), import_custom_modules=False)
-    return plain_data(config._cfg_dict.to_dict())
+    return config._cfg_dict.to_dict()
 
 
 def _base_names(path: Path) -> list[str]:

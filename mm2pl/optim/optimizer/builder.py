@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,6 +17,7 @@ from mm2pl.registry import OPTIM_WRAPPERS
 from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
 from mm2pl.registry.root import _OPTIONAL_OPTIMIZERS
 from mm2pl.registry.torch_optimizers import TORCH_OPTIMIZERS as TORCH_OPTIMIZERS
+from mm2pl.utils.closest import closest
 from mm2pl.utils.errors import ArgumentError
 
 
@@ -74,7 +74,7 @@ def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
         return build_optim_wrapper(model, value)
     unbuilt = [name for name, wrapper in value.items() if not isinstance(wrapper, OptimWrapper)]
     if unbuilt:
-        close = get_close_matches("optimizer", unbuilt, n=1)
+        close = closest("optimizer", unbuilt, 1)
         hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
         raise ValueError(
             "optim_wrapper has neither 'optimizer' nor 'constructor', so that each value must be an "

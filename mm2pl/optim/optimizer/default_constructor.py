@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
@@ -15,6 +14,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from mm2pl.utils.closest import closest, did_you_mean, misspelt
 from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
@@ -243,20 +243,20 @@ class DefaultOptimWrapperConstructor:
             if option not in _KNOWN:
                 _warn(
                     f"paramwise_cfg: {option!r} is no option of DefaultOptimWrapperConstructor and "
-                    f"has no effect{_did_you_mean(option, _KNOWN)}"
+                    f"has no effect.{did_you_mean(closest(option, _KNOWN))}"
                 )
         names = [f".{name}" if "." not in name else name for name, _ in model.named_parameters()]
         for key, custom in self.paramwise_cfg.get("custom_keys", {}).items():
             for entry in custom:
-                if entry not in _MULTS and (close := get_close_matches(entry, _MULTS, 1, 0.75)):
+                if meant := misspelt(entry, _MULTS):
                     _warn(
-                        f"paramwise_cfg: {entry!r} of custom key {key!r} multiplies nothing. Did you "
-                        f"mean {close[0]!r}?"
+                        f"paramwise_cfg: {entry!r} of custom key {key!r} multiplies nothing."
+                        f"{did_you_mean([meant])}"
                     )
             if not any(key in name for name in names):
                 _warn(
                     f"paramwise_cfg: custom key {key!r} occurs in the name of no parameter and has "
-                    f"no effect{_did_you_mean(key, _parts(names))}"
+                    f"no effect.{did_you_mean(closest(key.strip('.'), _parts(names)))}"
                 )
 
 
@@ -285,11 +285,6 @@ def _parts(names: Iterable[str]) -> list[str]:
             for stop in range(start + 1, len(path) + 1):
                 parts[".".join(path[start:stop])] = None
     return list(parts)
-
-
-def _did_you_mean(given: str, known: Iterable[str]) -> str:
-    close = get_close_matches(given.strip("."), list(known), n=3)
-    return f". Did you mean {', '.join(map(repr, close))}?" if close else "."
 
 
 def _warn(message: str) -> None:

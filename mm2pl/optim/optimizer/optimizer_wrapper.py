@@ -6,7 +6,6 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from mm2pl.logging import MessageHub, print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.executor import TorchExecutor
 from mm2pl.registry import OPTIM_WRAPPERS
+from mm2pl.utils.closest import closest, did_you_mean
 from mm2pl.utils.errors import ArgumentError
 
 _CLIPPERS: dict[str, tuple[Callable[..., Any], str]] = {
@@ -253,8 +253,7 @@ def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str,
         raise ArgumentError(f"clip_grad={clip_grad!r} lacks max_norm=... or clip_value=...")
     accepted = list(inspect.signature(_CLIPPERS[kind][0]).parameters)[1:]
     if unknown := [name for name in kwargs if name not in accepted]:
-        close = [match for name in unknown for match in get_close_matches(name, accepted, n=1)]
-        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        hint = did_you_mean(match for name in unknown for match in closest(name, accepted, 1))
         raise TypeError(
             f"clip_grad={clip_grad!r}: {unknown} → type={kind!r} takes {', '.join(accepted)}.{hint}"
         )

@@ -9,9 +9,9 @@ from itertools import repeat
 from operator import setitem
 from typing import Any, ClassVar
 
-from mm2pl.config.errors import did_you_mean
 from mm2pl.optim.scheduler.base import INF, _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
+from mm2pl.utils.closest import closest, did_you_mean
 from mm2pl.utils.errors import ArgumentError
 
 _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -177,9 +177,10 @@ def _made(
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
             accepted = list(signature.parameters)[1:]
-            hints = [did_you_mean(key, accepted) for key in kwargs if key not in accepted]
+            unknown = (key for key in kwargs if key not in accepted)
+            hint = did_you_mean(match for key in unknown for match in closest(key, accepted, 1))
             takes = f"It takes {', '.join(accepted)}."
-            raise TypeError(f"{type(self).__name__}() {error}.{''.join(hints)} {takes}") from None
+            raise TypeError(f"{type(self).__name__}() {error}.{hint} {takes}") from None
         bound.apply_defaults()
         init(self, bound)
 

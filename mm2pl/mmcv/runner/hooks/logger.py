@@ -16,6 +16,7 @@ import torch
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import master_only
 from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.utils import to_lists
 
 
 class LoggerHook(Hook):
@@ -239,7 +240,7 @@ class TextLoggerHook(LoggerHook):
     @master_only
     def _dump_log(self, values: dict[str, Any], runner: Any) -> None:
         with open(self.json_log_path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(_rounded(dict(values)), default=_plain) + "\n")
+            file.write(json.dumps(to_lists(_rounded(dict(values))), default=str) + "\n")
 
     @master_only
     def after_run(self, runner: Any) -> None:
@@ -266,14 +267,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
     return value
-
-
-def _plain(value: Any) -> Any:
-    return (
-        value.item()
-        if hasattr(value, "item") and getattr(value, "size", 1) in (1, ())
-        else str(value)
-    )
 
 
 class _LightningLoggerHook(LoggerHook):
