@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from mm2pl.compat import import_module
+from mm2pl.logging import print_log
 from mm2pl.utils.errors import ArgumentError
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -285,9 +286,6 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Decor
     def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
         def warned(*args: Any, **kwargs: Any) -> Any:
-            # The logging room stands on this one.
-            from mm2pl.logging import print_log
-
             print_log(
                 f"'{func.__module__}.{func.__name__}' is deprecated in version {since} and will be "
                 f"removed in version {removed_in}. Please {instructions}.",
