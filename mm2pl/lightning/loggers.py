@@ -1,18 +1,15 @@
-"""A run's visualizer backends as the Trainer's loggers, and the Trainer's own loggers as a backend."""
+"""A run's visualizer backends as the Trainer's loggers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from mm2pl.dist import is_main_process
-from mm2pl.visualization.vis_backend import BaseVisBackend
+from mm2pl.visualization.logger_backends import LoggersBackend, number
 
 
 class BackendLogger(Logger):
@@ -45,52 +42,12 @@ class BackendLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write numbers; they may be tensors of one element."""
-        numbers = {name: _number(value) for name, value in metrics.items()}
+        numbers = {name: number(value) for name, value in metrics.items()}
         if is_main_process():
             self.backend.add_scalars(numbers, step=step or 0)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the backend has the whole config already."""
-
-
-class EventFiles(TensorBoardLogger):
-    """Lightning's TensorBoard logger, without a ``hparams.yaml`` beside the event files: the config is in them."""
-
-    def save(self) -> None:
-        """Write what is waiting."""
-        if self._experiment is not None:
-            self._experiment.flush()
-
-
-class LoggersBackend(BaseVisBackend):
-    """Write a visualizer's scalars to loggers of Lightning.
-
-    Args:
-        loggers: Asked at each record, since a Trainer's loggers may be replaced.
-    """
-
-    def __init__(self, loggers: Callable[[], Sequence[Logger]]) -> None:
-        super().__init__(None)
-        self._loggers = loggers
-
-    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Log a number."""
-        self.add_scalars({name: value}, step)
-
-    def add_scalars(
-        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
-    ) -> None:
-        """Log several numbers; what is none is left out."""
-        values = {name: _number(value) for name, value in scalar_dict.items()}
-        numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
-        for logger in self._loggers():
-            logger.log_metrics(numbers, step)
-
-
-def _number(value: Any) -> Any:
-    """Return the number in a tensor, an array or a NumPy scalar of one element; anything else as it is."""
-    one = isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1
-    return value.item() if one else value
 
 
 def connect_loggers(trainer: Any, visualizer: Any, version: str) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
 from mm2pl.hooks.priority import get_priority
-from mm2pl.lightning.loggers import LoggersBackend
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.log_processor import LogProcessor
 from mm2pl.visualization import Visualizer
+from mm2pl.visualization.logger_backends import LoggersBackend
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

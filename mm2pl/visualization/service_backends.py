@@ -1,6 +1,6 @@
 """Backends for services that Lightning has no logger for: they call the service's own client, as MMEngine's do.
 
-A Trainer's callbacks reach them too, through :class:`mm2pl.lightning.loggers.BackendLogger`.
+A Trainer's callbacks reach them too, through the bridge's ``BackendLogger``.
 """
 
 from __future__ import annotations
