@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.logging import HistoryBuffer
+
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 
 #: Top-level key under which mm2pl keeps what neither MMEngine nor Lightning knows.
@@ -177,8 +179,6 @@ def _as_tensor(values: Any) -> torch.Tensor:
 def _restore_histories(checkpoint: dict[Any, Any], histories: dict[str, dict[str, Any]]) -> None:
     if not histories or "message_hub" not in checkpoint:
         return
-    from mm2pl.logging import HistoryBuffer
-
     hub = checkpoint["message_hub"]
     for name, saved in histories.items():
         hub["log_scalars"][name] = HistoryBuffer(

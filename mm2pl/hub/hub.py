@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from mm2pl.checkpoint.weights import load_checkpoint
 from mm2pl.config import Config
 from mm2pl.config.packages import package_config, split_package_path
 from mm2pl.infer.metafile import models
@@ -54,8 +55,6 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
         import_module(f"{package}.utils").register_all_modules(False)
         model: nn.Module = MODELS.build(cfg.model, default_args=kwargs)
     if pretrained:
-        from mm2pl.checkpoint.weights import load_checkpoint
-
         load_checkpoint(model, cfg.model_path)
         model._is_init = True  # type: ignore[assignment]
     return model

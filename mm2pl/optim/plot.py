@@ -14,6 +14,7 @@ from torch import nn
 
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
 from mm2pl.optim.simulate import trace
+from mm2pl.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -184,8 +185,6 @@ def _groups(optim_wrapper: Any) -> _Groups:
 
 def _doubts(optim_wrapper: Any) -> Iterator[str]:
     """Say what a config alone leaves open."""
-    from mm2pl.registry import OPTIMIZERS
-
     for name, each in _optimizers(optim_wrapper):
         kind = each["optimizer"]["type"]
         if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
@@ -200,8 +199,6 @@ def _doubts(optim_wrapper: Any) -> Iterator[str]:
 
 def _settings(optimizer: Any) -> dict[str, float]:
     """Return lr and momentum of an optimizer's config; its class knows the defaults."""
-    from mm2pl.registry import OPTIMIZERS
-
     if not (isinstance(optimizer, dict) and "type" in optimizer):
         raise ValueError(
             f"optimizer={optimizer!r} → a dict with a type is needed, such as dict(type='SGD', lr=0.01)"
