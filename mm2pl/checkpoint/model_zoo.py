@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
-from mm2pl.utils.closest import closest, did_you_mean
-from mm2pl.utils.errors import ReadableKeyError
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ReadableKeyError
 
 _HOST = "https://download.openmmlab.com/"
 _OPENMMLAB_FOLDER = "pretrain/third_party/"

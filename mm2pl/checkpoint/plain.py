@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.logging import HistoryBuffer
 from mm2pl.logging.storable import NotStorableError, Path, restore_arrays, to_storable
 
 #: Top-level key under which mm2pl keeps what neither MMEngine nor Lightning knows.
@@ -98,8 +99,6 @@ def _as_tensor(values: Any) -> torch.Tensor:
 def _restore_histories(checkpoint: dict[Any, Any], histories: dict[str, dict[str, Any]]) -> None:
     if not histories or "message_hub" not in checkpoint:
         return
-    from mm2pl.logging import HistoryBuffer
-
     hub = checkpoint["message_hub"]
     for name, saved in histories.items():
         hub["log_scalars"][name] = HistoryBuffer(

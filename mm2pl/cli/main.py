@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.compat import alias_mmengine
-from mm2pl.utils.closest import closest, did_you_mean
 from mm2pl.version import __version__
 
 COMMANDS: dict[str, tuple[str, str]] = {

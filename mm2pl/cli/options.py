@@ -7,8 +7,8 @@ import os
 import re
 from typing import Any
 
+from mm2pl.closest import closest
 from mm2pl.config import Config, DictAction
-from mm2pl.utils.closest import closest
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mm2pl.cli import options as flags
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.fileio import load
 from mm2pl.plan.explain import check
 from mm2pl.plan.translate import translate
-from mm2pl.utils.closest import closest, did_you_mean
 
 MODULE_KEYS = (
     *("model", "optim_wrapper", "param_scheduler", "auto_scale_lr", "data_preprocessor"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from mm2pl.utils.closest import closest, did_you_mean
+from mm2pl.closest import closest, did_you_mean
 
 
 class Site(NamedTuple):

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import Sampler
 
 from mm2pl.dist import get_dist_info, sync_random_seed
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import DATA_SAMPLERS
-from mm2pl.utils.errors import ArgumentError
 
 
 class _RankSampler(Sampler[int]):

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from mm2pl.dist import all_gather_object, get_dist_info
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator.metric import BaseMetric, warn_empty
 from mm2pl.registry import METRICS
 from mm2pl.registry.build_functions import construct, resolve
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.utils.misc import to_lists
 
 if TYPE_CHECKING:

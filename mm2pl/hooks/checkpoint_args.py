@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.utils import is_seq_of
-from mm2pl.utils.closest import closest, did_you_mean
-from mm2pl.utils.errors import ArgumentError
 
 
 def refuse_unknown(function: Callable[..., Any], kwargs: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.logging import print_log
 from mm2pl.model import is_model_wrapper
 from mm2pl.registry import HOOKS, MODELS
-from mm2pl.utils.errors import ArgumentError
 
 
 @HOOKS.register_module()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.errors import ReadableKeyError
 from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS, MODELS, RUNNERS
-from mm2pl.utils.errors import ReadableKeyError
 
 
 @HOOKS.register_module()

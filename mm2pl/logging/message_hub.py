@@ -8,10 +8,10 @@ import sys
 from collections import OrderedDict
 from typing import Any
 
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging.history_buffer import HistoryBuffer, Pending
 from mm2pl.logging.logger import print_log
-from mm2pl.utils import ManagerMixin
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
+from mm2pl.manager import ManagerMixin
 
 
 class MessageHub(ManagerMixin):

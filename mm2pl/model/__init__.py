@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mm2pl.model import wrappers as wrappers
 from mm2pl.model.activation_checkpointing import (
     turn_on_activation_checkpointing as turn_on_activation_checkpointing,
 )
@@ -57,6 +58,4 @@ from mm2pl.model.wrappers import is_model_wrapper as is_model_wrapper
 def __getattr__(name: str) -> Any:
     if name != "MMFullyShardedDataParallel":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mm2pl.model import wrappers
-
     return wrappers.MMFullyShardedDataParallel

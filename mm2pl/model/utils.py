@@ -11,8 +11,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
-from mm2pl.utils.errors import ArgumentError
 
 
 def stack_batch(

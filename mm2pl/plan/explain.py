@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mm2pl.closest import did_you_mean, misspelt
 from mm2pl.plan.containers import join
 from mm2pl.plan.keys import KEYS, SUBKEYS, UNSUPPORTED, SubKeys
 from mm2pl.plan.legacy import LEGACY, is_legacy
-from mm2pl.utils.closest import did_you_mean, misspelt
 
 Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]
 

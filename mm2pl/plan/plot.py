@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
 from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
 from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.length import length_of_run
-from mm2pl.utils.closest import closest, did_you_mean
+from mm2pl.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,8 +176,6 @@ def _groups(optim_wrapper: Any) -> _Groups:
 
 def _doubts(optim_wrapper: Any) -> Iterator[str]:
     """Say what a config alone leaves open."""
-    from mm2pl.registry import OPTIMIZERS
-
     for name, each in _optimizers(optim_wrapper):
         kind = each["optimizer"]["type"]
         if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
@@ -190,8 +189,6 @@ def _doubts(optim_wrapper: Any) -> Iterator[str]:
 
 def _settings(optimizer: Any) -> dict[str, float]:
     """Return lr and momentum of an optimizer's config; its class knows the defaults."""
-    from mm2pl.registry import OPTIMIZERS
-
     if not (isinstance(optimizer, dict) and "type" in optimizer):
         raise ValueError(
             f"optimizer={optimizer!r} → a dict with a type is needed, such as dict(type='SGD', lr=0.01)"

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.explain import Entry, check
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.processes import are_several, left_out, processes, several
-from mm2pl.utils.errors import ArgumentError
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",

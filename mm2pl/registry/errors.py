@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.utils.closest import closest, did_you_mean
-from mm2pl.utils.errors import ReadableKeyError, add_note
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ReadableKeyError, add_note
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mm2pl.dataset import batch_size_of, build_dataloader
+from mm2pl.errors import ArgumentError
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
 from mm2pl.plan.translate import check_schedules
@@ -18,7 +19,6 @@ from mm2pl.run import building
 from mm2pl.run.environment import set_random_seed, setup_env
 from mm2pl.run.model import build_model
 from mm2pl.run.view import RunnerView
-from mm2pl.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

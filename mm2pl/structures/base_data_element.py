@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from typing_extensions import Self
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 
 PRIVATE = ("_metainfo_fields", "_data_fields")
 """The attributes that hold the field names; they can be changed, but not replaced."""

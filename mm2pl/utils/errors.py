@@ -1,27 +1,5 @@
-"""Exceptions that more than one room raises."""
+"""The exceptions of :mod:`mm2pl.errors`, under the name by which most rooms import them."""
 
-from __future__ import annotations
-
-
-class ReadableKeyError(KeyError):
-    """A KeyError that prints its message as written (`str(KeyError(m))` is the repr of ``m``).
-
-    Example:
-        >>> print(ReadableKeyError("no 'x' here"))
-        no 'x' here
-    """
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
-
-
-class ArgumentError(AssertionError, TypeError, ValueError):
-    """A wrong argument where MMEngine has an ``assert``, so that either kind of handler sees it."""
-
-
-def add_note(error: BaseException, note: str) -> None:
-    """Append ``note`` to the text of ``error``, which Python < 3.11 cannot do by itself."""
-    if hasattr(error, "add_note"):
-        error.add_note(note)
-    elif len(error.args) == 1 and isinstance(error.args[0], str):
-        error.args = (f"{error.args[0]}\n{note}",)
+from mm2pl.errors import ArgumentError as ArgumentError
+from mm2pl.errors import ReadableKeyError as ReadableKeyError
+from mm2pl.errors import add_note as add_note

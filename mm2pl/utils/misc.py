@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from mm2pl.compat import import_module
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
+from mm2pl.logging import print_log
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Types = type | tuple[type, ...]
@@ -300,9 +301,6 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Decor
     def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
         def warned(*args: Any, **kwargs: Any) -> Any:
-            # The logging room stands on this one.
-            from mm2pl.logging import print_log
-
             print_log(
                 f"'{func.__module__}.{func.__name__}' is deprecated in version {since} and will be "
                 f"removed in version {removed_in}. Please {instructions}.",

@@ -1,6 +1,6 @@
 """Backends for services that Lightning has no logger for: they call the service's own client, as MMEngine's do.
 
-A Trainer's callbacks reach them too, through :class:`mm2pl.lightning.loggers.BackendLogger`.
+A Trainer's callbacks reach them too, through the bridge's ``BackendLogger``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir, to_lists
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.logger_backends import client, without_step
 from mm2pl.visualization.vis_backend import BaseVisBackend, force_init_env, is_config
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mm2pl.closest import misspelt
 from mm2pl.plan.explain import explain, problems, table
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import LEGACY, is_legacy
-from mm2pl.utils.closest import misspelt
 
 GOOD = {
     "model": {"type": "M"},

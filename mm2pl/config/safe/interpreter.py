@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mm2pl.utils.closest import closest, did_you_mean
+from mm2pl.closest import closest, did_you_mean
 
 from ..config_dict import ConfigDict
 from ..errors import ConfigError, ConfigSafetyError, Site, locate_error

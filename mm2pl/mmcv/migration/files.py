@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import shutil
 import tempfile
 from collections import Counter
@@ -302,8 +304,6 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _base_names(path: Path) -> list[str]:
     """Return what a file's ``_base_`` says."""
-    import ast
-
     for statement in read_source(path.read_text()).statements:
         if statement.name == "_base_" and isinstance(statement.node, ast.Assign):
             value = ast.literal_eval(statement.node.value)
@@ -313,8 +313,6 @@ def _base_names(path: Path) -> list[str]:
 
 def _data_text(config: Mapping[str, Any], suffix: str) -> str:
     if suffix == ".json":
-        import json
-
         return json.dumps(config, indent=2) + "\n"
     import yaml
 

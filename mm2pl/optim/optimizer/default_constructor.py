@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from mm2pl.closest import closest, did_you_mean, misspelt
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
-from mm2pl.utils.closest import closest, did_you_mean, misspelt
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _DCN = ("DeformConv2d", "ModulatedDeformConv2d")

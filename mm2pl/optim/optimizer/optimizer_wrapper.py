@@ -12,12 +12,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import MessageHub, print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.executor import TorchExecutor
 from mm2pl.registry import OPTIM_WRAPPERS
-from mm2pl.utils.closest import closest, did_you_mean
-from mm2pl.utils.errors import ArgumentError
 
 _CLIPPERS: dict[str, tuple[Callable[..., Any], str]] = {
     "norm": (torch.nn.utils.clip_grad_norm_, "grad_norm"),

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mm2pl.errors import ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.errors import ReadableKeyError
 
 
 def build_param_schedulers(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler.base import INF as INF
 from mm2pl.optim.scheduler.base import OptimizerType as OptimizerType
 from mm2pl.optim.scheduler.base import _ParamScheduler as _ParamScheduler
@@ -20,7 +21,6 @@ from mm2pl.optim.scheduler.plateau import (
     ReduceOnPlateauParamScheduler as ReduceOnPlateauParamScheduler,
 )
 from mm2pl.optim.scheduler.policy import policy_scheduler
-from mm2pl.utils.errors import ArgumentError
 
 Values = list[float]
 

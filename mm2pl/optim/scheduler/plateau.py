@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.scheduler.base import INF, OptimizerType, _ParamScheduler, check_optimizer
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.closest import closest, did_you_mean
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 _IS_BETTER = {
     ("less", "rel"): lambda a, best, threshold: a < best * (1.0 - threshold),

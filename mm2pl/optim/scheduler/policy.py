@@ -9,10 +9,10 @@ from itertools import repeat
 from operator import setitem
 from typing import Any, ClassVar
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler.base import INF, _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.closest import closest, did_you_mean
-from mm2pl.utils.errors import ArgumentError
 
 _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _COMMON = dict(inspect.signature(_ParamScheduler.__init__).parameters)

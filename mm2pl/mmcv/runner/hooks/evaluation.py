@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mm2pl.dist import broadcast
 from mm2pl.fileio import get_file_backend
+from mm2pl.mmcv.engine import multi_gpu_test, single_gpu_test
 from mm2pl.mmcv.runner.hooks.checkpoint import out_folder
 from mm2pl.mmcv.runner.hooks.hook import Hook
 from mm2pl.mmcv.runner.hooks.logger import LoggerHook
@@ -89,7 +90,6 @@ class EvalHook(Hook):
             self._init_rule(rule, save_best)
 
     def _default_test_fn(self) -> Callable[..., Any]:
-        from mm2pl.mmcv.engine import single_gpu_test
 
         return single_gpu_test
 
@@ -232,7 +232,6 @@ class DistEvalHook(EvalHook):
         self.gpu_collect = gpu_collect
 
     def _default_test_fn(self) -> Callable[..., Any]:
-        from mm2pl.mmcv.engine import multi_gpu_test
 
         return multi_gpu_test
 

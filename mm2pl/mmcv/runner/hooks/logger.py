@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import master_only
@@ -310,8 +311,6 @@ class TensorboardLoggerHook(_LightningLoggerHook):
     """Log to TensorBoard, by default in ``work_dir/tf_logs`` (``log_dir``)."""
 
     def _make(self, runner: Any) -> Any:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
         folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
         return TensorBoardLogger(folder, name="", version="")
 
@@ -321,8 +320,6 @@ class WandbLoggerHook(_LightningLoggerHook):
     """Log to Weights & Biases with ``init_kwargs``."""
 
     def _make(self, runner: Any) -> Any:
-        from lightning.pytorch.loggers import WandbLogger
-
         return WandbLogger(save_dir=runner.work_dir, **(self.arguments.get("init_kwargs") or {}))
 
 
@@ -331,7 +328,5 @@ class MlflowLoggerHook(_LightningLoggerHook):
     """Log to MLflow: ``exp_name``, ``tags``."""
 
     def _make(self, runner: Any) -> Any:
-        from lightning.pytorch.loggers import MLFlowLogger
-
         name = self.arguments.get("exp_name") or "mm2pl"
         return MLFlowLogger(experiment_name=name, tags=self.arguments.get("tags"))

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from mm2pl.utils.closest import closest, did_you_mean, misspelt
+from mm2pl.closest import closest, did_you_mean, misspelt
 
 
 @pytest.mark.parametrize(

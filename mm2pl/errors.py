@@ -1,0 +1,27 @@
+"""Exceptions that more than one room raises; imports nothing, so that every room can import it."""
+
+from __future__ import annotations
+
+
+class ReadableKeyError(KeyError):
+    """A KeyError that prints its message as written (`str(KeyError(m))` is the repr of ``m``).
+
+    Example:
+        >>> print(ReadableKeyError("no 'x' here"))
+        no 'x' here
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class ArgumentError(AssertionError, TypeError, ValueError):
+    """A wrong argument where MMEngine has an ``assert``, so that either kind of handler sees it."""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Append ``note`` to the text of ``error``, which Python < 3.11 cannot do by itself."""
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    elif len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (f"{error.args[0]}\n{note}",)
