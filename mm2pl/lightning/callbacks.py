@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.hooks.stages import LightningStages, named
 from mm2pl.lightning.epoch_loop import NEVER
+from mm2pl.run.clock import validates_after
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -155,7 +156,9 @@ class RunCallback(LightningStages, Checkpoint):
 
     def _end_epoch(self, trainer: Trainer) -> None:
         self._at(trainer, "after_train_epoch")
-        self.runner.train_loop._epoch += 1
+        loop = self.runner.train_loop
+        loop._epoch += 1
+        loop._decide_current_val_interval()
         self.runner.epoch_open = False
 
     def on_train_batch_start(
@@ -185,9 +188,10 @@ class RunCallback(LightningStages, Checkpoint):
             if batch_idx + 1 >= trainer.num_training_batches:
                 runner.stream.finish()
                 self._end_epoch(trainer)
-                self._schedule_validation(trainer, loop.validates_at(loop.epoch, loop.max_epochs))
+                self._schedule_validation(trainer, validates_after(loop.timetable, loop.epoch))
         else:
-            self._schedule_validation(trainer, loop.validates_at(loop.iter, loop.max_iters))
+            loop._decide_current_val_interval()
+            self._schedule_validation(trainer, validates_after(loop.timetable, loop.iter))
             if loop.stop_training or loop.iter >= loop.max_iters:
                 trainer.should_stop = True
         runner.batch_open = False

@@ -16,6 +16,7 @@ from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.checkpoint.reader import naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.dist import all_gather_object
+from mm2pl.run.clock import validates_after
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.stream import TrainStream
 
@@ -135,8 +136,8 @@ class RunState(RunnerFacade):
         if not self.batch_open:  # RunCallback has decided
             return self.trainer.check_val_every_n_epoch == 1
         if self.by_epoch:
-            return epoch_over and loop.validates_at(loop.epoch + 1, loop.max_epochs)
-        return loop.validates_at(loop.iter + 1, loop.max_iters)
+            return epoch_over and validates_after(loop.timetable, loop.epoch + 1)
+        return validates_after(loop.timetable, loop.iter + 1)
 
     def _loops(self, checkpoint: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         meta, loop = checkpoint["meta"], self.train_loop

@@ -6,7 +6,6 @@ validation schedule) and one step, ``run_iter``, which user classes may override
 
 from __future__ import annotations
 
-import bisect
 import inspect
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,6 +15,7 @@ import torch
 
 from mm2pl.logging import HistoryBuffer, print_log
 from mm2pl.registry import LOOPS
+from mm2pl.run.clock import Timetable, val_interval_at
 from mm2pl.structures import BaseDataElement
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
 class _TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
+    by_epoch: ClassVar[bool]
+    epoch_length: int = 0  # by iterations there is one epoch, as long as the run
     _max_epochs: int
     _max_iters: int
 
@@ -131,12 +133,27 @@ class _TrainLoop(BaseLoop):
         """Iterations of the whole run."""
         return self._max_iters
 
-    def validates_at(self, count: int, last: int) -> bool:
-        """Say whether validation follows after ``count`` epochs or iterations of ``last``."""
-        self.val_interval = self.dynamic_intervals[
-            bisect.bisect(self.dynamic_milestones, count + 1) - 1
-        ]
-        return count >= self.val_begin and (count % self.val_interval == 0 or count == last)
+    @property
+    def timetable(self) -> Timetable:
+        """When this run validates and ends, from the loop's attributes as they are now: hooks may change them."""
+        return Timetable(
+            by_epoch=self.by_epoch,
+            end=self.max_epochs if self.by_epoch else self.max_iters,
+            epoch_length=self.epoch_length,
+            val_begin=self.val_begin,
+            milestones=tuple(self.dynamic_milestones),
+            intervals=tuple(self.dynamic_intervals),
+            # Not `val_loop`, which would build it.
+            validates=self.runner._val_loop is not None,
+        )
+
+    def _decide_current_val_interval(self) -> None:
+        """Take the interval that holds now, for hooks to read; the clock does not read it.
+
+        MMEngine 0.10.7 calls a method of this name after each epoch or iteration, before the validation.
+        """
+        count = self.epoch if self.by_epoch else self.iter
+        self.val_interval = val_interval_at(self.timetable, count)
 
     def _train_one(self, idx: int, data_batch: Any) -> None:
         runner = self.runner
@@ -161,6 +178,8 @@ class EpochBasedTrainLoop(_TrainLoop):
     Raises:
         ValueError: If ``max_epochs`` is not a whole number.
     """
+
+    by_epoch = True
 
     def __init__(
         self,
@@ -209,6 +228,8 @@ class IterBasedTrainLoop(_TrainLoop):
     Raises:
         ValueError: If ``max_iters`` is not a whole number.
     """
+
+    by_epoch = False
 
     def __init__(
         self,
