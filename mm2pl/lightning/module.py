@@ -21,10 +21,12 @@ from mm2pl.lightning.optimization import (
     refuse_flags,
     require_deepspeed,
     updates_its_own_way,
+    with_tensor_loss,
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
+from mm2pl.optim import require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
@@ -270,10 +272,10 @@ class MMLightningModule(EvaluatedModule):
         if self.automatic_optimization:
             data = self.model.data_preprocessor(batch, True)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
-            self._loss = log_vars["loss"].detach()
-            return {**log_vars, "loss": loss}
+            self._loss = torch.as_tensor(log_vars["loss"]).detach()
+            return {**log_vars, "loss": require_loss(loss)}
         with NoStopIteration("train_step"):
-            return self.driver.train(batch, batch_idx)
+            return with_tensor_loss(self.driver.train(batch, batch_idx))
 
     def logged_outputs(self, outputs: Any) -> Any:
         """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""

@@ -180,10 +180,8 @@ def trainer_arguments(
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
     arguments.update(processes(config, environ))
-    if (config.get("env_cfg") or {}).get("cudnn_benchmark"):
-        arguments["benchmark"] = True
-    if (config.get("randomness") or {}).get("deterministic"):
-        arguments["deterministic"] = True
+    # `cudnn_benchmark` and `deterministic` are not among them: the run sets these globals of the process itself
+    # (run/environment.py), and Lightning's flags of the same meaning would set them again in another order.
     return arguments
 
 

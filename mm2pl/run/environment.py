@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
+from mm2pl.logging import print_log
 from mm2pl.utils.dl_utils import set_multi_processing
 
 _TIME_STAMPS: set[str] = set()
@@ -107,7 +109,22 @@ def set_random_seed(
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
     if deterministic:
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True)
+        _choose_deterministic_algorithms()
     return seed
+
+
+def _choose_deterministic_algorithms() -> None:
+    """Let a run that is repeated give the same bits; this comes after :func:`setup_env`, and wins over it."""
+    if torch.backends.cudnn.benchmark:
+        print_log(
+            "cudnn_benchmark=True and deterministic=True → cuDNN's benchmark is switched off, as it chooses by the "
+            "time that algorithms take → leave one of the two out",
+            logger="current",
+            level=logging.WARNING,
+        )
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+    # Without it torch refuses cuBLAS's products in this mode, where MMEngine 0.10.7 stops with that error. Lightning
+    # 2.6 sets the same value for its own flag, but over a value of the user's.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

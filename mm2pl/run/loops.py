@@ -84,6 +84,7 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
 class _TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
+    by_epoch: ClassVar[bool]
     _max_epochs: int
     _max_iters: int
     epoch_length: int
@@ -133,8 +134,6 @@ class _TrainLoop(BaseLoop):
     def max_iters(self) -> int:
         """Iterations of the whole run."""
         return self._max_iters
-
-    by_epoch: ClassVar[bool]
 
     @property
     def length(self) -> int:
@@ -186,11 +185,12 @@ class _TrainLoop(BaseLoop):
 
     def decide_val_interval(self) -> None:
         """Take up the interval of a dynamic schedule that holds from here on, for hooks that read ``val_interval``."""
+        self._decide_current_val_interval()
+
+    def _decide_current_val_interval(self) -> None:
+        # MMEngine 0.10.7 calls it after each epoch or iteration, before the validation; projects' loops override it.
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
-
-    # MMEngine 0.10.7 calls it so, and projects' loops do.
-    _decide_current_val_interval = decide_val_interval
 
     def _train_one(self, idx: int, data_batch: Any) -> None:
         runner = self.runner

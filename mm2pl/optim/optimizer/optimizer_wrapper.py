@@ -91,8 +91,11 @@ class OptimWrapper(BaseOptimWrapper):
             loss: Of this iteration, not divided by anything.
             step_kwargs: For `step`.
             zero_kwargs: For `zero_grad`.
+
+        Raises:
+            ValueError: ``loss`` is nothing to minimise.
         """
-        self.backward(self.scale_loss(loss))
+        self.backward(self.scale_loss(require_loss(loss)))
         if self.should_update():
             self.step(**(step_kwargs or {}))
             self.zero_grad(**(zero_kwargs or {}))
@@ -236,6 +239,20 @@ class OptimWrapper(BaseOptimWrapper):
             f"_accumulative_counts: {self._accumulative_counts}\n"
             f"optimizer: \n{self.optimizer!r}\n"
         )
+
+
+def require_loss(loss: Any) -> Any:
+    """Return a loss to minimise; ``parse_losses`` gives the number 0 instead where the model returned none.
+
+    Raises:
+        ValueError: ``loss`` has no ``backward``.
+    """
+    if not hasattr(loss, "backward"):
+        raise ValueError(
+            f"loss={loss!r} is nothing to minimise → a tensor is needed → of what forward(mode='loss') returns, at "
+            f"least one tensor must have 'loss' in its name"
+        )
+    return loss
 
 
 def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str, Any]]:
