@@ -38,11 +38,8 @@ def build_runner_with_tta(cfg: Any) -> Any:
                 "'tta_model' and 'tta_pipeline'"
             )
     cfg["test_dataloader"]["dataset"]["pipeline"] = cfg["tta_pipeline"]
-    if "runner_type" in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        from mm2pl.runner import Runner
-
-        runner = Runner.from_cfg(cfg)
+    # Through the registry, which imports the Runner when it is asked: this room knows no room above it.
+    own = "runner_type" in cfg
+    runner = RUNNERS.build(cfg) if own else RUNNERS.get("Runner").from_cfg(cfg)  # type: ignore[union-attr]
     runner.register_hook(PrepareTTAHook(tta_cfg=cfg["tta_model"]))
     return runner

@@ -87,13 +87,13 @@ def run(tmp_path: Any, scenario: dict[str, Any], *callbacks: Callback) -> Any:
     runner.trainer.callbacks.extend(callbacks)
     runner.trainer.loggers = [Ledger()]
     runner.trainer.log_every_n_steps = 3
-    step, runner.steps_as = runner.module.step_model, set()
+    step, runner.steps_as = runner.module.driver.train, set()
 
     def step_model(*args: Any) -> Any:
         runner.steps_as.add(runner.module._current_fx_name)
         return step(*args)
 
-    runner.module.step_model = step_model
+    runner.module.driver.train = step_model
     runner.train()
     return runner
 
