@@ -11,7 +11,7 @@ from __future__ import annotations
 
 MODULES: dict[str, tuple[str, ...]] = {
     "runner": ("mm2pl.runner.runner", "mm2pl.runner.flexible_runner"),
-    "loop": ("mm2pl.run.loops",),
+    "loop": ("mm2pl.run.loops", "mm2pl.run.eval_loops"),
     "hook": ("mm2pl.hooks",),
     "dataset": ("mm2pl.dataset",),
     "data sampler": ("mm2pl.dataset",),

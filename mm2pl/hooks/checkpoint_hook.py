@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mm2pl.checkpoint.weights import _load_checkpoint
+from mm2pl.checkpoint.writer import save_checkpoint
 from mm2pl.dist import is_main_process, master_only
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
@@ -315,9 +317,6 @@ class CheckpointHook(Hook, CheckpointFace):
 
     @master_only
     def _publish_model(self, runner: Any, ckpt_path: str) -> None:
-        from mm2pl.checkpoint.weights import _load_checkpoint
-        from mm2pl.checkpoint.writer import save_checkpoint
-
         checkpoint = _load_checkpoint(ckpt_path)
         assert self.published_keys is not None
         removed = [key for key in checkpoint if key not in self.published_keys]

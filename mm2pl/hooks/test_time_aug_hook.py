@@ -40,6 +40,6 @@ def build_runner_with_tta(cfg: Any) -> Any:
     cfg["test_dataloader"]["dataset"]["pipeline"] = cfg["tta_pipeline"]
     # Through the registry, which imports the Runner when it is asked: this room knows no room above it.
     own = "runner_type" in cfg
-    runner = RUNNERS.build(cfg) if own else RUNNERS.get("Runner").from_cfg(cfg)  # type: ignore[union-attr]
+    runner = RUNNERS.build(cfg) if own else RUNNERS.get("Runner").from_cfg(cfg)
     runner.register_hook(PrepareTTAHook(tta_cfg=cfg["tta_model"]))
     return runner

@@ -11,7 +11,7 @@ from mm2pl.lightning.optimization import is_config, refuse_batch_size_finder
 from mm2pl.lightning.schedules import live_schedulers
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
 from mm2pl.optim.scheduler.tick import tick, tick_metrics
-from mm2pl.run.loops import TestLoop, ValLoop
+from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.trainer_view import runner_of
 

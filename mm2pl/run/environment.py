@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 
 from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
 from mm2pl.logging import print_log
-from mm2pl.utils.dl_utils import set_multi_processing
+from mm2pl.utils.dl_utils import collect_env, set_multi_processing
 
 _TIME_STAMPS: set[str] = set()
 _TOLD = "MM2PL_RUN"
@@ -128,3 +128,28 @@ def _choose_deterministic_algorithms() -> None:
     # Without it torch refuses cuBLAS's products in this mode, where MMEngine 0.10.7 stops with that error. Lightning
     # 2.6 sets the same value for its own flag, but over a value of the user's.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Describe the machine and a run's settings as MMEngine's log does."""
+    line = "-" * 60
+    system, runtime = (
+        "".join(f"\n    {key}: {value}" for key, value in block.items())
+        for block in (collect_env(), settings)
+    )
+    return f"\n{line}\nSystem environment:{system}\n\nRuntime environment:{runtime}\n{line}\n"
+
+
+def make_folder(path: str, work_dir: str) -> None:
+    """Make a folder in ``work_dir``.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"work_dir={work_dir!r} cannot be written: {error.strerror} → name a folder that can, in the config or "
+            "with --work-dir"
+        ) from error
