@@ -50,12 +50,13 @@ class RunTrainer(Trainer):
         return newest or find_latest_checkpoint(self.default_root_dir) or "last"
 
     def _mention_checkpoint(self, verb: str, run: Any) -> None:
-        """Warn if weights that nobody has trained or loaded are about to be evaluated beside those of a run."""
+        """Warn if a run that has neither trained nor loaded weights is about to evaluate, beside those of another."""
         marker = Path(self.default_root_dir, "last_checkpoint")
         loaded = run.has_loaded or run.settings.get("load_from") or run.settings.get("resume")
-        if self.global_step == 0 and not loaded and marker.is_file():
+        # Not `global_step`: it stays 0 where a model's own `train_step` steps its optimizers past Lightning.
+        if run.iter == 0 and not loaded and marker.is_file():
             run.logger.warning(
-                f"{verb} without a checkpoint: the weights are those that the model was built with → "
+                f"{verb} without a checkpoint: this run has neither trained nor loaded weights → "
                 f"--ckpt_path last, or load_from, takes {marker.read_text().strip()}"
             )
 
