@@ -9,6 +9,7 @@ import inspect
 import threading
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from mm2pl.errors import ArgumentError
@@ -105,3 +106,30 @@ class ManagerMixin(metaclass=ManagerMeta):
     def instance_name(self) -> str:
         """The name under which the instance is kept."""
         return self._instance_name
+
+
+def forget_new_instances() -> Callable[[], None]:
+    """Return a function that forgets the instances made from now on, of all classes, and closes their files."""
+    before = {cls: cls._instance_dict.copy() for cls in _managed(ManagerMixin)}
+
+    def forget() -> None:
+        for cls in _managed(ManagerMixin):
+            kept = before.get(cls, OrderedDict())
+            for name, instance in cls._instance_dict.items():
+                if name not in kept:
+                    _close(instance)
+            cls._instance_dict = kept
+
+    return forget
+
+
+def _managed(cls: type[ManagerMixin]) -> list[type[ManagerMixin]]:
+    return [cls, *(found for sub in cls.__subclasses__() for found in _managed(sub))]
+
+
+def _close(instance: Any) -> None:
+    """Close a logger's handlers, or what a visualizer writes to."""
+    for handler in getattr(instance, "handlers", ()):
+        handler.close()
+    if hasattr(instance, "close"):
+        instance.close()

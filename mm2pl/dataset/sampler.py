@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sized
 from itertools import count, islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.utils.data import Sampler
@@ -17,6 +17,9 @@ from mm2pl.registry import DATA_SAMPLERS
 
 class _RankSampler(Sampler[int]):
     """Hold what both samplers share: rank, seed, and the place where the next pass begins."""
+
+    endless: ClassVar[bool] = False
+    """Whether the iterator never ends, so that the sampler's length is not that of a pass."""
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None) -> None:
         self.rank, self.world_size = get_dist_info()
@@ -121,6 +124,8 @@ class InfiniteSampler(_RankSampler):
         [0, 1, 2, 0, 1]
     """
 
+    endless = True
+
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
         super().__init__(dataset, shuffle, seed)
         self._needs_samples()
@@ -151,5 +156,5 @@ class InfiniteSampler(_RankSampler):
 
 
 def can_resume(sampler: Any) -> bool:
-    """Return whether ``sampler`` has the ``resume(consumed)`` of this module's samplers."""
+    """Return whether ``sampler`` has the ``resume(consumed)`` of this module's samplers, who tell whether they end."""
     return callable(getattr(sampler, "resume", None))

@@ -70,6 +70,11 @@ class TrainStream:
             self._iterator = None
             if not self.endless:
                 return
+            if not self.consumed:  # MMEngine's loop ends with a bare StopIteration here
+                raise ValueError(
+                    "a pass over the training data has no batch → the run would wait for one for ever → give the data "
+                    "set or the sampler something to return, or leave out drop_last"
+                )
             self.passes += 1
             next_pass(self.loader, self.passes)
 
@@ -108,16 +113,18 @@ class TrainStream:
             self.open(state["consumed"])
 
     def skip_to(self, batches: int) -> None:
-        """Stand ``batches`` after the beginning of the run, as MMEngine does when it resumes, without loading them."""
-        sampler = getattr(self.loader, "sampler", None)
-        inner = getattr(getattr(self.loader, "batch_sampler", None), "sampler", None)
-        if any("Infinite" in type(candidate).__name__ for candidate in (sampler, inner)):
-            consumed = batches
-        else:
-            self.passes, consumed = divmod(batches, len(self.loader))
-            if self.passes:
-                set_sampler_epoch(self.loader, self.passes)
-        self.open(consumed)
+        """Stand ``batches`` after the beginning of the run, as MMEngine does when it resumes, without loading them.
+
+        Passes end where the loader's iterator ends, as in MMEngine, which takes that many batches and drops them.
+        """
+        self._rng_at_open = rng_state()
+        self.consumed = batches
+        self._iterator = skip_batches(self.loader, batches, self.workers, self._skip_pass)
+
+    def _skip_pass(self, length: int) -> None:
+        self.consumed -= length
+        self.passes += 1
+        set_sampler_epoch(self.loader, self.passes)
 
 
 class EvalStream:
