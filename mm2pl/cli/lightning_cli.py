@@ -149,26 +149,31 @@ class MMCLI(LightningCLI):
         callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         if self.subcommand == "predict" and out:
             callbacks.append(PredictionWriter(out))
-        if self.runner is None:
-            return
-        callback = next(c for c in callbacks if isinstance(c, RunCallback))
-        callback.runner = self.runner
-        self.runner.module = self.model
-        self.runner.datamodule = self.datamodule
-        self.runner._adopt(self.trainer)
+        if self.runner is not None:
+            callback = next(c for c in callbacks if isinstance(c, RunCallback))
+            callback.runner = self.runner
+            self.runner.module = self.model
+            self.runner.datamodule = self.datamodule
+            self.runner._adopt(self.trainer)
+        path = self.checkpoint_path()
+        if path is not None:
+            # LightningCLI calls the Trainer's method with what stands here.
+            self.config_init[self.subcommand]["ckpt_path"] = path
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        arguments = super()._prepare_subcommand_kwargs(subcommand)
+    def checkpoint_path(self) -> str | None:
+        """Return the checkpoint to resume or to evaluate, if the options or the config name one.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
         path = getattr(self.options, "ckpt_path", None)
         if self.runner is not None:
             if path in ("best", "last"):
                 path = checkpoint_of(self.runner.work_dir, path)
-            elif path is None and subcommand == "fit":
+            elif path is None and self.subcommand == "fit":
                 path = self.runner.resume_path()
             require_checkpoint(path, self.runner.work_dir)
-        if path is not None:
-            arguments["ckpt_path"] = path
-        return arguments
+        return path
 
 
 def command_of(kwargs: dict[str, Any]) -> str | None:
