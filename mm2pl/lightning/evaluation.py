@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
 
+from mm2pl.lightning.private import LeanModule
 from mm2pl.lightning.schedules import live_schedulers, tick_metrics
 from mm2pl.run.facade import runner_of
 from mm2pl.run.loops import TestLoop, ValLoop
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mm2pl.run.loops import _EvalLoop
 
 
-class EvaluatedModule(LightningModule):
+class EvaluatedModule(LeanModule):
     """The stages of :class:`~mm2pl.lightning.MMLightningModule` in which nothing is learned.
 
     Args:

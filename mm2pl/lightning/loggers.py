@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from mm2pl.dist import is_main_process
+from mm2pl.lightning.private import open_writer
 from mm2pl.visualization.vis_backend import BaseVisBackend
 
 
@@ -58,8 +59,8 @@ class EventFiles(TensorBoardLogger):
 
     def save(self) -> None:
         """Write what is waiting."""
-        if self._experiment is not None:
-            self._experiment.flush()
+        if (writer := open_writer(self)) is not None:
+            writer.flush()
 
 
 class LoggersBackend(BaseVisBackend):

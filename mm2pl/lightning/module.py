@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from mm2pl.checkpoint.fitting import fitting_weights
-from mm2pl.checkpoint.format import window_is_open
 from mm2pl.dataset import batch_size_of
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
@@ -25,6 +24,7 @@ from mm2pl.lightning.optimization import (
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
+from mm2pl.lightning.private import batches_that_stepped, has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, live_schedulers, tick
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
 from mm2pl.plan.plain import as_config, is_plain
@@ -101,13 +101,6 @@ class MMLightningModule(EvaluatedModule):
         self._saved_wrapper: Any = None
         self._loss: torch.Tensor | None = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning 2.6 sets this name some thirty times per iteration; through nn.Module each costs a microsecond.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
 
@@ -351,26 +344,22 @@ class MMLightningModule(EvaluatedModule):
         if trainer.is_last_batch:
             tick(schedulers, by_epoch=True)
 
+    def has_gradients_waiting(self) -> bool:
+        """Return whether automatic optimization is inside an accumulation window."""
+        return has_gradients_waiting(self.trainer)
+
     def _logs_now(self) -> bool:
         # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
         trainer: Any = self.trainer
-        if not trainer.log_every_n_steps or window_is_open(trainer):
+        if not trainer.log_every_n_steps or self.has_gradients_waiting():
             return False
-        return (
-            trainer.fit_loop.epoch_loop._batches_that_stepped + 1
-        ) % trainer.log_every_n_steps == 0
+        return (batches_that_stepped(trainer) + 1) % trainer.log_every_n_steps == 0
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
         return batch
-
-    def _call_batch_hook(self, hook_name: str, batch: Any, *args: Any) -> Any:
-        # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
-        if self.batches_stay_raw:
-            return batch
-        return super()._call_batch_hook(hook_name, batch, *args)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients of an open accumulation window, which goes on after the validation."""
@@ -389,9 +378,9 @@ class MMLightningModule(EvaluatedModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
-        if self._trainer is not None:
+        if trainer_of(self) is not None:
             runner_of(self.trainer).accept_checkpoint(checkpoint)
-            if self._trainer.state.fn == "fit":
+            if self.trainer.state.fn == "fit":
                 self._saved_wrapper = checkpoint.get("optimizer")
 
 

@@ -285,6 +285,6 @@ def runner_of(trainer: Any) -> Any:
         if isinstance(callback, RunCallback) and callback.runner is not None:
             return callback.runner
     # Kept on the Trainer, so that both can be freed together.
-    if "_mm2pl_view" not in vars(trainer):
-        trainer._mm2pl_view = TrainerView(trainer)
-    return trainer._mm2pl_view
+    if "mm2pl_view" not in vars(trainer):
+        trainer.mm2pl_view = TrainerView(trainer)
+    return trainer.mm2pl_view
