@@ -122,16 +122,11 @@ def add_mmengine_keys(checkpoint: dict[str, Any], runner: Any) -> None:
     if hasattr(runner.optim_wrapper, "state_dict"):
         checkpoint["optimizer"] = runner.optim_wrapper.state_dict()
         module: Any = getattr(runner, "module", None)
-        if getattr(module, "automatic_optimization", False) and not window_is_open(module.trainer):
+        if getattr(module, "automatic_optimization", False) and not module.has_gradients_waiting():
             # Lightning keeps used gradients until the next iteration drops them.
             checkpoint["optimizer"].pop("accumulation", None)
     if runner.param_schedulers is not None:
         checkpoint["param_schedulers"] = scheduler_states(runner.param_schedulers)
-
-
-def window_is_open(trainer: Any) -> bool:
-    """Say whether Lightning's loop has gradients that wait for further batches."""
-    return trainer.fit_loop._should_accumulate()
 
 
 def version_fields() -> dict[str, str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mm2pl.dataset.private import has_live_workers, replaced, send_workers_home
 from mm2pl.dataset.sampler import can_resume
 from mm2pl.dataset.worker_state import Report, Reporting, Restoring, WorkerStates
 
@@ -48,9 +48,9 @@ def skip_batches(
         sampler = _SkipOnce(_index_sampler(loader), skip, next_pass)
         return _started(loader, sampler) if skip > 0 else iter(loader)
     if not skip:
-        workers.new_pass(loader.persistent_workers, alive=loader._iterator is not None)
+        workers.new_pass(loader.persistent_workers, alive=has_live_workers(loader))
     workers.loaded = False
-    if not skip and loader.persistent_workers and loader._iterator is not None:
+    if not skip and loader.persistent_workers and has_live_workers(loader):
         return _taken(iter(loader), workers)
     return _taken(_with_states(loader, skip, workers, next_pass), workers)
 
@@ -110,27 +110,13 @@ def _index_sampler(loader: DataLoader) -> Any:
 
 def _started(loader: DataLoader, sampler: _SkipOnce, **changes: Any) -> Iterator[Any]:
     """Return an iterator over ``loader`` with another sampler, which has found its first item."""
-    if getattr(loader, "_iterator", None) is not None:
-        loader._iterator = None  # persistent workers have been given their sampler long ago
+    if loader.persistent_workers:
+        send_workers_home(loader)
     name = "sampler" if loader.batch_sampler is None else "batch_sampler"
-    with _replaced(loader, **{name: sampler}, **changes):
+    with replaced(loader, **{name: sampler}, **changes):
         iterator = iter(loader)
     sampler.start()
     return iterator
-
-
-@contextmanager
-def _replaced(loader: DataLoader, **changes: Any) -> Iterator[None]:
-    """Change attributes of a loader for the moment in which it makes an iterator."""
-    before = {name: getattr(loader, name) for name in changes}
-    try:
-        for name, value in changes.items():
-            # DataLoader's own __setattr__ forbids some, because an iterator would not notice it.
-            object.__setattr__(loader, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            object.__setattr__(loader, name, value)
 
 
 class _SkipOnce:

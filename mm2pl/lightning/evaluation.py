@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
+
+from mm2pl.lightning.private import LeanModule
 
 if TYPE_CHECKING:
     from mm2pl.lightning.driver import ModuleDriver
     from mm2pl.run.eval_loops import EvalLoop
 
 
-class EvaluatedModule(LightningModule):
+class EvaluatedModule(LeanModule):
     """The stages of :class:`~mm2pl.lightning.MMLightningModule` in which nothing is learned.
 
     Args:

@@ -25,6 +25,7 @@ from mm2pl.lightning.optimization import (
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
+from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
 from mm2pl.optim import require_loss
 from mm2pl.plan.containers import live_objects
@@ -104,13 +105,6 @@ class MMLightningModule(EvaluatedModule):
         self._saved_wrapper: Any = None
         self._loss: torch.Tensor | None = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning 2.6 sets this name some thirty times per iteration; through nn.Module each costs a microsecond.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def follow(self, run: Run, batches_stay_raw: bool) -> None:
         """Leave building, ticking and evaluating to a run.
@@ -315,17 +309,15 @@ class MMLightningModule(EvaluatedModule):
         """Log at the Trainer's interval and tick the schedules, unless a run does."""
         self.driver.end_batch(outputs)
 
+    def has_gradients_waiting(self) -> bool:
+        """Return whether automatic optimization is inside an accumulation window."""
+        return has_gradients_waiting(self.trainer)
+
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
         return batch
-
-    def _call_batch_hook(self, hook_name: str, batch: Any, *args: Any) -> Any:
-        # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
-        if self.batches_stay_raw:
-            return batch
-        return super()._call_batch_hook(hook_name, batch, *args)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients of an open accumulation window, which goes on after the validation."""
@@ -344,9 +336,9 @@ class MMLightningModule(EvaluatedModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
-        if self._trainer is not None:
+        if trainer_of(self) is not None:
             runner_of(self.trainer).accept_checkpoint(checkpoint)
-            if self._trainer.state.fn == "fit":
+            if self.trainer.state.fn == "fit":
                 self._saved_wrapper = checkpoint.get("optimizer")
 
 
