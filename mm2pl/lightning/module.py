@@ -27,6 +27,7 @@ from mm2pl.lightning.optimization import (
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
+from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
@@ -115,6 +116,13 @@ class MMLightningModule(EvaluatedModule):
         """
         self.driver = RunDriver(self, run)
         self.batches_stay_raw = batches_stay_raw
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls it for children, but never their `.to()`,
+        # in which MMEngine's data preprocessor remembers its device.
+        super()._apply(fn, recurse)
+        set_preprocessor_device(self.model)
+        return self
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
 

@@ -77,6 +77,21 @@ def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
+def set_preprocessor_device(model: nn.Module, device: torch.device) -> None:
+    """Move the data preprocessors within ``model`` that believe to be elsewhere, as MMEngine's own do.
+
+    MMEngine 0.10.7's remember the device of their last ``.to()``. Moving a module around them does not call it, and
+    they go on sending batches to the CPU. Ours look at a buffer.
+    """
+    for module in model.modules():
+        preprocessor = getattr(module, "data_preprocessor", None)
+        if (
+            isinstance(preprocessor, nn.Module)
+            and getattr(preprocessor, "device", device) != device
+        ):
+            preprocessor.to(device)
+
+
 def detect_anomalous_params(loss: torch.Tensor, model: nn.Module) -> None:
     """Log an error for every trainable parameter from which ``loss`` does not depend."""
     reached: set[Any] = set()

@@ -7,7 +7,7 @@ import pytest
 from mm2pl.closest import misspelt
 from mm2pl.plan.explain import explain, problems, table
 from mm2pl.plan.keys import KEYS
-from mm2pl.plan.legacy import LEGACY, is_legacy
+from mm2pl.plan.legacy import LEGACY
 
 GOOD = {
     "model": {"type": "M"},
@@ -84,8 +84,7 @@ def test_arguments_of_a_custom_loop_are_its_own():
 
 
 def test_a_whole_1x_config_is_recognised():
-    config = {"data": {}, "runner": {}, "lr_config": {}}
-    assert is_legacy(config)
+    config = {"data": {}, "runner": {}, "default_scope": "mmdet"}
     assert {entry.status for entry in explain(config)} == {"error"}
     assert "mm2pl migrate" in explain(config)[0].note
 

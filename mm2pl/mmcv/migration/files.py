@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mm2pl.mmcv.migration.config import (
-    NEW_KEYS,
-    OLD_KEYS,
-    is_old_style,
     migrate_with_report,
 )
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
 from mm2pl.mmcv.migration.source import read_source, with_sources
 from mm2pl.mmcv.migration.toolboxes import recognise
+from mm2pl.plan.legacy import LEGACY, is_legacy, modern_keys
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
@@ -76,7 +74,7 @@ def migrate_file(
     _refuse_itself(source, target)
     _refuse_overwriting([target], force)
     old = _load(source)
-    if not is_old_style(old):
+    if not is_legacy(old):
         raise ValueError(f"{source} {_why_not(old)}")
     migrated = migrate_with_report(old, scope)
     if source.suffix == ".py":
@@ -94,7 +92,7 @@ def migrate_file(
 
 def _why_not(config: Mapping[str, Any]) -> str:
     """Return why a config is not migrated."""
-    new, left = sorted(NEW_KEYS & set(config)), sorted(OLD_KEYS & set(config))
+    new, left = modern_keys(config), sorted(LEGACY.keys() & set(config))
     if not new:
         return "has none of MMCV 1.x' keys (runner, lr_config, data, …) → only 1.x configs are migrated."
     too = (
@@ -242,9 +240,10 @@ class _Folder:
         )
 
     def _concerns(self, path: Path) -> bool:
-        if NEW_KEYS & set(self.old[path]):
+        old = self.old[path]
+        if modern_keys(old) and not is_legacy(old):
             return False
-        return self.new[path] != self.old[path] or bool(self.bases.get(path))
+        return self.new[path] != old or bool(self.bases.get(path))
 
     def _write(self, path: Path) -> tuple[str, dict[str, Any]]:
         """Write one file, its bases first."""
