@@ -158,3 +158,10 @@ class InfiniteSampler(_RankSampler):
 def can_resume(sampler: Any) -> bool:
     """Return whether ``sampler`` has the ``resume(consumed)`` of this module's samplers, who tell whether they end."""
     return callable(getattr(sampler, "resume", None))
+
+
+def never_ends(loader: Any) -> bool:
+    """Return whether a sampler of ``loader`` says that it is endless; one that does not say may be so all the same."""
+    batches = getattr(loader, "batch_sampler", None)
+    samplers = getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None)
+    return any(getattr(sampler, "endless", False) for sampler in samplers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -118,10 +119,12 @@ class MMLightningModule(EvaluatedModule):
         self.batches_stay_raw = batches_stay_raw
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls it for children, but never their `.to()`,
-        # in which MMEngine's data preprocessor remembers its device.
+        # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls this of children, but never their
+        # `.to()`, in which MMEngine 0.10.7's data preprocessor remembers its device.
         super()._apply(fn, recurse)
-        set_preprocessor_device(self.model)
+        tensor = next(chain(self.model.parameters(), self.model.buffers()), None)
+        if tensor is not None:
+            set_preprocessor_device(self.model, tensor.device)
         return self
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
