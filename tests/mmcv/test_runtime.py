@@ -305,7 +305,7 @@ def test_loggers(tmp_path, capsys):
 
 def test_setup_multi_processes(monkeypatch):
     seen = []
-    monkeypatch.setattr("mm2pl.run.environment.setup_env", lambda *args: seen.append(args))
+    monkeypatch.setattr("mm2pl.mmcv.utils.setup_env", lambda *args: seen.append(args))
     setup_multi_processes({"mp_start_method": "fork", "opencv_num_threads": None, "x": 1})
     assert seen == [({"mp_cfg": {"mp_start_method": "fork"}}, "none")]
 
