@@ -100,7 +100,7 @@ class RootRegistry(LinkedRegistry):
         if found is not None and not _is_mmengines(found):
             return found
         ours = super()._find(name)
-        if ours is None and found is None and name in self._by_name:
+        if ours is None and name in self._by_name:  # also where MMEngine has its own
             ours = get_object_from_string(self._by_name[name])
         return found if ours is None else ours
 
