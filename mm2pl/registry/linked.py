@@ -75,7 +75,7 @@ class RootRegistry(LinkedRegistry):
         if found is not None and not _is_mmengines(found):
             return found
         ours = super()._find(name)
-        if ours is None and found is None:
+        if ours is None:  # also where MMEngine has its own
             path = locations().BY_NAME.get(self._name, {}).get(name)
             ours = None if path is None else get_object_from_string(path)
         return found if ours is None else ours
