@@ -100,6 +100,13 @@ def models(package: str) -> dict[str, type[nn.Module]]:
             optim_wrapper.update_params(2 * loss)
             return {**log_vars, "twice": 2 * loss.detach()}
 
+    class OnlyLogs(Plain):
+        """A ``train_step`` that minimises nothing, as a model has it that only collects."""
+
+        def train_step(self, data: Any, optim_wrapper: Any) -> Any:
+            logits = self.net(self.data_preprocessor(data, True)["inputs"])
+            return self.parse_losses({"top": logits.max(), "spread": [logits.std()]})[1]
+
     class Pair(Plain):
         """A generator and a discriminator with an optimizer each."""
 
@@ -127,7 +134,13 @@ def models(package: str) -> dict[str, type[nn.Module]]:
             logits = self.discriminator(inputs)
             return [{"pred": p, "label": t} for p, t in zip(logits.argmax(1), labels, strict=True)]
 
-    return {"plain": Plain, "own_step": OwnStep, "doubled_loss": DoubledLoss, "pair": Pair}
+    return {
+        "plain": Plain,
+        "own_step": OwnStep,
+        "doubled_loss": DoubledLoss,
+        "only_logs": OnlyLogs,
+        "pair": Pair,
+    }
 
 
 def pair_constructor(package: str) -> type:

@@ -18,8 +18,8 @@ from torch import nn
 from torch.jit import TracerWarning
 
 from mm2pl.analysis.jit_handles import Handle
+from mm2pl.errors import ReadableKeyError
 from mm2pl.logging import print_log
-from mm2pl.utils.errors import ReadableKeyError
 
 Analysis = TypeVar("Analysis", bound="JitModelAnalysis")
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+import numpy as np
+
 Handle = Callable[[list[Any], list[Any]], "Counter[str] | float"]
 
 
@@ -86,8 +88,6 @@ def einsum_flop_jit(inputs: list[Any], outputs: list[Any]) -> float:
     if len(shapes) == 2 and "." not in equation and set(terms) - {*result, ","}:
         letters = zip("".join(terms.split(",")), [*shapes[0], *shapes[1]], strict=True)
         return prod(dict(letters).values())
-    import numpy as np
-
     report = np.einsum_path(equation, *map(np.zeros, shapes), optimize="optimal")[1]
     for line in report.splitlines():
         if "optimized flop" in line.lower():  # counts multiplications and additions

@@ -17,9 +17,9 @@ import torch
 from mm2pl.checkpoint import model_zoo
 from mm2pl.checkpoint.reader import CheckpointError, MapLocation, read_checkpoint
 from mm2pl.dist import get_dist_info
+from mm2pl.errors import ReadableKeyError
 from mm2pl.fileio import get_file_backend
 from mm2pl.logging import print_log
-from mm2pl.utils.errors import ReadableKeyError
 
 _Loader = TypeVar("_Loader", bound=Callable[..., Any])
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
-from mm2pl.utils.errors import ReadableKeyError
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ReadableKeyError
 
 _HOST = "https://download.openmmlab.com/"
 _OPENMMLAB_FOLDER = "pretrain/third_party/"
@@ -198,10 +198,9 @@ def look_up(path: str, name: str, urls: Mapping[str, str]) -> str:
     """
     if name in urls:
         return urls[name]
-    close = difflib.get_close_matches(name, urls, n=3)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise ReadableKeyError(
-        f"{path!r}: no weights of this name are known.{hint} Give their https:// address or a local path instead, "
+        f"{path!r}: no weights of this name are known.{did_you_mean(closest(name, urls))} "
+        "Give their https:// address or a local path instead, "
         f"or add the name to {home() / 'open_mmlab.json'} for open-mmlab://."
     )
 

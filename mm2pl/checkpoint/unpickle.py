@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.logging import HistoryBuffer
+
 _LOCK = threading.RLock()
 _MARK = "__mm2pl_plain_dict__"
 _NUMERIC = re.compile(r"[biufcSU]\d+$")
@@ -315,8 +317,6 @@ def _settle_state(value: PickledState, memo: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(value, PickledHub):
         keys = ("log_scalars", "runtime_info", "resumed_keys")
         return {key: state.get(f"_{key}", {}) for key in keys}
-    from mm2pl.logging import HistoryBuffer
-
     return HistoryBuffer(
         state.get("_log_history", ()),
         state.get("_count_history", ()),

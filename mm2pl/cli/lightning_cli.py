@@ -128,6 +128,10 @@ class MMCLI(LightningCLI):
         out = getattr(self.options, "out", None)
         if self.subcommand == "predict" and out:
             self.trainer.callbacks.append(PredictionWriter(out))  # type: ignore[attr-defined]
+        path = self.checkpoint_path()
+        if path is not None:
+            # LightningCLI calls the Trainer's method with what stands here.
+            self.config_init[self.subcommand]["ckpt_path"] = path
 
     # The commands end in the Runner's own methods, which a subclass may override.
 
@@ -150,16 +154,18 @@ class MMCLI(LightningCLI):
         self.runner.restore(**options)
         return getattr(self.runner, verb)()
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        arguments = super()._prepare_subcommand_kwargs(subcommand)
+    def checkpoint_path(self) -> str | None:
+        """Return the checkpoint to resume or to evaluate, if the options or the config name one.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
         path = getattr(self.options, "ckpt_path", None)
         if self.runner is not None:
             if path in ("best", "last"):
                 path = checkpoint_of(self.runner.work_dir, path)
             require_checkpoint(path, self.runner.work_dir)
-        if path is not None:
-            arguments["ckpt_path"] = path
-        return arguments
+        return path
 
 
 class CommandLineParts(Parts):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.compat import alias_mmengine
 from mm2pl.version import __version__
 
@@ -64,8 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command, *rest = arguments
     if command not in COMMANDS:
-        close = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(closest(command, COMMANDS, 1))
         print(
             f"mm2pl: {command!r} is no command → one of {', '.join(COMMANDS)}.{hint}",
             file=sys.stderr,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 from typing import Any
 
+from mm2pl.closest import closest
 from mm2pl.config import Config, DictAction
 
 LIGHTNING_FLAG = re.compile(
@@ -17,6 +17,20 @@ LIGHTNING_FLAG = re.compile(
 )
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
 USAGE = {"fit": "%(prog)s CONFIG [options]"}
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Remember the options, to suggest one for a misspelt one; argparse keeps them to itself."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.flags: list[str] = []
+        super().__init__(**kwargs)
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """Add an argument as ``ArgumentParser`` does."""
+        action = super().add_argument(*args, **kwargs)
+        self.flags += action.option_strings
+        return action
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -66,9 +80,9 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, command: str) -> No
         add("--show-dir", help="write pictures of the predictions to this folder of the log folder")
 
 
-def build_parser(command: str) -> argparse.ArgumentParser:
+def build_parser(command: str) -> OptionParser:
     """Return the parser of mm2pl's own options; the words and LightningCLI's options are left over."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog=f"mm2pl {command}",
         usage=USAGE.get(command, "%(prog)s CONFIG [CHECKPOINT] [options]"),
         description="CONFIG is an MMEngine config (.py, .yaml, .json) or LightningCLI YAML.",
@@ -134,10 +148,10 @@ def _wants_value(argument: str) -> bool:
     return "=" not in argument and LIGHTNING_FLAG.fullmatch(argument) is not None
 
 
-def _unknown(parser: argparse.ArgumentParser, argument: str) -> str:
+def _unknown(parser: OptionParser, argument: str) -> str:
     name = argument.split("=")[0]
-    known = {flag.strip("-"): flag for action in parser._actions for flag in action.option_strings}
-    close = difflib.get_close_matches(name.strip("-"), known, n=1)
+    known = {flag.strip("-"): flag for flag in parser.flags}
+    close = closest(name.strip("-"), known, 1)
     if close:
         return f"unknown option {name!r} → did you mean {known[close[0]]!r}?"
     return f"unknown option {name!r} → see {parser.prog} --help and {parser.prog} --lightning-help"

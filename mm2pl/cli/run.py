@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import json
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mm2pl.cli import options as flags
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.fileio import load
 from mm2pl.plan.explain import check
@@ -89,7 +89,7 @@ def close_option(message: str) -> str:
 
     found = re.search(r"--trainer\.(\w+)", message) if "unrecognized" in message else None
     known = inspect.signature(Trainer).parameters
-    close = difflib.get_close_matches(found[1], known, n=1) if found else []
+    close = closest(found[1], known, 1) if found else []
     return f"did you mean --trainer.{close[0]}?" if close else ""
 
 
@@ -123,8 +123,7 @@ def require_config(path: str) -> None:
     names = [
         other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
     ]
-    close = difflib.get_close_matches(file.name, names, n=3)
-    hint = f" Did you mean {', '.join(str(file.parent / name) for name in close)}?" if close else ""
+    hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
     raise FileNotFoundError(f"the config {path!r} does not exist.{hint}")
 
 

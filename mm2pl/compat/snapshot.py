@@ -1,60 +1,48 @@
 """What packages loaded under the alias leave in mm2pl and in ``sys.modules``, and how it is taken back.
 
-Only what is loaded already is looked at: the alias itself needs none of mm2pl's rooms.
+The alias itself needs none of mm2pl's rooms. A room with something that packages change, such as the
+registries, says by :func:`keep` how that is saved and restored.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any
 
+Save = Callable[[], Any]
+Restore = Callable[[Any, set[str]], None]
 
-def _registries() -> list[Any]:
-    module = sys.modules.get("mm2pl.registry.registry")
-    return [] if module is None else list(module.Registry._all)
+_KEPT: list[tuple[Save, Restore]] = []
 
 
-def _scopes() -> dict[str, Any]:
-    module = sys.modules.get("mm2pl.registry.default_scope")
-    return {} if module is None else module.DefaultScope._instance_dict
+def keep(save: Save, restore: Restore) -> None:
+    """Have a room's state restored whenever an alias is removed.
+
+    Args:
+        save: Returns the state.
+        restore: Takes that state, or None if the room was loaded after the alias began, and the
+            packages that are forgotten.
+    """
+    _KEPT.append((save, restore))
 
 
 class Snapshot:
-    """The modules, registries and default scopes of this moment."""
+    """The modules, and what rooms keep, of this moment."""
 
     def __init__(self) -> None:
         self._modules = set(sys.modules)
-        self._entries = {
-            registry: (dict(registry.module_dict), dict(registry._children), registry._imported)
-            for registry in _registries()
-        }
-        self._scopes = dict(_scopes())
+        self._saved = {restore: save() for save, restore in _KEPT}
 
     def restore(self) -> None:
-        """Forget packages that hold something of mm2pl's, and what has been registered.
+        """Forget packages that hold something of mm2pl's, and what they have changed in its rooms.
 
         Packages such as torch, loaded meanwhile, stay; so does what mm2pl itself registers.
         """
         packages = self._forget_packages()
-        for registry in _registries():
-            own = getattr(registry, "_own", None)
-            if registry in self._entries:
-                names, children, imported = self._entries[registry]
-            elif own is not None:  # a root registry: mm2pl.registry was not loaded yet
-                names, children, imported = {}, {}, registry._imported
-            else:
-                if registry._scope in packages:
-                    type(registry)._all.discard(registry)
-                continue
-            registry._module_dict.clear()
-            registry._module_dict.update({**(own or {}), **names})
-            registry._children.clear()
-            registry._children.update(children)
-            registry._imported = imported if own is None else registry._imported
-        scopes = _scopes()
-        scopes.clear()
-        scopes.update(self._scopes)
+        for _, restore in _KEPT:
+            restore(self._saved.get(restore), packages)
 
     def _forget_packages(self) -> set[str]:
         new = [name for name in sys.modules if name not in self._modules]

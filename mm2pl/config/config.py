@@ -14,6 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.fileio import dump
+from mm2pl.logging import print_log
+from mm2pl.utils import import_modules_from_strings
+
 from .arguments import DictAction as DictAction
 from .arguments import add_args as add_args
 from .config_dict import DELETE_KEY as DELETE_KEY
@@ -348,8 +352,6 @@ def _is_pure_python(text: str, path: str, options: Options) -> bool:
 def _log_environment(variables: dict[str, str]) -> None:
     if not variables:
         return
-    from mm2pl.logging import print_log
-
     for name, value in variables.items():
         print_log(f"The config uses the environment variable {name}={value!r}.", logger="current")
 
@@ -359,8 +361,6 @@ def _import_custom_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
     custom = cfg.get("custom_imports")
     if not custom:
         return
-    from mm2pl.utils import import_modules_from_strings
-
     try:
         import_modules_from_strings(**custom)
     except ImportError as error:
@@ -375,8 +375,6 @@ def _import_custom_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
 
 
 def _dump_data(values: dict, suffix: str) -> str:
-    from mm2pl.fileio import dump
-
     return dump(values, file_format=suffix.lstrip("."))
 
 

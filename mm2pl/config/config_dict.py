@@ -188,11 +188,11 @@ class ConfigDict(dict):
 
     def to_dict(self) -> dict:
         """Return plain dicts at every depth, lazy values as their dotted path."""
-        return to_plain(self, lazy_as_text=True)
+        return to_builtin(self, lazy_as_text=True)
 
     def _to_lazy_dict(self) -> dict:
         """Return plain dicts at every depth, lazy values as they are."""
-        return to_plain(self, lazy_as_text=False)
+        return to_builtin(self, lazy_as_text=False)
 
 
 @contextmanager
@@ -205,14 +205,14 @@ def keep_lazy() -> Iterator[None]:
         ConfigDict.lazy = before
 
 
-def to_plain(value: Any, lazy_as_text: bool) -> Any:
+def to_builtin(value: Any, lazy_as_text: bool) -> Any:
     """Turn every dict in ``value`` into a builtin one; lists and tuples keep their type."""
     if isinstance(value, dict):
-        return {key: to_plain(item, lazy_as_text) for key, item in dict.items(value)}
+        return {key: to_builtin(item, lazy_as_text) for key, item in dict.items(value)}
     if type(value) is list:
-        return [to_plain(item, lazy_as_text) for item in value]
+        return [to_builtin(item, lazy_as_text) for item in value]
     if isinstance(value, (list, tuple)):
-        return rebuild(value, (to_plain(item, lazy_as_text) for item in value))
+        return rebuild(value, (to_builtin(item, lazy_as_text) for item in value))
     if lazy_as_text and isinstance(value, LAZY_TYPES):
         return value.dotted_path
     return value
@@ -227,7 +227,7 @@ def rebuild(like: list | tuple, items: Iterator) -> Any:
 def _merged(first: dict, second: Any) -> ConfigDict:
     if not isinstance(first, dict) or not isinstance(second, dict):
         return NotImplemented
-    result = ConfigDict(to_plain(first, lazy_as_text=False))  # shares no dict with ``first``
+    result = ConfigDict(to_builtin(first, lazy_as_text=False))  # shares no dict with ``first``
     result.update(second)
     return result
 

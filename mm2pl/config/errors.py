@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import NamedTuple
+
+from mm2pl.closest import closest, did_you_mean
 
 
 class Site(NamedTuple):
@@ -53,8 +53,9 @@ class ConfigError(Exception):
         message = self.message
         if len(message) > _LONGEST_MESSAGE:
             message = f"{message[:_LONGEST_MESSAGE]}..."
+        hint = did_you_mean(closest(self.key, self.accepted))
         chain = "".join(f"\n  inherited by {site}" for site in reversed(self.via))
-        return f"{where}{message}{did_you_mean(self.key, self.accepted)}{chain}"
+        return f"{where}{message}{hint}{chain}"
 
 
 class ConfigParsingError(ConfigError, RuntimeError):
@@ -123,22 +124,7 @@ _KINDS: tuple[tuple[type[Exception], type[ConfigError]], ...] = (
     (ValueError, ConfigValueError),
 )
 
-_LONGEST, _MOST = 80, 2000
 _LONGEST_MESSAGE = 5000
-
-
-def did_you_mean(key: object, accepted: Iterable[object]) -> str:
-    """Return `` Did you mean 'x'?`` for the closest names, or an empty string.
-
-    >>> did_you_mean("modle", ["model", "train_cfg"])
-    " Did you mean 'model'?"
-    """
-    name = str(key)
-    if len(name) > _LONGEST:  # comparing takes quadratic time
-        return ""
-    names = [str(other)[:_LONGEST] for other in islice(accepted, _MOST)]
-    close = difflib.get_close_matches(name, names, n=3)
-    return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
 
 
 def locate_error(error: Exception, filename: str, lineno: int = 0) -> ConfigError:

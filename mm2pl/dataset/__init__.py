@@ -11,6 +11,7 @@ from mm2pl.dataset.loader import build_dataloader as build_dataloader
 from mm2pl.dataset.loader import loader_config as loader_config
 from mm2pl.dataset.sampler import DefaultSampler as DefaultSampler
 from mm2pl.dataset.sampler import InfiniteSampler as InfiniteSampler
+from mm2pl.dataset.sampler import never_ends as never_ends
 from mm2pl.dataset.skip import skip_batches as skip_batches
 from mm2pl.dataset.utils import COLLATE_FUNCTIONS as COLLATE_FUNCTIONS
 from mm2pl.dataset.utils import default_collate as default_collate

@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 
 from mm2pl.dataset.compose import Compose
 from mm2pl.dataset.entries import get_entry, load_ann_file, serialize, subset
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import join_path, list_from_file
 from mm2pl.logging import print_log
 from mm2pl.utils import is_abs
-from mm2pl.utils.errors import ArgumentError
 
 F = TypeVar("F", bound=Callable[..., Any])
 

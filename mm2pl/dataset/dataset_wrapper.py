@@ -14,9 +14,9 @@ import numpy as np
 from torch.utils.data import ConcatDataset as _ConcatDataset
 
 from mm2pl.dataset.base_dataset import force_full_init
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 from mm2pl.registry import DATASETS
-from mm2pl.utils.errors import ArgumentError
 
 
 def _built(dataset: Any) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import load
-from mm2pl.utils.errors import ArgumentError
 
 
 def load_ann_file(ann_file: str | None, data_root: str | None = None) -> tuple[Mapping, Sequence]:

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 from mm2pl.config import as_config
 from mm2pl.dataset.utils import pseudo_collate, worker_init_fn
 from mm2pl.dist import get_rank, get_world_size
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mm2pl.registry.build_functions import resolve
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 
 def build_dataloader(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mm2pl.dataset.private import has_live_workers, replaced, send_workers_home
 from mm2pl.dataset.sampler import can_resume
 from mm2pl.dataset.worker_state import Report, Reporting, Restoring, WorkerStates
 
 
-def skip_batches(loader: Any, skip: int, workers: WorkerStates | None = None) -> Iterator[Any]:
+def skip_batches(
+    loader: Any,
+    skip: int,
+    workers: WorkerStates | None = None,
+    next_pass: Callable[[int], None] | None = None,
+) -> Iterator[Any]:
     """Iterate over ``loader`` from batch ``skip`` on, loading none of the batches before.
 
-    Only this pass is shortened. By the time this returns, the global generators have been drawn from
-    as by ``iter(loader)`` and its first ``skip`` batches, but for what loading them draws. So with
+    Only the pass in which batch ``skip`` lies is shortened. By the time this returns, the global generators have been
+    drawn from as by ``iter(loader)`` and its first ``skip`` batches, but for what loading them draws. So with
     the random state of the pass's beginning the same shuffle comes out, and afterwards the caller may
     set the random state of the moment that is to be continued.
 
@@ -31,28 +36,55 @@ def skip_batches(loader: Any, skip: int, workers: WorkerStates | None = None) ->
         skip: Batches to leave out.
         workers: Where to keep the random states of the worker processes, as of the batches taken; if
             it has some from before, the workers go on with them. For loaders with a batch size.
+        next_pass: Called with a pass's number of batches where it ends before ``skip`` of them are
+            left out; the rest is left out of the passes that follow. None: nothing is left then.
+
+    Raises:
+        ValueError: A pass has no batch at all.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
-        iterator = iter(loader)
-        for _ in islice(iterator, skip):
-            pass
-        return iterator
+        return _skipped(loader, iter(loader), skip, next_pass)[0]
     if workers is None or not loader.num_workers or loader.batch_sampler is None:
-        return (
-            _started(loader, _SkipOnce(_index_sampler(loader), skip)) if skip > 0 else iter(loader)
-        )
+        sampler = _SkipOnce(_index_sampler(loader), skip, next_pass)
+        return _started(loader, sampler) if skip > 0 else iter(loader)
     if not skip:
-        workers.new_pass(loader.persistent_workers, alive=loader._iterator is not None)
+        workers.new_pass(loader.persistent_workers, alive=has_live_workers(loader))
     workers.loaded = False
-    if not skip and loader.persistent_workers and loader._iterator is not None:
+    if not skip and loader.persistent_workers and has_live_workers(loader):
         return _taken(iter(loader), workers)
-    return _taken(_with_states(loader, skip, workers), workers)
+    return _taken(_with_states(loader, skip, workers, next_pass), workers)
 
 
-def _with_states(loader: DataLoader, skip: int, workers: WorkerStates) -> Iterator[Any]:
+def _skipped(
+    batches: Any, iterator: Iterator[Any], skip: int, next_pass: Callable[[int], None] | None
+) -> tuple[Iterator[Any], int]:
+    """Leave out ``skip`` items of ``iterator``, and of passes after it; return the last of them, and its share.
+
+    Only the end of its iterator tells how long a pass is: the length of a sampler that never ends
+    (MMEngine's InfiniteSampler, MMDetection's MultiSourceSampler) is that of the data set.
+    """
+    while True:
+        taken = sum(1 for _ in islice(iterator, skip))
+        if taken == skip or next_pass is None:
+            return iterator, taken
+        if not taken:
+            raise ValueError(
+                f"a pass over {type(batches).__name__} has no batch → {skip} cannot be skipped → give it data"
+            )
+        skip -= taken
+        next_pass(taken)
+        iterator = iter(batches)
+
+
+def _with_states(
+    loader: DataLoader,
+    skip: int,
+    workers: WorkerStates,
+    next_pass: Callable[[int], None] | None,
+) -> Iterator[Any]:
     """Start workers that report their states, from those in ``workers``."""
     # Batch n is worker (n mod W)'s; empty ones in front keep that so.
-    sampler = _SkipOnce(loader.batch_sampler, skip, empty=skip % loader.num_workers)
+    sampler = _SkipOnce(loader.batch_sampler, skip, next_pass, turns=loader.num_workers)
     changes: dict[str, Any] = {
         "collate_fn": Reporting(loader.collate_fn),
         "worker_init_fn": Restoring(loader.worker_init_fn, workers.states),
@@ -78,27 +110,13 @@ def _index_sampler(loader: DataLoader) -> Any:
 
 def _started(loader: DataLoader, sampler: _SkipOnce, **changes: Any) -> Iterator[Any]:
     """Return an iterator over ``loader`` with another sampler, which has found its first item."""
-    if getattr(loader, "_iterator", None) is not None:
-        loader._iterator = None  # persistent workers have been given their sampler long ago
+    if loader.persistent_workers:
+        send_workers_home(loader)
     name = "sampler" if loader.batch_sampler is None else "batch_sampler"
-    with _replaced(loader, **{name: sampler}, **changes):
+    with replaced(loader, **{name: sampler}, **changes):
         iterator = iter(loader)
     sampler.start()
     return iterator
-
-
-@contextmanager
-def _replaced(loader: DataLoader, **changes: Any) -> Iterator[None]:
-    """Change attributes of a loader for the moment in which it makes an iterator."""
-    before = {name: getattr(loader, name) for name in changes}
-    try:
-        for name, value in changes.items():
-            # DataLoader's own __setattr__ forbids some, because an iterator would not notice it.
-            object.__setattr__(loader, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            object.__setattr__(loader, name, value)
 
 
 class _SkipOnce:
@@ -107,13 +125,21 @@ class _SkipOnce:
     Args:
         sampler: What is sampled from; persistent workers go on with this object for ever.
         skip: Items to leave out.
-        empty: Empty batches to put in front.
+        next_pass: See :func:`skip_batches`.
+        turns: Put so many empty batches in front that the first item is that of the same turn of ``turns``.
     """
 
-    def __init__(self, sampler: Any, skip: int, empty: int = 0) -> None:
+    def __init__(
+        self,
+        sampler: Any,
+        skip: int,
+        next_pass: Callable[[int], None] | None = None,
+        turns: int = 1,
+    ) -> None:
         self.sampler = sampler
         self.skip = skip
-        self.empty = empty
+        self.next_pass = next_pass
+        self.turns = turns
         self.first: list[Any] | None = None
         self.items: Iterator[Any] = iter(())
 
@@ -133,15 +159,25 @@ class _SkipOnce:
         yield from items
 
     def _items(self, items: Iterator[Any] | None) -> Iterator[Any]:
-        skip, empty = self.skip, self.empty
-        self.skip = self.empty = 0
-        yield from ([] for _ in range(empty))
+        skip, self.skip = self.skip, 0
         if items is not None:
-            yield from islice(items, skip, None)
+            items, skip = _skipped(self.sampler, items, skip, self.next_pass)
         elif resumable := self._resumable():
             sampler, size = resumable
+            if self.next_pass is not None and not getattr(sampler, "endless", False):
+                skip = self._whole_passes(skip)
             sampler.resume(skip * size)
-            yield from self.sampler
+            items = iter(self.sampler)
+        assert items is not None
+        yield from ([] for _ in range(skip % self.turns))
+        yield from items
+
+    def _whole_passes(self, skip: int) -> int:
+        """Leave out the passes that end before ``skip`` items, by their length; return what is left of ``skip``."""
+        length = len(self.sampler)
+        for _ in range(skip // length):
+            self.next_pass(length)  # type: ignore[misc]
+        return skip % length
 
     def _resumable(self) -> tuple[Any, int] | None:
         """Return the sampler that can skip by itself, and how many of its items are one of ours."""

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import default_collate as torch_default_collate
 
 from mm2pl.registry import FUNCTIONS
+from mm2pl.structures import is_data_element
 
 COLLATE_FUNCTIONS = FUNCTIONS
 """MMEngine's older name of `FUNCTIONS`."""
@@ -36,6 +37,16 @@ def worker_init_fn(
         warnings.simplefilter("ignore")
 
 
+def set_sampler_epoch(loader: Any, epoch: int) -> None:
+    """Call ``set_epoch`` of the loader's sampler, else of its batch sampler's sampler; do nothing if neither has it."""
+    # With a batch sampler of the user's own, torch's DataLoader has a SequentialSampler as ``sampler``.
+    inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
+    for sampler in (getattr(loader, "sampler", None), inner):
+        if sampler is not None and hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+            return
+
+
 @FUNCTIONS.register_module()
 def pseudo_collate(data_batch: Sequence) -> Any:
     """Turn a list of samples into one sample of lists, stacking nothing.
@@ -56,11 +67,6 @@ def default_collate(data_batch: Sequence) -> Any:
         {'x': tensor([1, 2]), 'y': ['a', 'b']}
     """
     return _collate(data_batch, _stack)
-
-
-def is_data_element(value: Any) -> bool:
-    """Return whether ``value`` is a `BaseDataElement`: ours, or MMEngine's if that is installed."""
-    return any(base.__name__ == "BaseDataElement" for base in type(value).__mro__)
 
 
 def _stack(values: Sequence) -> Any:

@@ -49,13 +49,13 @@ class WorkerStates:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain data and tensors, for a checkpoint."""
-        states = {worker: [_plain(part) for part in s] for worker, s in self.states.items()}
+        states = {worker: [_as_tensor(part) for part in s] for worker, s in self.states.items()}
         return {"lived_on": self.lived_on, "states": states}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned."""
         self.lived_on = state_dict["lived_on"]
-        packed = {w: tuple(map(_packed, s)) for w, s in state_dict["states"].items()}
+        packed = {w: tuple(map(_as_bytes, s)) for w, s in state_dict["states"].items()}
         self.states = packed
         self.loaded = True
 
@@ -111,12 +111,12 @@ def _set_state(state: State) -> None:
     random.setstate((3, tuple(array("I", words)), gauss))
     keys = np.frombuffer(key, dtype=np.uint32)
     np.random.set_state(("MT19937", keys, position, has_gauss, cached))
-    torch.set_rng_state(_plain(own))
+    torch.set_rng_state(_as_tensor(own))
 
 
-def _plain(part: Any) -> Any:
+def _as_tensor(part: Any) -> Any:
     return torch.frombuffer(bytearray(part), dtype=torch.uint8) if isinstance(part, bytes) else part
 
 
-def _packed(part: Any) -> Any:
+def _as_bytes(part: Any) -> Any:
     return part.cpu().numpy().tobytes() if isinstance(part, torch.Tensor) else part

@@ -27,7 +27,7 @@ from mm2pl.dist.utils import (
     get_rank,
     get_world_size,
 )
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 
 _REDUCE_OPS = ("sum", "product", "min", "max", "band", "bor", "bxor")
 

@@ -20,7 +20,7 @@ from torch import distributed as torch_dist
 from torch.distributed import ProcessGroup
 
 from mm2pl import device as devices
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

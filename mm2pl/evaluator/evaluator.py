@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from mm2pl.dataset.utils import is_data_element, pseudo_collate
+from mm2pl.dataset.utils import pseudo_collate
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator.torchmetric import build_metric
 from mm2pl.registry import EVALUATOR
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.structures import is_data_element
 
 
 @EVALUATOR.register_module()

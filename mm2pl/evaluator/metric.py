@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from mm2pl.dataset.utils import is_data_element
 from mm2pl.dist import broadcast_object_list, collect_results, is_main_process
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import dump
 from mm2pl.logging import print_log
 from mm2pl.registry import METRICS
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.structures import is_data_element
 
 
 class BaseMetric(metaclass=ABCMeta):

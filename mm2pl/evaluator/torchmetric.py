@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from mm2pl.dist import all_gather_object, get_dist_info
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator.metric import BaseMetric, warn_empty
 from mm2pl.registry import METRICS
 from mm2pl.registry.build_functions import construct, resolve
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.utils.misc import to_lists
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -106,7 +107,7 @@ class TorchMetric(BaseMetric):
         named = value if isinstance(value, Mapping) else {type(self.metric).__name__: value}
         metrics: dict[str, Any] = {}
         for name, item in named.items():
-            plain = _plain(item)
+            plain = to_lists(item)
             if isinstance(plain, list) and all(isinstance(p, (int, float)) for p in plain):
                 metrics.update({f"{name}_{index}": p for index, p in enumerate(plain)})
             else:
@@ -238,14 +239,6 @@ def _batch(values: list[Any]) -> Any:
     tensors = [torch.as_tensor(value) for value in values]
     tensors = [t.reshape(()) if t.shape == (1,) else t for t in tensors]
     return torch.stack(tensors) if len({t.shape for t in tensors}) == 1 else tensors
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _describe(value: Any) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
-from mm2pl.dataset.utils import is_data_element
 from mm2pl.evaluator.metric import to_cpu
+from mm2pl.structures import is_data_element
 
 
 class TorchMetricAdapter(Metric):

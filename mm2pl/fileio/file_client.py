@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.backends.local import LocalBackend
 from mm2pl.fileio.backends.petrel import PetrelBackend
@@ -18,7 +19,6 @@ from mm2pl.fileio.backends.remote import (
 )
 from mm2pl.fileio.uri import parse_uri_prefix
 from mm2pl.logging import print_log
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 
 class HardDiskBackend(LocalBackend):

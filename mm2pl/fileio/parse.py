@@ -6,9 +6,9 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.io import BackendArgs, deprecated_client, get_text
-from mm2pl.utils.errors import ArgumentError
 
 
 def _lines(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mm2pl.errors import ArgumentError
 from mm2pl.utils import is_filepath
-from mm2pl.utils.errors import ArgumentError
 
 
 def parse_uri_prefix(uri: str | Path) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.utils import is_seq_of
-from mm2pl.utils.errors import ArgumentError
 
 
 def refuse_unknown(function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
@@ -24,11 +24,10 @@ def refuse_unknown(function: Callable[..., Any], kwargs: dict[str, Any]) -> None
         for name, parameter in inspect.signature(function).parameters.items()
         if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    said = []
-    for name in kwargs:
-        close = difflib.get_close_matches(name, accepted, 1)
-        said.append(f"{name!r}" + (f" (did you mean {close[0]!r}?)" if close else ""))
-    raise TypeError(f"CheckpointHook has no argument {', '.join(said)}; it accepts {accepted}")
+    hint = did_you_mean(match for name in kwargs for match in closest(name, accepted, 1))
+    raise TypeError(
+        f"CheckpointHook has no argument {', '.join(map(repr, kwargs))}; it accepts {accepted}.{hint}"
+    )
 
 
 def names(argument: str, value: str | list[str] | None) -> list[str] | None:

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mm2pl.checkpoint.weights import _load_checkpoint
+from mm2pl.checkpoint.writer import save_checkpoint
 from mm2pl.dist import is_main_process, master_only
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_face import CheckpointFace
@@ -19,7 +22,6 @@ from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check
 from mm2pl.hooks.storage import chosen_backend_args
 from mm2pl.logging import print_log
 from mm2pl.registry import HOOKS
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 
 @HOOKS.register_module()
@@ -315,9 +317,6 @@ class CheckpointHook(Hook, CheckpointFace):
 
     @master_only
     def _publish_model(self, runner: Any, ckpt_path: str) -> None:
-        from mm2pl.checkpoint.weights import _load_checkpoint
-        from mm2pl.checkpoint.writer import save_checkpoint
-
         checkpoint = _load_checkpoint(ckpt_path)
         assert self.published_keys is not None
         removed = [key for key in checkpoint if key not in self.published_keys]

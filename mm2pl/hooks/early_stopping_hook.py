@@ -6,10 +6,10 @@ import warnings
 from math import isfinite
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import Hook
 from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule
 from mm2pl.registry import HOOKS
-from mm2pl.utils.errors import ArgumentError
 
 
 @HOOKS.register_module()

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from mm2pl.checkpoint.weights import load_state_dict
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.logging import print_log
 from mm2pl.model import is_model_wrapper
 from mm2pl.registry import HOOKS, MODELS
-from mm2pl.utils.errors import ArgumentError
 
 
 @HOOKS.register_module()
@@ -122,8 +123,6 @@ class EMAHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Resume the average, or start it from the loaded weights."""
-        from mm2pl.checkpoint.weights import load_state_dict
-
         resume = getattr(runner, "_resume", False)
         if "ema_state_dict" in checkpoint and resume:
             self._swap_ema_state_dict(checkpoint)

@@ -172,7 +172,7 @@ class LoggerHook(Hook):
     @staticmethod
     def _process_tags(tags: dict) -> dict:
         """Convert values to what JSON knows; what it cannot hold becomes null."""
-        return {key: _plain(value) for key, value in tags.items()}
+        return {key: _json_or_null(value) for key, value in tags.items()}
 
     def after_run(self, runner: Any) -> None:
         """Close the visualizer and copy the logs to ``out_dir``."""
@@ -199,11 +199,12 @@ class LoggerHook(Hook):
                 os.remove(path)
 
 
-def _plain(value: Any) -> Any:
+def _json_or_null(value: Any) -> Any:
+    """Return what JSON can hold; as in MMEngine 0.10.7, NumPy's numbers but ``float64``, a float, are lost too."""
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_or_null(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _json_or_null(item) for key, item in value.items()}
     if isinstance(value, torch.Tensor | np.ndarray):
         return value.tolist()
     return value if isinstance(value, str | int | float | bool) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from math import inf
 
-from mm2pl.utils.errors import ReadableKeyError
+from mm2pl.errors import ReadableKeyError
 
 GREATER_KEYS = ["acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc"]
 LESS_KEYS = ["loss"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mm2pl.hooks.hook import DATA_BATCH, Hook
+from mm2pl.optim.scheduler.tick import tick, tick_metrics
 from mm2pl.registry import HOOKS
 
 
@@ -28,24 +29,16 @@ class ParamSchedulerHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Step the schedulers that count iterations."""
-        for scheduler in _schedulers(runner):
-            if not scheduler.by_epoch:
-                scheduler.step()
+        tick(_schedulers(runner), by_epoch=False)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Step the schedulers that count epochs."""
-        for scheduler in _schedulers(runner):
-            if scheduler.by_epoch:
-                scheduler.step()
+        tick(_schedulers(runner), by_epoch=True)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Hand the metrics to the schedulers that wait for them."""
-        if metrics is None:
-            return
-        for scheduler in _schedulers(runner):
-            # A run that only validates may still hold configs (dicts) here.
-            if getattr(scheduler, "need_val_args", False) and scheduler.by_epoch:
-                scheduler.step(metrics)
+        if metrics is not None:
+            tick_metrics(_schedulers(runner), metrics)
 
 
 def _schedulers(runner: Any) -> Iterator[Any]:

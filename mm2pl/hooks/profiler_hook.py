@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import profiler
 
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
-from mm2pl.utils.errors import ArgumentError
 
 
 @HOOKS.register_module()

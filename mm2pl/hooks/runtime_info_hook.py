@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.version import __version__
 
 MMENGINE_VERSION = "0.10.7"

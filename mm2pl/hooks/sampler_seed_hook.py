@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS
 
@@ -19,12 +20,4 @@ class DistSamplerSeedHook(Hook):
 
     def before_train_epoch(self, runner: Any) -> None:
         """Tell the sampler the epoch."""
-        dataloader = runner.train_loop.dataloader
-        batch_sampler = getattr(dataloader, "batch_sampler", None)
-        for sampler in (
-            getattr(dataloader, "sampler", None),
-            getattr(batch_sampler, "sampler", None),
-        ):
-            if sampler is not None and hasattr(sampler, "set_epoch"):
-                sampler.set_epoch(runner.epoch)
-                return
+        set_sampler_epoch(runner.train_loop.dataloader, runner.epoch)

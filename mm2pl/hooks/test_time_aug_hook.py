@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.errors import ReadableKeyError
 from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS, MODELS, RUNNERS
-from mm2pl.utils.errors import ReadableKeyError
 
 
 @HOOKS.register_module()
@@ -38,11 +38,8 @@ def build_runner_with_tta(cfg: Any) -> Any:
                 "'tta_model' and 'tta_pipeline'"
             )
     cfg["test_dataloader"]["dataset"]["pipeline"] = cfg["tta_pipeline"]
-    if "runner_type" in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        from mm2pl.runner import Runner
-
-        runner = Runner.from_cfg(cfg)
+    # Through the registry, which imports the Runner when it is asked: this room knows no room above it.
+    own = "runner_type" in cfg
+    runner = RUNNERS.build(cfg) if own else RUNNERS.get("Runner").from_cfg(cfg)
     runner.register_hook(PrepareTTAHook(tta_cfg=cfg["tta_model"]))
     return runner

@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import nn
 
+from mm2pl.checkpoint.weights import load_checkpoint
 from mm2pl.config import Config
 from mm2pl.config.packages import package_config, split_package_path
+from mm2pl.errors import ReadableKeyError
 from mm2pl.infer.metafile import models
 from mm2pl.registry import MODELS, DefaultScope
-from mm2pl.utils.errors import ReadableKeyError
 
 
 def get_config(cfg_path: str, pretrained: bool = False) -> Config:
@@ -54,8 +55,6 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
         import_module(f"{package}.utils").register_all_modules(False)
         model: nn.Module = MODELS.build(cfg.model, default_args=kwargs)
     if pretrained:
-        from mm2pl.checkpoint.weights import load_checkpoint
-
         load_checkpoint(model, cfg.model_path)
         model._is_init = True  # type: ignore[assignment]
     return model

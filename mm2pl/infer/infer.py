@@ -20,11 +20,11 @@ from mm2pl.checkpoint.weights import _load_checkpoint, _load_checkpoint_to_model
 from mm2pl.config import Config, ConfigDict
 from mm2pl.dataset import pseudo_collate
 from mm2pl.device import get_device
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import isdir, join_path, list_dir_or_file
 from mm2pl.infer import metafile
 from mm2pl.logging import print_log
 from mm2pl.registry import FUNCTIONS, MODELS, VISUALIZERS, DefaultScope
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 from mm2pl.visualization import Visualizer
 

@@ -11,7 +11,8 @@ from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.trainer import make_trainer
-from mm2pl.plan.plain import is_plain
+from mm2pl.plan.containers import live_objects
+from mm2pl.run.undo import undone_on_failure
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -65,14 +66,15 @@ def made_by(parts: Parts) -> Iterator[None]:
 def assemble(run: Run) -> None:
     """Open a run, build its model, make its Lightning objects and bind them together."""
     parts, plan = current_parts(), run.plan
-    run.open()
-    module = parts.module({**plan.model, "model": run.build_model()})
-    # The built model is no hyper-parameter; what it was built from is, for load_from_checkpoint.
-    plain = {name: value for name, value in plan.model.items() if is_plain(value)}
-    module.save_hyperparameters(plain, logger=False)
-    datamodule = parts.datamodule(
-        {**plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}
-    )
-    callback = RunCallback(**plan.run)
-    trainer = parts.trainer(plan.trainer, callback)
-    callback.attach(run, trainer, module, datamodule)
+    with undone_on_failure():
+        run.open()
+        module = parts.module({**plan.model, "model": run.build_model()})
+        # The built model is no hyper-parameter; what it was built from is, for load_from_checkpoint.
+        plain = {name: value for name, value in plan.model.items() if not live_objects(value)}
+        module.save_hyperparameters(plain, logger=False)
+        datamodule = parts.datamodule(
+            {**plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}
+        )
+        callback = RunCallback(**plan.run)
+        trainer = parts.trainer(plan.trainer, callback)
+        callback.attach(run, trainer, module, datamodule)

@@ -9,6 +9,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from mm2pl.lightning.private import let_device_choose_backend
+
 
 class MMDDPStrategy(DDPStrategy):
     """Broadcast buffers when ``MMDistributedDataParallel`` does: before the forward passes of training, if asked for.
@@ -23,8 +25,8 @@ class MMDDPStrategy(DDPStrategy):
 
     def setup_environment(self) -> None:
         """Join the other processes."""
-        if self._process_group_backend == "nccl" and self.root_device.type == "cpu":
-            self._process_group_backend = None
+        if self.process_group_backend == "nccl" and self.root_device.type == "cpu":
+            let_device_choose_backend(self)
         super().setup_environment()
 
     # Overriding _setup_model would hide DDP's arguments from jsonargparse 4.53, which finds them in its source.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.checkpoint.format import window_is_open
 from mm2pl.dataset import batch_size_of
 from mm2pl.lightning.optimization import is_config, refuse_batch_size_finder
-from mm2pl.lightning.schedules import live_schedulers, tick, tick_metrics
+from mm2pl.lightning.private import batches_that_stepped
+from mm2pl.lightning.schedules import live_schedulers
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
-from mm2pl.run.loops import TestLoop, ValLoop
+from mm2pl.optim.scheduler.tick import tick, tick_metrics
+from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.trainer_view import runner_of
 
@@ -161,11 +162,9 @@ class OwnTrainer(ModuleDriver):
     def _logs_now(self) -> bool:
         # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
         trainer: Any = self.trainer
-        if not trainer.log_every_n_steps or window_is_open(trainer):
+        if not trainer.log_every_n_steps or self.module.has_gradients_waiting():
             return False
-        return (
-            trainer.fit_loop.epoch_loop._batches_that_stepped + 1
-        ) % trainer.log_every_n_steps == 0
+        return (batches_that_stepped(trainer) + 1) % trainer.log_every_n_steps == 0
 
     def open_evaluation(self, stage: str) -> None:
         """Make the loop that feeds the evaluator, if the module has one for that stage."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
+
+from mm2pl.lightning.private import LeanModule
 
 if TYPE_CHECKING:
     from mm2pl.lightning.driver import ModuleDriver
-    from mm2pl.run.loops import _EvalLoop
+    from mm2pl.run.eval_loops import EvalLoop
 
 
-class EvaluatedModule(LightningModule):
+class EvaluatedModule(LeanModule):
     """The stages of :class:`~mm2pl.lightning.MMLightningModule` in which nothing is learned.
 
     Args:
@@ -25,14 +26,14 @@ class EvaluatedModule(LightningModule):
     def __init__(self, evaluators: dict[str, Any]) -> None:
         super().__init__()
         self.evaluators = evaluators
-        self.loops: dict[str, _EvalLoop] = {}
+        self.loops: dict[str, EvalLoop] = {}
         self.eval_metrics: dict[str, Any] = {}
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's ``val_step`` or ``test_step``, if that is wanted."""
         raise NotImplementedError
 
-    def use_loop(self, stage: str, loop: _EvalLoop) -> None:
+    def use_loop(self, stage: str, loop: EvalLoop) -> None:
         """Feed the predictions of ``val`` or ``test`` to this loop's evaluator."""
         self.loops[stage] = loop
 

@@ -19,6 +19,7 @@ class LightningExecutor:
     """
 
     def __init__(self, module: LightningModule) -> None:
+        self._module = module
         self._strategy: Any = module.trainer.strategy
         self._steppers: dict[int, Any] = {}
         self._holds_back = False
@@ -38,7 +39,9 @@ class LightningExecutor:
         """
         stepper = self._steppers.get(id(optimizer))
         if stepper is None:
-            steppers = self._strategy._lightning_optimizers
+            # Lightning counts the steps of these only; a single one comes without a list.
+            found: Any = self._module.optimizers()
+            steppers = found if isinstance(found, list) else [found]
             self._steppers = {id(wrapped.optimizer): wrapped for wrapped in steppers}
             stepper = self._steppers.get(id(optimizer), optimizer)
         return stepper.step(**kwargs)

@@ -1,16 +1,15 @@
-"""A run's visualizer backends as the Trainer's loggers, and the Trainer's own loggers as a backend."""
+"""A run's visualizer backends as the Trainer's loggers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from mm2pl.dist import is_main_process
-from mm2pl.visualization import LoggersBackend
-from mm2pl.visualization.loggers_backend import number_in
+from mm2pl.visualization.logger_backends import LoggersBackend, number
 
 
 class BackendLogger(Logger):
@@ -43,21 +42,12 @@ class BackendLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write numbers; they may be tensors of one element."""
-        numbers = {name: number_in(value) for name, value in metrics.items()}
+        numbers = {name: number(value) for name, value in metrics.items()}
         if is_main_process():
             self.backend.add_scalars(numbers, step=step or 0)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the backend has the whole config already."""
-
-
-class EventFiles(TensorBoardLogger):
-    """Lightning's TensorBoard logger, without a ``hparams.yaml`` beside the event files: the config is in them."""
-
-    def save(self) -> None:
-        """Write what is waiting."""
-        if self._experiment is not None:
-            self._experiment.flush()
 
 
 def connect_loggers(trainer: Any, visualizer: Any, version: str) -> None:

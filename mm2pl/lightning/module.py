@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,11 +22,15 @@ from mm2pl.lightning.optimization import (
     refuse_flags,
     require_deepspeed,
     updates_its_own_way,
+    with_tensor_loss,
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
+from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
-from mm2pl.plan.plain import is_plain
+from mm2pl.model.utils import set_preprocessor_device
+from mm2pl.optim import require_loss
+from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
 from mm2pl.run.trainer_view import runner_of
@@ -78,7 +83,9 @@ class MMLightningModule(EvaluatedModule):
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
-        self.save_hyperparameters({k: v for k, v in given.items() if is_plain(v)}, logger=False)
+        self.save_hyperparameters(
+            {k: v for k, v in given.items() if not live_objects(v)}, logger=False
+        )
         if default_scope is not None:
             # Instances stay for good, so there is one per scope, not per module; made anew, it is the current one.
             name = f"module-{default_scope}"
@@ -101,13 +108,6 @@ class MMLightningModule(EvaluatedModule):
         self._loss: torch.Tensor | None = None
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning 2.6 sets this name some thirty times per iteration; through nn.Module each costs a microsecond.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     def follow(self, run: Run, batches_stay_raw: bool) -> None:
         """Leave building, ticking and evaluating to a run.
 
@@ -117,6 +117,15 @@ class MMLightningModule(EvaluatedModule):
         """
         self.driver = RunDriver(self, run)
         self.batches_stay_raw = batches_stay_raw
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls this of children, but never their
+        # `.to()`, in which MMEngine 0.10.7's data preprocessor remembers its device.
+        super()._apply(fn, recurse)
+        tensor = next(chain(self.model.parameters(), self.model.buffers()), None)
+        if tensor is not None:
+            set_preprocessor_device(self.model, tensor.device)
+        return self
 
     # One file for both worlds: weights are stored without the ``model.`` prefix.
 
@@ -268,10 +277,10 @@ class MMLightningModule(EvaluatedModule):
         if self.automatic_optimization:
             data = self.model.data_preprocessor(batch, True)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
-            self._loss = log_vars["loss"].detach()
-            return {**log_vars, "loss": loss}
+            self._loss = torch.as_tensor(log_vars["loss"]).detach()
+            return {**log_vars, "loss": require_loss(loss)}
         with NoStopIteration("train_step"):
-            return self.driver.train(batch, batch_idx)
+            return with_tensor_loss(self.driver.train(batch, batch_idx))
 
     def logged_outputs(self, outputs: Any) -> Any:
         """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""
@@ -311,17 +320,15 @@ class MMLightningModule(EvaluatedModule):
         """Log at the Trainer's interval and tick the schedules, unless a run does."""
         self.driver.end_batch(outputs)
 
+    def has_gradients_waiting(self) -> bool:
+        """Return whether automatic optimization is inside an accumulation window."""
+        return has_gradients_waiting(self.trainer)
+
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
         return batch
-
-    def _call_batch_hook(self, hook_name: str, batch: Any, *args: Any) -> Any:
-        # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
-        if self.batches_stay_raw:
-            return batch
-        return super()._call_batch_hook(hook_name, batch, *args)
 
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients of an open accumulation window, which goes on after the validation."""
@@ -340,9 +347,9 @@ class MMLightningModule(EvaluatedModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
-        if self._trainer is not None:
+        if trainer_of(self) is not None:
             runner_of(self.trainer).accept_checkpoint(checkpoint)
-            if self._trainer.state.fn == "fit":
+            if self.trainer.state.fn == "fit":
                 self._saved_wrapper = checkpoint.get("optimizer")
 
 

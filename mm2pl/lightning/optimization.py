@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import nn
 
@@ -188,3 +189,16 @@ def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: b
     if trainer.accumulate_grad_batches == 1:
         trainer.accumulate_grad_batches = wrapper._accumulative_counts
     return replaced
+
+
+def with_tensor_loss(outputs: Any) -> Any:
+    """Return a step's log variables with ``loss`` as a tensor: a model that only logs has the number 0 there.
+
+    Lightning 2.6 calls ``detach`` of whatever a step under manual optimization returns by that name.
+
+    >>> with_tensor_loss({"loss": 0, "acc": 1.0})
+    {'loss': tensor(0), 'acc': 1.0}
+    """
+    if isinstance(outputs, dict) and "loss" in outputs and not hasattr(outputs["loss"], "detach"):
+        return {**outputs, "loss": torch.as_tensor(outputs["loss"])}
+    return outputs

@@ -12,6 +12,7 @@ from lightning.pytorch.core.optimizer import do_nothing_closure
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from mm2pl.lightning.private import before_optimizer_step
 from mm2pl.optim import AmpOptimWrapper
 from mm2pl.optim.optimizer.autocast import autocast, default_dtype
 
@@ -138,7 +139,7 @@ class AmpPrecision(MixedPrecision):
         skipped = closure() is None and self._automatic
         if self._automatic and not skipped:
             scaler.unscale_(optimizer)
-        self._after_closure(model, optimizer)
+        before_optimizer_step(self, model, optimizer)
         if skipped:
             return None
         result = scaler.step(optimizer, **kwargs)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 
+from mm2pl.lightning.private import TQDMBar
 from mm2pl.run.trainer_view import runner_of
 
 
-class RunProgressBar(TQDMProgressBar):
+class RunProgressBar(TQDMBar):
     """Show loss, learning rate, remaining time and iterations per second below the log lines.
 
     Loss and learning rate are those of the last log line: nothing is fetched from the device for the bar. The
@@ -46,8 +47,8 @@ class RunProgressBar(TQDMProgressBar):
         """Return the bar of a prediction."""
         return _sized(super().init_predict_tqdm())
 
-    def _should_update(self, current: int, total: Any) -> bool:
-        # Asked by the end of each batch, of whatever stage.
+    def is_due(self, current: int, total: Any) -> bool:
+        """Return whether ``seconds`` have passed, or the stage is over; asked at the end of each batch of any stage."""
         now = time.monotonic()
         if now < self._next and current != total:
             return False
@@ -83,9 +84,7 @@ class RunProgressBar(TQDMProgressBar):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Leave the terminal to the message."""
-        for bar in (self._train_progress_bar, self._val_progress_bar, self._test_progress_bar):
-            if bar is not None:
-                bar.close()
+        self.close()
 
 
 def _sized(bar: Any) -> Any:

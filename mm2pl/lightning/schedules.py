@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +26,7 @@ class SchedulesOfOptimizer:
         return "epoch" if all(scheduler.by_epoch for scheduler in self.schedulers) else "step"
 
     def step(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing; :func:`tick` steps the schedules."""
+        """Do nothing; `mm2pl.optim.scheduler.tick` steps the schedules."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every schedule, in list order."""
@@ -55,17 +54,3 @@ def live_schedulers(trainer: Trainer) -> list[Any]:
         if isinstance(view, SchedulesOfOptimizer)
         for scheduler in view.schedulers
     ]
-
-
-def tick(schedulers: Iterable[Any], by_epoch: bool) -> None:
-    """Step the schedules of one clock; those that watch a metric only count, for their ``begin`` and ``end``."""
-    for scheduler in schedulers:
-        if scheduler.by_epoch == by_epoch:
-            scheduler.step()
-
-
-def tick_metrics(schedulers: Iterable[Any], metrics: dict[str, Any]) -> None:
-    """Step the schedules that watch a metric (``ReduceOnPlateau``), after a validation."""
-    for scheduler in schedulers:
-        if getattr(scheduler, "need_val_args", False):
-            scheduler.step(metrics)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import lightning
 from lightning.pytorch import Callback
-from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
-from mm2pl.lightning.epoch_loop import KNOWN_LIGHTNING
+from mm2pl.lightning.private import SignalConnector, signal_connector
 
 log = logging.getLogger(__name__)
 
 
-class NotedSignals(_SignalConnector):
+class NotedSignals(SignalConnector):
     """Note SIGTERM, and leave it to :class:`StopTogether` when the Trainer learns of it.
 
     Lightning 2.6 broadcasts from the handler itself, which may interrupt another collective of its process.
@@ -27,13 +25,14 @@ class NotedSignals(_SignalConnector):
         self.noted = False
         super().register_signal_handlers()
 
-    def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
-        log.info(f"[rank {self.trainer.global_rank}] received signal {int(signum)}")
+    def on_sigterm(self, signum: int) -> None:
+        """Note it; end what the launcher has started; outside training, where nobody asks, tell the Trainer."""
+        log.info(f"[rank {self.trainer.global_rank}] received signal {signum}")
         launcher: Any = self.trainer.strategy.launcher
         if not self.noted and launcher is not None:
             launcher.kill(signum)
         self.noted = True
-        if self.trainer.state.fn != "fit":  # where nobody asks
+        if self.trainer.state.fn != "fit":
             self.received_sigterm = True
 
 
@@ -53,14 +52,12 @@ class StopTogether(Callback):
     @classmethod
     def join(cls, trainer: Any) -> None:
         """Put one into the Trainer of a run with several processes."""
-        known = lightning.__version__.startswith(KNOWN_LIGHTNING)  # others broadcast as they do
-        if known and trainer.world_size > 1 and type(trainer._signal_connector) is _SignalConnector:
-            trainer._signal_connector = NotedSignals(trainer)
+        if trainer.world_size > 1 and NotedSignals.put_into(trainer):
             trainer.callbacks.insert(0, cls())
 
     def ask(self, trainer: Any) -> None:
         """Let every process know if one of them has noted the signal."""
-        connector = trainer._signal_connector
+        connector = signal_connector(trainer)
         if trainer.strategy.reduce_boolean_decision(connector.noted, all=False):
             connector.received_sigterm = True
 

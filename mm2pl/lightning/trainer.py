@@ -61,7 +61,7 @@ class RunTrainer(Trainer):
         loads = state.has_loaded or state.load_from or state.resuming
         if not (run.training.has_trained or loads) and marker.is_file():
             run.logger.warning(
-                f"{verb} without a checkpoint: the weights are those that the model was built with → "
+                f"{verb} without a checkpoint: this run has neither trained nor loaded weights → "
                 f"--ckpt_path last, or load_from, takes {marker.read_text().strip()}"
             )
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, TextIO
 
-from mm2pl.utils import ManagerMixin
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
+from mm2pl.manager import ManagerMixin
 
 _COLORS = {"ERROR": "31", "WARNING": "33", "INFO": "37", "DEBUG": "32"}
 _UNDERLINE, _BLINK = "4", "5"

@@ -8,11 +8,10 @@ import sys
 from collections import OrderedDict
 from typing import Any
 
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging.history_buffer import HistoryBuffer, Pending
 from mm2pl.logging.logger import print_log
-from mm2pl.logging.plain import NotPlainError, from_plain, to_plain
-from mm2pl.utils import ManagerMixin
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
+from mm2pl.manager import ManagerMixin
 
 
 class MessageHub(ManagerMixin):
@@ -174,9 +173,12 @@ class MessageHub(ManagerMixin):
 
         ``log_scalars`` maps to ``dict(log_history=Tensor (N,), count_history=Tensor (N,),
         max_length=int)``; MMEngine, which wants its own class there, skips them with a message.
-        A fact that is no plain data is left out with a message.
+        A fact that is no plain data is left out with a message. Facts that are arrays have become tensors, and
+        ``arrays`` says where; MMEngine, which ignores that key, reads the tensors.
         """
         import torch
+
+        from mm2pl.logging.storable import NotStorableError, to_storable
 
         scalars = {}
         for key, buffer in self._log_scalars.items():
@@ -187,18 +189,21 @@ class MessageHub(ManagerMixin):
                     "count_history": counts,
                     "max_length": buffer.max_length,
                 }
-        info = {}
+        info, arrays = {}, []
         for key, value in self._runtime_info.items():
             if self._resumed_keys.get(key, False):
                 try:
-                    info[key] = to_plain(value)
-                except NotPlainError as error:
-                    _warn(f"{key} in message_hub is not saved: {error}.")
-        return {
+                    info[key], places = to_storable(value, copy=True)
+                except NotStorableError as error:
+                    _warn(f"{key} in message_hub is not saved: it holds a {error}.")
+                else:
+                    arrays += [(key, *place) for place in places]
+        state = {
             "log_scalars": scalars,
             "runtime_info": info,
             "resumed_keys": dict(self._resumed_keys),
         }
+        return {**state, "arrays": arrays} if arrays else state
 
     def load_state_dict(self, state_dict: dict[str, Any] | MessageHub) -> None:
         """Take over what :meth:`state_dict` returned (MMEngine's too), or all of another hub.
@@ -224,8 +229,7 @@ class MessageHub(ManagerMixin):
                 _warn(f"{key} in message_hub is not HistoryBuffer, just skip resuming it.")
             else:
                 self._adopt(key, buffer)
-        for key, value in state_dict["runtime_info"].items():
-            self._runtime_info[key] = from_plain(value)
+        self._runtime_info.update(_facts(state_dict))
         self._load_resumed_keys(state_dict["resumed_keys"])
 
     def _load_resumed_keys(self, resumed_keys: dict[str, bool]) -> None:
@@ -285,6 +289,15 @@ def _as_buffer(value: Any) -> HistoryBuffer | None:
         }
     )
     return buffer
+
+
+def _facts(state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of a state's facts, with the arrays that :meth:`MessageHub.state_dict` made tensors."""
+    from mm2pl.logging.storable import restore_arrays
+
+    facts = copy.deepcopy(state_dict["runtime_info"])
+    restore_arrays(facts, state_dict.get("arrays", ()))
+    return facts
 
 
 def _ordered(name: str, value: Any) -> OrderedDict[str, Any]:

@@ -16,6 +16,7 @@ from mm2pl.config import DictAction as DictAction
 from mm2pl.dist import get_dist_info
 from mm2pl.registry import Registry as Registry
 from mm2pl.registry import build_from_cfg as build_from_cfg
+from mm2pl.run.environment import setup_env
 from mm2pl.utils import ProgressBar as ProgressBar
 from mm2pl.utils import Timer as Timer
 from mm2pl.utils import check_file_exist as check_file_exist
@@ -117,8 +118,6 @@ def print_log(
 
 def setup_multi_processes(cfg: Mapping[str, Any]) -> None:
     """Set the start method and the OpenCV threads that a 1.x config asks for."""
-    from mm2pl.run.environment import setup_env
-
     mp_cfg = {
         key: cfg[key]
         for key in ("mp_start_method", "opencv_num_threads")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mm2pl.model import wrappers as wrappers
 from mm2pl.model.activation_checkpointing import (
     turn_on_activation_checkpointing as turn_on_activation_checkpointing,
 )
@@ -19,14 +20,12 @@ from mm2pl.model.base_module import Sequential as Sequential
 from mm2pl.model.efficient_conv_bn_eval import (
     turn_on_efficient_conv_bn_eval as turn_on_efficient_conv_bn_eval,
 )
-from mm2pl.model.protocol import has_own_train_step as has_own_train_step
-from mm2pl.model.protocol import is_mm_model as is_mm_model
-from mm2pl.model.protocol import set_preprocessor_device as set_preprocessor_device
 from mm2pl.model.test_time_aug import BaseTTAModel as BaseTTAModel
 from mm2pl.model.utils import convert_sync_batchnorm as convert_sync_batchnorm
 from mm2pl.model.utils import detect_anomalous_params as detect_anomalous_params
 from mm2pl.model.utils import merge_dict as merge_dict
 from mm2pl.model.utils import revert_sync_batchnorm as revert_sync_batchnorm
+from mm2pl.model.utils import set_preprocessor_device as set_preprocessor_device
 from mm2pl.model.utils import stack_batch as stack_batch
 from mm2pl.model.weight_init import BaseInit as BaseInit
 from mm2pl.model.weight_init import Caffe2XavierInit as Caffe2XavierInit
@@ -57,6 +56,4 @@ from mm2pl.model.wrappers import is_model_wrapper as is_model_wrapper
 def __getattr__(name: str) -> Any:
     if name != "MMFullyShardedDataParallel":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mm2pl.model import wrappers
-
     return wrappers.MMFullyShardedDataParallel

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 from mm2pl.registry import MODELS
-from mm2pl.utils.errors import ArgumentError
 
 
 class BaseAveragedModel(nn.Module):

@@ -15,7 +15,7 @@ from torch import nn
 from mm2pl.dist import master_only
 from mm2pl.logging import MMLogger, print_log
 from mm2pl.model.weight_init import initialize, is_pretrained, update_init_info
-from mm2pl.model.wrappers.utils import is_model_wrapper
+from mm2pl.registry.wrappers import is_model_wrapper
 
 
 class BaseModule(nn.Module, metaclass=ABCMeta):

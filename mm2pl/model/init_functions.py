@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn, no_grad
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 
 
 def _fill(module: nn.Module, bias: float, draw: Callable[..., Any], *args: Any, **kw: Any) -> None:

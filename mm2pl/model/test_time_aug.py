@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from mm2pl.errors import ArgumentError
 from mm2pl.model.base_model import BaseModel
 from mm2pl.registry import MODELS
-from mm2pl.utils.errors import ArgumentError
 
 
 @MODELS.register_module()

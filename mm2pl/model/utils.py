@@ -11,8 +11,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
-from mm2pl.utils.errors import ArgumentError
 
 
 def stack_batch(
@@ -75,6 +75,21 @@ def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
             )
         output.update(item)
     return output
+
+
+def set_preprocessor_device(model: nn.Module, device: torch.device) -> None:
+    """Move the data preprocessors within ``model`` that believe to be elsewhere, as MMEngine's own do.
+
+    MMEngine 0.10.7's remember the device of their last ``.to()``. Moving a module around them does not call it, and
+    they go on sending batches to the CPU. Ours look at a buffer.
+    """
+    for module in model.modules():
+        preprocessor = getattr(module, "data_preprocessor", None)
+        if (
+            isinstance(preprocessor, nn.Module)
+            and getattr(preprocessor, "device", device) != device
+        ):
+            preprocessor.to(device)
 
 
 def detect_anomalous_params(loss: torch.Tensor, model: nn.Module) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, ClassVar
 
 from torch import nn
 
+from mm2pl.checkpoint.weights import (
+    _load_checkpoint_with_prefix,
+    load_checkpoint,
+    load_state_dict,
+)
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 from mm2pl.model.init_functions import bias_init_with_prob as bias_init_with_prob
 from mm2pl.model.init_functions import caffe2_xavier_init as caffe2_xavier_init
@@ -20,10 +25,6 @@ from mm2pl.model.init_functions import trunc_normal_init as trunc_normal_init
 from mm2pl.model.init_functions import uniform_init as uniform_init
 from mm2pl.model.init_functions import xavier_init as xavier_init
 from mm2pl.registry import WEIGHT_INITIALIZERS, build_from_cfg
-from mm2pl.utils.errors import ArgumentError
-
-CHECKPOINT_READERS = "mm2pl.checkpoint.weights"
-"""Where checkpoints are read, as in MMEngine; only `PretrainedInit` needs it, when it loads one."""
 
 
 class BaseInit:
@@ -195,16 +196,13 @@ class PretrainedInit:
 
     def __call__(self, module: nn.Module) -> None:
         """Load what fits into ``module``."""
-        readers = import_module(CHECKPOINT_READERS)
-        to = {"map_location": self.map_location}
-        log = {"strict": False, "logger": "current"}
         if self.prefix is None:
             print_log(f"load model from: {self.checkpoint}", logger="current")
-            readers.load_checkpoint(module, self.checkpoint, **to, **log)
+            load_checkpoint(module, self.checkpoint, self.map_location, logger="current")
         else:
             print_log(f"load {self.prefix} in model from: {self.checkpoint}", logger="current")
-            state_dict = readers._load_checkpoint_with_prefix(self.prefix, self.checkpoint, **to)
-            readers.load_state_dict(module, state_dict, **log)
+            weights = _load_checkpoint_with_prefix(self.prefix, self.checkpoint, self.map_location)
+            load_state_dict(module, weights, logger="current")
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=self._get_init_info())
 

@@ -15,8 +15,8 @@ from mm2pl.optim.optimizer import OptimWrapperDict as OptimWrapperDict
 from mm2pl.optim.optimizer import TorchExecutor as TorchExecutor
 from mm2pl.optim.optimizer import as_optim_wrapper as as_optim_wrapper
 from mm2pl.optim.optimizer import build_optim_wrapper as build_optim_wrapper
+from mm2pl.optim.optimizer import require_loss as require_loss
 from mm2pl.optim.optimizer import scale_lr as scale_lr
-from mm2pl.optim.plot import plot_schedule as plot_schedule
 from mm2pl.optim.scheduler import ConstantLR as ConstantLR
 from mm2pl.optim.scheduler import ConstantMomentum as ConstantMomentum
 from mm2pl.optim.scheduler import ConstantParamScheduler as ConstantParamScheduler

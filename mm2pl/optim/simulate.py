@@ -9,8 +9,8 @@ import torch
 
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
-from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.optim.scheduler.builder import build_param_schedulers
+from mm2pl.optim.scheduler.tick import tick
 from mm2pl.registry import PARAM_SCHEDULERS
 
 
@@ -107,8 +107,6 @@ def trace(
         epoch_length=epoch_length,
         by_epoch=by_epoch,
     )
-    per_iter = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
-    per_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch and by_epoch]
     curves: list[dict[str, list[float]]] = [{entry: [] for entry in group} for group in groups]
     seen = [
         (curve.append, group, entry)
@@ -118,15 +116,11 @@ def trace(
     for iteration in range(1, iters + 1):
         for note, group, entry in seen:
             note(group[entry])
-        _tick(per_iter)
-        if iteration % epoch_length == 0:
-            _tick(per_epoch)
+        tick(schedulers, by_epoch=False)
+        # In a run by iteration MMEngine's epoch ends with the run.
+        if by_epoch and iteration % epoch_length == 0:
+            tick(schedulers, by_epoch=True)
     return curves
-
-
-def _tick(schedulers: list[_ParamScheduler]) -> None:
-    for scheduler in schedulers:
-        scheduler.step()
 
 
 class Groups(BaseOptimWrapper):

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mm2pl.closest import did_you_mean, misspelt
+from mm2pl.plan.containers import join
 from mm2pl.plan.keys import KEYS, SUBKEYS, UNSUPPORTED, SubKeys
 from mm2pl.plan.legacy import LEGACY, is_legacy
-from mm2pl.plan.plain import join
 
 Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]
 
@@ -59,7 +60,7 @@ def top_level(name: str, value: Any) -> Iterator[Entry]:
     elif name in LEGACY:
         note = f"a key of MMCV 1.x, ignored here → {LEGACY[name]}"
         yield entry(name, value, "—", "warning", note)
-    elif meant := near_miss(name, KEYS):
+    elif meant := misspelt(name, KEYS):
         yield entry(name, value, "—", "warning", f"unknown, ignored → did you mean {meant!r}?")
     else:
         yield entry(name, value, "—", "unused", "a variable of the config's own")
@@ -106,8 +107,8 @@ def rows(known: SubKeys, path: str, value: Any) -> Iterator[Entry]:
         elif custom or key == "type" or not known.closed:
             yield entry(where, item, known.rest, known.fidelity)
         else:
-            meant = near_miss(key, known.keys)
-            hint = f" Did you mean {meant!r}?" if meant else ""
+            meant = misspelt(str(key), known.keys)
+            hint = did_you_mean([meant] if meant else [])
             note = f"unknown → one of {', '.join(known.keys)}.{hint}"
             yield entry(where, item, "—", known.unknown, note)
     both = {"type", "by_epoch"} <= value.keys() and path == "train_cfg"
@@ -122,38 +123,6 @@ def entry(key: str, value: Any, target: str, status: Status, note: str = "") -> 
     text = " ".join(repr(value).split())
     short = text if len(text) <= 48 else f"{text[:45]}..."
     return Entry(key=key, value=short, target=target, status=status, note=note)
-
-
-def near_miss(name: str, known: Mapping[str, Any]) -> str | None:
-    """Return the known name that ``name`` is probably a misspelling of.
-
-    >>> near_miss("optim_wraper", KEYS), near_miss("param_schedulers", KEYS), near_miss("norm_cfg", KEYS)
-    ('optim_wrapper', 'param_scheduler', None)
-    """
-    allowed = 1 if len(name) < 9 else 2
-    if name in known:
-        return None
-    near = {
-        other: edits(name, other)
-        for other in known
-        if abs(len(other) - len(name)) <= allowed and other[:1] == name[:1]
-    }
-    best = min(near, key=lambda other: near[other], default=None)
-    return best if best is not None and near[best] <= allowed else None
-
-
-def edits(a: str, b: str) -> int:
-    """Count the insertions, deletions and replacements between two words.
-
-    >>> edits("val_iterval", "val_interval")
-    1
-    """
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
 
 
 def problems(config: Mapping[str, Any]) -> list[Entry]:

@@ -55,8 +55,8 @@ KEYS: dict[str, Key] = {
     "test_cfg": Key(section="run", target="test loop"),
     "default_hooks": Key(section="run", target="callbacks, by MMEngine's priorities"),
     "custom_hooks": Key(section="run", target="callbacks, by MMEngine's priorities"),
-    "env_cfg": Key(section="run", target="Trainer(benchmark, strategy), worker start method"),
-    "randomness": Key(section="run", target="seeds, Trainer(deterministic=…)"),
+    "env_cfg": Key(section="run", target="cuDNN, Trainer(strategy=…), worker start method"),
+    "randomness": Key(section="run", target="seeds, deterministic algorithms"),
     "log_processor": Key(section="run", target="log text and scalars"),
     "log_level": Key(section="run", target="level of the log"),
     "visualizer": Key(section="run", target="Trainer(logger=…)"),
@@ -168,7 +168,7 @@ SUBKEYS: dict[str, SubKeys] = {
     "custom_hooks": _HOOK,
     "env_cfg": SubKeys(
         keys={
-            "cudnn_benchmark": "Trainer(benchmark=…)",
+            "cudnn_benchmark": "torch.backends.cudnn.benchmark",
             "mp_cfg": "start method, OpenCV and OMP threads",
             "dist_cfg": "DDPStrategy(process_group_backend, timeout)",
             "resource_limit": "limit of open files",
@@ -180,7 +180,7 @@ SUBKEYS: dict[str, SubKeys] = {
         keys={
             "seed": "seeds of Python, NumPy, torch, samplers, workers",
             "diff_rank_seed": "seed + rank",
-            "deterministic": "Trainer(deterministic=…)",
+            "deterministic": "torch.use_deterministic_algorithms, no cuDNN benchmark",
         },
     ),
 }

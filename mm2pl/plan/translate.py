@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import ArgumentError
+from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.explain import Entry, check
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
-from mm2pl.plan.plain import live_objects
 from mm2pl.plan.processes import are_several, left_out, processes, several
-from mm2pl.utils.errors import ArgumentError
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",
@@ -88,7 +88,7 @@ def translate(
         TypeError: See :func:`check_schedules`.
         ValueError: If a key is one that no run accepts, or keys that belong together are given only in part.
     """
-    config = plain_containers(config)
+    config = as_dicts(config)
     warnings = check(config)
     check_complete(config)
     check_schedules(config.get("param_scheduler"))
@@ -180,10 +180,8 @@ def trainer_arguments(
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
     arguments.update(processes(config, environ))
-    if (config.get("env_cfg") or {}).get("cudnn_benchmark"):
-        arguments["benchmark"] = True
-    if (config.get("randomness") or {}).get("deterministic"):
-        arguments["deterministic"] = True
+    # `cudnn_benchmark` and `deterministic` are not among them: the run sets these globals of the process itself
+    # (run/environment.py), and Lightning's flags of the same meaning would set them again in another order.
     return arguments
 
 
@@ -252,15 +250,6 @@ def check_schedules(schedules: Any) -> None:
 
 def _may_be_schedules(value: Any) -> bool:
     return isinstance(value, dict | list | tuple) or hasattr(value, "get_last_value")
-
-
-def plain_containers(value: Any) -> Any:
-    """Turn ``ConfigDict`` and other mappings into dicts, all the way down; leave leaves as they are."""
-    if isinstance(value, Mapping):
-        return {key: plain_containers(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain_containers(item) for item in value)
-    return value
 
 
 def require_plain(plan: dict[str, Any]) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.registry.errors import NotRegisteredError, RegistryKeyError, explain_failure
-from mm2pl.registry.registry import Registry
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.registry.located import locations
+from mm2pl.utils import get_object_from_string
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from mm2pl.registry.registry import Registry
 
 
 def build_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
@@ -74,9 +77,14 @@ def _is_managed(factory: Any) -> bool:
     return inspect.isclass(factory) and any(c.__name__ == "ManagerMixin" for c in factory.__mro__)
 
 
+def _is_registry(registry: Any) -> bool:
+    # By what is asked of it: the class itself builds by these functions, so it stands above them.
+    return hasattr(registry, "switch_scope_and_registry") and not inspect.isclass(registry)
+
+
 def _merged(cfg: Any, registry: Registry, default_args: Any) -> Any:
     """Return a shallow copy of ``cfg`` completed by ``default_args``."""
-    if not isinstance(registry, Registry):
+    if not _is_registry(registry):
         raise TypeError(f"registry must be a mm2pl.Registry object, but got {type(registry)}")
     args = _as_dict(cfg, "cfg should be a dict, ConfigDict or Config").copy()
     if default_args is not None:
@@ -105,7 +113,7 @@ def build_runner_from_cfg(cfg: Any, registry: Registry) -> Any:
     """
     if not isinstance(cfg, dict) and not hasattr(cfg, "_cfg_dict"):
         raise ArgumentError(f"cfg should be a dict, ConfigDict or Config, but got {type(cfg)}")
-    if not isinstance(registry, Registry):
+    if not _is_registry(registry):
         raise ArgumentError(f"registry should be a mm2pl.Registry object, but got {registry!r}")
     args = cfg.copy()
     with registry.switch_scope_and_registry(args.pop("_scope_", None)) as scoped:
@@ -117,9 +125,8 @@ def build_model_from_cfg(cfg: Any, registry: Registry, default_args: Any = None)
     """Build one model, or of a list of configs a `mm2pl.model.Sequential`."""
     if not isinstance(cfg, list):
         return build_from_cfg(cfg, registry, default_args)
-    from mm2pl.model import Sequential
-
-    return Sequential(*(build_from_cfg(c, registry, default_args) for c in cfg))
+    models = [build_from_cfg(c, registry, default_args) for c in cfg]
+    return get_object_from_string(locations().SEQUENTIAL)(*models)
 
 
 def build_optimizer_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> Any:

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mm2pl.errors import ArgumentError
 from mm2pl.utils import ManagerMixin
-from mm2pl.utils.errors import ArgumentError
 
 _OVERWRITES = itertools.count()
 

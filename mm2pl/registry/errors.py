@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import sys
@@ -11,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.utils.errors import ReadableKeyError, add_note
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ReadableKeyError, add_note
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def unknown_scope(
         parts.append(f"Importing {scope}.registry failed: {problem}.")
     elif scope in MODULE2PACKAGE:
         parts.append(f"Install it with `pip install {MODULE2PACKAGE[scope]}`.")
-    parts.append(f"Known scopes: {', '.join(sorted(scopes))}.{_did_you_mean(scope, scopes)}")
+    parts.append(
+        f"Known scopes: {', '.join(sorted(scopes))}.{did_you_mean(closest(scope, scopes))}"
+    )
     parts.append(
         f"Make one with Registry(..., parent=MODELS, scope={scope!r}) in {scope}/registry.py, "
         "or leave default_scope out."
@@ -120,14 +122,14 @@ def _import_problem(path: str) -> list[str]:
         if scope in MODULE2PACKAGE and getattr(problem, "name", None) == scope:
             return [f"{scope} is not installed: `pip install {MODULE2PACKAGE[scope]}`."]
         return [f"Importing {module} failed: {problem}."]
-    close = _did_you_mean(name, vars(sys.modules[module]))
+    close = did_you_mean(_meant(name, vars(sys.modules[module])))
     return [f"The module {module} has no {name}.{close}"]
 
 
 def _resembling(key: str, registry: Registry) -> list[str]:
     name = key.rpartition(".")[2]
     names = {n for r in _chain(registry) for n in r.module_dict}
-    lines = [close.strip()] if (close := _did_you_mean(name, names)) else []
+    lines = [close.strip()] if (close := did_you_mean(_meant(name, names))) else []
     everywhere = list(type(registry)._all)
     elsewhere = sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
     if elsewhere:
@@ -139,15 +141,14 @@ def _resembling(key: str, registry: Registry) -> list[str]:
     return lines
 
 
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
+def _meant(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names that ``name`` may stand for: first what a tutorial calls so, then what resembles it."""
     names = [n for n in names if not n.startswith("_")]
     known = MISTAKEN_NAMES.get(name)
     for ending, right in MISTAKEN_ENDINGS.items():
         if known is None and name.endswith(ending):
             known = next((n for n in names if n == name.removesuffix(ending) + right), None)
-    same = [n for n in names if n.lower() == name.lower()]
-    close = [n for n in [known, *same, *difflib.get_close_matches(name, names)] if n]
-    return f" Did you mean {' or '.join(dict.fromkeys(close))}?" if close else ""
+    return list(dict.fromkeys(filter(None, [known, *closest(name, names)])))
 
 
 def _import_hints(key: str) -> list[str]:
@@ -211,7 +212,7 @@ def explain_failure(
     if accepted is None or not unknown:
         add_note(error, f"While building {where}.")
         return
-    close = "".join(_did_you_mean(argument, accepted) for argument in unknown)
+    close = did_you_mean(match for argument in unknown for match in closest(argument, accepted))
     raise TypeError(
         f"{name}() got an unexpected keyword argument {', '.join(map(repr, unknown))}, building "
         f"{where}. Accepted: {', '.join(accepted) or 'none'}.{close}"

@@ -17,32 +17,9 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from mm2pl.registry.located import locations
 from mm2pl.registry.registry import SCOPE, Registry
 from mm2pl.utils import get_object_from_string
-
-FAMILIES = {
-    "torch": ("torch.optim", "torch.optim.lr_scheduler"),
-    "lightning": (
-        "lightning.pytorch.callbacks",
-        "lightning.pytorch.loggers",
-        "lightning.pytorch.strategies",
-        "lightning.pytorch.profilers",
-    ),
-    "torchmetrics": (
-        "torchmetrics.classification",
-        "torchmetrics.regression",
-        "torchmetrics.aggregation",
-        "torchmetrics.segmentation",
-        "torchmetrics.image",
-        "torchmetrics.detection",
-        "torchmetrics.retrieval",
-        "torchmetrics.text",
-        "torchmetrics.audio",
-        "torchmetrics.clustering",
-        "torchmetrics.nominal",
-    ),
-}
-"""Where ``package.Name`` is looked for if the package itself does not have it."""
 
 _SCOPES = itertools.count()
 
@@ -71,17 +48,15 @@ class RootRegistry(LinkedRegistry):
     before or after, here or in MMEngine's registry, is the one that is found.
     """
 
-    def __init__(
-        self,
-        name: str,
-        build_func: Callable[..., Any] | None = None,
-        locations: Sequence[str] = (),
-        by_name: dict[str, str] | None = None,
-    ) -> None:
-        """Take also ``by_name``: import paths of optional classes, for names found nowhere else."""
-        super().__init__(name, build_func, scope=SCOPE, locations=locations)
+    def __init__(self, name: str, build_func: Callable[..., Any] | None = None) -> None:
+        super().__init__(name, build_func, scope=SCOPE)
         self._own: dict[str, Any] = {}
-        self._by_name = by_name or {}
+
+    def import_from_location(self) -> None:
+        """Import the rooms that register something here, once."""
+        if not self._imported:
+            self._locations = list(locations().MODULES.get(self._name, ()))
+        super().import_from_location()
 
     def _theirs(self) -> Any:
         module = sys.modules.get("mmengine.registry.root")
@@ -100,15 +75,16 @@ class RootRegistry(LinkedRegistry):
         if found is not None and not _is_mmengines(found):
             return found
         ours = super()._find(name)
-        if ours is None and found is None and name in self._by_name:
-            ours = get_object_from_string(self._by_name[name])
+        if ours is None:  # also where MMEngine has its own
+            path = locations().BY_NAME.get(self._name, {}).get(name)
+            ours = None if path is None else get_object_from_string(path)
         return found if ours is None else ours
 
     def _import_object(self, path: str) -> Any:
         found = super()._import_object(path)
         if found is None:
             package, _, name = path.partition(".")
-            paths = (f"{module}.{name}" for module in FAMILIES.get(package, ()))
+            paths = (f"{module}.{name}" for module in locations().FAMILIES.get(package, ()))
             found = next((o for p in paths if (o := get_object_from_string(p)) is not None), None)
         return found
 

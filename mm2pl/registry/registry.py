@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 from mm2pl.compat import import_module as import_package
+from mm2pl.errors import ArgumentError
+from mm2pl.registry.build_functions import build_from_cfg
 from mm2pl.registry.default_scope import DefaultScope
 from mm2pl.registry.errors import RegistryKeyError, unknown_scope
 from mm2pl.utils import get_object_from_string, is_seq_of
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 
 SCOPE = "mm2pl"
@@ -92,7 +93,7 @@ class Registry:
         self.parent = parent
         if parent is not None:
             parent._add_child(self)
-        inherited = _default_build_func() if parent is None else parent.build_func
+        inherited = build_from_cfg if parent is None else parent.build_func
         self.build_func: Callable[..., Any] = build_func or inherited
         Registry._all.add(self)
 
@@ -330,12 +331,6 @@ class Registry:
             return module
 
         return register
-
-
-def _default_build_func() -> Callable[..., Any]:
-    from mm2pl.registry.build_functions import build_from_cfg
-
-    return build_from_cfg
 
 
 def _register_all_modules(scope: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,10 @@ def count_registered_modules(save_path: str | None = None, verbose: bool = True)
 
     With ``save_path`` the result also goes to ``<save_path>/modules_statistic_results.json``.
     """
-    for room in ("dataset", "evaluator", "hooks", "model", "optim", "runner", "visualization"):
-        import_module(f"mm2pl.{room}")
-    registries = {
-        name: traverse_registry_tree(registry, verbose)
-        for name, registry in sorted(vars(root).items())
-        if isinstance(registry, Registry)
-    }
+    roots = {name: r for name, r in sorted(vars(root).items()) if isinstance(r, Registry)}
+    for registry in roots.values():
+        registry.import_from_location()
+    registries = {name: traverse_registry_tree(r, verbose) for name, r in roots.items()}
     now = datetime.datetime.now().strftime("%Y-%m-%d %H:%M:%S")
     scan = {"scan_date": now, "registries": registries}
     if verbose:

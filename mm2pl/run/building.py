@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import as_config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
+from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.log_processor import LogProcessor
 from mm2pl.run.loops import (
     BaseLoop,
     EpochBasedTrainLoop,
     IterBasedTrainLoop,
-    TestLoop,
-    ValLoop,
     refuse_own_run,
 )
 from mm2pl.run.points import STAGES

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 
 from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
-from mm2pl.utils.dl_utils import set_multi_processing
+from mm2pl.logging import print_log
+from mm2pl.utils.dl_utils import collect_env, set_multi_processing
 
 _TIME_STAMPS: set[str] = set()
 _TOLD = "MM2PL_RUN"
@@ -107,7 +109,47 @@ def set_random_seed(
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
     if deterministic:
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True)
+        _choose_deterministic_algorithms()
     return seed
+
+
+def _choose_deterministic_algorithms() -> None:
+    """Let a run that is repeated give the same bits; this comes after :func:`setup_env`, and wins over it."""
+    if torch.backends.cudnn.benchmark:
+        print_log(
+            "cudnn_benchmark=True and deterministic=True → cuDNN's benchmark is switched off, as it chooses by the "
+            "time that algorithms take → leave one of the two out",
+            logger="current",
+            level=logging.WARNING,
+        )
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)
+    # Without it torch refuses cuBLAS's products in this mode, where MMEngine 0.10.7 stops with that error. Lightning
+    # 2.6 sets the same value for its own flag, but over a value of the user's.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """Describe the machine and a run's settings as MMEngine's log does."""
+    line = "-" * 60
+    system, runtime = (
+        "".join(f"\n    {key}: {value}" for key, value in block.items())
+        for block in (collect_env(), settings)
+    )
+    return f"\n{line}\nSystem environment:{system}\n\nRuntime environment:{runtime}\n{line}\n"
+
+
+def make_folder(path: str, work_dir: str) -> None:
+    """Make a folder in ``work_dir``.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"work_dir={work_dir!r} cannot be written: {error.strerror} → name a folder that can, in the config or "
+            "with --work-dir"
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,15 @@ import torch
 from torch import nn
 
 from mm2pl.dataset import batch_size_of, build_dataloader
+from mm2pl.errors import ArgumentError
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
 from mm2pl.plan.translate import check_schedules
 from mm2pl.run import building
+from mm2pl.run.aliases import fixed, of, part
 from mm2pl.run.environment import set_random_seed, setup_env
 from mm2pl.run.model import build_model
 from mm2pl.run.view import RunnerView
-from mm2pl.utils.errors import ArgumentError
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -32,35 +32,6 @@ if TYPE_CHECKING:
     from mm2pl.run.run import Run
 
 
-def _of(path: str) -> Any:
-    """Make a property that reads and assigns an attribute of the run."""
-    owner, _, name = f"_run.{path}".rpartition(".")
-    find = attrgetter(owner)
-    return property(
-        attrgetter(f"_run.{path}"), lambda self, value: setattr(find(self), name, value)
-    )
-
-
-def _part(table: str, stage: str) -> Any:
-    """Make a property that reads and assigns one stage's entry of a table of the run."""
-    find = attrgetter(f"_run.{table}")
-    return property(
-        lambda self: find(self)[stage], lambda self, value: find(self).__setitem__(stage, value)
-    )
-
-
-def _fixed(path: str) -> Any:
-    """Make a property that reads an attribute of the run, and refuses to be assigned: the Trainer exists already."""
-
-    def refuse(self: Any, value: Any) -> None:
-        raise AttributeError(
-            f"{path}={value!r} after the runner was made → its Trainer has its processes by then → launcher=… in the "
-            "config, or trainer=dict(devices=…, num_nodes=…)"
-        )
-
-    return property(attrgetter(f"_run.{path}"), refuse)
-
-
 class RunnerFacade(RunnerView):
     """The ``runner`` of a run.
 
@@ -69,56 +40,56 @@ class RunnerFacade(RunnerView):
     """
 
     # Names under which public code reads and assigns, although half of them are private in MMEngine 0.10.7.
-    trainer: Trainer = _of("trainer")
-    module: MMLightningModule = _of("module")
-    datamodule: MMDataModule = _of("datamodule")
-    cfg: Config = _of("cfg")
-    logger: MMLogger = _of("logger")
-    message_hub: MessageHub = _of("message_hub")
-    log_processor: LogProcessor = _of("log_processor")
-    visualizer: Any = _of("visualizer")
-    default_scope: DefaultScope | None = _of("default_scope")
-    work_dir: str = _of("work_dir")
-    _work_dir: str = _of("work_dir")
-    log_dir: str = _of("log_dir")
-    _log_dir: str = _of("log_dir")
-    timestamp: str = _of("timestamp")
-    _timestamp: str = _of("timestamp")
-    experiment_name: str = _of("experiment_name")
-    _experiment_name: str = _of("experiment_name")
-    launcher: str = _fixed("launcher")
-    _launcher: str = _fixed("launcher")
-    rank: int = _fixed("rank")
-    _rank: int = _fixed("rank")
-    world_size: int = _fixed("world_size")
-    _world_size: int = _fixed("world_size")
-    distributed: bool = _fixed("distributed")
-    _distributed: bool = _fixed("distributed")
-    _model_name: str = _of("model_name")
-    seed: int = _of("seed")
-    _seed: int = _of("seed")
-    deterministic: bool = _of("deterministic")
-    _deterministic: bool = _of("deterministic")
-    diff_rank_seed: bool = _of("diff_rank_seed")
-    _randomness_cfg: dict[str, Any] = _of("randomness")
-    hooks: list[Any] = _of("hooks")
-    _hooks: list[Any] = _of("hooks")
-    model: Any = _of("model")
-    optim_wrapper: Any = _of("optim_wrapper")
-    param_schedulers: Any = _of("param_schedulers")
-    auto_scale_lr: dict[str, Any] | None = _of("auto_scale_lr")
-    has_loaded: bool = _of("continuing.has_loaded")
-    _has_loaded: bool = _of("continuing.has_loaded")
-    _load_from: str | None = _of("continuing.load_from")
-    _resume: bool = _of("continuing.resuming")
-    _train_loop: Any = _part("loops", "train")
-    _val_loop: Any = _part("loops", "val")
-    _test_loop: Any = _part("loops", "test")
-    _train_dataloader: Any = _part("loaders", "train")
-    _val_dataloader: Any = _part("loaders", "val")
-    _test_dataloader: Any = _part("loaders", "test")
-    _val_evaluator: Any = _part("evaluators", "val")
-    _test_evaluator: Any = _part("evaluators", "test")
+    trainer: Trainer = of("trainer")
+    module: MMLightningModule = of("module")
+    datamodule: MMDataModule = of("datamodule")
+    cfg: Config = of("cfg")
+    logger: MMLogger = of("logger")
+    message_hub: MessageHub = of("message_hub")
+    log_processor: LogProcessor = of("log_processor")
+    visualizer: Any = of("visualizer")
+    default_scope: DefaultScope | None = of("default_scope")
+    work_dir: str = of("work_dir")
+    _work_dir: str = of("work_dir")
+    log_dir: str = of("log_dir")
+    _log_dir: str = of("log_dir")
+    timestamp: str = of("timestamp")
+    _timestamp: str = of("timestamp")
+    experiment_name: str = of("experiment_name")
+    _experiment_name: str = of("experiment_name")
+    launcher: str = fixed("launcher")
+    _launcher: str = fixed("launcher")
+    rank: int = fixed("rank")
+    _rank: int = fixed("rank")
+    world_size: int = fixed("world_size")
+    _world_size: int = fixed("world_size")
+    distributed: bool = fixed("distributed")
+    _distributed: bool = fixed("distributed")
+    _model_name: str = of("model_name")
+    seed: int = of("seed")
+    _seed: int = of("seed")
+    deterministic: bool = of("deterministic")
+    _deterministic: bool = of("deterministic")
+    diff_rank_seed: bool = of("diff_rank_seed")
+    _randomness_cfg: dict[str, Any] = of("randomness")
+    hooks: list[Any] = of("hooks")
+    _hooks: list[Any] = of("hooks")
+    model: Any = of("model")
+    optim_wrapper: Any = of("optim_wrapper")
+    param_schedulers: Any = of("param_schedulers")
+    auto_scale_lr: dict[str, Any] | None = of("auto_scale_lr")
+    has_loaded: bool = of("continuing.has_loaded")
+    _has_loaded: bool = of("continuing.has_loaded")
+    _load_from: str | None = of("continuing.load_from")
+    _resume: bool = of("continuing.resuming")
+    _train_loop: Any = part("loops", "train")
+    _val_loop: Any = part("loops", "val")
+    _test_loop: Any = part("loops", "test")
+    _train_dataloader: Any = part("loaders", "train")
+    _val_dataloader: Any = part("loaders", "val")
+    _test_dataloader: Any = part("loaders", "test")
+    _val_evaluator: Any = part("evaluators", "val")
+    _test_evaluator: Any = part("evaluators", "test")
 
     def __init__(self, run: Run) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import LOG_PROCESSORS
-from mm2pl.utils.errors import ArgumentError
 
 
 @LOG_PROCESSORS.register_module()

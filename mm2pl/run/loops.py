@@ -7,21 +7,16 @@ validation schedule) and one step, ``run_iter``, which user classes may override
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-
-from mm2pl.logging import HistoryBuffer, print_log
+from mm2pl.dataset.utils import set_sampler_epoch
+from mm2pl.logging import print_log
 from mm2pl.registry import LOOPS
 from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val_interval_at
-from mm2pl.structures import BaseDataElement
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
-
-    from mm2pl.evaluator import Evaluator
 
 
 class BaseLoop:
@@ -34,6 +29,9 @@ class BaseLoop:
 
     #: Methods that Lightning's Trainer stands for; a subclass that overrides one cannot be honoured.
     replaced_by_trainer: ClassVar[tuple[str, ...]] = ("run", "run_epoch")
+
+    #: MMEngine's methods of these names; a class whose method is another has one of its own.
+    standard: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, runner: Any, dataloader: DataLoader | dict) -> None:
         self._runner = runner
@@ -51,7 +49,7 @@ class BaseLoop:
     @property
     def overrides_run_iter(self) -> bool:
         """Whether a user's class replaces the single step."""
-        return type(self).run_iter not in _OWN_STEPS
+        return type(self).run_iter is not self.standard["run_iter"]
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Process one batch."""
@@ -72,8 +70,7 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
         TypeError: If the class overrides ``run`` or ``run_epoch``.
     """
     for name in loop.replaced_by_trainer:
-        method = getattr(loop, name, None)
-        if method is not None and method is not getattr(_EvalLoop, name, None):
+        if getattr(loop, name, None) is not loop.standard.get(name):
             raise TypeError(
                 f"{loop.__name__} overrides {name}(), which Lightning's Trainer replaces. A custom loop can override "
                 "run_iter(); move what happens around it into a hook (before_train_epoch, after_train_iter, …)."
@@ -83,6 +80,7 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
 class _TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
+    by_epoch: ClassVar[bool]
     _max_epochs: int
     _max_iters: int
     epoch_length: int
@@ -132,8 +130,6 @@ class _TrainLoop(BaseLoop):
     def max_iters(self) -> int:
         """Iterations of the whole run."""
         return self._max_iters
-
-    by_epoch: ClassVar[bool]
 
     @property
     def length(self) -> int:
@@ -185,11 +181,12 @@ class _TrainLoop(BaseLoop):
 
     def decide_val_interval(self) -> None:
         """Take up the interval of a dynamic schedule that holds from here on, for hooks that read ``val_interval``."""
+        self._decide_current_val_interval()
+
+    def _decide_current_val_interval(self) -> None:
+        # MMEngine 0.10.7 calls it after each epoch or iteration, before the validation; projects' loops override it.
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
-
-    # MMEngine 0.10.7 calls it so, and projects' loops do.
-    _decide_current_val_interval = decide_val_interval
 
     def _train_one(self, idx: int, data_batch: Any) -> None:
         runner = self.runner
@@ -234,6 +231,8 @@ class EpochBasedTrainLoop(_TrainLoop):
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Train on one batch; ``idx`` counts within the epoch."""
         self._train_one(idx, data_batch)
+
+    standard: ClassVar[dict[str, Any]] = {"run_iter": run_iter}
 
 
 class _InfiniteDataloaderIterator:
@@ -289,101 +288,7 @@ class IterBasedTrainLoop(_TrainLoop):
         """Train on one batch."""
         self._train_one(self._iter, data_batch)
 
-
-class _EvalLoop(BaseLoop):
-    """What validation and test share: an evaluator, and losses that a model may report."""
-
-    stage: ClassVar[str]
-
-    def __init__(
-        self,
-        runner: Any,
-        dataloader: DataLoader | dict,
-        evaluator: Evaluator | dict | list,
-        fp16: bool = False,
-    ) -> None:
-        super().__init__(runner, dataloader)
-        self.evaluator = runner.build_evaluator(evaluator)
-        self.fp16 = fp16
-        self.losses: dict[str, HistoryBuffer] = {}
-        self._share_metainfo(self.evaluator, runner.visualizer)
-
-    def step(self, data_batch: Any) -> Any:
-        """Run the model on one batch, feed the evaluator, return the predictions."""
-        step = getattr(self.runner.model, f"{self.stage}_step")
-        with torch.autocast(self.runner.device.type) if self.fp16 else nullcontext():
-            outputs = step(data_batch)
-        outputs = split_losses(outputs, self.losses)
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        return outputs
-
-    @torch.no_grad()
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Evaluate one batch, hooks included."""
-        call_hook = self.runner.call_hook
-        call_hook(f"before_{self.stage}_iter", batch_idx=idx, data_batch=data_batch)
-        outputs = self.step(data_batch)
-        call_hook(f"after_{self.stage}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
-
-    def metrics(self) -> dict[str, Any]:
-        """Reduce what ``run_iter`` collected over the data set (all ranks) to named values."""
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
-        if self.losses:
-            means = {name: buffer.mean() for name, buffer in self.losses.items()}
-            total = sum(value for name, value in means.items() if "loss" in name)
-            metrics.update(means, **{f"{self.stage}_loss": total})
-        self.losses.clear()
-        return metrics
-
-    def run(self) -> dict[str, Any]:
-        """Evaluate the whole data set now, outside Lightning's loop, for hooks that ask for it."""
-        runner = self.runner
-        runner.call_hook(f"before_{self.stage}")
-        runner.call_hook(f"before_{self.stage}_epoch")
-        runner.model.eval()
-        self.losses.clear()
-        for idx, data_batch in enumerate(self.dataloader):
-            self.run_iter(idx, data_batch)
-        metrics = self.metrics()
-        runner.call_hook(f"after_{self.stage}_epoch", metrics=metrics)
-        runner.call_hook(f"after_{self.stage}")
-        return metrics
-
-
-@LOOPS.register_module()
-class ValLoop(_EvalLoop):
-    """Validate; stands for ``val_cfg=dict(fp16=…)``."""
-
-    stage = "val"
-
-    @property
-    def val_loss(self) -> dict[str, HistoryBuffer]:
-        """Losses that the model reported among its predictions."""
-        return self.losses
-
-    @val_loss.setter
-    def val_loss(self, losses: dict[str, HistoryBuffer]) -> None:
-        self.losses = losses
-
-
-@LOOPS.register_module()
-class TestLoop(_EvalLoop):
-    """Test; stands for ``test_cfg=dict(fp16=…)``."""
-
-    __test__ = False
-    stage = "test"
-
-    @property
-    def test_loss(self) -> dict[str, HistoryBuffer]:
-        """Losses that the model reported among its predictions."""
-        return self.losses
-
-    @test_loss.setter
-    def test_loss(self, losses: dict[str, HistoryBuffer]) -> None:
-        self.losses = losses
-
-
-_OWN_STEPS = (EpochBasedTrainLoop.run_iter, IterBasedTrainLoop.run_iter, _EvalLoop.run_iter)
+    standard: ClassVar[dict[str, Any]] = {"run_iter": run_iter}
 
 
 @lru_cache(maxsize=16)
@@ -420,21 +325,6 @@ def calc_dynamic_intervals(
     return [milestone for milestone, _ in pairs], [interval for _, interval in pairs]
 
 
-def split_losses(outputs: Any, losses: dict[str, HistoryBuffer]) -> Any:
-    """Move a last element that carries only ``loss`` from the predictions into ``losses``."""
-    if not isinstance(outputs, Sequence) or not len(outputs):
-        return outputs
-    last: Any = outputs[-1]
-    if not (isinstance(last, BaseDataElement) and last.keys() == ["loss"]):
-        return outputs
-    losses_of_batch: Any = last.get("loss")
-    for name, value in losses_of_batch.items():
-        buffer = losses.setdefault(name, HistoryBuffer())
-        for part in value if isinstance(value, (list, tuple)) else [value]:
-            buffer.update(part.item())
-    return outputs[:-1]
-
-
 def next_pass(dataloader: Any, epoch: int) -> None:
     """Tell a finite loader's sampler that pass ``epoch`` begins, and the user that the data were used up."""
     print_log(
@@ -443,16 +333,6 @@ def next_pass(dataloader: Any, epoch: int) -> None:
         logger="current",
     )
     set_sampler_epoch(dataloader, epoch)
-
-
-def set_sampler_epoch(dataloader: Any, epoch: int) -> None:
-    """Call ``set_epoch`` of the loader's sampler, or of its batch sampler's sampler, if there is one."""
-    sampler = getattr(dataloader, "sampler", None)
-    inner = getattr(getattr(dataloader, "batch_sampler", None), "sampler", None)
-    for candidate in (sampler, inner):
-        if candidate is not None and hasattr(candidate, "set_epoch"):
-            candidate.set_epoch(epoch)
-            return
 
 
 def _whole(value: Any, name: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from mm2pl.utils.errors import ReadableKeyError
+from mm2pl.errors import ReadableKeyError
 
 
 class Priority(Enum):

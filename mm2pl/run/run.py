@@ -25,11 +25,10 @@ from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
-from mm2pl.run.environment import telling_children, told_by_first_process
+from mm2pl.run.environment import described, make_folder, telling_children, told_by_first_process
 from mm2pl.run.loops import BaseLoop
 from mm2pl.run.training import Training
 from mm2pl.utils import import_modules_from_strings
-from mm2pl.utils.dl_utils import collect_env
 
 if TYPE_CHECKING:
     from mm2pl.logging import MessageHub, MMLogger
@@ -130,7 +129,7 @@ class Run:
         name = settings.get("experiment_name") or (Path(file).stem if file else None)
         self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
         self.log_dir = str(Path(self.work_dir) / self.timestamp)
-        self._make_log_dir()
+        make_folder(self.log_dir, settings["work_dir"])
         scope = settings.get("default_scope", "mmengine")
         # With None, as released configs with `read_base()` have it, each registry starts from itself.
         self.default_scope = scope and DefaultScope.get_instance(
@@ -151,15 +150,6 @@ class Run:
     def is_first_process(self) -> bool:
         """Whether this process writes what all have in common; also before Lightning has joined its processes."""
         return get_rank() == 0 and told_by_first_process() is None
-
-    def _make_log_dir(self) -> None:
-        try:
-            os.makedirs(self.log_dir, exist_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"work_dir={self.plan.run['work_dir']!r} cannot be written: {error.strerror} → name a folder that "
-                "can, in the config or with --work-dir"
-            ) from error
 
     def build_model(self) -> nn.Module:
         """Build the model through the runner's ``build_model`` and ``wrap_model``, once.
@@ -398,8 +388,7 @@ class Run:
 
     def log_environment(self, env_cfg: Mapping[str, Any]) -> None:
         """Write the machine, the settings of the process and the config into the log."""
-        line = "-" * 60
-        runtime = {
+        settings = {
             **env_cfg,
             **self.randomness,
             "seed": self.seed,
@@ -407,13 +396,7 @@ class Run:
             "Distributed training": self.distributed,
             "GPU number": self.world_size,
         }
-        system, runtime_text = (
-            "".join(f"\n    {key}: {value}" for key, value in block.items())
-            for block in (collect_env(), runtime)
-        )
-        self.logger.info(
-            f"\n{line}\nSystem environment:{system}\n\nRuntime environment:{runtime_text}\n{line}\n"
-        )
+        self.logger.info(described(settings))
         if len(self.cfg):
             self.logger.info(f"Config:\n{self.cfg.pretty_text}")
 

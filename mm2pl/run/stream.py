@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
-from mm2pl.dataset import WorkerStates, skip_batches
-from mm2pl.run.loops import next_pass, set_sampler_epoch
+from mm2pl.dataset import WorkerStates, never_ends, skip_batches
+from mm2pl.dataset.utils import set_sampler_epoch
+from mm2pl.logging import print_log
+from mm2pl.run.loops import next_pass
 
 
 class TrainStream:
@@ -32,6 +36,11 @@ class TrainStream:
         self.endless = endless
         self.passes = 0
         self.consumed = 0
+        self.before = 0  # batches of earlier epochs, if they are of the same pass
+        self.goes_on = False
+        self._ahead: list[Any] = []
+        if not endless and never_ends(loader):
+            self._go_on()
         self.workers = WorkerStates()
         self._iterator: Iterator[Any] | None = None
         self._rng_at_open: dict[str, Any] | None = None
@@ -57,18 +66,28 @@ class TrainStream:
 
     def __iter__(self) -> Iterator[Any]:
         if self._between_epochs:
-            self._iterator = None
+            if self.goes_on:
+                self.before += self.consumed
+                self.consumed = 0
+            else:
+                self._iterator = None
         while True:
             if self._iterator is None:
-                self.open()
+                self._open_epoch()
             iterator = self._iterator
             assert iterator is not None
-            for batch in iterator:
+            ahead, self._ahead = self._ahead, []
+            for batch in chain(ahead, iterator):
                 self.consumed += 1
                 yield batch
             self._iterator = None
             if not self.endless:
                 return
+            if not self.consumed:  # MMEngine's loop ends with a bare StopIteration here
+                raise ValueError(
+                    "a pass over the training data has no batch → the run would wait for one for ever → give the data "
+                    "set or the sampler something to return, or leave out drop_last"
+                )
             self.passes += 1
             next_pass(self.loader, self.passes)
 
@@ -77,8 +96,29 @@ class TrainStream:
 
         Lightning stops asking at the last batch.
         """
-        if self._between_epochs and self.consumed >= self.length and self._iterator is not None:
-            next(self._iterator, None)
+        if self.goes_on or self._iterator is None or not self._between_epochs:
+            return
+        if self.consumed >= self.length and (ahead := list(islice(self._iterator, 1))):
+            self._ahead = ahead
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take the next epoch from the same pass, because the sampler never ends one, and say so.
+
+        MMEngine 0.10.7 would never end the first epoch. Beginning the pass again would give each epoch the same order.
+        """
+        self.goes_on = True
+        print_log(
+            f"train_cfg counts epochs, but the sampler of train_dataloader never ends → an epoch is {self.stop} "
+            "batches, and the next one goes on where it stops; MMEngine would never end the first → by_epoch=False "
+            "with max_iters, or type='DefaultSampler'",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+    def _open_epoch(self, consumed: int = 0) -> None:
+        self.open(self.before + consumed)
+        self.consumed = consumed
 
     @property
     def _between_epochs(self) -> bool:
@@ -91,7 +131,9 @@ class TrainStream:
         return {
             "passes": self.passes,
             "consumed": 0 if between else self.consumed,
+            "before": self.before + (self.consumed if between and self.goes_on else 0),
             "rng_at_open": None if between else self._rng_at_open,
+            "rng_of_pass": self._rng_at_open if self.goes_on else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -100,23 +142,28 @@ class TrainStream:
         The random state is left as the iterator's creation leaves it; the caller restores that of the moment of saving.
         """
         self.passes = state["passes"]
+        self.before = state.get("before", 0)
         if self.endless and self.passes:
             set_sampler_epoch(self.loader, self.passes)
-        if state["rng_at_open"] is not None:
-            set_rng_state(state["rng_at_open"])
-            self.open(state["consumed"])
+        # A pass that goes on is opened here also between two epochs: later it would draw a seed for its workers.
+        rng = state["rng_at_open"] or (state["rng_of_pass"] if self.before else None)
+        if rng is not None:
+            set_rng_state(rng)
+            self._open_epoch(state["consumed"])
 
     def skip_to(self, batches: int) -> None:
-        """Stand ``batches`` after the beginning of the run, as MMEngine does when it resumes, without loading them."""
-        sampler = getattr(self.loader, "sampler", None)
-        inner = getattr(getattr(self.loader, "batch_sampler", None), "sampler", None)
-        if any("Infinite" in type(candidate).__name__ for candidate in (sampler, inner)):
-            consumed = batches
-        else:
-            self.passes, consumed = divmod(batches, len(self.loader))
-            if self.passes:
-                set_sampler_epoch(self.loader, self.passes)
-        self.open(consumed)
+        """Stand ``batches`` after the beginning of the run, as MMEngine does when it resumes, without loading them.
+
+        Passes end where the loader's iterator ends, as in MMEngine, which takes that many batches and drops them.
+        """
+        self._rng_at_open = rng_state()
+        self.consumed = batches
+        self._iterator = skip_batches(self.loader, batches, self.workers, self._skip_pass)
+
+    def _skip_pass(self, length: int) -> None:
+        self.consumed -= length
+        self.passes += 1
+        set_sampler_epoch(self.loader, self.passes)
 
 
 class EvalStream:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from mm2pl.config import Config
+from mm2pl.errors import ReadableKeyError
 from mm2pl.lightning.assembly import assemble, current_parts
 from mm2pl.plan.translate import translate
 from mm2pl.registry import RUNNERS
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.run import Run
-from mm2pl.utils.errors import ReadableKeyError
 
 
 @RUNNERS.register_module()

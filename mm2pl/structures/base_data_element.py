@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from typing_extensions import Self
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 
 PRIVATE = ("_metainfo_fields", "_data_fields")
 """The attributes that hold the field names; they can be changed, but not replaced."""
@@ -49,12 +49,13 @@ class FieldNames(MutableSet[str]):
 
 
 def is_data_element(obj: Any) -> bool:
-    """Say whether ``obj`` is a data element, ours or MMEngine's own.
+    """Return whether ``obj`` can do what a data element does: ours, or MMEngine's own, which toolboxes make.
 
-    >>> is_data_element(BaseDataElement()), is_data_element({})
-    (True, False)
+    >>> is_data_element(BaseDataElement()), is_data_element({}), is_data_element(BaseDataElement)
+    (True, False, False)
     """
-    return isinstance(obj, BaseDataElement) or hasattr(obj, "metainfo_keys")
+    # Asked of the class: a class as a field's value is no element, and a mock has any attribute one asks for.
+    return hasattr(type(obj), "metainfo_keys")
 
 
 def _is_tensor_like(obj: Any) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.structures.base_data_element import PRIVATE, BaseDataElement
-from mm2pl.utils.errors import ArgumentError
 
 IndexType = str | slice | int | list | torch.Tensor | np.ndarray
 """What :class:`InstanceData` can be indexed by; tensors are 1-dim, of dtype long or bool."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.structures.base_data_element import BaseDataElement
-from mm2pl.utils.errors import ArgumentError
 
 
 class LabelData(BaseDataElement):

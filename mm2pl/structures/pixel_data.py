@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from typing_extensions import Self
 
+from mm2pl.errors import ArgumentError
 from mm2pl.structures.base_data_element import PRIVATE, BaseDataElement
-from mm2pl.utils.errors import ArgumentError
 
 
 class PixelData(BaseDataElement):

@@ -24,6 +24,7 @@ from mm2pl.utils.misc import to_1tuple as to_1tuple
 from mm2pl.utils.misc import to_2tuple as to_2tuple
 from mm2pl.utils.misc import to_3tuple as to_3tuple
 from mm2pl.utils.misc import to_4tuple as to_4tuple
+from mm2pl.utils.misc import to_lists as to_lists
 from mm2pl.utils.misc import to_ntuple as to_ntuple
 from mm2pl.utils.misc import tuple_cast as tuple_cast
 from mm2pl.utils.package_utils import call_command as call_command

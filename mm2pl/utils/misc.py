@@ -9,12 +9,13 @@ import logging
 import shutil
 import textwrap
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from mm2pl.compat import import_module
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
+from mm2pl.logging import print_log
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Types = type | tuple[type, ...]
@@ -178,6 +179,21 @@ def apply_to(data: Any, expr: Callable[[Any], bool], apply_func: Callable[[Any],
     return apply_func(data) if expr(data) else data
 
 
+def to_lists(data: Any) -> Any:
+    """Make nested lists of what can be such (tensors, arrays, tuples) and builtin dicts of mappings, as JSON has them.
+
+    Example:
+        >>> import numpy as np
+        >>> to_lists({"a": (1, np.float32(0.5)), "b": np.eye(2)})
+        {'a': [1, 0.5], 'b': [[1.0, 0.0], [0.0, 1.0]]}
+    """
+    if isinstance(data, Mapping):
+        return {key: to_lists(value) for key, value in data.items()}
+    if isinstance(data, (tuple, list)):
+        return [to_lists(item) for item in data]
+    return data.tolist() if hasattr(data, "tolist") and not isinstance(data, type) else data
+
+
 def check_prerequisites(
     prerequisites: str | Iterable[str],
     checker: Callable[[str], bool],
@@ -285,9 +301,6 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Decor
     def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
         def warned(*args: Any, **kwargs: Any) -> Any:
-            # The logging room stands on this one.
-            from mm2pl.logging import print_log
-
             print_log(
                 f"'{func.__module__}.{func.__name__}' is deprecated in version {since} and will be "
                 f"removed in version {removed_in}. Please {instructions}.",

@@ -8,7 +8,7 @@ from multiprocessing import Pool
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 from mm2pl.utils.timer import Timer
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import warnings
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 
 _PRERELEASES = {"a": -3, "b": -2, "rc": -1}
 

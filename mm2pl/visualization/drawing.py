@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mm2pl.dist import master_only
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 from mm2pl.visualization.featmap import heat_image
 from mm2pl.visualization.utils import (
     blend,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 from mm2pl.visualization.utils import convert_overlay_heatmap, img_from_canvas
 
 

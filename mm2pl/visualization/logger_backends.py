@@ -1,20 +1,22 @@
-"""Backends that write through a logger of Lightning, which can serve a Trainer as well."""
+"""Backends that write through a logger of Lightning: one of their own, which can serve a Trainer as well, or its."""
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.vis_backend import BaseVisBackend
 
 
@@ -63,7 +65,7 @@ class TensorboardVisBackend(LoggerVisBackend):
 
     def _make_logger(self) -> Any:
         client("tensorboard", "TensorboardVisBackend")
-        from mm2pl.lightning.loggers import EventFiles
+        from mm2pl.visualization.event_files import EventFiles
 
         return EventFiles(self._save_dir or ".", name="", version="")
 
@@ -295,14 +297,43 @@ class MLflowVisBackend(LoggerVisBackend):
         return items
 
 
+class LoggersBackend(BaseVisBackend):
+    """Write a visualizer's scalars to loggers of Lightning.
+
+    Args:
+        loggers: Asked at each record, since a Trainer's loggers may be replaced.
+    """
+
+    def __init__(self, loggers: Callable[[], Sequence[Any]]) -> None:
+        super().__init__(None)
+        self._loggers = loggers
+
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Log a number."""
+        self.add_scalars({name: value}, step)
+
+    def add_scalars(
+        self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
+    ) -> None:
+        """Log several numbers; what is none is left out."""
+        values = {name: number(value) for name, value in scalar_dict.items()}
+        numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
+        for logger in self._loggers():
+            logger.log_metrics(numbers, step)
+
+
+def number(value: Any) -> Any:
+    """Return the number in a tensor, an array or a NumPy scalar of one element; anything else as it is."""
+    one = isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1
+    return value.item() if one else value
+
+
 def client(package: str, backend: str) -> Any:
     """Import a service's package.
 
     Raises:
         ImportError: It is not installed.
     """
-    from importlib import import_module
-
     try:
         return import_module(package)
     except ImportError as error:

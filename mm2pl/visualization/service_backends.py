@@ -1,12 +1,12 @@
 """Backends for services that Lightning has no logger for: they call the service's own client, as MMEngine's do.
 
-A Trainer's callbacks reach them too, through :class:`mm2pl.lightning.loggers.BackendLogger`.
+A Trainer's callbacks reach them too, through the bridge's ``BackendLogger``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import VISBACKENDS
-from mm2pl.utils import scandir
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.utils import scandir, to_lists
 from mm2pl.visualization.logger_backends import client, without_step
 from mm2pl.visualization.vis_backend import BaseVisBackend, force_init_env, is_config
 
@@ -177,7 +177,7 @@ class DVCLiveVisBackend(ServiceVisBackend):
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config as parameters."""
-        self.experiment.log_params(_parameters(config.to_dict()))
+        self.experiment.log_params(to_lists(config.to_dict()))
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Record an RGB image; the step is not kept.
@@ -252,12 +252,3 @@ for _cls, _name in (
 
 def _suffixes(given: Sequence[str] | str) -> str | tuple[str, ...]:
     return given if isinstance(given, str) else tuple(given)
-
-
-def _parameters(value: Any) -> Any:
-    """Turn tuples into lists, and tensors and arrays into nested lists of numbers."""
-    if isinstance(value, Mapping):
-        return {key: _parameters(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_parameters(item) for item in value]
-    return value.tolist() if isinstance(value, torch.Tensor | np.ndarray | np.generic) else value

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import dump
 from mm2pl.registry import VISBACKENDS
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.png import write_png
 
 

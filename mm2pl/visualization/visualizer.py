@@ -14,9 +14,9 @@ import torch
 
 from mm2pl.config import Config
 from mm2pl.dist import master_only
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import VISBACKENDS, VISUALIZERS
 from mm2pl.utils import ManagerMixin
-from mm2pl.utils.errors import ArgumentError
 from mm2pl.visualization.drawing import Drawing
 from mm2pl.visualization.utils import img_from_canvas, wait_continue
 from mm2pl.visualization.vis_backend import BaseVisBackend

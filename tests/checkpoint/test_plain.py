@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import enum
 import warnings
-from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,52 +10,6 @@ import torch
 
 from mm2pl.checkpoint.plain import OWN_KEY, from_plain, to_plain
 from mm2pl.logging import HistoryBuffer, MessageHub
-
-Point = namedtuple("Point", "x y")
-
-
-class Color(enum.Enum):
-    RED = "red"
-
-
-class Level(enum.IntEnum):
-    HIGH = 10
-
-
-class Text(str):
-    """A subclass such as those of numpy or TorchVersion."""
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, None),
-        (True, True),
-        (2**70, 2**70),
-        (np.float64(0.1), 0.1),
-        (np.float32(0.5), 0.5),
-        (np.bool_(True), True),
-        (np.str_("a"), "a"),
-        (Color.RED, "red"),
-        (Level.HIGH, 10),
-        (Text("x"), "x"),
-        (Path("a/b"), "a/b"),
-        (torch.float16, torch.float16),
-        (torch.Size([1, 2]), torch.Size([1, 2])),
-        (Point(1, np.int64(2)), (1, 2)),
-        (deque([1], maxlen=3), [1]),
-        (defaultdict(list, a=[1]), {"a": [1]}),
-        (frozenset({1}), {1}),
-        (range(3), [0, 1, 2]),
-        (b"bytes", b"bytes"),
-        ({np.int64(1): "key"}, {1: "key"}),
-    ],
-    ids=repr,
-)
-def test_values_become_built_in(value, expected):
-    got = to_plain({"v": value})["v"]
-    assert got == expected
-    assert type(got) is type(expected)
 
 
 def test_what_is_written_loads_with_weights_only(tmp_path):
@@ -104,18 +57,6 @@ def test_own_keys_of_a_run_stay():
     assert from_plain(plain)[OWN_KEY] == {"batch_idx": 3}
 
 
-def test_tensors_on_the_cpu_are_not_copied():
-    weight = torch.ones(3)
-    got = to_plain({"a": weight, "b": weight[1:]})
-    assert got["a"].data_ptr() == weight.data_ptr()
-    assert got["b"].data_ptr() == weight[1:].data_ptr()
-
-
-def test_module_versions_stay():
-    weights = torch.nn.BatchNorm1d(2).state_dict()
-    assert to_plain({"state_dict": weights})["state_dict"]._metadata == weights._metadata
-
-
 @pytest.mark.parametrize(
     ("checkpoint", "left", "named"),
     [
@@ -129,7 +70,7 @@ def test_module_versions_stay():
             {"meta": {"a": 1}},
             r"meta\['l'\] holds a builtins.object",
         ),
-        ({"x": Level, "a": 1}, {"a": 1}, r"x holds a enum\.EnumType|x holds a enum\.EnumMeta"),
+        ({"x": int, "a": 1}, {"a": 1}, r"x holds a builtins\.type"),
     ],
     ids=["entry", "in a list", "at the top"],
 )
@@ -178,12 +119,3 @@ def test_nothing_is_said_about_ordinary_runs():
         optimizer.step()
         got = to_plain({"state_dict": model.state_dict(), "optimizer": optimizer.state_dict()})
     assert got["state_dict"].keys() == {"weight", "bias"}
-
-
-@pytest.mark.gpu
-def test_shared_device_tensors_are_moved_once():
-    weight = torch.ones(3, device="cuda")
-    got = to_plain({"a": weight, "b": [weight], "c": weight.clone()})
-    assert got["a"] is got["b"][0]
-    assert got["a"] is not got["c"]
-    assert got["a"].device.type == "cpu"

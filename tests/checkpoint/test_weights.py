@@ -28,6 +28,7 @@ from mm2pl.checkpoint.weights import (
 )
 from mm2pl.checkpoint.writer import save_checkpoint, write_atomically
 from mm2pl.fileio import LocalBackend
+from mm2pl.model import BaseTTAModel
 from mm2pl.registry import MODEL_WRAPPERS
 
 
@@ -121,6 +122,29 @@ def test_weights_are_copied_and_the_dict_is_left_alone(wrapper):
     )
     assert torch.equal(target.conv.weight, source.conv.weight)
     assert list(weights) == KEYS
+
+
+class Mean(BaseTTAModel):
+    def merge_preds(self, data_samples_list):
+        return data_samples_list
+
+
+class Plain(nn.Module):
+    """Has a ``module`` and is neither a wrapper nor a model for augmented tests."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize(("outer", "prefix"), [(Mean, ""), (Plain, "module.")])
+def test_a_model_for_augmented_tests_is_loaded_as_the_model_within(outer, prefix):
+    source, target = net(), net()
+    target.test_step = source.test_step = lambda data: data
+    nn.init.normal_(source.conv.weight)
+    weights = {f"{prefix}{k}": v for k, v in source.state_dict().items()}
+    load_state_dict(outer(target), weights, strict=True)
+    assert torch.equal(target.conv.weight, source.conv.weight)
 
 
 def test_versions_reach_the_modules():

@@ -309,4 +309,4 @@ def test_predictions_go_into_a_pickle_file(trained, capsys):
 def test_untrained_weights_are_evaluated_with_a_warning(trained, arguments, count, capsys):
     assert main(["test", CONFIG, *arguments, "--work-dir", str(trained)]) == 0
     said = capsys.readouterr().out
-    assert said.count("the weights are those that the model was built with → ") == count
+    assert said.count("this run has neither trained nor loaded weights → ") == count

@@ -14,7 +14,6 @@ from mm2pl.config.errors import (
     ConfigKeyError,
     ConfigSyntaxError,
     Site,
-    did_you_mean,
     locate_error,
 )
 
@@ -116,16 +115,3 @@ def test_errors_can_be_pickled() -> None:
 
 def test_syntax_errors_print_our_text() -> None:
     assert str(ConfigSyntaxError("why", Site("a.py", 3))) == "a.py:3: why"
-
-
-@pytest.mark.parametrize(
-    ("key", "accepted", "text"),
-    [
-        ("modle", ["model", "x"], " Did you mean 'model'?"),
-        ("x", ["model"], ""),
-        ("x" * 100_000, ["x" * 100_000], ""),
-        (5, [5], " Did you mean '5'?"),
-    ],
-)
-def test_did_you_mean(key: object, accepted: list, text: str) -> None:
-    assert did_you_mean(key, accepted) == text

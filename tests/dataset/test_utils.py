@@ -3,26 +3,21 @@ from __future__ import annotations
 import random
 import warnings
 from collections import namedtuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mm2pl.dataset import COLLATE_FUNCTIONS, default_collate, pseudo_collate, worker_init_fn
+from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.registry import FUNCTIONS
+from mm2pl.structures import BaseDataElement
 
 Point = namedtuple("Point", "x y")
 
 
-class BaseDataElement:
-    """As data elements are recognised: by the name of a base class, so MMEngine's are too."""
-
-
-class Sample(BaseDataElement):
-    pass
-
-
-ELEMENTS = [Sample(), Sample()]
+ELEMENTS = [BaseDataElement(x=1), BaseDataElement(x=2)]
 
 
 @pytest.mark.parametrize(
@@ -93,3 +88,35 @@ def test_only_worker_0_warns(worker_id, warns):
         worker_init_fn(worker_id, 2, 0, 0, disable_subprocess_warning=True)
         warnings.warn("again and again", stacklevel=1)
     assert bool(caught) is warns
+
+
+class Sampler:
+    epoch = 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "epochs"),
+    [
+        (Sampler(), Sampler(), [3, 0]),
+        (object(), Sampler(), [None, 3]),
+        (None, Sampler(), [None, 3]),
+        (object(), object(), [None, None]),
+        (object(), None, [None, None]),
+    ],
+    ids=["sampler", "batch sampler", "only batch sampler", "neither", "no samplers"],
+)
+def test_set_sampler_epoch(outer, inner, epochs):
+    loader = SimpleNamespace(sampler=outer, batch_sampler=SimpleNamespace(sampler=inner))
+    set_sampler_epoch(loader, 3)
+    assert [getattr(sampler, "epoch", None) for sampler in (outer, inner)] == epochs
+    set_sampler_epoch([], 3)
+
+
+@pytest.mark.parity
+def test_mmengines_data_elements_are_kept_a_list():
+    theirs = pytest.importorskip("mmengine.structures")
+    samples = [theirs.InstanceData(x=torch.ones(1)), theirs.PixelData()]
+    assert default_collate([{"s": sample} for sample in samples]) == {"s": samples}

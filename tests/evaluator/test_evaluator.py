@@ -4,6 +4,7 @@ import pytest
 
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.registry import EVALUATOR, METRICS
+from mm2pl.structures import BaseDataElement
 
 
 @METRICS.register_module(name="RecorderOfTests", force=True)
@@ -33,17 +34,12 @@ class Duck:
         return {"size": size}
 
 
-class BaseDataElement:
-    def to_dict(self):
-        return {"pred": 1}
-
-
 def test_several_metrics_from_dicts_and_objects():
     duck = Duck()
     evaluator = Evaluator(
         [{"type": Recorder, "prefix": "a"}, {"type": "RecorderOfTests", "prefix": "b"}, duck]
     )
-    evaluator.process([BaseDataElement(), 2], data_batch="batch")
+    evaluator.process([BaseDataElement(pred=1), 2], data_batch="batch")
     assert duck.seen == [{"pred": 1}, 2]
     assert evaluator.metrics[0].calls == [("batch", [{"pred": 1}, 2])]
     assert evaluator.evaluate(2) == {"a/count": 2, "b/count": 2, "size": 2}

@@ -9,6 +9,7 @@ import torch
 from mm2pl.evaluator import BaseMetric, DumpResults
 from mm2pl.evaluator.metric import to_cpu
 from mm2pl.logging import MMLogger
+from mm2pl.structures import BaseDataElement
 
 
 class Mean(BaseMetric):
@@ -28,9 +29,7 @@ class Forgetful(BaseMetric):
         self.results.extend(data_samples)
 
 
-class BaseDataElement:
-    """As data elements are recognised: by the name of a base class, so MMEngine's are too."""
-
+class Element(BaseDataElement):
     def to(self, device):
         return f"on {device}"
 
@@ -127,4 +126,4 @@ def test_dump_results(tmp_path):
 
 
 def test_to_cpu_moves_data_elements():
-    assert to_cpu([{"element": BaseDataElement()}, 3]) == [{"element": "on cpu"}, 3]
+    assert to_cpu([{"element": Element()}, 3]) == [{"element": "on cpu"}, 3]

@@ -181,7 +181,7 @@ def test_empty_metrics_are_reported(make_runner):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"interal": 1}, TypeError, "'interal' .did you mean 'interval'?"),
+        ({"interal": 1}, TypeError, "'interal'; it accepts .*Did you mean 'interval'"),
         ({"zzz": 1}, TypeError, "no argument 'zzz'; it accepts"),
         ({"save_begin": -1}, ValueError, "less than 0, but got -1"),
         ({"save_best": 1}, TypeError, '"save_best" should be'),

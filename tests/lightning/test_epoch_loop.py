@@ -11,7 +11,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.profilers import SimpleProfiler
 
-from mm2pl.lightning import epoch_loop
+from mm2pl.lightning import private
+from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from tests.scenarios import Scenario, build
 
 pytestmark = [
@@ -87,13 +88,13 @@ def run(tmp_path: Any, scenario: dict[str, Any], *callbacks: Callback) -> Any:
     runner.trainer.callbacks.extend(callbacks)
     runner.trainer.loggers = [Ledger()]
     runner.trainer.log_every_n_steps = 3
-    step, runner.steps_as = runner.module.step_model, set()
+    step, runner.steps_as = runner.module.driver.train, set()
 
     def step_model(*args: Any) -> Any:
         runner.steps_as.add(runner.module._current_fx_name)
         return step(*args)
 
-    runner.module.step_model = step_model
+    runner.module.driver.train = step_model
     runner.train()
     return runner
 
@@ -102,10 +103,10 @@ def run(tmp_path: Any, scenario: dict[str, Any], *callbacks: Callback) -> Any:
 def test_the_same_calls_as_lightnings_own_loop(tmp_path, monkeypatch, scenario) -> None:
     ours, theirs = Recorder(), Recorder()
     lean = run(tmp_path / "ours", scenario, ours)
-    monkeypatch.setattr(epoch_loop, "KNOWN_LIGHTNING", ("0.",))
+    monkeypatch.setattr(private, "KNOWN", ("0.",))
     full = run(tmp_path / "theirs", scenario, theirs)
-    assert lean.trainer.fit_loop.epoch_loop._lean
-    assert not full.trainer.fit_loop.epoch_loop._lean
+    assert lean.trainer.fit_loop.epoch_loop.lean
+    assert not isinstance(full.trainer.fit_loop.epoch_loop, LeanEpochLoop)
     assert {call[0][0] for call in ours.calls} == set(BATCH_HOOKS)
     assert ours.calls == theirs.calls
     for part, state in lean.trainer.fit_loop.state_dict().items():

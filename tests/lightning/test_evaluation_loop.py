@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.profilers import SimpleProfiler
 
-from mm2pl.lightning import evaluation_loop
+from mm2pl.lightning import private
+from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from tests.scenarios import Points, Scenario, accuracy, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -86,11 +88,11 @@ def test_the_same_calls_as_lightnings_own_loop(tmp_path, monkeypatch, verb) -> N
     ours, theirs = Recorder(), Recorder()
     lean = built(tmp_path / "ours", ours)
     metrics = getattr(lean, verb)()
-    monkeypatch.setattr(evaluation_loop, "KNOWN_LIGHTNING", ("0.",))
+    monkeypatch.setattr(private, "KNOWN", ("0.",))
     full = built(tmp_path / "theirs", theirs)
     by_lightning = getattr(full, verb)()
-    assert loops_of(lean.trainer)[verb]._lean
-    assert not loops_of(full.trainer)[verb]._lean
+    assert loops_of(lean.trainer)[verb].lean
+    assert not isinstance(loops_of(full.trainer)[verb], LeanEvaluationLoop)
     # Thirty points in batches of 8, and a start and an end; training validates twice.
     assert len(ours.calls) == (2 if verb == "train" else 1) * (4 * 2 + 2)
     assert ours.calls == theirs.calls
@@ -115,7 +117,7 @@ def test_a_profiled_validation_shows_lightnings_actions(tmp_path) -> None:
 
 
 def test_a_users_own_loop_stays(tmp_path) -> None:
-    class Loop(evaluation_loop._EvaluationLoop):
+    class Loop(_EvaluationLoop):
         pass
 
     runner = built(tmp_path)

@@ -6,14 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
-from mm2pl.lightning.loggers import BackendLogger, LoggersBackend
+from mm2pl.lightning.loggers import BackendLogger
 from tests.scenarios import Scenario, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -113,18 +112,6 @@ def test_lightnings_early_stopping_looks_after_each_validation(tmp_path, train_c
     runner.train()
     assert runner.iter == ends
     assert stop.stopped_epoch == runner.epoch - (train_cfg["by_epoch"])
-
-
-def test_numbers_of_numpy_and_torch_are_numbers():
-    class Book(DummyLogger):
-        def log_metrics(self, metrics, step):
-            self.metrics = metrics
-
-    book = Book()
-    values = {"a": np.float32(0.5), "b": torch.tensor(2), "c": np.array([3]), "d": True, "e": "x"}
-    LoggersBackend(lambda: [book]).add_scalars({**values, "f": torch.ones(2)})
-    assert book.metrics == {"a": 0.5, "b": 2, "c": 3, "d": True}
-    assert {type(value) for value in book.metrics.values()} == {float, int, bool}
 
 
 def test_a_trial_run_leaves_no_records(tmp_path):

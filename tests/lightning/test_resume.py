@@ -57,6 +57,10 @@ RUNS: dict[str, tuple[Scenario, list[str]]] = {
         ),
         ["iter_5.pth", "iter_10.pth", "iter_15.pth", "iter_20.pth"],
     ),
+    "epochs over an endless sampler": (
+        Scenario(optim_wrapper={"optimizer": SGD}, sampler=ENDLESS, default_hooks=saving(False, 9)),
+        ["iter_9.pth", "iter_18.pth"],
+    ),
     "iterations over a finite sampler": (
         Scenario(optim_wrapper={"optimizer": SGD}, train_cfg=ITERS, default_hooks=saving(False, 6)),
         ["iter_6.pth", "iter_12.pth", "iter_18.pth"],

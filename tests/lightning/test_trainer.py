@@ -46,3 +46,20 @@ def test_no_last_checkpoint_yet(tmp_path):
     with pytest.warns(UserWarning, match="no last checkpoint available"):
         runner.trainer.fit(runner.module, datamodule=runner.datamodule, ckpt_path="last")
     assert runner.epoch == 1
+
+
+@pytest.mark.parametrize(("trains", "count"), [(True, 0), (False, 1)], ids=["trained", "new"])
+def test_a_run_is_not_taken_for_untrained_by_its_optimizer_steps(tmp_path, trains, count):
+    make(tmp_path, max_epochs=1).train()  # leaves a `last_checkpoint`
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    sgd = {"optimizer": {"type": "SGD", "lr": 0.05}}
+    scenario = Scenario(
+        optim_wrapper=sgd, model="only_logs", train_cfg={"by_epoch": True, "max_epochs": 1}
+    )
+    runner = build("mm2pl", scenario, str(tmp_path), book, log_level="WARNING")
+    if trains:
+        runner.train()
+    assert runner.trainer.global_step == 0
+    runner.val()
+    (log,) = (tmp_path / runner.timestamp).glob("*.log")
+    assert log.read_text().count("this run has neither trained nor loaded weights") == count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mm2pl.config import Config
-from mm2pl.mmcv import Status, is_old_style, migrate_config, migrate_with_report
+from mm2pl.mmcv import Status, migrate_config, migrate_with_report
 
 EPOCHS = {"type": "EpochBasedRunner", "max_epochs": 4}
 ITERS = {"type": "IterBasedRunner", "max_iters": 90}
@@ -338,15 +338,3 @@ def test_takes_a_config():
 def test_unknown_scope():
     with pytest.raises(ValueError, match="scope='mmfoo' is none of the known toolboxes: mmdet"):
         migrate_with_report({}, "mmfoo")
-
-
-@pytest.mark.parametrize(
-    ("config", "old"),
-    [
-        ({"runner": {}}, True),
-        ({"lr_config": {}, "optim_wrapper": {}}, False),
-        ({"model": 1}, False),
-    ],
-)
-def test_is_old_style(config, old):
-    assert is_old_style(config) is old

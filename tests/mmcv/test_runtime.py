@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
 from mm2pl import mmcv
+from mm2pl.hooks import CheckpointHook
 from mm2pl.hooks import Hook as EngineHook
 from mm2pl.mmcv.engine import single_gpu_test
 from mm2pl.mmcv.parallel import (
@@ -26,8 +29,10 @@ from mm2pl.mmcv.parallel import (
 )
 from mm2pl.mmcv.runner import (
     EpochBasedRunner,
+    EvalHook,
     Hook,
     IterBasedRunner,
+    TextLoggerHook,
     auto_fp16,
     build_runner,
     force_fp32,
@@ -104,6 +109,8 @@ class Doubled(EpochBasedRunner):
         (lambda: runner_of(max_epochs=None).run([loader()], [("train", 1)]), ValueError, "max_epochs=None"),
         (lambda: runner_of().train(loader()), RuntimeError, r"use run\(\[loader\]"),
         (lambda: runner_of(optimizer=None).current_lr(), RuntimeError, "has no optimizer"),
+        (lambda: EvalHook(loader(), save_best="mine"), ValueError, "Set rule='greater' or"),
+        (lambda: EvalHook(loader(), save_best="acc", rule="more"), KeyError, "but got 'more'"),
         (lambda: build_runner({"type": "EpochBasedRuner", "max_epochs": 1}), KeyError, "EpochBasedRunner"),
     ],
 )  # fmt: skip
@@ -256,6 +263,30 @@ def loggers():
             handler.close()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        ({"save_best": "mIoU"}, "greater"),
+        ({"save_best": "val_loss"}, "less"),
+        ({"save_best": "mine", "less_keys": "mine"}, "less"),
+        ({"save_best": "val_loss", "rule": "greater"}, "greater"),
+        ({"save_best": "auto"}, None),
+    ],
+    ids=["name", "part of a name", "own keys", "given", "auto"],
+)
+def test_rule_of_the_best_checkpoint(arguments, rule):
+    assert EvalHook(loader(), **arguments).rule == rule
+    assert EvalHook.rule_map is CheckpointHook.rule_map
+
+
+def test_json_log_holds_lists(tmp_path):
+    hook = TextLoggerHook()
+    hook.json_log_path = tmp_path / "log.json"
+    hook._dump_log({"ap": np.array([1, 2]), "lr": torch.tensor(0.5), "kind": int}, None)
+    written = json.loads(hook.json_log_path.read_text())
+    assert written == {"ap": [1, 2], "lr": 0.5, "kind": "<class 'int'>"}
+
+
 @pytest.mark.usefixtures("loggers")
 def test_loggers(tmp_path, capsys):
     logger = get_logger("mine", str(tmp_path / "a/log.txt"))
@@ -274,7 +305,7 @@ def test_loggers(tmp_path, capsys):
 
 def test_setup_multi_processes(monkeypatch):
     seen = []
-    monkeypatch.setattr("mm2pl.run.environment.setup_env", lambda *args: seen.append(args))
+    monkeypatch.setattr("mm2pl.mmcv.utils.setup_env", lambda *args: seen.append(args))
     setup_multi_processes({"mp_start_method": "fork", "opencv_num_threads": None, "x": 1})
     assert seen == [({"mp_cfg": {"mp_start_method": "fork"}}, "none")]
 

@@ -148,7 +148,7 @@ def test_schedulers_written(runner, lr_config, expected):
     [
         pytest.param({"policy": "YOLOX"}, EPOCHS, "quadratic warm-up", id="toolbox-policy"),
         pytest.param({"policy": "wobble"}, EPOCHS, "not MMCV's", id="unknown-policy"),
-        pytest.param({"policy": "step"}, EPOCHS, "step=None", id="no-step"),
+        pytest.param({"policy": "step"}, EPOCHS, "step needs step", id="no-step"),
         pytest.param({"policy": "CosineAnnealing"}, EPOCHS, "exactly one of min_lr", id="no-min-lr"),
         pytest.param({"policy": "poly"}, None, "how long the run is", id="no-length"),
         pytest.param({"policy": "OneCycle"}, EPOCHS, "needs max_lr", id="no-max-lr"),
@@ -260,7 +260,13 @@ def test_bad_arguments(kwargs, match):
         MMCVLR(optimizer(SGD), **kwargs)
 
 
-@pytest.mark.parametrize("kwargs", [{"by_epoch": False, "epoch_length": 2}, {"epoch_length": None}])
-def test_only_epochs_are_converted(kwargs):
-    with pytest.raises(ValueError, match="only a schedule by epoch is converted"):
+@pytest.mark.parametrize(
+    ("kwargs", "match"),
+    [
+        ({"by_epoch": False, "epoch_length": 2}, "by_epoch=False is by iteration already"),
+        ({"epoch_length": None}, "epoch_length=None must be a positive"),
+    ],
+)
+def test_only_epochs_are_converted(kwargs, match):
+    with pytest.raises(ValueError, match=match):
         MMCVLR.build_iter_from_epoch(optimizer(SGD), "fixed", **kwargs)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mm2pl.model import BaseDataPreprocessor, BaseModel
+from mm2pl.optim import OptimWrapper
 
 
 class Line(BaseModel):
@@ -122,12 +123,14 @@ T = torch.tensor
         # MMEngine 0.10.7: a value called `loss` stands in the log, the sum does not
         ({"aux_loss": T(1.0), "loss": T(2.0)}, 3.0, {"loss": 2.0, "aux_loss": 1.0}),
         ({"loss": T(2.0), "loss_none": []}, 2.0, {"loss": 2.0, "loss_none": 0}),
+        ({"acc": T(3.0)}, 0, {"loss": 0, "acc": 3.0}),
+        ({}, 0, {"loss": 0}),
     ],
-    ids=["one", "several", "lists", "own loss", "empty list"],
+    ids=["one", "several", "lists", "own loss", "empty list", "no loss", "nothing"],
 )
 def test_losses_are_summed_and_averaged(losses, loss, log):
     total, log_vars = Line().parse_losses(losses)
-    assert total.item() == loss
+    assert float(total) == loss
     assert [(name, float(value)) for name, value in log_vars.items()] == list(log.items())
 
 
@@ -151,9 +154,9 @@ def test_a_buffer_is_logged_as_it_was():
         (None, TypeError, r"Line.forward\(mode='loss'\) returned None: is there a branch for"),
         (T(1.0), TypeError, r"returned Tensor: a dict is needed that maps names to tensors"),
         ([T(1.0)], TypeError, "returned list: a dict is needed"),
-        ({"acc": T(1.0)}, ValueError, r"returned only \['acc'\]: .* must have 'loss' in its name"),
-        ({}, ValueError, r"returned only \[\]"),
-        ({"loss": []}, ValueError, r"returned only \['loss'\]: at least one tensor"),
+        ({"acc": T(1.0)}, ValueError, r"loss=0 .* to minimise → .* must have 'loss' in its name"),
+        ({}, ValueError, "loss=0 is nothing to minimise"),
+        ({"loss": []}, ValueError, "loss=0 is nothing to minimise"),
         ({"loss": 1.0}, TypeError, "loss is not a tensor or list of tensors but float, .*wrap"),
         ({"loss": (T(1.0),)}, TypeError, "loss is not a tensor or list of tensors but tuple"),
         ({"loss": [T(1.0), 2]}, TypeError, "loss is not a tensor or list of tensors but list"),
@@ -163,8 +166,9 @@ def test_a_buffer_is_logged_as_it_was():
 )
 def test_wrong_losses_are_told(losses, error, message):
     model = Line(results={"loss": losses})
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(error, match=message):
-        model.train_step((X, Y), Recorder())
+        model.train_step((X, Y), wrapper)
 
 
 def test_a_missing_branch_for_predictions_is_told():

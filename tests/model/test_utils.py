@@ -7,12 +7,16 @@ import torch
 from torch import fx, nn
 
 from mm2pl.model import (
+    BaseDataPreprocessor,
     convert_sync_batchnorm,
     detect_anomalous_params,
     merge_dict,
     revert_sync_batchnorm,
+    set_preprocessor_device,
     stack_batch,
 )
+
+META = torch.device("meta")
 
 
 @pytest.mark.parametrize(
@@ -130,3 +134,25 @@ def test_a_module_that_refuses_is_left_and_told(capsys):
 def test_an_unknown_implementation_is_told():
     with pytest.raises(ValueError, match='sync_bn should be "torch" or "mmcv", but got \'apex\''):
         convert_sync_batchnorm(nn.BatchNorm1d(1), "apex")
+
+
+class Remembers(nn.Module):
+    """As MMEngine's BaseDataPreprocessor does."""
+
+    device = torch.device("cpu")
+
+    def to(self, device):
+        self.device = device
+        return super().to(device)
+
+
+def test_preprocessors_that_remember_a_device_are_moved():
+    inner, model = nn.Module(), nn.Module()
+    inner.data_preprocessor = Remembers()
+    model.head, model.data_preprocessor = inner, BaseDataPreprocessor()
+    model.cached = Remembers()  # no preprocessor: a module with a device of its own
+    model.other = nn.Module()
+    model.other.data_preprocessor = dict
+    set_preprocessor_device(model.to(META), META)
+    assert inner.data_preprocessor.device == model.data_preprocessor.device == META
+    assert model.cached.device.type == "cpu"

@@ -61,12 +61,12 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "iters": (STEP, {"iters": -1}, ValueError, "iters=-1, epoch_length=2: give a number"),
     "epoch": (STEP, {"epoch_length": 0}, ValueError, "epoch_length=0: give"),
     "no type": ({"gamma": 0.1}, {}, KeyError, "lacks `type` → add e.g."),
-    "misspelt type": ({"type": "MultistepLR"}, {}, KeyError, "Did you mean MultiStepLR"),
+    "misspelt type": ({"type": "MultistepLR"}, {}, KeyError, "Did you mean 'MultiStepLR'"),
     "misspelt argument": (
         {"type": "MultiStepLR", "milestone": [1]},
         {},
         TypeError,
-        r"Did you mean milestones=\.\.\.\? It takes optimizer, milestones, gamma",
+        r"Did you mean 'milestones'\? It takes optimizer, milestones, gamma",
     ),
     "converted twice": (
         {**STEP, "by_epoch": False, "convert_to_iter_based": True},

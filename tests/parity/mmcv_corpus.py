@@ -24,11 +24,11 @@ from time import perf_counter
 from typing import Any
 
 from mm2pl.config import Config
-from mm2pl.mmcv import Status, is_old_style, migrate_with_report
-from mm2pl.mmcv.migration.config import plain_data
+from mm2pl.mmcv import Status, migrate_with_report
 from mm2pl.mmcv.migration.curves import learning_rates
 from mm2pl.mmcv.migration.files import migrate_file
 from mm2pl.optim import simulate
+from mm2pl.plan.legacy import is_legacy
 
 from .config_corpus import download, is_config
 
@@ -63,7 +63,7 @@ NEVER_DIFFER = (
 
 
 def load(path: Path) -> dict[str, Any]:
-    return plain_data(Config.fromfile(str(path), import_custom_modules=False))
+    return Config.fromfile(str(path), import_custom_modules=False).to_dict()
 
 
 def configs(folder: Path) -> list[Path]:
@@ -111,7 +111,7 @@ class Migration:
         self.needs.update(re.sub(r"\[\d+\]", "[]", entry.key) for entry in needs)
         self.count["keys"] += len(report)
         self.curve(path, old, new)
-        if self.count["configs"] % self.write_every == 0 and is_old_style(old):
+        if self.count["configs"] % self.write_every == 0 and is_legacy(old):
             self.file(path, new)
 
     def curve(self, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

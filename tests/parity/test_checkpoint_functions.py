@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import random
@@ -22,6 +23,7 @@ from tests.scenarios import Points, Scenario, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 theirs = pytest.importorskip("mmengine.runner.checkpoint")
+LOG = logging.getLogger("test_checkpoint_functions")
 
 
 def tree(rng: random.Random, depth: int = 0) -> nn.Module:
@@ -61,13 +63,12 @@ def test_reports_are_the_same_text(seed, caplog):
     model = tree(rng)
     weights = disturbed(rng, theirs.get_state_dict(model))
     start = {k: v.clone() for k, v in model.state_dict().items()}
-    logger = logging.getLogger("test_checkpoint_functions")
     results = []
     for package in (theirs, ours):
         model.load_state_dict(start)
         caplog.clear()
-        with caplog.at_level("WARNING", logger.name):
-            package.load_state_dict(model, weights, logger=logger)
+        with caplog.at_level("WARNING", LOG.name):
+            package.load_state_dict(model, weights, logger=LOG)
         try:
             package.load_state_dict(model, weights, strict=True)
             error = None
@@ -80,6 +81,23 @@ def test_reports_are_the_same_text(seed, caplog):
     assert our_log == their_log
     assert our_error == their_error
     assert all(torch.equal(v, their_weights[k]) for k, v in our_weights.items())
+
+
+@pytest.mark.parametrize("home", ["mmengine", "mm2pl"])
+def test_either_packages_model_for_augmented_tests_is_looked_through(home, caplog):
+    def said(package, home):
+        base = importlib.import_module(f"{home}.model").BaseTTAModel
+        net = nn.Sequential(nn.Linear(1, 1))
+        net.test_step = None
+        model = type("Mean", (base,), {"merge_preds": lambda self, samples: samples})(net)
+        caplog.clear()
+        package.load_state_dict(
+            model, {"0.weight": torch.ones(1, 1), "x": torch.ones(1)}, logger=LOG
+        )
+        return net[0].weight.item(), list(caplog.messages)
+
+    assert said(ours, home) == said(theirs, "mmengine")
+    assert said(ours, home)[0] == 1
 
 
 @pytest.mark.parametrize("seed", range(20))

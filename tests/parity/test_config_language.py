@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm2pl.config import Config, ConfigDict, ConfigError, DictAction
-from mm2pl.config.config_dict import to_plain
+from mm2pl.config.config_dict import to_builtin
 from tests.parity.config_corpus import differences
 
 pytestmark = pytest.mark.parity
@@ -152,7 +152,7 @@ def apply(cfg: Any, method: str, value: dict) -> Any:
         elif method == "setattr":
             cfg.b = [value]
         elif method == "or":
-            return to_plain(cfg | value, lazy_as_text=False)  # addict's Dict in MMEngine
+            return to_builtin(cfg | value, lazy_as_text=False)  # addict's Dict in MMEngine
         elif method == "copy":
             return cfg.copy()
         else:

@@ -95,9 +95,11 @@ def test_states_are_exchanged(theirs: Any, capsys: pytest.CaptureFixture[str]) -
     back.load_state_dict(other)
     assert back.get_info("loop_stage") == "train"
     again = theirs.MessageHub("again")
+    mine.update_info("meta", {"palette": np.eye(2)})
     again.load_state_dict(mine.state_dict())
-    assert dict(again.runtime_info) == {"iter": 3}
-    assert again._resumed_keys == {"iter": True}
+    assert again.get_info("iter") == 3
+    assert torch.equal(again.get_info("meta")["palette"], torch.eye(2, dtype=torch.float64))
+    assert again._resumed_keys == {"iter": True, "meta": True}
     capsys.readouterr()
 
 

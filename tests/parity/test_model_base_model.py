@@ -60,16 +60,39 @@ def test_losses_are_parsed_alike(seed):
     torch.manual_seed(seed)
     losses = random_losses(random.Random(seed))
     ours, theirs = both(model_of)
-    expected, their_log = theirs.parse_losses(losses)
-    if not isinstance(expected, torch.Tensor):
-        with pytest.raises(ValueError, match="at least one tensor"):
-            ours.parse_losses(losses)
-        return
-    loss, log_vars = ours.parse_losses(losses)
-    assert torch.equal(loss, expected)
-    assert loss.dtype == expected.dtype
+    assert_parsed_alike(ours.parse_losses(losses), theirs.parse_losses(losses))
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [{}, {"acc": torch.tensor(3.0)}, {"loss": []}, {"top": [], "acc": [torch.ones(2)]}],
+    ids=["nothing", "no loss", "empty loss", "lists"],
+)
+def test_nothing_to_minimise_is_zero(losses):
+    ours, theirs = (model.parse_losses(losses) for model in both(model_of))
+    assert type(theirs[0]) is int
+    assert_parsed_alike(ours, theirs)
+
+
+def assert_parsed_alike(ours, theirs):
+    assert type(ours[0]) is type(theirs[0])
+    assert type(ours[1]) is type(theirs[1])
+    (loss, log_vars), (expected, their_log) = ours, theirs
+    assert torch.equal(torch.as_tensor(loss), torch.as_tensor(expected))
+    assert torch.as_tensor(loss).dtype == torch.as_tensor(expected).dtype
     assert list(log_vars) == list(their_log)
     assert hexes(log_vars) == hexes(their_log)
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [{"loss": 1.0}, {"acc": 1}, {"loss": [[torch.tensor(1.0)]]}, {"loss": (torch.tensor(1.0),)}],
+    ids=["float", "int", "nested", "tuple"],
+)
+def test_what_is_no_tensor_is_refused_alike(losses):
+    for model in both(model_of):
+        with pytest.raises(TypeError, match="is not a tensor or list of tensors"):
+            model.parse_losses(losses)
 
 
 def hexes(log_vars):

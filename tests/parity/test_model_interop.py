@@ -24,17 +24,13 @@ def model_of(room, **kwargs):
     return Net(**kwargs)
 
 
-def test_their_model_is_a_model():
-    assert ours.is_mm_model(model_of(theirs))
-    assert not ours.has_own_train_step(model_of(theirs))
-
-
 def test_their_preprocessor_is_told_where_it_is():
-    model = model_of(theirs)
-    nn.Sequential(model).to(META)
+    model = model_of(theirs, data_preprocessor=theirs.ImgDataPreprocessor(mean=[1], std=[2]))
+    around = nn.Sequential(model).to(META)
     assert model.data_preprocessor.device.type == "cpu"  # why the function is needed
-    ours.set_preprocessor_device(model, META)
+    ours.set_preprocessor_device(around, META)
     assert model.data_preprocessor.device == META
+    assert model.data_preprocessor.cast_data([torch.ones(1)])[0].device == META
 
 
 def test_our_preprocessor_follows_their_model():

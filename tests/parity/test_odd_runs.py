@@ -161,6 +161,7 @@ SCENARIOS = {
             "sampler_seed": None,
         }
     ),
+    "a model that only logs": lambda package: on_sgd(model="only_logs"),
 }
 
 

@@ -62,18 +62,17 @@ MUTANTS: list[tuple[Any, str, str, str, Callable[[], Checks]]] = [
     (STEP, "_transition", "value * gamma", "value / (1 / gamma)", stacks),
     (MULTI_STEP, "_transition", "t not in milestones", "t + 1 not in milestones", stacks),
     (MULTI_STEP, "_transition", "gamma ** milestones[t]", "gamma", stacks),
-    (CONSTANT, "_settings", "span - 1", "span", stacks),
+    (param_scheduler, "_total_iters", "span - 1", "span", stacks),
     (CONSTANT, "_transition", "t == 0", "t == 1", stacks),
     (CONSTANT, "_transition", "value * inverse", "value / factor", stacks),
     (EXPONENTIAL, "_transition", "values if t == 0 else ", "", stacks),
     (EXPONENTIAL, "_transition", "value * gamma", "value * gamma * gamma", stacks),
-    (LINEAR, "_settings", "span - 1", "span", stacks),
     (LINEAR, "_transition", "(t - 1) * rise", "t * rise", stacks),
     (LINEAR, "_transition", "end_factor - start_factor", "1.0 - start_factor", stacks),
     (LINEAR, "_transition", "value * start_factor", "value", stacks),
     (POLY, "_settings", "span - 1", "span", stacks),
     (POLY, "_transition", "total_iters - t + 1", "total_iters - t + 2", stacks),
-    (POLY, "_transition", "** power", "** 1", stacks),
+    (POLY, "_transition", "+ 1)) ** power", "+ 1)) ** 1", stacks),
     (POLY, "_transition", "factor + eta_min", "factor", stacks),
     (COSINE, "_settings", "T_max or span", "span", stacks),
     (COSINE, "_transition", "(t - 1 - T_max)", "(t - T_max)", stacks),
@@ -82,7 +81,7 @@ MUTANTS: list[tuple[Any, str, str, str, Callable[[], Checks]]] = [
     (RESTART, "_transition", "base * weight", "base", stacks),
     (RESTART, "_transition", "cumulative_periods[index - 1] if index else 0", "0", stacks),
     (RESTART, "_transition", "periods[index], values", "periods[0], values", stacks),
-    (RESTART, "get_position_from_periods", "iteration < end", "iteration <= end", stacks),
+    (param_scheduler, "_position_in_periods", "iteration < end", "iteration <= end", stacks),
     (param_scheduler, "_along_cosine", "(t, t - 1)", "(t + 1, t)", stacks),
     (param_scheduler, "_along_cosine", "ratio * (value - low) + low", "ratio * value", stacks),
     (param_scheduler, "_minima", "base * ratio", "ratio", stacks),
@@ -105,8 +104,8 @@ MUTANTS: list[tuple[Any, str, str, str, Callable[[], Checks]]] = [
     (PLATEAU, "_is_better", "self.rule, self.", "'less', self.", plateaus),
     (PLATEAU, "step", "self.begin <= self._global_step", "0 <= self._global_step", plateaus),
     (PLATEAU, "step", "self._global_step < self.end", "True", plateaus),
-    (ANY, "build_iter_from_epoch", "begin * epoch_length", "begin", stacks),
-    (ANY, "build_iter_from_epoch", "int(end * epoch_length)", "end", stacks),
+    (policies, "span_in_iterations", "begin * epoch_length", "begin", stacks),
+    (policies, "span_in_iterations", "int(end * epoch_length)", "end", stacks),
     (policies, "_scaled", "[part * factor for part in duration]", "duration", stacks),
     (policies, "_scaled", "return duration * factor", "return duration", stacks),
     (
@@ -147,7 +146,8 @@ def broken(owner: Any, name: str, old: str, new: str) -> Any:
     function = inspect.unwrap(getattr(original, "__func__", original))
     scope = {**function.__globals__, "_owner": owner}
     exec(code, scope)
-    return kind(scope[name]) if kind else scope[name]
+    mutant = scope[function.__name__]
+    return kind(mutant) if kind else mutant
 
 
 def notices(checks: Checks) -> bool:

@@ -67,3 +67,44 @@ def test_what_a_runner_tells_before_it_trains(name: str, tmp_path: Any) -> None:
 def test_asking_changes_nothing(name: str, tmp_path: Any) -> None:
     _, asked = asked_and_trained("mm2pl", SCENARIOS[name], str(tmp_path / "asked"))
     assert_equal(asked, record("mm2pl", SCENARIOS[name], str(tmp_path / "plain")))
+
+
+POINTS = (
+    "before_train",
+    "after_train_iter",
+    "after_train_epoch",
+    "before_val_epoch",
+    "after_val_epoch",
+)
+
+
+def intervals_read(package: str, train_cfg: dict[str, Any], folder: str) -> list[Any]:
+    """Train, and return ``val_interval`` as hooks read it at each point of the run."""
+    seen: list[Any] = []
+
+    def reading(point: str) -> Any:
+        return lambda self, runner, **_: seen.append((point, runner.iter, runner.val_interval))
+
+    base = importlib.import_module(f"{package}.hooks").Hook
+    hook = type("Reads", (base,), {point: reading(point) for point in POINTS})()
+    record(package, Scenario(optim_wrapper=SGD, train_cfg=train_cfg, custom_hooks=[hook]), folder)
+    return seen
+
+
+DYNAMIC = {
+    "epochs": {"by_epoch": True, "max_epochs": 5, "val_interval": 3, "dynamic_intervals": [(3, 1)]},
+    "iterations": {
+        "by_epoch": False,
+        "max_iters": 12,
+        "val_interval": 5,
+        "dynamic_intervals": [(1, 4), (9, 2)],
+    },
+}
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_val_interval_changes_when_mmengines_does(name: str, tmp_path: Any) -> None:
+    pytest.importorskip("mmengine")
+    ours = intervals_read("mm2pl", DYNAMIC[name], str(tmp_path / "ours"))
+    assert ours == intervals_read("mmengine", DYNAMIC[name], str(tmp_path / "theirs"))
+    assert len({interval for *_, interval in ours}) > 1

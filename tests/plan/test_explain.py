@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mm2pl.plan.explain import explain, near_miss, problems, table
+from mm2pl.closest import misspelt
+from mm2pl.plan.explain import explain, problems, table
 from mm2pl.plan.keys import KEYS
-from mm2pl.plan.legacy import LEGACY, is_legacy
+from mm2pl.plan.legacy import LEGACY
 
 GOOD = {
     "model": {"type": "M"},
@@ -83,15 +84,14 @@ def test_arguments_of_a_custom_loop_are_its_own():
 
 
 def test_a_whole_1x_config_is_recognised():
-    config = {"data": {}, "runner": {}, "lr_config": {}}
-    assert is_legacy(config)
+    config = {"data": {}, "runner": {}, "default_scope": "mmdet"}
     assert {entry.status for entry in explain(config)} == {"error"}
     assert "mm2pl migrate" in explain(config)[0].note
 
 
 def test_usual_helper_variables_are_no_near_misses():
     names = "train_pipeline test_pipeline val_pipeline dataset_type data_root norm_cfg optimizer max_epochs img_scales"
-    assert [near_miss(name, KEYS) for name in names.split()] == [None] * 9
+    assert [misspelt(name, KEYS) for name in names.split()] == [None] * 9
 
 
 def test_tables():

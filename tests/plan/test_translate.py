@@ -23,9 +23,15 @@ TRAIN = {
 
 
 def test_every_key_lands_in_exactly_one_place():
-    config = {name: {"marker": name} for name in KEYS}
+    open_ = {"type": "Own"}  # takes arguments of its own, so that nothing in it is unknown
+    config = {name: {**open_, "marker": name} for name in KEYS}
     config["train_cfg"] = {"max_epochs": 1}
-    config["launcher"] = "none"
+    config["launcher"], config["auto_scale_lr"], config["env_cfg"], config["randomness"] = (
+        "none",
+        {},
+        {},
+        {},
+    )
     config["param_scheduler"] = {"type": "StepLR"}
     config["work_dir"] = "w"
     plan = translate(config, environ={})

@@ -99,7 +99,7 @@ def test_scope_of_a_config() -> None:
             ({"type": "Net", "dept": 5}, NETS),
             TypeError,
             r"unexpected keyword argument 'dept'.*type='Net' of the nets::net.*"
-            r"Accepted: depth, stages. Did you mean depth\?",
+            r"Accepted: depth, stages. Did you mean 'depth'\?",
         ),
         (({"type": "Net"}, NETS), TypeError, "missing 1 required.*'depth'"),
         (({"type": "Failing"}, NETS), ValueError, "out of luck"),
@@ -154,7 +154,7 @@ def test_runners_are_made_by_from_cfg() -> None:
     cfg = {"runner_type": "MyRunner", "work_dir": "x"}
     assert RUNNERS.build(cfg) == (MyRunner, cfg)
     with pytest.raises(
-        RegistryKeyError, match=r"MyRuner is not in the (?s:.*)Did you mean MyRunner"
+        RegistryKeyError, match=r"MyRuner is not in the (?s:.*)Did you mean 'MyRunner'"
     ):
         RUNNERS.build({"runner_type": "MyRuner"})
     with pytest.raises(AssertionError, match="cfg should be a dict, ConfigDict or Config"):

@@ -21,17 +21,17 @@ from mm2pl.registry.errors import MISTAKEN_NAMES, NotRegisteredError, accepted_a
 @pytest.mark.parametrize(
     ("registry", "key", "parts"),
     [
-        (OPTIMIZERS, "adamw", ["mm2pl::optimizer", "Did you mean AdamW"]),
-        (PARAM_SCHEDULERS, "LinearLRScheduler", ["Did you mean LinearLR"]),
-        (PARAM_SCHEDULERS, "LinearMomentumScheduler", ["Did you mean LinearMomentum"]),
-        (PARAM_SCHEDULERS, "LinearParam", ["Did you mean LinearParamScheduler"]),
-        (HOOKS, "SchedulerStepHook", ["Did you mean ParamSchedulerHook"]),
+        (OPTIMIZERS, "adamw", ["mm2pl::optimizer", "Did you mean 'AdamW'"]),
+        (PARAM_SCHEDULERS, "LinearLRScheduler", ["Did you mean 'LinearLR'"]),
+        (PARAM_SCHEDULERS, "LinearMomentumScheduler", ["Did you mean 'LinearMomentum'"]),
+        (PARAM_SCHEDULERS, "LinearParam", ["Did you mean 'LinearParamScheduler'"]),
+        (HOOKS, "SchedulerStepHook", ["Did you mean 'ParamSchedulerHook'"]),
         (HOOKS, "Fp16OptimizerHook", ["AmpOptimWrapper"]),
         (MODELS, "nowhere.Net", ["the scope 'nowhere'", "No module named 'nowhere'"]),
         (
             MODELS,
             "collections.OrderedDickt",
-            ["collections has no OrderedDickt", "Did you mean OrderedDict"],
+            ["collections has no OrderedDickt", "Did you mean 'OrderedDict'"],
         ),
         (MODELS, "mmselfsup.MoCo", ["mmselfsup is not installed: `pip install mmselfsup`"]),
         (MODELS, "Nett", ["custom_imports=dict(imports=['my_package.my_module'])"]),

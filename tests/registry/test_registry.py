@@ -197,7 +197,7 @@ def test_an_unknown_default_scope_is_an_error(tree: dict[str, Registry]) -> None
     with (
         pytest.raises(
             RegistryKeyError,
-            match=r"No registry has the scope 'hond'.*hound.*Did you mean hound\?.*in hond/registry.py",
+            match=r"No registry has the scope 'hond'.*hound.*Did you mean 'hound'\?.*in hond/registry.py",
         ),
         tree["dog"].switch_scope_and_registry("hond"),
     ):

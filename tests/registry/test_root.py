@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import mm2pl.registry
+from mm2pl import locations
 from mm2pl.registry import HOOKS, METRICS, MODELS, OPTIMIZERS, PARAM_SCHEDULERS, Registry, root
 
 NAMES = {
@@ -137,10 +138,10 @@ def test_own_classes_may_not_clash_with_each_other() -> None:
         registry.register_module(module=second)
 
 
-def test_names_of_optional_packages_are_misses_without_them() -> None:
-    registry = root.RootRegistry(
-        "optional", by_name={"A": "no_such_pack.A", "B": "collections.abc"}
-    )
+def test_names_of_optional_packages_are_misses_without_them(monkeypatch) -> None:
+    names = {"A": "no_such_pack.A", "B": "collections.abc"}
+    monkeypatch.setitem(locations.BY_NAME, "optional", names)
+    registry = root.RootRegistry("optional")
     assert registry.get("A") is None
     import collections.abc
 

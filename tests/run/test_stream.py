@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count, islice
 from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from mm2pl.dataset import InfiniteSampler
 from mm2pl.hooks import Hook
-from mm2pl.run.stream import EvalStream
+from mm2pl.run.stream import EvalStream, TrainStream
 from tests.scenarios import Points, Scenario, build
 
 
@@ -59,3 +61,47 @@ def test_a_validation_loader_comes_to_its_end() -> None:
     batches = [next(stream) for _ in range(3)]
     assert passes == ["begun", "ended"]
     assert torch.equal(batches[2]["labels"], Points().labels[16:24])
+
+
+class Forever:
+    """A sampler without end that does not say so."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __iter__(self) -> Iterator[int]:
+        return (index * index % 70 for index in count())
+
+
+@pytest.mark.parametrize(
+    "sampler", [InfiniteSampler(Points(), seed=1), Forever()], ids=["told", "untold"]
+)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_goes_on_in_an_endless_sampler(sampler: Any, workers: int, capsys: Any) -> None:
+    loader = DataLoader(Points(), batch_size=4, sampler=sampler, num_workers=workers)
+    expected = [batch["labels"].tolist() for batch in islice(iter(loader), 9)]
+    stream = TrainStream(loader, length=3, endless=False)
+    got, states = [], []
+    for _ in range(3):
+        got += [batch["labels"].tolist() for batch in islice(iter(stream), 3)]
+        stream.finish()
+        states.append(stream.state_dict())
+    assert got == expected
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("the sampler of train_dataloader never ends") == 1
+    for epochs, state in enumerate(states[:2], start=1):
+        resumed = TrainStream(loader, length=3, endless=False)
+        resumed.load_state_dict(state)
+        batches = [batch["labels"].tolist() for batch in islice(iter(resumed), 3)]
+        assert batches == expected[3 * epochs : 3 * epochs + 3]
+
+
+def test_an_epoch_of_an_endless_sampler_is_resumed_inside() -> None:
+    loader = DataLoader(Points(), batch_size=4, sampler=InfiniteSampler(Points(), seed=1))
+    expected = [batch["labels"].tolist() for batch in islice(iter(loader), 6)]
+    stream = TrainStream(loader, length=3, endless=False)
+    list(islice(iter(stream), 3))
+    list(islice(iter(stream), 1))
+    resumed = TrainStream(loader, length=3, endless=False)
+    resumed.load_state_dict(stream.state_dict())
+    assert [batch["labels"].tolist() for batch in islice(iter(resumed), 2)] == expected[4:6]

@@ -7,7 +7,9 @@ import types
 from collections import OrderedDict, namedtuple
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from mm2pl import utils
 from mm2pl.utils.misc import import_modules_from_strings
@@ -77,6 +79,23 @@ def test_apply_to_keeps_types() -> None:
     assert applied == OrderedDict(a=[-1, (-2, "x")], b=Point(-3, None))
     assert type(applied) is OrderedDict
     assert type(applied["b"]) is Point
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float32(0.5), 0.5),
+        (torch.ones(1, 2, requires_grad=True), [[1.0, 1.0]]),
+        (OrderedDict(a=(1, {"b": np.arange(2)})), {"a": [1, {"b": [0, 1]}]}),
+        (torch.Tensor, torch.Tensor),
+        ("ab", "ab"),
+    ],
+    ids=["number", "tensor", "nested", "class", "text"],
+)
+def test_to_lists(value: Any, expected: Any) -> None:
+    made = utils.to_lists(value)
+    assert made == expected
+    assert type(made) is type(expected)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from mm2pl.config import Config
 from mm2pl.visualization import MLflowVisBackend, TensorboardVisBackend, WandbVisBackend
+from mm2pl.visualization.logger_backends import LoggersBackend
 
 IMAGE = np.zeros((4, 5, 3), dtype=np.uint8)
 
@@ -108,3 +109,15 @@ def test_flat_names():
 def test_wrong_metrics_for_wandb():
     with pytest.raises(ValueError, match="should be dict or list, but got 'acc'"):
         WandbVisBackend("", define_metric_cfg="acc")
+
+
+def test_numbers_of_numpy_and_torch_are_numbers():
+    class Book:
+        def log_metrics(self, metrics, step):
+            self.metrics = metrics
+
+    book = Book()
+    values = {"a": np.float32(0.5), "b": torch.tensor(2), "c": np.array([3]), "d": True, "e": "x"}
+    LoggersBackend(lambda: [book]).add_scalars({**values, "f": torch.ones(2)})
+    assert book.metrics == {"a": 0.5, "b": 2, "c": 3, "d": True}
+    assert {type(value) for value in book.metrics.values()} == {float, int, bool}

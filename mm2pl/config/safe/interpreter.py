@@ -6,8 +6,10 @@ import ast
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mm2pl.closest import closest, did_you_mean
+
 from ..config_dict import ConfigDict
-from ..errors import ConfigError, ConfigSafetyError, Site, did_you_mean, locate_error
+from ..errors import ConfigError, ConfigSafetyError, Site, locate_error
 from .budget import Budget
 from .calls import FUNCTIONS, elements, iterate
 from .expressions import EXPRESSIONS
@@ -95,7 +97,9 @@ class Interpreter:
             if name in scope:
                 return scope[name]
         known = [*self.namespace, *FUNCTIONS]
-        raise NameError(f"name {name!r} is not defined or not allowed.{did_you_mean(name, known)}")
+        raise NameError(
+            f"name {name!r} is not defined or not allowed.{did_you_mean(closest(name, known))}"
+        )
 
     def store(self, target: ast.expr, value: Any) -> None:
         """Assign to a target.

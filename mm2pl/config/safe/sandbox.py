@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 from typing import Any
 
@@ -89,8 +90,6 @@ class Sandbox:
 
     def parse_json(self, text: str) -> Any:
         """Parse JSON text."""
-        import json
-
         return self._walked(json.loads(text, parse_int=_short_int))
 
     def parse_yaml(self, text: str) -> Any:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio.backends.base import FilePath, FsspecBackend
-from mm2pl.utils.errors import ArgumentError
 
 
 class PetrelBackend(FsspecBackend):

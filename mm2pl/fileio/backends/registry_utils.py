@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio.backends.base import BaseStorageBackend
 from mm2pl.fileio.backends.local import LocalBackend
 from mm2pl.fileio.backends.petrel import PetrelBackend
@@ -15,7 +16,6 @@ from mm2pl.fileio.backends.remote import (
     MemcachedBackend,
     MemoryBackend,
 )
-from mm2pl.utils.errors import ArgumentError
 
 backends: dict[str, Any] = {
     "local": LocalBackend,

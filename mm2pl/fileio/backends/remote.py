@@ -6,8 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from mm2pl.errors import ReadableKeyError
 from mm2pl.fileio.backends.base import BaseStorageBackend, FilePath, FsspecBackend
-from mm2pl.utils.errors import ReadableKeyError
 
 
 class HTTPBackend(FsspecBackend):

@@ -20,22 +20,9 @@ from mm2pl.mmcv.migration.toolboxes import (
     is_of_unknown,
     recognise,
 )
+from mm2pl.plan.containers import as_dicts
 
 # fmt: off
-OLD_KEYS = frozenset({
-    "runner", "lr_config", "momentum_config", "optimizer_config", "fp16", "evaluation", "data",
-    "workflow", "checkpoint_config", "log_config", "total_epochs", "total_iters", "resume_from",
-    "dist_params", "opencv_num_threads", "mp_start_method",
-})
-"""Keys that only MMCV 1.x configs give a meaning."""
-
-NEW_KEYS = frozenset({
-    "optim_wrapper", "param_scheduler", "default_hooks", "env_cfg", "log_processor", "visualizer",
-    "train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator",
-    "data_preprocessor", "default_scope", "vis_backends", "resume",
-})
-"""Keys that only MMEngine configs give a meaning."""
-
 _DICTS = (
     "runner", "optimizer", "optimizer_config", "lr_config", "momentum_config", "fp16", "data",
     "evaluation", "checkpoint_config", "log_config", "dist_params",
@@ -90,7 +77,7 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         ValueError: ``scope`` is none of the known toolboxes.
     """
     box = _toolbox(old, scope)
-    plain = plain_data(old)
+    plain = as_dicts(getattr(old, "_cfg_dict", old))
     _check(plain)
     state = State(plain, box)
     resolve_references(state)
@@ -113,26 +100,6 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         note = "pipelines of a toolbox that is not known here are kept as they are"
         state.needs_you("train_pipeline", note, "its own migration guide tells the new names")
     return Migrated(_ordered(plain, state.new), state.report())
-
-
-def is_old_style(config: Mapping[str, Any]) -> bool:
-    """Tell whether ``config`` as a whole is MMCV 1.x: such keys, and none of MMEngine's.
-
-    Example:
-        >>> is_old_style(dict(runner=dict(max_epochs=1), data={})), is_old_style(dict(train_cfg={}))
-        (True, False)
-    """
-    return bool(OLD_KEYS & set(config)) and not NEW_KEYS & set(config)
-
-
-def plain_data(value: Any) -> Any:
-    """Return a deep copy of nested dicts, lists and tuples as plain ones; other objects as they are."""
-    value = getattr(value, "_cfg_dict", value)
-    if isinstance(value, Mapping):
-        return {key: plain_data(child) for key, child in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(plain_data(item) for item in value)
-    return value
 
 
 def _check(config: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import shutil
 import tempfile
 from collections import Counter
@@ -11,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from mm2pl.mmcv.migration.config import (
-    NEW_KEYS,
-    OLD_KEYS,
-    is_old_style,
     migrate_with_report,
-    plain_data,
 )
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
 from mm2pl.mmcv.migration.source import read_source, with_sources
 from mm2pl.mmcv.migration.toolboxes import recognise
+from mm2pl.plan.legacy import LEGACY, is_legacy, modern_keys
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
 
@@ -75,7 +74,7 @@ def migrate_file(
     _refuse_itself(source, target)
     _refuse_overwriting([target], force)
     old = _load(source)
-    if not is_old_style(old):
+    if not is_legacy(old):
         raise ValueError(f"{source} {_why_not(old)}")
     migrated = migrate_with_report(old, scope)
     if source.suffix == ".py":
@@ -93,7 +92,7 @@ def migrate_file(
 
 def _why_not(config: Mapping[str, Any]) -> str:
     """Return why a config is not migrated."""
-    new, left = sorted(NEW_KEYS & set(config)), sorted(OLD_KEYS & set(config))
+    new, left = modern_keys(config), sorted(LEGACY.keys() & set(config))
     if not new:
         return "has none of MMCV 1.x' keys (runner, lr_config, data, …) → only 1.x configs are migrated."
     too = (
@@ -241,9 +240,10 @@ class _Folder:
         )
 
     def _concerns(self, path: Path) -> bool:
-        if NEW_KEYS & set(self.old[path]):
+        old = self.old[path]
+        if modern_keys(old) and not is_legacy(old):
             return False
-        return self.new[path] != self.old[path] or bool(self.bases.get(path))
+        return self.new[path] != old or bool(self.bases.get(path))
 
     def _write(self, path: Path) -> tuple[str, dict[str, Any]]:
         """Write one file, its bases first."""
@@ -298,13 +298,11 @@ def _load(path: Path) -> dict[str, Any]:
     from mm2pl.config import Config
 
     config = Config.fromfile(str(path), import_custom_modules=False)
-    return plain_data(config._cfg_dict.to_dict())
+    return config._cfg_dict.to_dict()
 
 
 def _base_names(path: Path) -> list[str]:
     """Return what a file's ``_base_`` says."""
-    import ast
-
     for statement in read_source(path.read_text()).statements:
         if statement.name == "_base_" and isinstance(statement.node, ast.Assign):
             value = ast.literal_eval(statement.node.value)
@@ -314,8 +312,6 @@ def _base_names(path: Path) -> list[str]:
 
 def _data_text(config: Mapping[str, Any], suffix: str) -> str:
     if suffix == ".json":
-        import json
-
         return json.dumps(config, indent=2) + "\n"
     import yaml
 

@@ -1,4 +1,4 @@
-"""``lr_config`` and ``momentum_config``, parsed: MMCV's policies, warm-ups and defaults."""
+"""``lr_config`` and ``momentum_config``, parsed."""
 
 from __future__ import annotations
 
@@ -7,37 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from mm2pl.mmcv.migration.state import Part, State
+from mm2pl.mmcv.policies import (
+    BY_ITERATION,
+    LR,
+    NEEDS_LENGTH,
+    POLICIES,
+    WARMUP_RATIO,
+    argument_of,
+    defaults,
+)
 
 TARGET = "param_scheduler"
-
-POLICIES = {
-    "fixed": frozenset(),
-    "step": frozenset({"step", "gamma", "min"}),
-    "exp": frozenset({"gamma"}),
-    "poly": frozenset({"power", "min"}),
-    "inv": frozenset({"gamma", "power"}),
-    "CosineAnnealing": frozenset({"min", "min_ratio"}),
-    "FlatCosineAnnealing": frozenset({"start_percent", "min", "min_ratio"}),
-    "CosineRestart": frozenset({"periods", "restart_weights", "min", "min_ratio"}),
-    "LinearAnnealing": frozenset({"min", "min_ratio"}),
-    "cyclic": frozenset(
-        {"target_ratio", "cyclic_times", "step_ratio_up", "anneal_strategy", "gamma"}
-    ),
-    "OneCycle": frozenset(
-        {"max_lr", "total_steps", "pct_start", "anneal_strategy", "div_factor", "final_div_factor"}
-        | {"three_phase", "base_momentum", "max_momentum"}
-    ),
-}
-"""MMCV's policies and their arguments; ``min`` and ``min_ratio`` stand for ``min_lr``, ``min_momentum_ratio``…"""
-
-NEEDS_LENGTH = frozenset(
-    {"poly", "CosineAnnealing", "FlatCosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"}
-)
-PER_GROUP = frozenset({"max_lr", "base_momentum", "max_momentum"})
-"""Arguments that may be lists, with one value per param group."""
-
-BY_ITERATION = frozenset({"cyclic", "OneCycle"})
-MOMENTUM_POLICIES = frozenset({"step", "CosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"})
 
 TOOLBOX_POLICIES = {
     "YOLOX": (
@@ -63,8 +43,8 @@ class Schedule:
 
     Args:
         suffix: ``'LR'`` or ``'Momentum'``.
-        policy: A key of `POLICIES`.
-        args: The policy's arguments, under the names of `POLICIES`.
+        policy: A key of `mm2pl.mmcv.policies.LR`.
+        args: The policy's arguments as far as they are given, under the names of its formula.
         by_epoch: What the policy counts.
         run_by_epoch: What the run counts.
         length: The run in those units; None if unknown.
@@ -85,16 +65,24 @@ class Schedule:
     warmup_ratio: float
     warmup_by_epoch: bool
 
+    def value(self, argument: str) -> Any:
+        """Return an argument of the policy; where it is not given, MMCV's default."""
+        return self.args.get(argument, self.defaults[argument])
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The arguments of the policy with MMCV's defaults."""
+        return defaults(POLICIES[self.suffix.lower()][self.policy])
+
 
 def parse_schedule(state: State, key: str) -> Schedule | None:
     """Take ``lr_config`` or ``momentum_config`` apart; None if it needs the user, who has been told."""
     suffix = "LR" if key == "lr_config" else "Momentum"
     part = state.part(key)
     policy = str(part.peek("policy", "")).removesuffix("LrUpdaterHook")
-    if policy.lower() in POLICIES:  # MMCV capitalises the first letter of 'step'
+    if policy.lower() in LR:  # MMCV capitalises the first letter of 'step'
         policy = policy.lower()
-    known = POLICIES if suffix == "LR" else MOMENTUM_POLICIES
-    if policy not in known:
+    if policy not in POLICIES[suffix.lower()]:
         unknown = (f"policy {policy!r} is not MMCV's", "a scheduler with that curve")
         why, write = TOOLBOX_POLICIES.get(policy, unknown)
         part.needs_you("", why, write, TARGET)
@@ -114,7 +102,7 @@ def parse_schedule(state: State, key: str) -> Schedule | None:
 
 def _parse(part: Part, policy: str, suffix: str) -> Schedule:
     state = part.state
-    name = "lr" if suffix == "LR" else "momentum"
+    name = suffix.lower()
     run_by_epoch = not state.by_iteration
     # IterBasedRunner.register_training_hooks sets the default for lr_config only.
     default = False if policy in BY_ITERATION else run_by_epoch or suffix == "Momentum"
@@ -126,14 +114,15 @@ def _parse(part: Part, policy: str, suffix: str) -> Schedule:
         for key, value in (
             ("warmup", None),
             ("warmup_iters", 0),
-            ("warmup_ratio", 0.1 if suffix == "LR" else 0.9),
+            ("warmup_ratio", WARMUP_RATIO[name]),
             ("warmup_by_epoch", False),
         )
     }
     args = {}
+    known = defaults(POLICIES[name][policy])
     for key in list(part.left):
-        argument = {f"min_{name}": "min", f"min_{name}_ratio": "min_ratio"}.get(key, key)
-        if argument in POLICIES[policy]:
+        argument = argument_of(key, name)
+        if argument in known:
             args[argument] = part.take(key, target)
     part.finish(f"no argument of MMCV's policy {policy!r}", target)
     return Schedule(

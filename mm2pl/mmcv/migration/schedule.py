@@ -8,16 +8,12 @@ Elsewhere the closed form takes over, `mm2pl.mmcv.schedules`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import Parameter
 from typing import Any
 
-from mm2pl.mmcv.migration.policies import (
-    NEEDS_LENGTH,
-    PER_GROUP,
-    TARGET,
-    Schedule,
-    parse_schedule,
-)
+from mm2pl.mmcv.migration.policies import TARGET, Schedule, parse_schedule
 from mm2pl.mmcv.migration.state import Part, State
+from mm2pl.mmcv.policies import NEEDS_LENGTH, PER_GROUP, pair_of_ratios
 
 
 def migrate_schedules(state: State) -> None:
@@ -48,7 +44,7 @@ def _migrate(state: State, key: str) -> list[dict[str, Any]]:
     try:
         standard = _standard(schedule)
         return [closed_form(schedule)] if standard is None else standard
-    except _BadArgument as error:
+    except ValueError as error:
         part.needs_you("", str(error), "a valid value, then migrate again", TARGET)
         return []
 
@@ -59,12 +55,11 @@ _NEVER_ACTED = (
 )
 
 
-class _BadArgument(ValueError):
-    """An argument that MMCV rejects."""
-
-
 def _standard(s: Schedule) -> list[dict[str, Any]] | None:
     """Return MMEngine's own schedules, or None where they cannot express it exactly."""
+    needed = [name for name, default in s.defaults.items() if default is Parameter.empty]
+    if missing := [name for name in needed if name not in s.args]:
+        raise ValueError(f"{s.policy} needs {', '.join(missing)}")
     warmup = _standard_warmup(s)
     regular = _STANDARD[s.policy](s) if s.policy in _STANDARD else None
     if warmup is None or regular is None:
@@ -98,11 +93,11 @@ def _standard_warmup(s: Schedule) -> list[dict[str, Any]] | None:
 def _is_factor(s: Schedule) -> bool:
     """Tell whether the policy multiplies, so that it commutes with a warm-up."""
     if s.policy == "LinearAnnealing":
-        return "min_ratio" in s.args or not s.args.get("min")
+        return "eta_min_ratio" in s.args or not s.args.get("eta_min")
     return s.policy in ("fixed", "step", "exp") or (
         s.policy in ("poly", "CosineAnnealing", "FlatCosineAnnealing")
-        and not s.args.get("min")
-        and not s.args.get("min_ratio")
+        and not s.args.get("eta_min")
+        and not s.args.get("eta_min_ratio")
     )
 
 
@@ -112,11 +107,11 @@ def _fixed(s: Schedule) -> dict[str, Any]:
 
 def _step(s: Schedule) -> dict[str, Any] | None:
     step = s.args.get("step")
-    gamma = s.args.get("gamma", 0.1 if s.suffix == "LR" else 0.5)
+    gamma = s.value("gamma")
     numbers: list[Any] = list(step) if isinstance(step, list | tuple) else [step]
     if not all(isinstance(n, int) and n > 0 for n in numbers):
-        raise _BadArgument(f"step={step!r} must be a positive integer, or a list of them")
-    if "min" in s.args or numbers != sorted(numbers):
+        raise ValueError(f"step={step!r} must be a positive integer, or a list of them")
+    if "eta_min" in s.args or numbers != sorted(numbers):
         return None
     if isinstance(step, int):
         return {"type": "Step", "begin": 0, **_end(s), "step_size": step, "gamma": gamma}
@@ -130,16 +125,9 @@ def _exp(s: Schedule) -> dict[str, Any]:
 def _poly(s: Schedule) -> dict[str, Any] | None:
     if not _in_run_units(s):
         return None
-    power = s.args.get("power", 1.0)
     assert s.length is not None
-    end = s.length + 1
-    return {
-        "type": "Poly",
-        "power": power,
-        "eta_min": s.args.get("min", 0.0),
-        "begin": 0,
-        "end": end,
-    }
+    power, eta_min = s.value("power"), s.value("eta_min")
+    return {"type": "Poly", "power": power, "eta_min": eta_min, "begin": 0, "end": s.length + 1}
 
 
 def _cosine(s: Schedule) -> dict[str, Any] | None:
@@ -150,7 +138,7 @@ def _flat_cosine(s: Schedule) -> dict[str, Any] | None:
     if not _in_run_units(s):
         return None
     assert s.length is not None
-    start = round(s.length * s.args.get("start_percent", 0.75))
+    start = round(s.length * s.value("start_percent"))
     return _cosine_from(s, start) if start < s.length else {}
 
 
@@ -166,12 +154,12 @@ def _cosine_from(s: Schedule, begin: int) -> dict[str, Any] | None:
 
 def _cosine_restart(s: Schedule) -> dict[str, Any] | None:
     lowest = _eta_min(s)
-    weights = list(s.args.get("restart_weights", [1]))
+    weights = list(s.value("restart_weights"))
     periods = list(s.args.get("periods", ()))
     if len(periods) != len(weights):
-        raise _BadArgument(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
+        raise ValueError(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
     if _in_run_units(s) and s.length is not None and sum(periods) < s.length:
-        raise _BadArgument(
+        raise ValueError(
             f"periods={periods!r} end after {sum(periods)}, the run after {s.length}: MMCV fails"
         )
     # MMEngine restarts from base * weight; MMCV 1.7.2 weights the distance from the minimum.
@@ -185,8 +173,8 @@ def _linear(s: Schedule) -> dict[str, Any] | None:
         return None
     assert s.length is not None
     span = {"begin": 0, "end": s.length + 1}
-    if "min_ratio" in s.args:
-        ratio = s.args["min_ratio"]
+    if "eta_min_ratio" in s.args:
+        ratio = s.args["eta_min_ratio"]
         if not 0 <= ratio <= 1:
             return None
         return {"type": "Linear", "start_factor": 1.0, "end_factor": ratio, **span}
@@ -196,9 +184,7 @@ def _linear(s: Schedule) -> dict[str, Any] | None:
 def _one_cycle(s: Schedule) -> dict[str, Any] | None:
     mappings = [key for key in PER_GROUP & set(s.args) if isinstance(s.args[key], Mapping)]
     if mappings:
-        raise _BadArgument(f"{mappings[0]} by optimizer: param_scheduler is a dict of lists then")
-    if s.suffix == "LR" and "max_lr" not in s.args:
-        raise _BadArgument("OneCycle needs max_lr")
+        raise ValueError(f"{mappings[0]} by optimizer: param_scheduler is a dict of lists then")
     if s.suffix == "Momentum" or s.warmup:
         return None
     args = {"eta_max" if key == "max_lr" else key: value for key, value in s.args.items()}
@@ -210,9 +196,9 @@ def _one_cycle(s: Schedule) -> dict[str, Any] | None:
 
 
 def _cyclic(s: Schedule) -> None:
-    times = s.args.get("cyclic_times", 1)
+    times = s.value("cyclic_times")
     if not s.run_by_epoch and s.length is not None and times > s.length:
-        raise _BadArgument(f"cyclic_times={times!r} in {s.length} iterations: MMCV fails")
+        raise ValueError(f"cyclic_times={times!r} in {s.length} iterations: MMCV fails")
 
 
 _STANDARD = {
@@ -239,12 +225,12 @@ def _end(s: Schedule) -> dict[str, int]:
 
 
 def _eta_min(s: Schedule) -> dict[str, float]:
-    if ("min" in s.args) == ("min_ratio" in s.args):
-        name = "lr" if s.suffix == "LR" else "momentum"
-        raise _BadArgument(f"{s.policy} needs exactly one of min_{name} and min_{name}_ratio")
-    if "min" in s.args:
-        return {"eta_min": s.args["min"]}
-    return {"eta_min_ratio": s.args["min_ratio"]}
+    if ("eta_min" in s.args) == ("eta_min_ratio" in s.args):
+        name = s.suffix.lower()
+        raise ValueError(f"{s.policy} needs exactly one of min_{name} and min_{name}_ratio")
+    if "eta_min" in s.args:
+        return {"eta_min": s.args["eta_min"]}
+    return {"eta_min_ratio": s.args["eta_min_ratio"]}
 
 
 def closed_form(s: Schedule) -> dict[str, Any]:
@@ -253,18 +239,11 @@ def closed_form(s: Schedule) -> dict[str, Any]:
     Raises:
         ValueError: An argument that MMCV rejects.
     """
-    renamed = {"min": "eta_min", "min_ratio": "eta_min_ratio"}
-    args = {renamed.get(key, key): value for key, value in s.args.items()}
+    args = dict(s.args)
     if s.policy in ("CosineAnnealing", "FlatCosineAnnealing", "CosineRestart", "LinearAnnealing"):
         _eta_min(s)
-    policy = s.policy
-    if s.suffix == "Momentum":
-        policy = {"OneCycle": "OneCycleMomentum"}.get(policy, policy)
-        if policy == "step":
-            args.setdefault("gamma", 0.5)
-    if policy == "cyclic":
-        default = (10, 1e-4) if s.suffix == "LR" else (0.85 / 0.95, 1.0)
-        args["target_ratio"] = _two(args.get("target_ratio", default))
+    if s.policy == "cyclic":
+        args["target_ratio"] = pair_of_ratios(s.value("target_ratio"))
     length = {"length": s.length} if s.policy in NEEDS_LENGTH and s.length is not None else {}
     warmup: dict[str, Any] = {}
     if s.warmup:
@@ -275,7 +254,7 @@ def closed_form(s: Schedule) -> dict[str, Any]:
         }
         if s.warmup_by_epoch:
             warmup["warmup_by_epoch"] = True
-    return {"type": f"MMCV{s.suffix}", "policy": policy, **args, **length, **warmup, **_clock(s)}
+    return {"type": f"MMCV{s.suffix}", "policy": s.policy, **args, **length, **warmup, **_clock(s)}
 
 
 def _clock(s: Schedule) -> dict[str, Any]:
@@ -290,11 +269,3 @@ def _clock(s: Schedule) -> dict[str, Any]:
         return {"by_epoch": True}
     progress = {"progress": "epoch"} if s.by_epoch else {}
     return {**progress, "by_epoch": True, "convert_to_iter_based": True}
-
-
-def _two(ratio: Any) -> list[float]:
-    """Return MMCV's pair of ratios; a single one, alone or in a sequence, fixes the other."""
-    if not isinstance(ratio, int | float) and len(ratio) == 2:
-        return list(ratio)
-    high = ratio if isinstance(ratio, int | float) else ratio[0]
-    return [high, high / 1e5]

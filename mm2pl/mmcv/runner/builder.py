@@ -15,7 +15,7 @@ from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
 from mm2pl.registry import Registry, build_from_cfg
 
 RUNNERS = Registry("runner", parent=registry.RUNNERS, build_func=build_from_cfg, scope="mmcv")
-HOOKS = Registry("hook", parent=registry.HOOKS, scope="mmcv", locations=["mm2pl.mmcv.runner.hooks"])
+HOOKS = Registry("hook", parent=registry.HOOKS, scope="mmcv")
 OPTIMIZER_BUILDERS = Registry("optimizer builder", scope="mmcv")
 RUNNER_BUILDERS = Registry("runner builder", scope="mmcv")
 

@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from torch.optim import Optimizer
 
 from mm2pl.dist import get_world_size, is_distributed
+from mm2pl.lightning.ddp import MMDDPStrategy
 from mm2pl.mmcv.parallel import MMDistributedDataParallel
 
 if TYPE_CHECKING:
@@ -196,10 +198,6 @@ def _devices(runner: BaseRunner) -> dict[str, Any]:
     arguments: dict[str, Any] = {"accelerator": "gpu" if on_gpu else "cpu"}
     if not is_distributed():
         return {**arguments, "devices": [device.index or 0] if on_gpu else 1}
-    from lightning.fabric.plugins.environments import TorchElasticEnvironment
-
-    from mm2pl.lightning.ddp import MMDDPStrategy
-
     model = runner.model
     wrapped = model if isinstance(model, MMDistributedDataParallel) else None
     options = {**(wrapped.strategy_arguments if wrapped is not None else {})}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.mmcv.runner.base_runner import BaseRunner
 from mm2pl.mmcv.runner.builder import RUNNERS
 from mm2pl.mmcv.runner.drive import Workflow
@@ -33,9 +34,7 @@ class IterLoader:
             return next(self.iter_loader)
         except StopIteration:
             self._epoch += 1
-            set_epoch = getattr(getattr(self._dataloader, "sampler", None), "set_epoch", None)
-            if set_epoch is not None:
-                set_epoch(self._epoch)
+            set_sampler_epoch(self._dataloader, self._epoch)
             self.iter_loader = iter(self._dataloader)
             return next(self.iter_loader)
 

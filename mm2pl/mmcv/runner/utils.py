@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from mm2pl.dist import get_rank
+from mm2pl.dist import get_rank, sync_random_seed
 
 
 def get_host_info() -> str:
@@ -46,6 +46,4 @@ def set_random_seed(seed: int, deterministic: bool = False, use_rank_shift: bool
 
 def init_random_seed(seed: int | None = None, device: str = "cuda") -> int:
     """Return ``seed``, or a random one that all processes agree on."""
-    from mm2pl.dist import sync_random_seed
-
     return sync_random_seed() if seed is None else seed

@@ -102,11 +102,11 @@ class BaseModel(BaseModule):
         """Sum up what is to be minimised, and average each value for the log.
 
         In the log the sum comes first, as ``loss``; if the model itself calls a value ``loss``, that value stands
-        there instead (as in MMEngine). Nothing is transferred from the device.
+        there instead (as in MMEngine). Nothing is transferred from the device. The sum of nothing is the number 0, for
+        a model that only logs; the optimizer wrapper refuses to minimise it.
 
         Raises:
             TypeError: ``losses`` is no dict, or a value is neither a tensor nor a list of tensors.
-            ValueError: No name contains ``loss``.
         """
         if not isinstance(losses, Mapping):
             raise TypeError(
@@ -115,11 +115,6 @@ class BaseModel(BaseModule):
             )
         means = {name: self._mean(name, value) for name, value in losses.items()}
         loss = _total([mean for name, mean in means.items() if "loss" in name])
-        if not isinstance(loss, torch.Tensor):
-            raise ValueError(
-                f"{type(self).__name__}.forward(mode='loss') returned only {list(losses)}: at least one tensor "
-                f"must have 'loss' in its name, otherwise there is nothing to minimise"
-            )
         return loss, OrderedDict({"loss": loss, **means})
 
     def _mean(self, name: str, value: Any) -> Any:

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mm2pl.errors import ArgumentError
 from mm2pl.model.utils import stack_batch
 from mm2pl.registry import MODELS
 from mm2pl.structures import is_data_element
 from mm2pl.utils import is_seq_of
-from mm2pl.utils.errors import ArgumentError
 
 
 @MODELS.register_module()

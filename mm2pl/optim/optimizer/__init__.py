@@ -19,6 +19,7 @@ from mm2pl.optim.optimizer.default_constructor import (
 )
 from mm2pl.optim.optimizer.executor import TorchExecutor as TorchExecutor
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper as OptimWrapper
+from mm2pl.optim.optimizer.optimizer_wrapper import require_loss as require_loss
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict as OptimWrapperDict
 from mm2pl.optim.optimizer.replaced import ApexOptimWrapper as ApexOptimWrapper
 

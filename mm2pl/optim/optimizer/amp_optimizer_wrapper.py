@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.autocast import accelerator, autocast
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPERS
-from mm2pl.utils.errors import ArgumentError
 
 
 @OPTIM_WRAPPERS.register_module()

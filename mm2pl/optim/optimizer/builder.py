@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import copy
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from mm2pl.closest import closest
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
 from mm2pl.registry import OPTIM_WRAPPERS
 from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
-from mm2pl.registry.root import _OPTIONAL_OPTIMIZERS
+from mm2pl.registry.located import locations
 from mm2pl.registry.torch_optimizers import TORCH_OPTIMIZERS as TORCH_OPTIMIZERS
-from mm2pl.utils.errors import ArgumentError
 
 
 def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
@@ -74,7 +74,7 @@ def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
         return build_optim_wrapper(model, value)
     unbuilt = [name for name, wrapper in value.items() if not isinstance(wrapper, OptimWrapper)]
     if unbuilt:
-        close = get_close_matches("optimizer", unbuilt, n=1)
+        close = closest("optimizer", unbuilt, 1)
         hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
         raise ValueError(
             "optim_wrapper has neither 'optimizer' nor 'constructor', so that each value must be an "
@@ -140,5 +140,5 @@ def __getattr__(name: str) -> list[str]:
     if name not in _PACKAGES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     package = _PACKAGES[name]
-    paths = _OPTIONAL_OPTIMIZERS.items() if find_spec(package) else ()
+    paths = locations().BY_NAME["optimizer"].items() if find_spec(package) else ()
     return [kind for kind, path in paths if path.partition(".")[0] == package]

@@ -5,22 +5,23 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from mm2pl.closest import closest, did_you_mean, misspelt
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _DCN = ("DeformConv2d", "ModulatedDeformConv2d")
 _NEED_WEIGHT_DECAY = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
 _MULTS = ("lr_mult", "decay_mult")
+_LR_MULTS = {"bias_lr_mult": "biases", "dcn_offset_lr_mult": "offsets"}
 _KNOWN = (
     *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
     *("dwconv_decay_mult", "dcn_offset_lr_mult", "bypass_duplicate", "custom_keys"),
@@ -170,6 +171,14 @@ class DefaultOptimWrapperConstructor:
             settings["weight_decay"] = self.base_wd * custom.get("decay_mult", 1.0)
         return {**settings, **custom}
 
+    def settings_by_rule(self) -> dict[str, dict[str, Any]]:
+        """Return what each custom key and each multiplier of the lr sets: what is known without a model."""
+        options = self.paramwise_cfg.get
+        mults = {label: options(option) for option, label in _LR_MULTS.items()}
+        settings = {k: {"lr": self._scaled_lr(m)} for k, m in mults.items() if m is not None}
+        settings.update({key: self._custom_settings(key) for key in options("custom_keys", {})})
+        return settings
+
     def _scaled_lr(self, factor: float) -> float:
         if self.base_lr is None:
             raise ValueError("paramwise_cfg multiplies the lr → add lr=... to `optimizer`.")
@@ -234,20 +243,20 @@ class DefaultOptimWrapperConstructor:
             if option not in _KNOWN:
                 _warn(
                     f"paramwise_cfg: {option!r} is no option of DefaultOptimWrapperConstructor and "
-                    f"has no effect{_did_you_mean(option, _KNOWN)}"
+                    f"has no effect.{did_you_mean(closest(option, _KNOWN))}"
                 )
         names = [f".{name}" if "." not in name else name for name, _ in model.named_parameters()]
         for key, custom in self.paramwise_cfg.get("custom_keys", {}).items():
             for entry in custom:
-                if entry not in _MULTS and (close := get_close_matches(entry, _MULTS, 1, 0.75)):
+                if meant := misspelt(entry, _MULTS):
                     _warn(
-                        f"paramwise_cfg: {entry!r} of custom key {key!r} multiplies nothing. Did you "
-                        f"mean {close[0]!r}?"
+                        f"paramwise_cfg: {entry!r} of custom key {key!r} multiplies nothing."
+                        f"{did_you_mean([meant])}"
                     )
             if not any(key in name for name in names):
                 _warn(
                     f"paramwise_cfg: custom key {key!r} occurs in the name of no parameter and has "
-                    f"no effect{_did_you_mean(key, _parts(names))}"
+                    f"no effect.{did_you_mean(closest(key.strip('.'), _parts(names)))}"
                 )
 
 
@@ -276,11 +285,6 @@ def _parts(names: Iterable[str]) -> list[str]:
             for stop in range(start + 1, len(path) + 1):
                 parts[".".join(path[start:stop])] = None
     return list(parts)
-
-
-def _did_you_mean(given: str, known: Iterable[str]) -> str:
-    close = get_close_matches(given.strip("."), list(known), n=3)
-    return f". Did you mean {', '.join(map(repr, close))}?" if close else "."
 
 
 def _warn(message: str) -> None:

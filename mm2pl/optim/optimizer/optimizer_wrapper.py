@@ -6,18 +6,18 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import MessageHub, print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.executor import TorchExecutor
 from mm2pl.registry import OPTIM_WRAPPERS
-from mm2pl.utils.errors import ArgumentError
 
 _CLIPPERS: dict[str, tuple[Callable[..., Any], str]] = {
     "norm": (torch.nn.utils.clip_grad_norm_, "grad_norm"),
@@ -91,8 +91,11 @@ class OptimWrapper(BaseOptimWrapper):
             loss: Of this iteration, not divided by anything.
             step_kwargs: For `step`.
             zero_kwargs: For `zero_grad`.
+
+        Raises:
+            ValueError: ``loss`` is nothing to minimise.
         """
-        self.backward(self.scale_loss(loss))
+        self.backward(self.scale_loss(require_loss(loss)))
         if self.should_update():
             self.step(**(step_kwargs or {}))
             self.zero_grad(**(zero_kwargs or {}))
@@ -238,6 +241,20 @@ class OptimWrapper(BaseOptimWrapper):
         )
 
 
+def require_loss(loss: Any) -> Any:
+    """Return a loss to minimise; ``parse_losses`` gives the number 0 instead where the model returned none.
+
+    Raises:
+        ValueError: ``loss`` has no ``backward``.
+    """
+    if not hasattr(loss, "backward"):
+        raise ValueError(
+            f"loss={loss!r} is nothing to minimise → a tensor is needed → of what forward(mode='loss') returns, at "
+            f"least one tensor must have 'loss' in its name"
+        )
+    return loss
+
+
 def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str, Any]]:
     """Return the function, the name of what it returns, and its arguments."""
     if not isinstance(clip_grad, dict) or not clip_grad:
@@ -253,8 +270,7 @@ def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str,
         raise ArgumentError(f"clip_grad={clip_grad!r} lacks max_norm=... or clip_value=...")
     accepted = list(inspect.signature(_CLIPPERS[kind][0]).parameters)[1:]
     if unknown := [name for name in kwargs if name not in accepted]:
-        close = [match for name in unknown for match in get_close_matches(name, accepted, n=1)]
-        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        hint = did_you_mean(match for name in unknown for match in closest(name, accepted, 1))
         raise TypeError(
             f"clip_grad={clip_grad!r}: {unknown} → type={kind!r} takes {', '.join(accepted)}.{hint}"
         )

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 
 class OptimWrapperDict(OptimWrapper):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torch.optim import Optimizer
 
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 INF = int(1e9)
 """The `end` of a scheduler that never ends; MMEngine's number, in steps of the scheduler's clock."""

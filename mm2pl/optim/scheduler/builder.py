@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mm2pl.errors import ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.errors import ReadableKeyError
 
 
 def build_param_schedulers(
@@ -51,8 +51,21 @@ def build_param_schedulers(
     ends = {True: max_epochs, False: max_iters}
     if not isinstance(optim_wrapper, OptimWrapperDict):
         return [_build(each, optim_wrapper, ends, epoch_length) for each in _as_list(cfg)]
-    names = list(optim_wrapper.keys())
-    per_name = cfg if _is_per_optimizer(cfg) else dict.fromkeys(names, cfg)
+    per_name = per_optimizer(cfg, list(optim_wrapper.keys()))
+    return {
+        name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
+        for name, wrapper in optim_wrapper.items()
+    }
+
+
+def per_optimizer(cfg: Any, names: list[str]) -> dict[str, Any]:
+    """Return the part of each optimizer: its own, or the whole where it is not by optimizer.
+
+    Raises:
+        ValueError: It is by optimizer, and lacks one.
+    """
+    by_name = isinstance(cfg, dict) and "type" not in cfg
+    per_name = cfg if by_name else dict.fromkeys(names, cfg)
     if missing := [name for name in names if name not in per_name]:
         raise ValueError(
             f"param_scheduler for {list(per_name)} lacks {missing}: give one list per optimizer, or "
@@ -64,14 +77,7 @@ def build_param_schedulers(
             logger="current",
             level=logging.WARNING,
         )
-    return {
-        name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
-        for name, wrapper in optim_wrapper.items()
-    }
-
-
-def _is_per_optimizer(cfg: Any) -> bool:
-    return isinstance(cfg, dict) and "type" not in cfg
+    return per_name
 
 
 def _as_list(cfg: Any) -> Sequence[Any]:

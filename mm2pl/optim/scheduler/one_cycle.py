@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler.base import INF, OptimizerType, check_optimizer
 from mm2pl.optim.scheduler.policy import PolicyScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.errors import ArgumentError
 
 
 @PARAM_SCHEDULERS.register_module()

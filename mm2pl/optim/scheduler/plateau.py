@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.scheduler.base import INF, OptimizerType, _ParamScheduler, check_optimizer
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError
 
 _IS_BETTER = {
     ("less", "rel"): lambda a, best, threshold: a < best * (1.0 - threshold),
@@ -113,8 +113,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
     def _monitored(self, metrics: dict[str, Any]) -> Any:
         metric = metrics.get(self.monitor)
         if metric is None:
-            close = get_close_matches(self.monitor, map(str, metrics), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(closest(self.monitor, metrics, 1))
             raise ReadableKeyError(
                 f"monitor={self.monitor!r} is not among the metrics {list(metrics)}.{hint}"
             )

@@ -1,68 +1,38 @@
-"""A scheduler class from two pure functions: which settings there are, and one transition."""
+"""A scheduler class from a policy: one pure function, and a row of what MMEngine calls things."""
 
 from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from itertools import repeat
 from operator import setitem
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler.base import INF, _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
-from mm2pl.utils.errors import ArgumentError
 
 _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
-_COMMON = {
-    name: parameter
-    for name, parameter in inspect.signature(_ParamScheduler).parameters.items()
-    if name not in ("optimizer", "param_name")
-}
+_COMMON = dict(inspect.signature(_ParamScheduler.__init__).parameters)
+_FIRST = [_COMMON.pop(name) for name in ("self", "optimizer", "param_name")]
 
 
 class PolicyScheduler(_ParamScheduler):
-    """Base of the built-in policies.
-
-    A policy is a class with two static functions. `_settings` takes the length ``end - begin`` and
-    the policy's own arguments, checks them, and returns the attributes of the scheduler.
-    `_transition` takes the step, the values now, the base values and those attributes (as far as it
-    names them), and returns the new values. The constructor
-    ``(optimizer, param_name, <own arguments>, begin, end, last_step, by_epoch, verbose)`` is made
-    from them. Subclasses that define no `_settings` are ordinary classes.
-    """
+    """What the built-in schedulers add to MMEngine's base class; `policy_scheduler` makes them."""
 
     durations: ClassVar[tuple[str, ...]] = ()
     """Arguments that are a number of steps, or a list of them: scaled with the epoch's length."""
-    order: ClassVar[tuple[str, ...]] = ()
-    """The order of the arguments after ``param_name``, where MMEngine's is not the usual one."""
     _settings: ClassVar[Callable[..., dict[str, Any]]]
     _transition: ClassVar[Callable[..., list[float]]]
     _inputs: ClassVar[tuple[str, ...]]
-
-    if TYPE_CHECKING:  # the constructors are made in __init_subclass__
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "_settings" in vars(cls):
-            own = _keywords(cls._settings)
-            available = {**own, **_COMMON}
-            order = cls.order or tuple(available)
-            first = inspect.signature(_ParamScheduler.__init__).parameters
-            parameters = [first[name] for name in ("self", "optimizer", "param_name")]
-            parameters += [available[name] for name in order]
-            cls.__init__ = _constructor(cls, tuple(own), parameters)  # type: ignore[method-assign]
-            PARAM_SCHEDULERS.register_module(module=cls)
-        if "_transition" in vars(cls):
-            cls._inputs = tuple(_keywords(cls._transition))
 
     def _get_value(self) -> list[float]:
         return self._next([group[self.param_name] for group in self.optimizer.param_groups])
 
     def _next(self, values: list[float]) -> list[float]:
+        # Read anew each time: a loaded state brings its own settings, and they win in MMEngine too.
         settings = {key: getattr(self, key) for key in self._inputs}
         return type(self)._transition(self.last_step, values, self.base_values, **settings)
 
@@ -95,88 +65,126 @@ class PolicyScheduler(_ParamScheduler):
             ArgumentError: ``by_epoch`` is false, or ``epoch_length`` is not positive.
             TypeError: A duration is given by position.
         """
-        if not by_epoch:
-            raise ArgumentError("by_epoch=False is by iteration already: leave it out here.")
-        if epoch_length is None or epoch_length <= 0:
-            raise ArgumentError(f"epoch_length={epoch_length!r} must be a positive integer.")
+        kwargs |= span_in_iterations(begin, end, by_epoch, epoch_length)
         by_position = inspect.signature(cls).bind_partial(*args).arguments
         for name in cls.durations:
             if name in by_position:
                 raise TypeError(f"{cls.__name__}.build_iter_from_epoch: give {name}=... by name.")
             if kwargs.get(name) is not None:
                 kwargs[name] = _scaled(kwargs[name], epoch_length)
-        begin = int(begin * epoch_length)
-        end = end if end == INF else int(end * epoch_length)
-        return cls(*args, begin=begin, end=end, by_epoch=False, **kwargs)
+        return cls(*args, **kwargs)
 
 
-def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    found = inspect.signature(function, eval_str=False).parameters.items()
-    keyword_only = inspect.Parameter.KEYWORD_ONLY
-    return {name: p.replace(kind=_KEYWORD) for name, p in found if p.kind == keyword_only}
+def span_in_iterations(
+    begin: float, end: float, by_epoch: bool, epoch_length: int | None
+) -> dict[str, Any]:
+    """Return ``begin``, ``end`` and ``by_epoch`` of a schedule by iteration, from those in epochs.
+
+    Raises:
+        ArgumentError: ``by_epoch`` is false, or ``epoch_length`` is not positive.
+    """
+    if not by_epoch:
+        raise ArgumentError("by_epoch=False is by iteration already: leave it out here.")
+    if epoch_length is None or epoch_length <= 0:
+        raise ArgumentError(f"epoch_length={epoch_length!r} must be a positive integer.")
+    # MMEngine's "for ever" is a number of steps; multiplied it would be another one.
+    end = end if end == INF else int(end * epoch_length)
+    return {"begin": int(begin * epoch_length), "end": end, "by_epoch": False}
 
 
-def _scaled(duration: Any, factor: int) -> Any:
+def _scaled(duration: Any, factor: Any) -> Any:
     if isinstance(duration, list | tuple):
         return [part * factor for part in duration]
     return duration * factor
 
 
-def _constructor(
-    cls: type[PolicyScheduler], own: tuple[str, ...], parameters: list[inspect.Parameter]
-) -> Callable[..., None]:
-    """Return the ``__init__`` of a policy, with a signature that says what it takes."""
-    signature = inspect.Signature(parameters)
+def policy_scheduler(
+    name: str,
+    transition: Callable[..., list[float]],
+    settings: Callable[..., dict[str, Any]] = lambda span, **own: {},
+    *,
+    durations: tuple[str, ...] = (),
+    order: tuple[str, ...] = (),
+) -> Any:
+    """Make and register the scheduler class of a policy.
 
-    def __init__(self: PolicyScheduler, *args: Any, **kwargs: Any) -> None:
-        try:
-            bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            hint = _did_you_mean(kwargs, _accepted(type(self)) or list(signature.parameters)[1:])
-            raise TypeError(f"{type(self).__name__}() {error}. {hint}") from None
-        bound.apply_defaults()
-        given = bound.arguments
-        span = given["end"] - given["begin"]
-        vars(self).update(cls._settings(span, **{name: given[name] for name in own}))
-        common = {name: given[name] for name in _COMMON}
-        super(cls, self).__init__(given["optimizer"], given["param_name"], **common)
+    Args:
+        name: Its name, in the module of ``transition``.
+        transition: ``(t, values, bases, <derived>, *, <own>) -> values``: from the step, the values
+            now and those before any scheduler, one per param group, to the new values. ``<own>``
+            are the arguments of the policy, with their defaults; they become attributes.
+        settings: ``(span, **own)``: checks the arguments for a schedule of so many steps, and
+            returns the attributes that are ``<derived>`` or differ from the argument.
+        durations: See `PolicyScheduler`.
+        order: The order of the arguments after ``param_name``, where MMEngine's is not the usual
+            one: ``<own>``, ``begin``, ``end``, ``last_step``, ``by_epoch``, ``verbose``.
+    """
+    inputs = list(inspect.signature(transition).parameters.values())[3:]
+    own = {p.name: p.replace(kind=_KEYWORD) for p in inputs if p.kind is p.KEYWORD_ONLY}
+    available = {**own, **_COMMON}
 
-    __init__.__signature__ = signature  # type: ignore[attr-defined]
-    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
-    return __init__
+    def init(self: PolicyScheduler, bound: inspect.BoundArguments) -> None:
+        given = dict(bound.arguments)
+        del given["self"]
+        attributes = {key: given.pop(key) for key in own}
+        attributes |= cls._settings(given["end"] - given["begin"], **attributes)
+        vars(self).update(attributes)
+        super(cls, self).__init__(**given)
 
-
-def _accepted(cls: type) -> list[str]:
-    """Return the arguments of a class; none if it does not name all of them."""
-    parameters = inspect.signature(cls).parameters.values()
-    named_all = all(parameter.kind is _KEYWORD for parameter in parameters)
-    return [parameter.name for parameter in parameters] if named_all else []
-
-
-def _did_you_mean(given: Iterable[str], accepted: list[str]) -> str:
-    close = [get_close_matches(name, accepted, n=1) for name in given if name not in accepted]
-    guesses = "".join(f"Did you mean {names[0]}=...? " for names in close if names)
-    return f"{guesses}It takes {', '.join(accepted)}."
+    body = {
+        "_settings": staticmethod(settings),
+        "_transition": staticmethod(transition),
+        "_inputs": tuple(parameter.name for parameter in inputs),
+        "durations": durations,
+        "__doc__": transition.__doc__,
+        "__module__": transition.__module__,
+    }
+    parameters = [*_FIRST, *(available[key] for key in order or available)]
+    cls = _made(name, (PolicyScheduler,), body, parameters, init)
+    return cls
 
 
 def named(mixin: type, scheduler: type[_ParamScheduler], suffix: str) -> Any:
     """Make and register the version of ``scheduler`` whose param name ``mixin`` knows.
 
-    `StepParamScheduler` with the suffix ``'LR'`` becomes `StepLR`. The class lives in the module of
-    ``mixin``, so that it can be pickled.
+    `StepParamScheduler` with the suffix ``'LR'`` becomes `StepLR`, in the module of ``mixin``.
     """
+
+    def init(self: Any, bound: inspect.BoundArguments) -> None:
+        super(cls, self).__init__(*bound.args[1:], **bound.kwargs)
+
     name = scheduler.__name__.removesuffix("ParamScheduler") + suffix
+    body = {"__doc__": scheduler.__doc__, "__module__": mixin.__module__}
+    known = inspect.signature(scheduler.__init__).parameters.values()
+    parameters = [parameter for parameter in known if parameter.name != "param_name"]
+    cls = _made(name, (mixin, scheduler), body, parameters, init)
+    return cls
 
-    def __init__(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> None:
-        super(cls, self).__init__(optimizer, *args, **kwargs)
 
-    signature = inspect.signature(scheduler.__init__)
-    parameters = [p for p in signature.parameters.values() if p.name != "param_name"]
-    __init__.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+def _made(
+    name: str,
+    bases: tuple[type, ...],
+    body: dict[str, Any],
+    parameters: list[inspect.Parameter],
+    init: Callable[[Any, inspect.BoundArguments], None],
+) -> Any:
+    """Return a registered class that says its arguments, and gives them to ``init``."""
+    signature = inspect.Signature(parameters)
+
+    # In each class and not once in the base: users' subclasses call the class above by its name.
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            accepted = list(signature.parameters)[1:]
+            unknown = (key for key in kwargs if key not in accepted)
+            hint = did_you_mean(match for key in unknown for match in closest(key, accepted, 1))
+            takes = f"It takes {', '.join(accepted)}."
+            raise TypeError(f"{type(self).__name__}() {error}.{hint} {takes}") from None
+        bound.apply_defaults()
+        init(self, bound)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
     __init__.__qualname__ = f"{name}.__init__"
-    cls: Any = type(
-        name,
-        (mixin, scheduler),
-        {"__init__": __init__, "__doc__": scheduler.__doc__, "__module__": mixin.__module__},
-    )
+    cls = type(name, bases, {**body, "__init__": __init__})
     return PARAM_SCHEDULERS.register_module(module=cls)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from mm2pl.utils.errors import ArgumentError
+from mm2pl.errors import ArgumentError
 from mm2pl.utils.misc import is_tuple_of
 
 

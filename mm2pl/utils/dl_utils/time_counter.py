@@ -11,8 +11,8 @@ import torch
 
 from mm2pl.device import is_cuda_available, is_musa_available
 from mm2pl.dist import is_main_process
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import MMLogger, print_log
-from mm2pl.utils.errors import ArgumentError
 
 
 class TimeCounter:

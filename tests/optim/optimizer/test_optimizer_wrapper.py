@@ -148,7 +148,7 @@ REFUSED = {
     "misspelt": (
         {"clip_grad": {"max_nrm": 1}},
         TypeError,
-        r"\['max_nrm'\] → type='norm' takes max_norm, norm_type, .*Did you mean max_norm",
+        r"\['max_nrm'\] → type='norm' takes max_norm, norm_type, .*Did you mean 'max_norm'",
     ),
     "norm and value": (
         {"clip_grad": {"max_norm": 1, "clip_value": 2}},

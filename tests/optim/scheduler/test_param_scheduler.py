@@ -130,8 +130,13 @@ REFUSED = [
         "'initial_lr' is not specified in param_groups",
     ),
     ("StepLR", {}, TypeError, r"StepLR\(\) missing a required argument: 'step_size'"),
-    ("StepLR", {"steps": 1}, TypeError, r"'step_size'\. Did you mean step_size=\.\.\.\? It takes"),
-    ("PolyLR", {"powr": 1}, TypeError, r"unexpected keyword argument 'powr'\. Did you mean power="),
+    ("StepLR", {"steps": 1}, TypeError, r"'step_size'\. Did you mean 'step_size'\? It takes"),
+    (
+        "PolyLR",
+        {"powr": 1},
+        TypeError,
+        r"unexpected keyword argument 'powr'\. Did you mean 'power'",
+    ),
     (
         "CosineAnnealingLR",
         {"eta_min": 0, "eta_min_ratio": 0},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import os
 import warnings
 from collections.abc import Callable
@@ -14,6 +12,8 @@ from torch.utils.data import DataLoader
 
 from mm2pl.dist import broadcast
 from mm2pl.fileio import get_file_backend
+from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
+from mm2pl.mmcv.engine import multi_gpu_test, single_gpu_test
 from mm2pl.mmcv.runner.hooks.checkpoint import out_folder
 from mm2pl.mmcv.runner.hooks.hook import Hook
 from mm2pl.mmcv.runner.hooks.logger import LoggerHook
@@ -41,15 +41,11 @@ class EvalHook(Hook):
         ValueError: ``start`` or ``interval`` is out of range.
     """
 
-    rule_map: ClassVar[dict[str, Callable[[Any, Any], bool]]] = {
-        "greater": operator.gt,
-        "less": operator.lt,
-    }
-    init_value_map: ClassVar[dict[str, float]] = {"greater": -math.inf, "less": math.inf}
-    _default_greater_keys: ClassVar[list[str]] = [
-        *("acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc"),
-    ]
-    _default_less_keys: ClassVar[list[str]] = ["loss"]
+    # MMSegmentation's and MMAction's subclasses of 1.x read and replace these attributes.
+    rule_map = RULES
+    init_value_map = WORST
+    _default_greater_keys: ClassVar[list[str]] = GREATER_KEYS
+    _default_less_keys: ClassVar[list[str]] = LESS_KEYS
 
     def __init__(
         self,
@@ -89,29 +85,14 @@ class EvalHook(Hook):
             self._init_rule(rule, save_best)
 
     def _default_test_fn(self) -> Callable[..., Any]:
-        from mm2pl.mmcv.engine import single_gpu_test
 
         return single_gpu_test
 
     def _init_rule(self, rule: str | None, key_indicator: str) -> None:
         """Choose whether more or less of a result is better; exact names win over parts of names."""
-        if rule is not None and rule not in self.rule_map:
-            raise KeyError(f"rule={rule!r} must be 'greater', 'less' or None.")
+        check_rule(rule)
         if rule is None and key_indicator != "auto":
-            name = key_indicator.lower()
-            greater = [key.lower() for key in self.greater_keys]
-            less = [key.lower() for key in self.less_keys]
-            found = (
-                (name in greater, "greater"),
-                (name in less, "less"),
-                (any(key in name for key in greater), "greater"),
-                (any(key in name for key in less), "less"),
-            )
-            rule = next((which for holds, which in found if holds), None)
-            if rule is None:
-                raise ValueError(
-                    f"save_best={key_indicator!r}: its name does not tell whether more is better → give a rule."
-                )
+            rule = infer_rule(key_indicator, self.greater_keys, self.less_keys)
         self.rule = rule
         self.key_indicator = key_indicator
 
@@ -232,7 +213,6 @@ class DistEvalHook(EvalHook):
         self.gpu_collect = gpu_collect
 
     def _default_test_fn(self) -> Callable[..., Any]:
-        from mm2pl.mmcv.engine import multi_gpu_test
 
         return multi_gpu_test
 

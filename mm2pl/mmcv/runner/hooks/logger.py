@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import master_only
 from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.utils import to_lists
 
 
 class LoggerHook(Hook):
@@ -239,7 +241,7 @@ class TextLoggerHook(LoggerHook):
     @master_only
     def _dump_log(self, values: dict[str, Any], runner: Any) -> None:
         with open(self.json_log_path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(_rounded(dict(values)), default=_plain) + "\n")
+            file.write(json.dumps(to_lists(_rounded(dict(values))), default=str) + "\n")
 
     @master_only
     def after_run(self, runner: Any) -> None:
@@ -266,14 +268,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
     return value
-
-
-def _plain(value: Any) -> Any:
-    return (
-        value.item()
-        if hasattr(value, "item") and getattr(value, "size", 1) in (1, ())
-        else str(value)
-    )
 
 
 class _LightningLoggerHook(LoggerHook):
@@ -317,8 +311,6 @@ class TensorboardLoggerHook(_LightningLoggerHook):
     """Log to TensorBoard, by default in ``work_dir/tf_logs`` (``log_dir``)."""
 
     def _make(self, runner: Any) -> Any:
-        from lightning.pytorch.loggers import TensorBoardLogger
-
         folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
         return TensorBoardLogger(folder, name="", version="")
 
@@ -328,8 +320,6 @@ class WandbLoggerHook(_LightningLoggerHook):
     """Log to Weights & Biases with ``init_kwargs``."""
 
     def _make(self, runner: Any) -> Any:
-        from lightning.pytorch.loggers import WandbLogger
-
         return WandbLogger(save_dir=runner.work_dir, **(self.arguments.get("init_kwargs") or {}))
 
 
@@ -338,7 +328,5 @@ class MlflowLoggerHook(_LightningLoggerHook):
     """Log to MLflow: ``exp_name``, ``tags``."""
 
     def _make(self, runner: Any) -> Any:
-        from lightning.pytorch.loggers import MLFlowLogger
-
         name = self.arguments.get("exp_name") or "mm2pl"
         return MLFlowLogger(experiment_name=name, tags=self.arguments.get("tags"))

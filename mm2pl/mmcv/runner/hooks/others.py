@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.mmcv.parallel import is_module_wrapper
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import allreduce_params
@@ -38,13 +39,7 @@ class DistSamplerSeedHook(Hook):
 
     def before_epoch(self, runner: Any) -> None:
         """Call ``set_epoch``."""
-        loader = runner.data_loader
-        inner = getattr(getattr(loader, "batch_sampler", None), "sampler", None)
-        for sampler in (loader.sampler, inner):
-            set_epoch = getattr(sampler, "set_epoch", None)
-            if set_epoch is not None:
-                set_epoch(runner.epoch)
-                return
+        set_sampler_epoch(runner.data_loader, runner.epoch)
 
 
 @HOOKS.register_module()

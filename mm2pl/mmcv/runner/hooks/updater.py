@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.mmcv.policies import (
+    BY_ITERATION,
+    POLICIES,
+    WARMUP_RATIO,
+    WARMUPS,
+    argument_of,
+    check_warmup,
+    pair_of_ratios,
+)
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.hooks.hook import Hook
-from mm2pl.mmcv.schedules import POLICIES, WARMUPS
 
 Groups = list[float] | dict[str, list[float]]
 
@@ -29,17 +37,10 @@ class _UpdaterHook(Hook):
         by_epoch: bool = True,
         warmup: str | None = None,
         warmup_iters: int = 0,
-        warmup_ratio: float = 0.1,
+        warmup_ratio: float = WARMUP_RATIO["lr"],
         warmup_by_epoch: bool = False,
     ) -> None:
-        if warmup is not None:
-            if warmup not in WARMUPS:
-                raise ValueError(f"warmup={warmup!r} must be None or one of {', '.join(WARMUPS)}.")
-            if warmup_iters <= 0 or not 0 < warmup_ratio <= 1:
-                raise ValueError(
-                    f"warmup_iters={warmup_iters!r}, warmup_ratio={warmup_ratio!r}: a warm-up needs a positive "
-                    "number of iterations and a ratio in (0, 1]."
-                )
+        check_warmup(warmup, warmup_iters, warmup_ratio)
         self.by_epoch = by_epoch
         self.warmup = warmup
         self.warmup_iters: int | None = None if warmup_by_epoch else warmup_iters
@@ -191,7 +192,7 @@ class MomentumUpdaterHook(_UpdaterHook):
         by_epoch: bool = True,
         warmup: str | None = None,
         warmup_iters: int = 0,
-        warmup_ratio: float = 0.9,
+        warmup_ratio: float = WARMUP_RATIO["momentum"],
     ) -> None:
         super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
 
@@ -223,24 +224,17 @@ def _pairs(optimizer: Any, values: Groups) -> list[tuple[Any, list[float]]]:
 
 def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_UpdaterHook]:
     """Make the hook of one policy: its own arguments first, the warm-up's after them."""
-    function = POLICIES[
-        policy if method == "get_lr" or policy != "OneCycle" else "OneCycleMomentum"
-    ]
-    name = "lr" if method == "get_lr" else "momentum"
-    renamed = {f"min_{name}": "eta_min", f"min_{name}_ratio": "eta_min_ratio"}
+    name = base.kind
+    function = POLICIES[name][policy]
     common = ("by_epoch", "warmup", "warmup_iters", "warmup_ratio", "warmup_by_epoch")
-    by_iteration = policy in ("cyclic", "OneCycle")
 
     def __init__(self: Any, **kwargs: Any) -> None:
         shared = {key: kwargs.pop(key) for key in common if key in kwargs}
-        if by_iteration and shared.setdefault("by_epoch", False):
+        if policy in BY_ITERATION and shared.setdefault("by_epoch", False):
             raise ValueError(f"by_epoch=True: the policy {policy!r} only counts iterations.")
-        if policy == "step" and name == "momentum":
-            kwargs.setdefault("gamma", 0.5)
-        if policy == "cyclic":
-            default = (10, 1e-4) if name == "lr" else (0.85 / 0.95, 1.0)
-            kwargs["target_ratio"] = _two(kwargs.get("target_ratio", default))
-        self.policy_args = {renamed.get(k, k): v for k, v in kwargs.items() if v is not None}
+        if "target_ratio" in kwargs:
+            kwargs["target_ratio"] = pair_of_ratios(kwargs["target_ratio"])
+        self.policy_args = {argument_of(k, name): v for k, v in kwargs.items() if v is not None}
         base.__init__(self, **shared)
 
     def get(self: Any, runner: Any, value: float) -> float:
@@ -249,25 +243,19 @@ def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_Up
 
     title = policy.title() if policy.islower() else policy
     suffix = "LrUpdaterHook" if name == "lr" else "MomentumUpdaterHook"
-    doc = f"Set the {name} by the policy {policy!r}; see `mm2pl.mmcv.schedules`."
+    doc = f"Set the {name} by the policy {policy!r}; see `mm2pl.mmcv.policies`."
     body = {"__init__": __init__, method: get, "__doc__": doc, "__module__": __name__}
     return HOOKS.register_module(module=type(f"{title}{suffix}", (base,), body))
 
 
-def _two(ratio: Any) -> tuple[float, float]:
-    if isinstance(ratio, float):
-        return ratio, ratio / 1e5
-    if not isinstance(ratio, tuple | list):
-        raise ValueError(f"target_ratio={ratio!r} must be a float or a pair of floats.")
-    return tuple(ratio) if len(ratio) == 2 else (ratio[0], ratio[0] / 1e5)
-
-
-_MOMENTUM = ("step", "CosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle")
 POLICY_HOOKS: dict[str, type[_UpdaterHook]] = {
     hook.__name__: hook
     for hook in (
-        *(_policy_hook(LrUpdaterHook, p, "get_lr") for p in POLICIES if p != "OneCycleMomentum"),
-        *(_policy_hook(MomentumUpdaterHook, policy, "get_momentum") for policy in _MOMENTUM),
+        *(_policy_hook(LrUpdaterHook, policy, "get_lr") for policy in POLICIES["lr"]),
+        *(
+            _policy_hook(MomentumUpdaterHook, policy, "get_momentum")
+            for policy in POLICIES["momentum"]
+        ),
     )
 }
 """All policies' hooks by their 1.x names."""

@@ -1,14 +1,15 @@
-"""Plain data: what YAML and a checkpoint can hold."""
+"""The nested dicts and lists of a config: with attributes or without, and the live objects among them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 SCALARS = (str, int, float, bool, type(None))
 
 
 def live_objects(data: Any, path: str = "") -> list[tuple[str, Any]]:
-    """List what is not plain in nested dicts and lists, with its dotted path.
+    """List what YAML cannot hold: all but strings, numbers, booleans and ``None``, with its dotted path.
 
     >>> live_objects({"model": {"type": object}, "lr": 0.1})
     [('model.type', <class 'object'>)]
@@ -22,9 +23,18 @@ def live_objects(data: Any, path: str = "") -> list[tuple[str, Any]]:
     return [(path, data)]
 
 
-def is_plain(data: Any) -> bool:
-    """Say whether nested dicts and lists hold only strings, numbers, booleans and ``None``."""
-    return not live_objects(data)
+def as_dicts(data: Any) -> Any:
+    """Make builtin dicts of ``ConfigDict`` and other mappings, at every depth; the reverse of `mm2pl.config.as_config`.
+
+    Objects, lists with a class of their own among them, stay as they are.
+
+    >>> from mm2pl.config import as_config
+    >>> type(as_dicts(as_config({"a": [{"b": 1}]}))["a"][0])
+    <class 'dict'>
+    """
+    if isinstance(data, Mapping):
+        return {key: as_dicts(value) for key, value in data.items()}
+    return type(data)(map(as_dicts, data)) if type(data) in (list, tuple) else data
 
 
 def join(path: str, key: Any) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mm2pl.optim import plot_schedule
-from mm2pl.optim.plot import Run, schedule_curves
+from mm2pl.plan.plot import Length, plot_schedule, schedule_curves
 
 SGD = {"type": "SGD", "lr": 0.1, "momentum": 0.9}
 STEP = {"type": "MultiStepLR", "milestones": [1], "gamma": 0.5}
@@ -25,7 +24,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 
 def curves(cfg: dict[str, Any], model: nn.Module | None = None) -> dict[str, list[float]]:
-    run = Run(iters=4, epoch_length=2, by_epoch=True, assumed=False)
+    run = Length(iters=4, epoch_length=2, by_epoch=True, assumed=False)
     return {f"{c.entry} of {c.label}": c.values for c in schedule_curves(cfg, run, model)}
 
 
@@ -47,7 +46,12 @@ CURVES: dict[str, tuple[dict[str, Any], dict[str, list[float]]]] = {
         {"lr of all": [0.001] * 4, "momentum of all": [0.9, 0.9, 0.45, 0.45]},
     ),
     "groups of paramwise_cfg": (
-        config(optim_wrapper={"optimizer": SGD, "paramwise_cfg": {**BACKBONE, "bias_lr_mult": 2}}),
+        config(
+            optim_wrapper={
+                "optimizer": {**SGD, "weight_decay": 0.1},
+                "paramwise_cfg": {**BACKBONE, "bias_lr_mult": 2},
+            }
+        ),
         {
             "lr of others, neck, head": LR,
             "lr of biases": [0.2, 0.2, 0.1, 0.1],
@@ -127,7 +131,7 @@ def test_the_length_of_the_run(train_cfg: dict[str, Any], note: str) -> None:
         ),
         (
             {"optim_wrapper": {"optimizer": SGD, "paramwise_cfg": {"custom_keys": {"a": 2}}}},
-            r"custom_keys\['a'\]=2 is no dict",
+            r"custom_keys\['a'\]=2 must be a dict such as",
         ),
     ],
     ids=[
@@ -171,7 +175,7 @@ def test_draws(tmp_path: Path, train_cfg: dict[str, Any]) -> None:
 def test_without_matplotlib_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mm2pl.optim.plot.find_spec", lambda name: None)
+    monkeypatch.setattr("mm2pl.plan.plot.find_spec", lambda name: None)
     text = plot_schedule(config(), tmp_path / "lr.png", epoch_length=10)
     assert text.endswith(r"lr.png is not drawn: matplotlib is missing → pip install mm2pl[plot]")
     assert not (tmp_path / "lr.png").exists()

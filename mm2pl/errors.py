@@ -1,4 +1,4 @@
-"""Exceptions that more than one room raises."""
+"""Exceptions that more than one room raises; imports nothing, so that every room can import it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,25 @@ class ReadableKeyError(KeyError):
 
 class ArgumentError(AssertionError, TypeError, ValueError):
     """A wrong argument where MMEngine has an ``assert``, so that either kind of handler sees it."""
+
+
+class UnsupportedVersion(ImportError):
+    """A library has another inside than mm2pl knows.
+
+    Args:
+        installed: Name and version of the library.
+        found: What is wrong with it.
+        requirement: The versions that work, as pip reads them.
+
+    Example:
+        >>> print(UnsupportedVersion("torch 9.0", "without DataLoader._iterator", "torch>=2.4,<9"))
+        torch 9.0 without DataLoader._iterator → mm2pl works with torch>=2.4,<9 → pip install 'torch>=2.4,<9'
+    """
+
+    def __init__(self, installed: str, found: str, requirement: str) -> None:
+        super().__init__(
+            f"{installed} {found} → mm2pl works with {requirement} → pip install '{requirement}'"
+        )
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from mm2pl.utils.errors import ArgumentError, ReadableKeyError, add_note
+from mm2pl.errors import ArgumentError, ReadableKeyError, add_note
 
 
 def test_messages_print_as_written() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mm2pl.utils import ManagerMeta, ManagerMixin
+from mm2pl.manager import ManagerMeta, ManagerMixin
 
 
 class Board(ManagerMixin):

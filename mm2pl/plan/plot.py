@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
+from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
+from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.optim.simulate import trace
+from mm2pl.plan.length import length_of_run
+from mm2pl.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +39,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Length:
     """The length of a run, in iterations and, unless it counts iterations, in epochs."""
 
     iters: int
@@ -83,7 +87,7 @@ def plot_schedule(
         FileNotFoundError: The folder of ``path`` does not exist.
     """
     cfg = getattr(cfg, "_cfg_dict", cfg)
-    run = _run(cfg, epoch_length)
+    run = _length(cfg, epoch_length)
     curves = list(schedule_curves(cfg, run, model))
     lines = [run.note, *(_sparkline(curve) for curve in curves), *_epoch_marks(run)]
     if model is None:
@@ -96,31 +100,27 @@ def plot_schedule(
     return "\n".join(lines)
 
 
-def _run(cfg: Any, epoch_length: int | None) -> Run:
+def _length(cfg: Any, epoch_length: int | None) -> Length:
     for key in ("optim_wrapper", "train_cfg"):
         if not cfg.get(key):
             raise ValueError(f"the config has no `{key}` → there is no training to draw.")
-    train_cfg = cfg["train_cfg"]
-    kind = train_cfg.get("type", "")
-    name = kind if isinstance(kind, str) else kind.__name__
     if epoch_length is not None and epoch_length < 1:
         raise ValueError(f"epoch_length={epoch_length!r} must be a positive integer.")
-    by_iter = name.endswith("IterBasedTrainLoop") or not train_cfg.get("by_epoch", True)
-    length = epoch_length or NOMINAL_EPOCH
-    by_iter = by_iter or "max_epochs" not in train_cfg
-    total = train_cfg.get("max_iters" if by_iter else "max_epochs")
-    if not isinstance(total, int):
+    per_epoch = epoch_length or NOMINAL_EPOCH
+    length = length_of_run(cfg["train_cfg"])
+    if not length:
         raise ValueError(
-            f"train_cfg={train_cfg!r} does not say how long to train → add max_epochs=... or "
+            f"train_cfg={cfg['train_cfg']!r} does not say how long to train → add max_epochs=... or "
             "max_iters=..."
         )
-    if by_iter:
-        return Run(iters=total, epoch_length=length, by_epoch=False, assumed=False)
+    if (iters := length.get("limit_train_batches")) is not None:
+        return Length(iters=iters, epoch_length=per_epoch, by_epoch=False, assumed=False)
+    iters = length["max_epochs"] * per_epoch
     assumed = epoch_length is None
-    return Run(iters=total * length, epoch_length=length, by_epoch=True, assumed=assumed)
+    return Length(iters=iters, epoch_length=per_epoch, by_epoch=True, assumed=assumed)
 
 
-def schedule_curves(cfg: Any, run: Run, model: nn.Module | None = None) -> Iterator[Curve]:
+def schedule_curves(cfg: Any, run: Length, model: nn.Module | None = None) -> Iterator[Curve]:
     """Yield lr and momentum of each group that differs, for each of the optimizers.
 
     Raises:
@@ -128,18 +128,12 @@ def schedule_curves(cfg: Any, run: Run, model: nn.Module | None = None) -> Itera
     """
     scheduler = cfg.get("param_scheduler")
     optimizers = dict(_optimizers(cfg["optim_wrapper"]))
-    # One optimizer has no name: whatever lacks a type is refused when it is built.
-    per_optimizer = isinstance(scheduler, dict) and "type" not in scheduler and "" not in optimizers
-    if per_optimizer and (missing := [name for name in optimizers if name not in scheduler]):
-        raise ValueError(
-            f"param_scheduler for {list(scheduler)} lacks {missing}: give one list per optimizer, or "
-            "a single list for all."
-        )
+    # A single optimizer has no name; a list per name is refused when its schedules are built.
+    own = {"": scheduler} if "" in optimizers else per_optimizer(scheduler, list(optimizers))
     for name, optim_wrapper in optimizers.items():
-        own = scheduler[name] if per_optimizer else scheduler
         groups = _groups(optim_wrapper) if model is None else _model_groups(optim_wrapper, model)
         settings = [dict(group) for group in groups]
-        traced = trace(own, settings, run.iters, run.epoch_length, by_epoch=run.by_epoch)
+        traced = trace(own[name], settings, run.iters, run.epoch_length, by_epoch=run.by_epoch)
         prefix = f"{name}: " if name else ""
         for entry in ("lr", "momentum"):
             merged: dict[tuple[float, ...], list[str]] = {}
@@ -165,32 +159,27 @@ def _optimizers(optim_wrapper: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _groups(optim_wrapper: Any) -> _Groups:
-    """Read the groups off ``paramwise_cfg``."""
+    """Return the groups that ``paramwise_cfg`` makes, as far as they are known without a model."""
     optimizer = optim_wrapper["optimizer"]
-    options = optim_wrapper.get("paramwise_cfg") or {}
+    options = optim_wrapper.get("paramwise_cfg")
     base = _settings(optimizer)
-    groups: _Groups = {tuple(base.items()): ["all" if not options else "others"]}
-    mults = {"biases": options.get("bias_lr_mult"), "offsets": options.get("dcn_offset_lr_mult")}
-    custom = {label: {"lr_mult": mult} for label, mult in mults.items() if mult is not None}
-    custom.update(options.get("custom_keys", {}))
-    for label, own in custom.items():
-        if not isinstance(own, dict):
-            raise TypeError(f"custom_keys[{label!r}]={own!r} is no dict of lr_mult, ….")
-        scaled = {**base, "lr": base["lr"] * own.get("lr_mult", 1.0)}
-        scaled.update({entry: own[entry] for entry in scaled if entry in own})
-        groups.setdefault(tuple(scaled.items()), []).append(label)
+    groups: _Groups = {tuple(base.items()): ["others" if options else "all"]}
+    # The constructor multiplies only the lr that a config gives; here that of the class counts too.
+    constructor = DefaultOptimWrapperConstructor(
+        {"optimizer": {**optimizer, "lr": base["lr"]}}, options
+    )
+    for label, own in constructor.settings_by_rule().items():
+        settings = {entry: own.get(entry, value) for entry, value in base.items()}
+        groups.setdefault(tuple(settings.items()), []).append(label)
     return groups
 
 
 def _doubts(optim_wrapper: Any) -> Iterator[str]:
     """Say what a config alone leaves open."""
-    from mm2pl.registry import OPTIMIZERS
-
     for name, each in _optimizers(optim_wrapper):
         kind = each["optimizer"]["type"]
         if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-            close = get_close_matches(kind, OPTIMIZERS.module_dict, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(closest(kind, OPTIMIZERS.module_dict, 1))
             yield f"note: no optimizer {kind!r} is registered; its defaults are unknown.{hint}"
         constructor = each.get("constructor", "DefaultOptimWrapperConstructor")
         if not name and constructor != "DefaultOptimWrapperConstructor":
@@ -200,8 +189,6 @@ def _doubts(optim_wrapper: Any) -> Iterator[str]:
 
 def _settings(optimizer: Any) -> dict[str, float]:
     """Return lr and momentum of an optimizer's config; its class knows the defaults."""
-    from mm2pl.registry import OPTIMIZERS
-
     if not (isinstance(optimizer, dict) and "type" in optimizer):
         raise ValueError(
             f"optimizer={optimizer!r} → a dict with a type is needed, such as dict(type='SGD', lr=0.01)"
@@ -248,7 +235,7 @@ def _sparkline(curve: Curve) -> str:
     return f"{bars}  {curve.entry} of {curve.label}: {ends}"
 
 
-def _epoch_marks(run: Run) -> list[str]:
+def _epoch_marks(run: Length) -> list[str]:
     """Return a line with a tick where epochs begin, if they can be told apart."""
     epochs = run.iters // run.epoch_length
     if not run.by_epoch or epochs > _COLUMNS // 2:
@@ -257,7 +244,7 @@ def _epoch_marks(run: Run) -> list[str]:
     return ["".join("'" if column in starts else " " for column in range(_COLUMNS)) + "  epochs"]
 
 
-def _draw(curves: list[Curve], run: Run, path: Path) -> None:
+def _draw(curves: list[Curve], run: Length, path: Path) -> None:
     from matplotlib.figure import Figure
 
     _check_path(path, Figure().canvas.get_supported_filetypes())
@@ -285,7 +272,7 @@ def _check_path(path: Path, formats: Iterable[str]) -> None:
         raise FileNotFoundError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
 
 
-def _plot(axis: Axes, curve: Curve, run: Run) -> None:
+def _plot(axis: Axes, curve: Curve, run: Length) -> None:
     stride = -(-len(curve.values) // _MAX_POINTS)
     unit = run.epoch_length if run.by_epoch else 1
     iterations = range(0, len(curve.values), stride)
@@ -293,7 +280,7 @@ def _plot(axis: Axes, curve: Curve, run: Run) -> None:
     axis.plot(positions, curve.values[::stride], drawstyle="steps-post", label=curve.label)
 
 
-def _mark_epochs(axis: Axes, run: Run) -> None:
+def _mark_epochs(axis: Axes, run: Length) -> None:
     if run.by_epoch:
         epochs = run.iters // run.epoch_length
         for epoch in range(0, epochs + 1, max(1, epochs // 60)):

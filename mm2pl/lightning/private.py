@@ -1,0 +1,334 @@
+"""The one door to Lightning's inside: what Lightning 2.5 and 2.6 keep behind an underscore, under a public name.
+
+Nothing else in mm2pl imports, reads, writes or overrides a private name of Lightning (``tests/lightning/test_private``
+holds that). A new version of Lightning is looked at here: :func:`self_test` says what it lacks. Where something is
+missing, a run goes on with Lightning's own loops, after one warning; what has no such way out raises the same message.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import lightning
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_warn
+
+from mm2pl.errors import UnsupportedVersion
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import TensorBoardLogger
+    from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+    from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
+    from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+    from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+KNOWN = ("2.5.", "2.6.")
+"""Beginnings of the versions whose loops the lean ones were compared with, call by call."""
+
+REQUIREMENT = "lightning>=2.5,!=2.6.2,!=2.6.3,<2.7"
+"""The same for pip, as in ``pyproject.toml``."""
+
+CLASSES = (
+    "lightning.pytorch.loops.training_epoch_loop._TrainingEpochLoop",
+    "lightning.pytorch.loops.evaluation_loop._EvaluationLoop",
+    "lightning.pytorch.loops.fetchers._DataLoaderIterDataFetcher",
+    "lightning.pytorch.trainer.connectors.signal_connector._SignalConnector",
+)
+"""The private classes that this file derives from or asks for."""
+
+NEEDED: dict[str, str] = {
+    "Trainer": "_logger_connector _signal_connector",
+    "Trainer._logger_connector": "_first_loop_iter on_batch_start on_batch_end update_train_step_metrics"
+    " update_eval_step_metrics",
+    "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm",
+    "Trainer.fit_loop": "_should_accumulate",
+    "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
+    "Trainer.fit_loop.epoch_loop.manual_optimization": "on_run_start on_run_end output_result_cls",
+    "Trainer.validate_loop": "_results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn _stage"
+    " _evaluation_step",
+    "LightningModule": "_trainer _current_fx_name _call_batch_hook",
+    "Precision": "_after_closure",
+    "DDPStrategy": "_process_group_backend",
+    "TQDMProgressBar": "_should_update _train_progress_bar _val_progress_bar _test_progress_bar _predict_progress_bar",
+}
+"""Where in Lightning → the names that this file, and the subclasses of its classes, use there.
+
+``TensorBoardLogger._experiment`` is not among them: without the package ``tensorboard`` there is no logger to look at.
+"""
+
+
+class Missing:
+    """Base of the empty classes that stand for private ones which a version lacks.
+
+    No loop is of such a type, so all of them stay, as a user's own do.
+    """
+
+
+def _private_class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return type(name, (Missing,), {})
+
+
+if not TYPE_CHECKING:
+    _TrainingEpochLoop, _EvaluationLoop, _DataLoaderIterDataFetcher, _SignalConnector = map(
+        _private_class, CLASSES
+    )
+
+
+# Does the installed version have it all?
+
+
+def self_test(trainer: Trainer) -> list[str]:
+    """Return what the installed Lightning lacks of what is used here; ``[]`` if nothing.
+
+    Args:
+        trainer: Looked at, not changed; most names are attributes that only exist in a built Trainer.
+    """
+    lacking = [path for path in CLASSES if issubclass(_private_class(path), Missing)]
+    roots: dict[str, Any] = {
+        "Trainer": trainer,
+        "LightningModule": LightningModule(),
+        "Precision": Precision,
+        "DDPStrategy": DDPStrategy(),
+        "TQDMProgressBar": TQDMProgressBar(),
+    }
+    for path, names in NEEDED.items():
+        root, _, rest = path.partition(".")
+        try:
+            owner = attrgetter(rest)(roots[root]) if rest else roots[root]
+        except AttributeError:
+            lacking.append(path)
+            continue
+        lacking += [f"{path}.{name}" for name in names.split() if not hasattr(owner, name)]
+    return list(dict.fromkeys(lacking))  # what is missing is both a name and the way to others
+
+
+def is_known(trainer: Trainer) -> bool:
+    """Return whether the lean loops may stand in the place of Lightning's; warn once if not."""
+    lacking = self_test(trainer)
+    if not lacking and lightning.__version__.startswith(KNOWN):
+        return True
+    # Python shows a warning once per line; this level is the line here, whichever of the loops asks.
+    rank_zero_warn(
+        f"{unsupported(lacking)}. Until then Lightning's own loops run, which do the same more slowly",
+        stacklevel=3,
+    )
+    return False
+
+
+def unsupported(lacking: list[str]) -> UnsupportedVersion:
+    """Return the one message: what was found, which versions are known to work, what to do."""
+    found = (
+        f"without {', '.join(lacking)}"
+        if lacking
+        else "whose loops mm2pl has not been compared with"
+    )
+    return UnsupportedVersion(f"lightning {lightning.__version__}", found, REQUIREMENT)
+
+
+def _inside(owner: Any, name: str) -> Any:
+    """Return a private attribute for which there is no way out.
+
+    Raises:
+        UnsupportedVersion: This version of Lightning has none.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        raise unsupported([f"{type(owner).__name__}.{name}"]) from error
+
+
+# Loops
+
+
+class EpochLoop(_TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch, to be replaced by a subclass that takes fewer steps."""
+
+    @classmethod
+    def in_place_of(cls, loop: Any) -> Any:
+        """Return a loop that does what ``loop`` does; ``loop`` itself if it is not Lightning's own and known."""
+        if type(loop) is not _TrainingEpochLoop or not is_known(loop.trainer):
+            return loop
+        lean = cls(loop.trainer, loop.min_steps, loop.max_steps)
+        lean.val_loop = loop.val_loop
+        return lean
+
+    # An attrgetter, unlike a method, costs no Python call per batch.
+    skips_validation = property(
+        attrgetter("_skip_next_val"),
+        doc="Whether the validation that is due was made before the restart.",
+    )
+
+    def count_step(self) -> None:
+        """Count a batch for ``log_every_n_steps``, as ``_TrainingEpochLoop.on_advance_end`` does."""
+        self._batches_that_stepped += 1
+
+
+class EvaluationLoop(_EvaluationLoop):
+    """Lightning's loop over the batches of a validation or test, to be replaced by one that takes fewer steps."""
+
+    lean = False
+    """Whether :meth:`evaluate` stands in the place of ``_EvaluationLoop._evaluation_step``."""
+
+    @classmethod
+    def in_place_of(cls, loop: Any) -> Any:
+        """Return a loop that does what ``loop`` does; ``loop`` itself if it is not Lightning's own and known."""
+        if type(loop) is not _EvaluationLoop or not is_known(loop.trainer):
+            return loop
+        return cls(loop.trainer, loop._trainer_fn, loop._stage, loop.verbose, loop.inference_mode)
+
+    fetcher = property(attrgetter("_data_fetcher"), doc="What the batches come from, in a run.")
+
+    def evaluate(self, batch: Any, batch_idx: int) -> None:
+        """Evaluate one batch."""
+        raise NotImplementedError
+
+    def _evaluation_step(self, batch: Any, batch_idx: int, *rest: Any) -> None:
+        if self.lean:
+            self.evaluate(batch, batch_idx)
+        else:
+            super()._evaluation_step(batch, batch_idx, *rest)
+
+    def count_batch(self, connector: Any, logged: Any) -> None:
+        """Note that a batch of the only loader is over, and hand on what ``self.log`` has got."""
+        self._has_run = True
+        seen = self._seen_batches_per_dataloader
+        if logged:
+            connector.update_eval_step_metrics(seen[0])
+        seen[0] += 1
+
+
+def hands_out_iterator(fetcher: Any) -> bool:
+    """Return whether a step gets the loader's iterator, ``training_step(dataloader_iter)``, and not batches."""
+    return isinstance(fetcher, _DataLoaderIterDataFetcher)
+
+
+def has_gradients_waiting(trainer: Trainer) -> bool:
+    """Return whether automatic optimization has gradients that wait for further batches."""
+    return _inside(trainer.fit_loop, "_should_accumulate")()
+
+
+def batches_that_stepped(trainer: Trainer) -> int:
+    """Return the batches after which the optimizer has stepped: what ``log_every_n_steps`` counts."""
+    return _inside(trainer.fit_loop.epoch_loop, "_batches_that_stepped")
+
+
+# What self.log writes to
+
+
+def logged_values(loop: Any) -> Any:
+    """Return where a loop keeps the values of ``self.log``; one object for the loop's life, false while empty."""
+    return loop._results
+
+
+def logger_connector(trainer: Trainer) -> Any:
+    """Return what makes metrics of these values, ``Trainer._logger_connector``."""
+    return trainer._logger_connector
+
+
+def begin_batch(connector: Any, logged: Any, batch: Any) -> None:
+    """Do what the connector's ``on_batch_start`` does, which looks for the active loop first."""
+    # None between epochs, True in the first batch of one, then False.
+    connector._first_loop_iter = connector._first_loop_iter is None
+    logged.batch, logged.batch_size, logged.dataloader_idx = batch, None, None
+
+
+# The module
+
+CURRENT_HOOK = "_current_fx_name"
+"""Attribute of a LightningModule: the hook that runs, which ``self.log`` checks. Written through ``vars(module)``."""
+
+
+class LeanModule(LightningModule):
+    """A LightningModule in which Lightning's own bookkeeping costs little."""
+
+    batches_stay_raw = False
+    """Whether nobody moves or changes a batch between the loader and the step."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning 2.6 sets this name some thirty times per iteration; through nn.Module each costs a microsecond.
+        if name == CURRENT_HOOK:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def _call_batch_hook(self, hook_name: str, batch: Any, *args: Any) -> Any:
+        # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
+        if self.batches_stay_raw:
+            return batch
+        return super()._call_batch_hook(hook_name, batch, *args)
+
+
+def trainer_of(module: LightningModule) -> Trainer | None:
+    """Return the Trainer that a module is attached to; ``module.trainer`` raises where there is none."""
+    return _inside(module, "_trainer")
+
+
+# Signals, strategies, plugins, callbacks
+
+
+class SignalConnector(_SignalConnector):
+    """What handles the signals of a run, to be replaced by a subclass."""
+
+    @classmethod
+    def put_into(cls, trainer: Trainer) -> bool:
+        """Take the place of Lightning's own; return whether it stood there."""
+        given = is_known(trainer) and type(trainer._signal_connector) is _SignalConnector
+        if given:
+            trainer._signal_connector = cls(trainer)
+        return given
+
+    def on_sigterm(self, signum: int) -> None:
+        """Handle SIGTERM, within the signal handler."""
+        raise NotImplementedError
+
+    def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
+        self.on_sigterm(int(signum))
+
+
+def signal_connector(trainer: Trainer) -> Any:
+    """Return what handles the Trainer's signals."""
+    return trainer._signal_connector
+
+
+def let_device_choose_backend(strategy: DDPStrategy) -> None:
+    """Forget the backend of collectives that a strategy was given; before ``setup_environment`` it then finds one."""
+    _inside(strategy, "_process_group_backend")
+    strategy._process_group_backend = None
+
+
+def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Any) -> None:
+    """Call ``on_before_optimizer_step`` of callbacks and module, and clip, as ``Precision.optimizer_step`` does."""
+    _inside(plugin, "_after_closure")(module, optimizer)
+
+
+def open_writer(logger: TensorBoardLogger) -> Any:
+    """Return a TensorBoard logger's writer, if it has one; ``logger.experiment`` would make one, and a file."""
+    return _inside(logger, "_experiment")
+
+
+class TQDMBar(TQDMProgressBar):
+    """Lightning's progress bar, to be told by a subclass when to write."""
+
+    def is_due(self, current: int, total: Any) -> bool:
+        """Return whether to write to the terminal now, after ``current`` batches."""
+        raise NotImplementedError
+
+    def _should_update(self, current: int, total: Any) -> bool:
+        return self.is_due(current, total)
+
+    def close(self) -> None:
+        """Close the bars that are open; the public properties raise for those that are not."""
+        for stage in ("train", "val", "test", "predict"):
+            bar = _inside(self, f"_{stage}_progress_bar")
+            if bar is not None:
+                bar.close()

@@ -1,0 +1,142 @@
+"""What a file without pickled code can hold: built-in types and tensors, which ``weights_only=True`` reads anywhere."""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from pathlib import PurePath
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+Path: TypeAlias = tuple[Any, ...]
+"""Keys and indices that lead to a part of nested containers."""
+
+_BUILT_IN: tuple[Any, ...] = (bool, int, float, complex, str, bytes)
+_ATOMS = (type(None), *_BUILT_IN, torch.dtype, torch.device, torch.Size)
+
+
+class NotStorableError(TypeError):
+    """A value that such a file cannot hold; the message is the name of its class."""
+
+
+def to_storable(
+    value: Any,
+    *,
+    copy: bool = False,
+    left_out: Callable[[Path, NotStorableError], None] | None = None,
+) -> tuple[Any, list[Path]]:
+    """Return ``value`` with tensors on the CPU and everything else as built-in types, and where arrays were.
+
+    NumPy arrays become tensors (of texts: lists), which :func:`restore_arrays` turns back. A tensor that stands in two
+    places is still one.
+
+    Args:
+        value: Nested mappings, sequences and sets.
+        copy: Copy also the tensors that are on the CPU already.
+        left_out: Is told of each entry of a mapping that holds something else. The entry is missing in the result.
+
+    Raises:
+        NotStorableError: There is something else, and no ``left_out``.
+
+    Example:
+        >>> to_storable({"score": np.float32(0.5), "ids": (1, np.arange(2))})
+        ({'score': 0.5, 'ids': (1, tensor([0, 1]))}, [('ids', 1)])
+    """
+    conversion = _Conversion(copy, left_out)
+    return conversion.convert(value, ()), conversion.arrays
+
+
+def restore_arrays(container: Any, paths: Iterable[Path]) -> None:
+    """Turn what stands at ``paths`` into arrays again, in place; parts that were removed are no problem."""
+    for path in paths:
+        try:
+            _restored(container, tuple(path))
+        except (KeyError, IndexError, TypeError):
+            continue
+
+
+def _restored(container: Any, path: Path) -> Any:
+    """Return ``container`` with the array at ``path`` restored; tuples on the way are made anew."""
+    if not path:
+        return container.numpy() if isinstance(container, torch.Tensor) else np.array(container)
+    restored = _restored(container[path[0]], path[1:])
+    if isinstance(container, tuple):
+        return (*container[: path[0]], restored, *container[path[0] + 1 :])
+    container[path[0]] = restored
+    return container
+
+
+class _Conversion:
+    """One conversion: remembers moved tensors, so that shared ones stay shared, and where arrays stood."""
+
+    def __init__(
+        self, copy: bool, left_out: Callable[[Path, NotStorableError], None] | None
+    ) -> None:
+        self.copy = copy
+        self.left_out = left_out
+        self.moved: dict[Any, torch.Tensor] = {}
+        self.arrays: list[Path] = []
+
+    def convert(self, value: Any, path: Path) -> Any:
+        if isinstance(value, torch.Tensor):
+            return self.tensor(value)
+        if isinstance(value, np.generic):
+            return self.convert(value.item(), path)
+        if isinstance(value, enum.Enum):
+            return self.convert(value.value, path)
+        if isinstance(value, _ATOMS):
+            return _of_built_in_type(value)
+        if isinstance(value, np.ndarray):
+            return self.array(value, path)
+        if isinstance(value, PurePath):
+            return str(value)
+        if isinstance(value, Mapping):
+            return self.mapping(value, path)
+        if isinstance(value, Set):
+            return {self.convert(item, path) for item in value}
+        if isinstance(value, Sequence):
+            made = [self.convert(item, (*path, index)) for index, item in enumerate(value)]
+            return tuple(made) if isinstance(value, tuple) else made
+        raise NotStorableError(f"{type(value).__module__}.{type(value).__qualname__}")
+
+    def tensor(self, value: torch.Tensor) -> torch.Tensor:
+        value = value.detach()
+        if value.is_meta or (value.is_cpu and not self.copy):
+            return value
+        key = (
+            (value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else value
+        )
+        if key not in self.moved:
+            self.moved[key] = value.to("cpu", copy=True)
+        return self.moved[key]
+
+    def array(self, value: np.ndarray, path: Path) -> Any:
+        self.arrays.append(path)
+        if value.dtype.kind not in "biufc":  # texts and objects
+            return self.convert(value.tolist(), path)
+        return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
+
+    def mapping(self, value: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
+        made: dict[Any, Any] = OrderedDict() if isinstance(value, OrderedDict) else {}
+        for key, item in value.items():
+            where = (*path, key)
+            try:
+                made[self.convert(key, path)] = self.convert(item, where)
+            except NotStorableError as error:
+                if self.left_out is None:
+                    raise
+                self.left_out(where, error)
+        if hasattr(value, "_metadata"):  # versions of modules, which Module.load_state_dict reads
+            made._metadata = value._metadata  # type: ignore[attr-defined]
+        return made
+
+
+def _of_built_in_type(value: Any) -> Any:
+    """Strip subclasses such as ``TorchVersion``, which ``weights_only=True`` refuses."""
+    if isinstance(value, str):
+        return str.__str__(value)  # a subclass's own __str__ may say something else
+    kind = next((kind for kind in _BUILT_IN if isinstance(value, kind)), type(value))
+    return value if type(value) is kind else kind(value)

@@ -1,0 +1,129 @@
+"""The loops of validation and test, as MMEngine's hooks and users know them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from mm2pl.logging import HistoryBuffer
+from mm2pl.registry import LOOPS
+from mm2pl.run.loops import BaseLoop
+from mm2pl.structures import BaseDataElement
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from mm2pl.evaluator import Evaluator
+
+
+class EvalLoop(BaseLoop):
+    """What validation and test share: an evaluator, and losses that a model may report."""
+
+    stage: ClassVar[str]
+
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.evaluator = runner.build_evaluator(evaluator)
+        self.fp16 = fp16
+        self.losses: dict[str, HistoryBuffer] = {}
+        self._share_metainfo(self.evaluator, runner.visualizer)
+
+    def step(self, data_batch: Any) -> Any:
+        """Run the model on one batch, feed the evaluator, return the predictions."""
+        step = getattr(self.runner.model, f"{self.stage}_step")
+        with torch.autocast(self.runner.device.type) if self.fp16 else nullcontext():
+            outputs = step(data_batch)
+        outputs = split_losses(outputs, self.losses)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        return outputs
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Evaluate one batch, hooks included."""
+        call_hook = self.runner.call_hook
+        call_hook(f"before_{self.stage}_iter", batch_idx=idx, data_batch=data_batch)
+        outputs = self.step(data_batch)
+        call_hook(f"after_{self.stage}_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+    def metrics(self) -> dict[str, Any]:
+        """Reduce what ``run_iter`` collected over the data set (all ranks) to named values."""
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        if self.losses:
+            means = {name: buffer.mean() for name, buffer in self.losses.items()}
+            total = sum(value for name, value in means.items() if "loss" in name)
+            metrics.update(means, **{f"{self.stage}_loss": total})
+        self.losses.clear()
+        return metrics
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate the whole data set now, outside Lightning's loop, for hooks that ask for it."""
+        runner = self.runner
+        runner.call_hook(f"before_{self.stage}")
+        runner.call_hook(f"before_{self.stage}_epoch")
+        runner.model.eval()
+        self.losses.clear()
+        for idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(idx, data_batch)
+        metrics = self.metrics()
+        runner.call_hook(f"after_{self.stage}_epoch", metrics=metrics)
+        runner.call_hook(f"after_{self.stage}")
+        return metrics
+
+    standard: ClassVar[dict[str, Any]] = {"run_iter": run_iter, "run": run}
+
+
+@LOOPS.register_module()
+class ValLoop(EvalLoop):
+    """Validate; stands for ``val_cfg=dict(fp16=…)``."""
+
+    stage = "val"
+
+    @property
+    def val_loss(self) -> dict[str, HistoryBuffer]:
+        """Losses that the model reported among its predictions."""
+        return self.losses
+
+    @val_loss.setter
+    def val_loss(self, losses: dict[str, HistoryBuffer]) -> None:
+        self.losses = losses
+
+
+@LOOPS.register_module()
+class TestLoop(EvalLoop):
+    """Test; stands for ``test_cfg=dict(fp16=…)``."""
+
+    __test__ = False
+    stage = "test"
+
+    @property
+    def test_loss(self) -> dict[str, HistoryBuffer]:
+        """Losses that the model reported among its predictions."""
+        return self.losses
+
+    @test_loss.setter
+    def test_loss(self, losses: dict[str, HistoryBuffer]) -> None:
+        self.losses = losses
+
+
+def split_losses(outputs: Any, losses: dict[str, HistoryBuffer]) -> Any:
+    """Move a last element that carries only ``loss`` from the predictions into ``losses``."""
+    if not isinstance(outputs, Sequence) or not len(outputs):
+        return outputs
+    last: Any = outputs[-1]
+    if not (isinstance(last, BaseDataElement) and last.keys() == ["loss"]):
+        return outputs
+    losses_of_batch: Any = last.get("loss")
+    for name, value in losses_of_batch.items():
+        buffer = losses.setdefault(name, HistoryBuffer())
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            buffer.update(part.item())
+    return outputs[:-1]

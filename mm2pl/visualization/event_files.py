@@ -1,0 +1,15 @@
+"""TensorBoard's event files, written by Lightning's logger; importing it takes as long as importing Lightning."""
+
+from __future__ import annotations
+
+from lightning.pytorch.loggers import TensorBoardLogger
+
+
+class EventFiles(TensorBoardLogger):
+    """Lightning's TensorBoard logger, without a ``hparams.yaml`` beside the event files: the config is in them."""
+
+    def save(self) -> None:
+        """Write what is waiting."""
+        # Lightning 2.6 writes hparams.yaml here.
+        if self._experiment is not None:
+            self._experiment.flush()
