@@ -191,16 +191,18 @@ class CommandLineParts(Parts):
 
     def module(self, arguments: dict[str, Any]) -> Any:
         """Make the module of the class that the arguments name."""
-        return self._make(self.cli.parsed.model, arguments)
+        return self._make("model", arguments)
 
     def datamodule(self, arguments: dict[str, Any]) -> Any:
         """Make the data module of the class that the arguments name."""
-        return self._make(self.cli.parsed.data, arguments)
+        return self._make("data", arguments)
 
-    @staticmethod
-    def _make(spec: Any, arguments: dict[str, Any]) -> Any:
-        given = {**init_args(spec), **arguments}
-        return get_object_from_string(spec.class_path)(**given)
+    def _make(self, name: str, arguments: dict[str, Any]) -> Any:
+        spec = self.cli.parsed[name]
+        made = get_object_from_string(spec.class_path)(**{**init_args(spec), **arguments})
+        # jsonargparse leaves an object as it is; from the class path it would make a second one.
+        self.cli.parsed[name] = made
+        return made
 
     def trainer(self, arguments: dict[str, Any], callback: RunCallback) -> Any:
         """Make the Trainer from what was parsed, completed by what the plan says by now."""

@@ -82,6 +82,7 @@ class RunCallback(LightningStages, Checkpoint):
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.run: Run | None = None
         self._owns_validation = True
+        self._started = False
 
     @property
     def _run(self) -> Run:
@@ -187,6 +188,7 @@ class RunCallback(LightningStages, Checkpoint):
             self._own_run(trainer, pl_module)
         run = self._run
         run.enter(stage)
+        self._started = False
         if stage == "fit":
             self.claim_validation(trainer)
             self._agree_on_length(trainer, run.loop_of("train"))
@@ -210,8 +212,20 @@ class RunCallback(LightningStages, Checkpoint):
             fit.load_state_dict(state["fit_loop"])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End the run."""
-        self._run.leave()
+        """End the stage."""
+        run = self._run
+        if stage == "fit" and not self._started:
+            # Lightning enters no loop where nothing is left to train; MMEngine's loop calls what stands around it.
+            run.training.begin()
+            self._pass_over(run)
+            self.reach(trainer, "after_train")
+        run.leave()
+
+    def _pass_over(self, run: Run) -> None:
+        """Open and close the one epoch of a run by iterations that trains nothing."""
+        if not run.train_loop.by_epoch:
+            run.training.begin_epoch()
+            run.training.close_epoch()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
@@ -224,6 +238,7 @@ class RunCallback(LightningStages, Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start, or continue where the checkpoint was written."""
         run, training = self._run, self._run.training
+        self._started = True
         training.begin()
         if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
             training.close_epoch()
@@ -234,11 +249,8 @@ class RunCallback(LightningStages, Checkpoint):
         if run.continuing.restore_exact_state():
             self._validate_now(trainer)
         if loop.is_over():
-            # Nothing is trained; a run by iterations opens and closes its one epoch all the same.
             trainer.should_stop = True
-            if not loop.by_epoch:
-                training.begin_epoch()
-                training.close_epoch()
+            self._pass_over(run)
 
     def _validate_now(self, trainer: Trainer) -> None:
         """Make up for the validation that followed the checkpoint; schedules, best files and early stopping need it.

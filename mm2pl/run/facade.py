@@ -11,8 +11,9 @@ from torch import nn
 
 from mm2pl.dataset import batch_size_of, build_dataloader
 from mm2pl.errors import ArgumentError
-from mm2pl.optim import as_optim_wrapper, build_param_schedulers
+from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
+from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.plan.translate import check_schedules
 from mm2pl.run import building
 from mm2pl.run.aliases import fixed, of, part
@@ -196,14 +197,23 @@ class RunnerFacade(RunnerView):
                 f"optim_wrapper={wrapper!r} → `build_optim_wrapper` should be called before "
                 "`build_param_scheduler`"
             )
+        if not isinstance(wrapper, OptimWrapperDict):
+            return self._build_param_scheduler(scheduler, wrapper)
+        parts = per_optimizer(scheduler, list(wrapper.keys()))
+        return {
+            name: self._build_param_scheduler(parts[name], one) for name, one in wrapper.items()
+        }
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+        # MMEngine's name for the schedules of one optimizer.
         loop = self.train_loop
         return build_param_schedulers(
             scheduler,
-            wrapper,
+            optim_wrapper,
             max_epochs=loop.max_epochs,
             max_iters=loop.max_iters,
             epoch_length=len(loop.dataloader),
-            by_epoch=self._run.counts_epochs(loop),
+            by_epoch=loop.by_epoch,
         )
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:

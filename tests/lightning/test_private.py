@@ -46,6 +46,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("checkpoint/*", "_*_dict"): "torch: loading and saving one module, documented by use",
     ("checkpoint/*", "_*_hooks"): "torch: the hooks around that",
     ("checkpoint/*", "_metadata"): "torch: versions of the modules in a state dict",
+    ("logging/storable.py", "_metadata"): "torch: versions of the modules in a state dict",
     ("checkpoint/weights.py", "_version"): "torch: the one that a module writes there",
     ("checkpoint/weights.py", "_modules"): "torch: children in the order in which it loads them",
     ("checkpoint/weights.py", "_IncompatibleKeys"): "torch: what load_state_dict returns",

@@ -32,7 +32,7 @@ def test_every_key_lands_in_exactly_one_place():
         {},
         {},
     )
-    config["param_scheduler"] = {"type": "StepLR"}
+    config["param_scheduler"], config["strategy"] = {"type": "StepLR"}, {"type": "DDPStrategy"}
     config["work_dir"] = "w"
     plan = translate(config, environ={})
     places = [plan.model, plan.data, plan.run, plan.run["options"]]

@@ -71,7 +71,7 @@ class OptimWrapperDict(OptimWrapper):
         for wrapper in self.values():
             wrapper.zero_grad(**kwargs)
 
-    def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
+    def initialize_count_status(self, model: nn.Module, cur_iter: int, max_iters: int) -> None:
         """Do nothing: how often each wrapper updates is the model's affair."""
 
     @property
