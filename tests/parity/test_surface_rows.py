@@ -84,11 +84,20 @@ def test_verbs_one_after_another(verbs: tuple[str, ...], by: str, tmp_path: Path
 
 
 def test_a_test_after_training_warns_of_nothing(tmp_path: Path) -> None:
-    runner, _ = make("mm2pl", "epochs", tmp_path)
+    """Lightning 2.6 counts no step of an optimizer that the model steps itself."""
+
+    def train_step(self: Any, data: Any, optim_wrapper: Any) -> Any:
+        loss, log_vars = self.parse_losses(self(**self.data_preprocessor(data, True), mode="loss"))
+        loss.backward()
+        optim_wrapper.optimizer.step()
+        return log_vars
+
+    model = type("Own", (models("mm2pl")["plain"],), {"train_step": train_step})()
+    runner, _ = make("mm2pl", "epochs", tmp_path, model=model, log_level="WARNING")
     runner.train()
     before = log_lines(tmp_path, "WARNING")
     runner.test()
-    assert [line for line in log_lines(tmp_path, "WARNING") if line not in before] == []
+    assert log_lines(tmp_path, "WARNING") == before
 
 
 # One place for each global, and nothing left behind
@@ -173,8 +182,8 @@ def test_an_endless_sampler_by_epoch_goes_on_in_its_stream_and_says_so(tmp_path:
             seen.append(data_batch["inputs"])
 
     data = loader(30, "iterations", shuffle=True)
-    runner, _ = make("mm2pl", "epochs", tmp_path, train_dataloader=data, custom_hooks=[Look()])
-    runner.train()
+    more = {"train_dataloader": data, "custom_hooks": [Look()], "log_level": "INFO"}
+    make("mm2pl", "epochs", tmp_path, **more)[0].train()
     sampler = iter(part("mmengine", "dataset.InfiniteSampler")(data["dataset"], seed=5))
     points = [data["dataset"][next(sampler)]["inputs"] for _ in range(8 * len(seen))]
     assert len(seen) == 8
@@ -203,6 +212,7 @@ def test_a_train_step_that_only_logs(tmp_path: Path) -> None:
 
     ends = {}
     for package in ("mmengine", "mm2pl"):
+        torch.manual_seed(11)
         model = type("Logs", (models(package)["plain"],), {"train_step": train_step})()
         ends[package] = run(*make(package, "epochs", tmp_path / package, model=model))
     assert len(ends["mmengine"]["loss"]) == 8
