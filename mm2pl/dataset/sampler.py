@@ -92,6 +92,7 @@ class DefaultSampler(_RankSampler):
         if not self.shuffle:
             return (position % length for position in positions)
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        # By torch's own generator, so that all ranks and MMEngine get this permutation for this epoch.
         order = torch.randperm(length, generator=generator)
         own = torch.arange(first, max(first, self.total_size), self.world_size)
         return iter(order[own % max(length, 1)].tolist())

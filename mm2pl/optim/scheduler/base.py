@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -60,6 +61,7 @@ class _ParamScheduler:
     ) -> None:
         self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
         self.base_values = [group[f"initial_{param_name}"] for group in optimizer.param_groups]
+        # The constructor is the first tick, as in torch: the first iteration trains with a scheduled value.
         self._global_step = -1
         self._first_step = _FirstStep.of(optimizer)
         self.step()
@@ -91,6 +93,7 @@ class _ParamScheduler:
         initial = f"initial_{param_name}"
         for index, group in enumerate(optimizer.param_groups):
             if last_step == -1:
+                # The first scheduler of an entry notes its value; the later ones in the list share that base.
                 group.setdefault(initial, group[param_name])
             elif initial not in group:
                 raise ReadableKeyError(
@@ -113,6 +116,7 @@ class _ParamScheduler:
         So ``end`` or ``milestones`` of the saved run win over those of this one.
         """
         vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
+        # The warning belongs to the second tick, which a resumed scheduler has behind it.
         if self._global_step > 0 and self._first_step is not None:
             self._first_step.forget()
             self._first_step = None
@@ -150,6 +154,7 @@ class _ParamScheduler:
                 for index, value in enumerate(self._last_value):
                     self.print_value(True, index, value)
         else:
+            # What other schedulers made of it: MMEngine's get_last_value never goes stale.
             self._last_value = list(map(itemgetter(name), groups))
 
     def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
@@ -163,6 +168,19 @@ class _ParamScheduler:
 
 _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 """Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
+
+
+def per_group(name: str, value: float | Sequence[float], count: int) -> list[float]:
+    """Return one value for each of ``count`` groups, from one number or a sequence of as many.
+
+    Raises:
+        ValueError: The sequence has another length.
+    """
+    if not isinstance(value, list | tuple):
+        return [value] * count  # type: ignore[list-item]
+    if len(value) != count:
+        raise ValueError(f"{name}={value!r}: expected {count} values, one per group.")
+    return list(value)
 
 
 def check_optimizer(optimizer: Any) -> None:

@@ -106,6 +106,7 @@ def _linear(
     """
     if t == 0:
         return [value * start_factor for value in values]
+    # The ratio of this step's factor to that of the one before, since the value holds the latter.
     rise = end_factor - start_factor
     factor = 1.0 + rise / (total_iters * start_factor + (t - 1) * rise)
     return [value * factor for value in values]
@@ -135,6 +136,7 @@ def _poly(
     """Decay to ``eta_min`` at ``end - 1`` along ``(1 - t / (end - begin)) ** power``."""
     if t == 0:
         return values
+    # Again a ratio, of what is left above `eta_min`; so a stack of schedules multiplies.
     factor = (1 - 1 / (total_iters - t + 1)) ** power
     return [(value - eta_min) * factor + eta_min for value in values]
 
@@ -176,6 +178,7 @@ def _cosine_settings(
     if eta_min is None and eta_min_ratio is None:
         eta_min = 0.0
     _check_minimum(eta_min, eta_min_ratio)
+    # `or`, not `is None`: MMEngine takes 0 for "not given" too.
     return {"T_max": T_max or span, "eta_min": eta_min}
 
 
@@ -217,6 +220,7 @@ def _cosine_restart(
         return values
     since_restart = t - (cumulative_periods[index - 1] if index else 0)
     if since_restart == 0:
+        # From the base value, not the one now: a restart forgets the schedules before it in the list.
         weight = restart_weights[index]
         return [base * weight for base in bases]
     minima = _minima(bases, eta_min, eta_min_ratio)
