@@ -24,6 +24,7 @@ from tests.parity.surface_corpus import (
     run,
 )
 from tests.parity.surface_table import (
+    ASKED_AGAIN,
     ASSIGNMENTS,
     ATTRIBUTES,
     CLASSES,
@@ -72,7 +73,9 @@ def described(cls: type, name: str) -> Any:
         return "value"
     function = getattr(member, "__func__", member)
     parameters = inspect.signature(function).parameters.values()
-    return type(member).__name__, [(p.name, p.kind.name, p.default) for p in parameters]
+    # The order of keyword-only arguments says nothing.
+    ordered = sorted(parameters, key=lambda p: p.name if p.kind is p.KEYWORD_ONLY else "")
+    return type(member).__name__, [(p.name, p.kind.name, p.default) for p in ordered]
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -95,14 +98,18 @@ def test_same_signatures(cls: str) -> None:
 OVERRIDDEN = [
     ("Runner", "epochs"),
     ("Runner", "iterations"),
+    ("Runner", "loaded"),
+    ("Runner", "resumed"),
     ("EpochBasedTrainLoop", "epochs"),
     ("IterBasedTrainLoop", "iterations"),
     ("ValLoop", "epochs"),
     ("TestLoop", "epochs"),
     ("Hook", "epochs"),
     ("Hook", "iterations"),
+    ("Hook", "resumed"),
     ("OptimWrapper", "epochs"),
     ("OptimWrapper", "iterations"),
+    ("OptimWrapper", "resumed"),
     ("OptimWrapperDict", "epochs"),
     ("LogProcessor", "epochs"),
     ("LogProcessor", "iterations"),
@@ -126,6 +133,7 @@ def called(package: str, cls: str, by: str) -> list[str]:
 def test_overrides_are_called_as_often(cls: str, by: str) -> None:
     ours, theirs = (Counter(called(package, cls, by)) for package in ("mm2pl", "mmengine"))
     assert theirs, "MMEngine called nothing"
+    theirs.subtract(ASKED_AGAIN.get(f"{cls}.{by}", ()))
     assert {n: (ours[n], theirs[n]) for n in names_of(cls) if ours[n] != theirs[n]} == {}
 
 
