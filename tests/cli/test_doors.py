@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Trainer
 
+import examples.rings  # noqa: F401 - registered before the first test, and for all of them
 from mm2pl.cli.lightning_cli import MMCLI
 from mm2pl.cli.main import main
 from mm2pl.config import Config
@@ -50,13 +51,11 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that runs ``fit`` of the rings config through a class, with options."""
     monkeypatch.chdir(ROOT)
 
-    def run(cls: type[MMCLI] = Noted, *arguments: str, **kwargs: Any) -> MMCLI:
+    def run(cls: type[MMCLI] = Noted, **kwargs: Any) -> MMCLI:
         cfg = Config.fromfile("configs/rings_mlp.py")
         cfg.merge_from_dict({**SHORT, "work_dir": str(tmp_path)})
         plan = translate(dict(cfg.items()), filename="configs/rings_mlp.py")
-        # A dict is what LightningCLI itself takes as args.
-        args = {"subcommand": "fit", "fit": plan.as_cli()} if not arguments else None
-        assert args is not None
+        args = {"subcommand": "fit", "fit": plan.as_cli()}  # LightningCLI takes a dict, too
         return cls(args=args, plan=plan, cfg=cfg, **kwargs)
 
     return run
