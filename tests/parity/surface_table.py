@@ -33,6 +33,12 @@ CLASSES = {
 MORE_ARGUMENTS = {"Runner": ["__init__"], "FlexibleRunner": ["__init__"]}
 """Methods that also take ``trainer``: arguments of Lightning's Trainer."""
 
+OTHER_DEFAULTS = {
+    "env_cfg": "None: the process group's backend is the one that the machine has, not always nccl",
+    "randomness": "None: a dict as a default would be one object for all runs",
+}
+"""Arguments of Runner and FlexibleRunner whose default is not MMEngine's → why."""
+
 OTHER_SIGNATURES = {
     "FlexibleRunner.build_strategy": "the Trainer's strategy takes its place; there is no object to build",
     "BaseLoop.run": "the Trainer loops; a subclass with its own is refused",
@@ -120,7 +126,10 @@ OTHER_ENTRIES = {
     "MODEL_WRAPPERS.ColossalAIModelWrapper": "Lightning has no such strategy",
     "MODEL_WRAPPERS.CollosalAIModelWrapper": "Lightning has no such strategy",
     "MODEL_WRAPPERS.MMDeepSpeedEngineWrapper": "made by MMEngine's strategy only; Lightning's is DeepSpeedStrategy",
-    "STRATEGIES": "the Trainer's strategies take their place, and the registry is gone",
+    **{
+        f"STRATEGIES.{name}Strategy": "the Trainer's strategies take its place; the registry is for a project's own"
+        for name in ("SingleDevice", "DDP", "FSDP", "DeepSpeed", "ColossalAI")
+    },
 }
 """Registry entries that are not here → why."""
 
