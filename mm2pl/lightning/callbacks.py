@@ -193,7 +193,7 @@ class RunCallback(LightningStages, Checkpoint):
             self.claim_validation(trainer)
             self._agree_on_length(trainer, run.loop_of("train"))
         run.prepare(stage)
-        if stage == "fit" and trainer.ckpt_path is None:
+        if stage == "fit":
             self._agree_on_place(trainer, run.train_loop)
 
     def _agree_on_place(self, trainer: Any, loop: Any) -> None:

@@ -42,6 +42,7 @@ class Continuing:
         self.load_from = load_from
         self.resuming = resuming
         self.has_loaded = False
+        self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
@@ -265,11 +266,10 @@ class Continuing:
         run = self._run
         if self.has_loaded:
             return
-        restored = run.trainer.ckpt_path if run.stage is not None else None
         if self.resuming and run.stage == "fit":
-            if restored is not None:
-                run.runner.resume(str(restored))
-        elif restored is not None:
+            if self._restoring is not None:
+                run.runner.resume(self._restoring)
+        elif run.stage is not None and self._restoring is not None:
             return
         elif not self.resuming:
             if self.load_from:
@@ -279,6 +279,10 @@ class Continuing:
                 run.runner.resume(path)
             else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
                 self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
+
+    def leave_to_trainer(self, path: str | None) -> None:
+        """Take note of the file that the Trainer restores in its next verb: its own ``ckpt_path`` is set later."""
+        self._restoring = path
 
     @property
     def _trainer_restores(self) -> bool:

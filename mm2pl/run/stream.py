@@ -159,9 +159,17 @@ class TrainStream:
 
         Passes end where the loader's iterator ends, as in MMEngine, which takes that many batches and drops them.
         """
-        self._rng_at_open = rng_state()
+        now = rng_state()
+        if self._rng_at_open is not None:
+            # MMEngine makes one iterator, with the loop, and moves on in it. A second one would draw a number more.
+            set_rng_state(self._rng_at_open)
+        else:
+            self._rng_at_open = now
         self.consumed = batches
+        first = self._iterator
         self._iterator = skip_batches(self.loader, batches, self.workers, self._skip_pass)
+        if first is not None:
+            set_rng_state(now)
 
     def _skip_pass(self, length: int) -> None:
         self.consumed -= length

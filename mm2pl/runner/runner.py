@@ -143,7 +143,9 @@ class Runner(RunnerFacade):
 
     def _restoring(self, path: str | None = None) -> dict[str, Any]:
         asked, self._asked = self._asked, {}
-        return {**asked, "ckpt_path": asked.get("ckpt_path") or path}
+        path = asked.get("ckpt_path") or path
+        self._run.continuing.leave_to_trainer(path)
+        return {**asked, "ckpt_path": path}
 
     _asked: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
 

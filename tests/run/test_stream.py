@@ -88,7 +88,7 @@ def test_an_epoch_goes_on_in_an_endless_sampler(sampler: Any, workers: int, caps
         states.append(stream.state_dict())
     assert got == expected
     said = capsys.readouterr()
-    assert (said.out + said.err).count("the sampler of train_dataloader never ends") == 1
+    assert (said.out + said.err).count("of train_dataloader never ends") == 1
     for epochs, state in enumerate(states[:2], start=1):
         resumed = TrainStream(loader, length=3, endless=False)
         resumed.load_state_dict(state)
