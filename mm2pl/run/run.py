@@ -119,11 +119,12 @@ class Run:
         override.
         """
         runner, settings = self.runner, self.plan.run
-        warn(self.plan.warnings)
         runner._check_scheduler_cfg(self.plan.model.get("param_scheduler"))
         if settings.get("custom_imports"):
             import_modules_from_strings(**settings["custom_imports"])
         runner.setup_env(settings.get("env_cfg") or {})
+        if self.is_first_process:
+            warn(self.plan.warnings)
         runner.set_randomness(**self.randomness)
         file = settings.get("filename")
         name = settings.get("experiment_name") or (Path(file).stem if file else None)

@@ -70,9 +70,10 @@ class Runner(RunnerFacade):
             if key not in ("self", "cfg", "trainer", "__class__")
             and (value is not None or key == "default_scope")
         }
-        whole = dict(cfg.items()) if cfg is not None else {}
+        # As in MMEngine, of a whole config only what is no argument of Runner is read; from_cfg hands over the rest.
+        beside = {k: v for k, v in (cfg or {}).items() if k not in ARGUMENTS}
         plan = translate(
-            {**whole, **given},
+            {**beside, **given},
             filename=getattr(cfg, "filename", None),
             trainer={**current_parts().flags, **(trainer or {})},
         )
