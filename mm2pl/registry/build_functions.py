@@ -34,6 +34,7 @@ def build_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> An
         Exception: Whatever the constructor raises, with a note that names the type.
     """
     args = _merged(cfg, registry, default_args)
+    # After the merge, since the defaults may bring it.
     if "type" not in args:
         raise RegistryKeyError(
             f'`cfg` or `default_args` must contain the key "type", but got {cfg}\n{default_args}'
