@@ -18,7 +18,7 @@ class PetrelBackend(FsspecBackend):
     `s3fs` reads and writes the same addresses.
 
     Args:
-        path_mapping: Beginnings of paths and what to put in their place.
+        path_mapping: Parts of paths and what to put in their place.
         enable_mc: For ``petrel_client`` only: use its memcached.
         conf_path: For ``petrel_client`` only: its settings.
         **storage_options: For `s3fs.S3FileSystem`, such as ``endpoint_url``, ``key``, ``secret``.
