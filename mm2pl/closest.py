@@ -18,6 +18,7 @@ def closest(name: object, known: Iterable[object], most: int = 3) -> list[str]:
     >>> closest("modle", ["model", "train_cfg"]), closest("adamw", ["Adam", "AdamW"])
     (['model'], ['AdamW', 'Adam'])
     """
+    # A key of a YAML file may be a number.
     word = str(name).lower()
     if len(word) > _LONGEST:
         return []

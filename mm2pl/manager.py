@@ -73,6 +73,7 @@ class ManagerMixin(metaclass=ManagerMeta):
         """
         if not isinstance(name, str):
             raise ArgumentError(f"type of name should be str, but got {name!r}.")
+        # Two threads must not build two instances of one name.
         with _LOCK:
             instances = cls._instance_dict
             if name not in instances:

@@ -116,6 +116,7 @@ def init_dist(
     """
     if (timeout := kwargs.get("timeout")) is not None:
         try:
+            # torch wants a timedelta, which a config does not hold.
             kwargs["timeout"] = datetime.timedelta(seconds=timeout)
         except TypeError as error:
             raise TypeError(

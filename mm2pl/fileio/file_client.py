@@ -38,6 +38,7 @@ class FileClient:
     """
 
     _backends: ClassVar[dict[str, Any]] = {
+        # MMEngine 0.10.7's name for local files here, which are `local` in the newer functions.
         "disk": HardDiskBackend,
         "memcached": MemcachedBackend,
         "lmdb": LmdbBackend,

@@ -134,6 +134,7 @@ class MMLogger(Logger, ManagerMixin):
         distributed: bool = False,
         file_handler_cfg: dict[str, Any] | None = None,
     ) -> None:
+        # Its own level stays NOTSET, so the handlers decide.
         Logger.__init__(self, logger_name)
         ManagerMixin.__init__(self, name)
         level = _level_number(log_level)
@@ -144,6 +145,7 @@ class MMLogger(Logger, ManagerMixin):
         color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
         console.setFormatter(MMFormatter(color=color, datefmt="%m/%d %H:%M:%S"))
         console.setLevel(level if rank == 0 else logging.ERROR)
+        # A filter for each handler: a common one would let a warning through to the first handler only.
         console.addFilter(FilterDuplicateWarning(logger_name))
         self.handlers.append(console)
 

@@ -25,4 +25,5 @@ def register_torch_optimizers() -> list[str]:
     return sorted(optimizers)
 
 
+# At import, which the registry does at its first miss.
 TORCH_OPTIMIZERS = register_torch_optimizers()

@@ -122,6 +122,7 @@ class RunnerTestCase(unittest.TestCase):
 
     dist_cfg: ClassVar[dict[str, Any]] = {
         "MASTER_ADDR": "127.0.0.1",
+        # A number, since setup_dist_env counts it up.
         "MASTER_PORT": 29600,
         "RANK": "0",
         "WORLD_SIZE": "1",

@@ -174,6 +174,7 @@ def track_parallel_progress(
         run = pool.imap if keep_order else pool.imap_unordered
         for result in run(func, items, chunksize):
             results.append(result)
+            # Never true without skip_first: then warm_up is 0, and one result is there already.
             if len(results) == warm_up:
                 bar.start()
             elif len(results) > warm_up:

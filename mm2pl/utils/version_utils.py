@@ -65,4 +65,5 @@ def get_git_hash(fallback: str = "unknown", digits: int | None = None) -> str:
         run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, env=env, text=True)
     except OSError:
         return fallback
+    # Outside a repository that is '', as in MMEngine 0.10.7: git then prints only an error.
     return run.stdout.strip()[:digits]

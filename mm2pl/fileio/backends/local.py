@@ -94,6 +94,7 @@ class LocalBackend(BaseStorageBackend):
 
     def copyfile(self, src: FilePath, dst: FilePath) -> FilePath:
         """Copy a file, into ``dst`` if that is a folder, and return where it is."""
+        # Not copyfile, which takes no folder as its target and drops the permissions.
         return shutil.copy(src, dst)
 
     def copytree(self, src: FilePath, dst: FilePath) -> FilePath:

@@ -37,6 +37,7 @@ def collect_env() -> OrderedDict[str, Any]:
     env["GCC"] = _first_line([os.path.basename(compiler), "--version"]) or "n/a"
     env["PyTorch"] = torch.__version__
     env["PyTorch compiling details"] = torch.__config__.show()
+    # One library may come as one of several distributions.
     packages = {
         "TorchVision": ("torchvision",),
         "OpenCV": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),

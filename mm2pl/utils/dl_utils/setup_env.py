@@ -31,6 +31,7 @@ def set_multi_processing(
                 "this behavior by changing `mp_start_method` in your config.",
                 stacklevel=2,
             )
+        # Without force, Python lets a process set it only once.
         mp.set_start_method(mp_start_method, force=True)
     # sys.modules first, since find_spec raises ValueError for a module without a spec, such as a test's.
     if "cv2" in sys.modules or find_spec("cv2") is not None:

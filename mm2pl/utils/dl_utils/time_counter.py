@@ -103,6 +103,7 @@ class TimeCounter:
             return
         self._seconds += elapsed
         if self._count % self.log_interval == 0:
+            # The run with the number warmup_interval counts as well, hence the 1.
             average = 1000 * self._seconds / (self._count - self.warmup_interval + 1)
             print_log(
                 f"[{self.tag}]-time per run averaged in the past {self._count} runs: "
