@@ -15,6 +15,7 @@ _ROOMS = ("registry", "utils", "logging", "fileio", "config")
 
 def __getattr__(name: str) -> Any:
     """Return a public name of one of the rooms."""
+    # Python and its tools ask modules for names such as __path__, which must not import the rooms.
     if not name.startswith("_"):
         for room in _ROOMS:
             module = import_module(f"mm2pl.{room}")

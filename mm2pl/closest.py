@@ -18,12 +18,14 @@ def closest(name: object, known: Iterable[object], most: int = 3) -> list[str]:
     >>> closest("modle", ["model", "train_cfg"]), closest("adamw", ["Adam", "AdamW"])
     (['model'], ['AdamW', 'Adam'])
     """
+    # A key of a YAML file may be a number.
     word = str(name).lower()
     if len(word) > _LONGEST:
         return []
     spelled: dict[str, str] = {}
     for other in map(str, islice(known, _MOST)):
         if len(other) <= _LONGEST:
+            # Of names that differ only in case, the first is the one to suggest.
             spelled.setdefault(other.lower(), other)
     return [spelled[found] for found in get_close_matches(word, spelled, most)]
 
@@ -54,6 +56,7 @@ def misspelt(name: str, known: Iterable[str]) -> str | None:
         if abs(len(other) - len(name)) <= allowed and other[:1] == name[:1]
     }
     best = min(near, key=lambda other: near[other], default=None)
+    # A distance of 0 is the known name itself.
     return best if best is not None and 0 < near[best] <= allowed else None
 
 

@@ -42,5 +42,6 @@ def add_note(error: BaseException, note: str) -> None:
     """Append ``note`` to the text of ``error``, which Python < 3.11 cannot do by itself."""
     if hasattr(error, "add_note"):
         error.add_note(note)
+    # Before Python 3.11 the message itself has to grow, and only a plain text can.
     elif len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]}\n{note}",)

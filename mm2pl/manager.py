@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mm2pl.errors import ArgumentError
 
+# Reentrant: what is being built may ask for another instance, such as the current logger.
 _LOCK = threading.RLock()
 
 T = TypeVar("T", bound="ManagerMixin")
@@ -30,7 +31,9 @@ class ManagerMeta(type):
 
     def __init__(cls, *args: Any) -> None:
         super().__init__(*args)
+        # For each class, since a subclass would otherwise find the instances of its base.
         cls._instance_dict = OrderedDict()
+        # get_instance passes it by keyword.
         if "name" not in inspect.signature(cls.__init__).parameters:  # type: ignore[misc]
             raise ArgumentError(
                 f"{cls}.__init__ must have the name argument: instances are kept by name."
@@ -70,6 +73,7 @@ class ManagerMixin(metaclass=ManagerMeta):
         """
         if not isinstance(name, str):
             raise ArgumentError(f"type of name should be str, but got {name!r}.")
+        # Two threads must not build two instances of one name.
         with _LOCK:
             instances = cls._instance_dict
             if name not in instances:
@@ -95,6 +99,7 @@ class ManagerMixin(metaclass=ManagerMeta):
                     f"Before calling {cls.__name__}.get_current_instance(), you should call "
                     "get_instance(name=xxx) at least once."
                 )
+            # Asking for an older instance does not make it the current one again, as in MMEngine 0.10.7.
             return next(reversed(cls._instance_dict.values()))
 
     @classmethod
@@ -114,6 +119,7 @@ def forget_new_instances() -> Callable[[], None]:
 
     def forget() -> None:
         for cls in _managed(ManagerMixin):
+            # A class that was made meanwhile has no instances from before.
             kept = before.get(cls, OrderedDict())
             for name, instance in cls._instance_dict.items():
                 if name not in kept:

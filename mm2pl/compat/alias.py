@@ -69,6 +69,7 @@ class _Versioned(ModuleType):
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._ours, name)
         submodule = isinstance(value, ModuleType)
+        # Under MMEngine's name as well, so that sys.modules has the module under both.
         return importlib.import_module(f"{self.__name__}.{name}") if submodule else value
 
     def __dir__(self) -> list[str]:
@@ -101,6 +102,7 @@ class _AliasFinder(MetaPathFinder, Loader):
         if spec.name in ("mmengine", "mmengine.version"):
             return _Versioned(spec.name, ours)
         assert ours.__spec__ is not None
+        # Python writes the alias's spec into the module. exec_module puts the own one back.
         self.own_specs[spec.name] = ours.__spec__
         return ours
 
@@ -139,6 +141,7 @@ class MMEngineAlias:
         finder = _AliasFinder()
         self._own_specs = finder.own_specs
         self._finders: list[Any] = [finder, _MissingNames(finder.own_specs)]
+        # First, since a mere folder called mmengine would otherwise be imported as a namespace.
         sys.meta_path.insert(0, finder)
         sys.meta_path.append(self._finders[1])
 
@@ -152,6 +155,7 @@ class MMEngineAlias:
             module = sys.modules.pop(name)
             own = self._own_specs.get(name)
             if own is not None and own.submodule_search_locations is None:
+                # Python made it, since the alias calls every module a package.
                 vars(module).pop("__path__", None)
             if name.partition(".")[2] in MOVED:
                 unbind(f"mm2pl.{name.partition('.')[2]}", module)

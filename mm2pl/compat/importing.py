@@ -20,4 +20,5 @@ def import_module(name: str) -> ModuleType:
         # An alias that is active already has said all there is to say.
         if problem.name != "mmengine" or not alias_mmengine().active:
             raise
+    # Outside the handler, so that a second failure does not name the first as its context.
     return importlib.import_module(name)

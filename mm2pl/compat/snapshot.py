@@ -62,6 +62,7 @@ def unbind(name: str, module: ModuleType) -> None:
     """Undo the binding of a submodule in its parent, which importing it has made."""
     parent, _, child = name.rpartition(".")
     owner = vars(sys.modules[parent]) if parent in sys.modules else {}
+    # The parent may have bound another object to this name since.
     if owner.get(child) is module:
         del owner[child]
 

@@ -23,15 +23,18 @@ class DictAction(Action):
 
     @staticmethod
     def _parse_int_float_bool(val: str) -> Any:
+        # int first: float reads every integer too, and depth=50 would become 50.0.
         for convert in (int, float):
             try:
                 return convert(val)
             except ValueError:
                 pass
+        # MMEngine 0.10.7 ignores the case of true and false, but not that of None.
         return {"true": True, "false": False}.get(val.lower(), None if val == "None" else val)
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
+        # As in MMEngine 0.10.7, spaces disappear inside quotes too: 'a b' is read as 'ab'.
         val = val.strip("'\"").replace(" ", "")
         elements, opening = _split(val)
         if elements is None:
@@ -47,6 +50,7 @@ class DictAction(Action):
         option_string: str | None = None,
     ) -> None:
         """Add the parsed pairs to those of earlier occurrences of the option."""
+        # A copy: argparse hands over the default object itself, and would keep these keys in it.
         options = dict(getattr(namespace, self.dest, None) or {})
         for pair in [values] if isinstance(values, str) else values or ():
             key, equals, text = pair.partition("=")
@@ -64,6 +68,7 @@ class DictAction(Action):
 def _split(val: str) -> tuple[list[str] | None, str]:
     """Return the elements of a list or tuple and its bracket; None if ``val`` is a single value."""
     parts = _split_commas(val)
+    # `(1),(2)` begins with a bracket and is a list all the same. MMEngine 0.10.7 recurses on it without end.
     opening = val[:1] if len(parts) < 2 and val[:1] in _PAIRS else ""
     if opening and val.endswith(_PAIRS[opening]):
         return _split_commas(val[1:-1]), opening
@@ -98,10 +103,12 @@ def add_args(parser: ArgumentParser, cfg: dict, prefix: str = "") -> ArgumentPar
         name = f"--{prefix}{key}"
         if isinstance(value, dict):
             add_args(parser, value, f"{prefix}{key}.")
+        # Before int, the base class of bool: a flag takes no value.
         elif isinstance(value, bool):
             parser.add_argument(name, action="store_true")
         elif isinstance(value, (str, int, float)):
             parser.add_argument(name, type=type(value))
+        # An empty list does not say what its elements are. MMEngine 0.10.7 fails on it with StopIteration.
         elif isinstance(value, Iterable) and (first := next(iter(value), None)) is not None:
             parser.add_argument(name, type=type(first), nargs="+")
     return parser

@@ -43,7 +43,9 @@ from .source import is_pure_python, parse
 if TYPE_CHECKING:
     from .safe import Sandbox
 
+# Config has a property of each name: a key of that name could not be read as an attribute.
 RESERVED_KEYS = ["filename", "text", "pretty_text", "env_variables"]
+# In the order of MMEngine 0.10.7's pickled state: a Config that was pickled there loads here.
 _FIELDS = (
     "_cfg_dict",
     "_filename",
@@ -130,6 +132,7 @@ class Config:
             ConfigError: With file and line, through the chain of bases.
         """
         filename = str(filename)
+        # cfg.filename stays as the user gave it, as in MMEngine 0.10.7; errors and bases need the absolute path.
         path = find_file(filename)
         sandbox = _sandbox(path, safe)
         options = Options(
@@ -140,6 +143,7 @@ class Config:
         )
         with reached_by(path, ()):
             text = read_text(path, sandbox)
+            # Importing a module runs its code, which a stranger's config must not bring about.
             return cls._read(text, path, filename, options, import_custom_modules and not sandbox)
 
     @classmethod
@@ -160,6 +164,7 @@ class Config:
                 f"The text looks like Python; please check file_format={file_format!r}.",
                 stacklevel=2,
             )
+        # MMEngine 0.10.7 goes through a temporary file, and cfg.filename names it after it is deleted.
         filename = f"string{file_format}"
         return cls._read(cfg_str, os.path.abspath(filename), filename, Options(), True)
 
@@ -171,9 +176,11 @@ class Config:
         if lazy is None:
             lazy = path.endswith(".py") and _is_pure_python(text, path, options)
         if lazy:
+            # Without it, a config that reads a class of its base would import that class.
             with keep_lazy():
                 values, imported = load_pure_text(text, path, sandbox=options.sandbox)
             if options.sandbox:
+                # A lazy value that is read later would be imported. Only its dotted path is safe.
                 values = ConfigDict(values.to_dict())
             for key in [k for k, v in dict.items(values) if isinstance(v, ModuleType)]:
                 del values[key]  # they served the configs that inherit; they cannot be pickled
@@ -192,6 +199,7 @@ class Config:
         """Return a parser with one option per value of the config named on the command line."""
         first = ArgumentParser(description=description)
         first.add_argument("config", help="config file path")
+        # This config decides which other options there are, so they are unknown here.
         cfg = Config.fromfile(first.parse_known_args()[0].config)
         parser = ArgumentParser(description=description)
         parser.add_argument("config", help="config file path")
@@ -221,6 +229,7 @@ class Config:
     def dump(self, file: str | Path | None = None) -> str | None:
         """Write the config to a file, or return it as text, in the format of its own file."""
         target = str(file) if file is not None else self.filename or ".py"
+        # splitext finds no suffix in ".py", which stands for a config without a file.
         suffix = os.path.splitext(target)[1] or target
         text = self.pretty_text if suffix == ".py" else _dump_data(self.to_dict(), suffix)
         if file is None:
@@ -249,6 +258,8 @@ class Config:
                     raise ConfigTypeError(
                         f"{dotted!r} contradicts another option, {key}={child!r}."
                     )
+                # Python assigns from left to right: first the parent's entry, then `node` goes one level down.
+                # A copy, since MMEngine 0.10.7 writes `a.b` into the dict that the caller gave for `a`.
                 node[key] = node = dict(child)
             node[last] = value
         self._cfg_dict = merge_dicts(tree, self._cfg_dict, allow_list_keys)
@@ -273,6 +284,7 @@ class Config:
         return self._without_imports(self._cfg_dict._to_lazy_dict(), keep_imported)
 
     def _without_imports(self, values: dict, keep_imported: bool) -> dict:
+        # A class that is dumped comes back as a string. So the names of imports are left out.
         if keep_imported:
             return values
         return {key: value for key, value in values.items() if key not in self._imported_names}
@@ -303,6 +315,7 @@ class Config:
     def __len__(self) -> int:
         return len(self._cfg_dict)
 
+    # MMEngine 0.10.7 has no __eq__ here: two equal configs differ there.
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Config):
             return NotImplemented
@@ -338,12 +351,14 @@ class Config:
 def _sandbox(path: str, safe: bool | str | Path) -> Sandbox | None:
     if safe is False:
         return None
+    # Imported only for safe=True: reading a trusted config does not need the interpreter.
     from .safe import Sandbox
 
     return Sandbox(path, None if safe is True else str(safe))
 
 
 def _is_pure_python(text: str, path: str, options: Options) -> bool:
+    # Before its macros are expanded, `a = {{$N:5}}` is no Python. MMEngine 0.10.7 fails on it.
     text, _ = expand(text, path, options)
     # Without one of these words there is no import and no read_base.
     return ("import" in text or "with" in text) and is_pure_python(parse(text, path), path)
@@ -381,4 +396,5 @@ def _dump_data(values: dict, suffix: str) -> str:
 @contextmanager
 def read_base() -> Iterator[None]:
     """Mark the ``from .base import *`` statements that a pure-Python config inherits from."""
+    # The statements below `with read_base()` are taken out before the config runs, so nothing is left to do.
     yield

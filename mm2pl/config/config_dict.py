@@ -13,6 +13,7 @@ from .lazy import LAZY_TYPES
 
 DELETE_KEY = "_delete_"
 
+# MMEngine 0.10.7 converts exactly these types; a user's defaultdict stays one.
 PLAIN_DICTS = (dict, OrderedDict)
 
 
@@ -39,10 +40,12 @@ class ConfigDict(dict):
             if not arg:
                 continue
             if isinstance(arg, ConfigDict):
+                # Its own items() would import every lazy value.
                 pairs: Any = dict.items(arg)
             elif isinstance(arg, dict):
                 pairs = arg.items()
             else:
+                # addict, MMEngine's base class, also takes one pair alone: ConfigDict(("a", 1)).
                 pairs = [arg] if isinstance(arg, tuple) and not isinstance(arg[0], tuple) else arg
             for key, value in pairs:
                 dict.__setitem__(self, key, self._hook(value))
@@ -74,6 +77,7 @@ class ConfigDict(dict):
         return self.build_lazy(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # The method would hide the key, and cfg.name would never return what was set.
         if hasattr(type(self), name):
             raise AttributeError(
                 f"{name!r} is a method of {type(self).__name__} and cannot be set as an attribute. "
@@ -84,6 +88,7 @@ class ConfigDict(dict):
     def __delattr__(self, name: str) -> None:
         del self[name]
 
+    # addict creates a dict for a missing key. MMEngine 0.10.7 switches that off: a misspelt key is an error.
     def __missing__(self, key: Any) -> Any:
         raise ConfigKeyError(f"The config has no key {key!r}.", key=key, accepted=self)
 
@@ -109,10 +114,12 @@ class ConfigDict(dict):
         """Return the value of ``key``, after storing ``default`` if there was none."""
         if key not in self:
             self[key] = default
+        # Read back, since a plain dict has become a ConfigDict.
         return self[key]
 
     def values(self) -> list:  # type: ignore[override]
         """Return the values, lazy ones built."""
+        # A list and no view, as in MMEngine 0.10.7: callers may change the config while they go through it.
         return [self.build_lazy(value) for value in dict.values(self)]
 
     def items(self) -> list:  # type: ignore[override]
@@ -148,7 +155,9 @@ class ConfigDict(dict):
 
     def merge(self, other: dict) -> None:
         """Merge ``other`` in place; a dict with ``_delete_=True`` replaces instead."""
+        # Copies, since the merge removes `_delete_` from what it is given.
         merged = _merge_values(copy.deepcopy(other), copy.deepcopy(self))
+        # In place: other parts of the program may hold this very dict.
         self.clear()
         for key, value in merged.items():
             self[key] = value
@@ -156,6 +165,7 @@ class ConfigDict(dict):
     def __copy__(self) -> ConfigDict:
         other = type(self)()
         for key, value in dict.items(self):
+            # As in MMEngine 0.10.7, the copy has lists of its own, but shares nested ConfigDicts.
             other[key] = value
         return other
 
@@ -165,6 +175,7 @@ class ConfigDict(dict):
         other = type(self)()
         memo[id(self)] = other
         for key, value in dict.items(self):
+            # Not other[key]: that builds new lists, and a list that stands in two places would become two.
             dict.__setitem__(other, copy.deepcopy(key, memo), copy.deepcopy(value, memo))
         return other
 
@@ -178,6 +189,7 @@ class ConfigDict(dict):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, ConfigDict):
+            # to_dict names classes without importing them, so comparing imports nothing.
             return self.to_dict() == other.to_dict()
         return isinstance(other, dict) and dict(self.items()) == other
 
@@ -198,6 +210,7 @@ class ConfigDict(dict):
 @contextmanager
 def keep_lazy() -> Iterator[None]:
     """Let every ConfigDict return lazy values unbuilt."""
+    # A class attribute, as in MMEngine 0.10.7: ConfigDicts that are made meanwhile need it as well.
     before, ConfigDict.lazy = ConfigDict.lazy, True
     try:
         yield
@@ -221,6 +234,7 @@ def to_builtin(value: Any, lazy_as_text: bool) -> Any:
 def rebuild(like: list | tuple, items: Iterator) -> Any:
     """Make a sequence of the type of ``like``, a named tuple included."""
     kind = type(like)
+    # A named tuple takes its items one by one. MMEngine 0.10.7 passes an iterator and fails.
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
@@ -242,6 +256,7 @@ def _merge_values(new: dict, old: dict) -> dict:
             if isinstance(base, dict):
                 value = _merge_values(value, base)
             else:
+                # With nothing to delete the mark disappears. In a child config it would stay (merge_dicts).
                 value.pop(DELETE_KEY, None)
         merged[key] = value
     merged.pop(DELETE_KEY, None)

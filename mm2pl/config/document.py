@@ -90,10 +90,12 @@ def python_document(
     Raises:
         ConfigParsingError: It is a pure-Python config, and ``lazy_import`` is not False.
     """
+    # The interpreter needs the tree, which compiled_source drops.
     read = read_source if sandbox else compiled_source
     source = read(text, filename, any_style=lazy_import is not None)
 
     def run(base: ConfigDict) -> ConfigDict:
+        # MMEngine 0.10.7 sets `__file__` only in pure-Python configs.
         namespace: dict[str, Any] = {BASE_KEY: base, "__file__": filename}
         if sandbox:
             sandbox.run(source.tree, filename, namespace)
@@ -111,6 +113,7 @@ def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
         ConfigError: The code fails; the message has the file and line.
     """
     try:
+        # One dict as globals and locals: a function that the config defines must find the config's names.
         exec(code, namespace)
     except Exception as error:
         raise locate_error(error, filename) from error
@@ -126,7 +129,9 @@ def own_values(namespace: dict, filename: str) -> ConfigDict:
         key: value
         for key, value in namespace.items()
         if key != BASE_KEY
+        # The keys of a YAML file may be numbers.
         and not (isinstance(key, str) and key.startswith("__"))
+        # As in MMEngine 0.10.7: these are the config's tools, but a class that it defines is a value.
         and not isinstance(value, (FunctionType, ModuleType))
     }
     try:
@@ -145,6 +150,7 @@ def _python_bases(
     except ValueError:
         if sandbox:
             raise
+        # No literal. MMEngine 0.10.7 evaluates the expression alone: other names of the config do not exist yet.
         code = compile(ast.Expression(node), filename, "eval", dont_inherit=True)
         try:
             value = eval(code, {})
@@ -167,6 +173,7 @@ def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int
                 f"_base_ contains {path!r}; it must be the path of a config, or a list of paths.",
                 at,
             )
+    # `_base_ = [...] + [...]` has elements, but no expression that lists them.
     if len(lines) != len(paths):
         lines = [at.lineno] * len(paths)
     return list(zip(paths, lines, strict=True))
@@ -183,7 +190,9 @@ def data_document(text: str, filename: str, sandbox: Sandbox | None = None) -> D
     """
     text = BASE_VARIABLE.sub(lambda match: f'"{_MARK}{match[1]}"', text)
     try:
+        # An empty YAML file is None, on which MMEngine 0.10.7 fails.
         data = _parser(filename, sandbox)(text) or {}
+    # A refusal of the sandbox is no mistake in the syntax.
     except ConfigError:
         raise
     except Exception as error:
@@ -204,11 +213,13 @@ def data_document(text: str, filename: str, sandbox: Sandbox | None = None) -> D
     return Document(bases=bases, run=run)
 
 
+# A character of Unicode's private area: no text of a config looks like this by accident.
 _MARK = "\ue000base variable "
 
 
 def _fill(value: Any, base: ConfigDict | None) -> Any:
     if isinstance(value, dict):
+        # MMEngine 0.10.7 replaces values only. In a key or inside a string it leaves a placeholder of its own.
         return {_fill(key, None): _fill(item, base) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_fill(item, base) for item in value)
@@ -233,6 +244,7 @@ def _base_line(text: str) -> int:
 def data_error(error: Exception, filename: str) -> ConfigSyntaxError:
     """Return a syntax error at the line that PyYAML or json reports."""
     mark = getattr(error, "problem_mark", None)
+    # PyYAML counts lines from 0, json from 1.
     line = mark.line + 1 if mark else getattr(error, "lineno", 0)
     message = getattr(error, "problem", None) or getattr(error, "msg", None) or str(error)
     return ConfigSyntaxError(message, Site(filename, line))
@@ -247,4 +259,5 @@ def _parser(filename: str, sandbox: Sandbox | None) -> Callable[[str], Any]:
 def _parse_yaml(text: str) -> Any:
     import yaml
 
+    # FullLoader reads tuples and calls no code. MMEngine's Loader runs `!!python/object/apply`.
     return yaml.load(text, getattr(yaml, "CFullLoader", yaml.FullLoader))

@@ -46,9 +46,11 @@ class ConfigError(Exception):
         self.at = at
         self.via = tuple(via)
         self.key = key
+        # Compared with the key only when the error is printed: most lookups that fail are caught unseen.
         self.accepted = accepted
 
     def __str__(self) -> str:
+        # Each subclass names ConfigError first. Otherwise KeyError.__str__ would print the repr.
         where = f"{self.at}: " if self.at else ""
         message = self.message
         if len(message) > _LONGEST_MESSAGE:
@@ -110,6 +112,7 @@ class ConfigImportError(ConfigError, ImportError):
     """Report a name that a config imports and that its module does not have."""
 
 
+# The first match counts, so each class stands before its base.
 _KINDS: tuple[tuple[type[Exception], type[ConfigError]], ...] = (
     (KeyError, ConfigKeyError),
     (IndexError, ConfigIndexError),
@@ -124,6 +127,7 @@ _KINDS: tuple[tuple[type[Exception], type[ConfigError]], ...] = (
     (ValueError, ConfigValueError),
 )
 
+# A message may quote a value of the config, which may be megabytes long.
 _LONGEST_MESSAGE = 5000
 
 
@@ -134,6 +138,7 @@ def locate_error(error: Exception, filename: str, lineno: int = 0) -> ConfigErro
     """
     site = Site(filename, lineno or _lineno(error, filename))
     if isinstance(error, ConfigError):
+        # A place that is known already lies further inside.
         error.at = error.at or site
         return error
     kind = next((ours for theirs, ours in _KINDS if isinstance(error, theirs)), ConfigParsingError)
@@ -151,6 +156,7 @@ def reached_by(filename: str, via: Sequence[Site]) -> Iterator[None]:
         yield
     except ConfigError as error:
         error.at = error.at or Site(filename)
+        # The innermost file has set the whole chain, and this one knows only its beginning.
         error.via = error.via or tuple(via)
         raise
     except RecursionError as error:
@@ -161,6 +167,7 @@ def _lineno(error: Exception, filename: str) -> int:
     """Return the innermost line of ``filename`` that the error passed through, or 0."""
     found, trace = 0, error.__traceback__
     while trace is not None:
+        # A config is compiled under its own path, so its frames bear it.
         if trace.tb_frame.f_code.co_filename == filename:
             found = trace.tb_lineno
         trace = trace.tb_next

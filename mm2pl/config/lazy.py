@@ -16,6 +16,7 @@ def _import(module: str, location: str | None) -> Any:
     name = f"mm2pl{dot}{rest}" if root == "mmengine" else module
     try:
         return import_module(name)
+    # The module may run any code when it is imported, and so raise anything.
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError)
         kind = ConfigModuleNotFoundError if missing else ConfigImportError
@@ -69,6 +70,7 @@ class LazyObject:
             ConfigImportError: The module does not import, or lacks the name.
         """
         if not isinstance(self._module, str):
+            # Importing a submodule makes it an attribute of its package, which is returned.
             for module in self._module:
                 _import(module, self.location)
             return _import(self.module, self.location)

@@ -79,6 +79,7 @@ def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] 
         own = document.run(base)
         if inherited and text.count(BASE_KEY) > 1:  # it may have put dicts of its own into the base
             base = copy_tree(base)
+        # Taken out, since a config that inherits from a deprecated one is not deprecated itself.
         if info := own.pop(DEPRECATION_KEY, None):
             _warn_deprecated(path, info)
         values = put_over(own, base, text, path)
@@ -94,6 +95,7 @@ def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] 
 
 def refuse_cycle(path: str, via: tuple[Site, ...]) -> None:
     """Raise if a config inherits from itself, however far away."""
+    # MMEngine 0.10.7 does not look for cycles and ends in a RecursionError.
     chain = [*(site.filename for site in via), path]
     seen = chain if len(chain) < _LONG_CHAIN else [os.path.realpath(name) for name in chain]
     if seen[-1] in seen[:-1]:
@@ -117,6 +119,7 @@ def expand(text: str, path: str, options: Options) -> tuple[str, dict[str, str]]
     if options.use_predefined_variables:
         text = expand_file_variables(text, path)
     if options.use_environment_variables:
+        # The environment may hold secrets, which a stranger's config must not read.
         return expand_environment(text, path, {} if options.sandbox else os.environ)
     return text, {}
 
@@ -141,6 +144,7 @@ def load_base(base: str, path: str, line: int, options: Options, via: tuple[Site
             found = os.path.join(os.path.dirname(path), base)
         found = find_file(found, options.sandbox)
     except ConfigError as error:
+        # At fault is the `_base_` line, not the file that is missing.
         error.at = site
         raise
     loaded = load_file(found, options, (*via, site))
@@ -168,6 +172,7 @@ def join(inherited: Sequence[Loaded], sites: Sequence[Site]) -> ConfigDict:
                 + " Keep each key in one base, or set it in the child alone.",
                 sites[number],
             )
+        # No key stands in both. ConfigDict.update would only build all lists again.
         dict.update(base, dict.items(values))
     return base
 
@@ -192,6 +197,7 @@ def _set_scope(value: Any, scope: str) -> None:
     """Mark the outermost dicts that have a ``type`` as belonging to another package."""
     if isinstance(value, dict):
         if "type" in value:
+            # A base of the base may belong to a third package, and keeps that scope.
             if value.get("_scope_") is None:
                 value["_scope_"] = scope
             return

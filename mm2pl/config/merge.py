@@ -8,6 +8,7 @@ from typing import Any
 from .config_dict import DELETE_KEY, PLAIN_DICTS, ConfigDict
 from .errors import ConfigIndexError, ConfigKeyError, ConfigTypeError
 
+# None of these can be changed, so several places may share one.
 _ATOMS = frozenset({str, int, float, bool, type(None), complex, bytes, type(Ellipsis)})
 
 
@@ -43,6 +44,7 @@ def merge_dicts(new: dict, base: Any, allow_list_keys: bool = False, path: tuple
             index = _list_index(key, result, path)
             if isinstance(value, dict):
                 value = _merge_value(value, result[index], allow_list_keys, (*path, key))
+            # MMEngine 0.10.7 fails with AttributeError unless the new element is a dict.
             result[index] = value
         return result
     for key, value in dict.items(new):
@@ -58,6 +60,7 @@ def merge_dicts(new: dict, base: Any, allow_list_keys: bool = False, path: tuple
 
 def _merge_value(new: dict, old: Any, allow_list_keys: bool, path: tuple) -> Any:
     if DELETE_KEY in new:
+        # A copy: MMEngine 0.10.7 removes `_delete_` from the given dict, so a second merge would not delete.
         new = dict(dict.items(new))
         if new.pop(DELETE_KEY):
             return ConfigDict(new)
@@ -81,6 +84,7 @@ def _shallow_copy(value: Any) -> Any:
 
 def _list_index(key: Any, items: list, path: tuple) -> int:
     where = ".".join(map(str, path))
+    # As in MMEngine 0.10.7, '-1' is no index.
     if not str(key).isdigit():
         raise ConfigKeyError(f"{where} is a list, so {key!r} must be an index such as '0'.")
     if int(key) >= len(items):
@@ -96,6 +100,7 @@ def copy_tree(value: Any) -> Any:
     if kind is list:
         return [copy_tree(item) for item in value]
     if kind is ConfigDict or kind in PLAIN_DICTS:
+        # Not ConfigDict(...): its __init__ would go through all that copy_tree has just made.
         result = ConfigDict.__new__(ConfigDict)
         dict.update(result, {key: copy_tree(item) for key, item in dict.items(value)})
         return result

@@ -15,6 +15,7 @@ def package_folder(package: str) -> str:
         ConfigModuleNotFoundError: There is no such package.
     """
     try:
+        # find_spec of a dotted name would import the package above it.
         spec = find_spec(package) if package.isidentifier() else None
     except ValueError:  # a module in sys.modules without a spec
         spec = None
@@ -44,5 +45,6 @@ def split_package_path(path: str) -> tuple[str, str]:
 def package_config(path: str) -> tuple[str, str, str]:
     """Return the file that ``package::path`` means, the folder of configs, and the package."""
     package, name = split_package_path(path)
+    # The setup.py of each OpenMMLab toolbox puts its configs there.
     folder = os.path.join(package_folder(package), ".mim", "configs")
     return os.path.join(folder, name), folder, package

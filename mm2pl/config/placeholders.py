@@ -39,6 +39,7 @@ def expand_file_variables(text: str, filename: str) -> str:
 
     def value(body: str, line: int) -> str | None:
         found = values.get(body.strip())
+        # As MMEngine 0.10.7: a backslash of a Windows path would begin an escape.
         return None if found is None else found.replace("\\", "/").translate(quotes)
 
     return _expand(text, value)
@@ -66,6 +67,7 @@ def expand_environment(
             return None
         if name in environ:
             used[name] = environ[name]
+        # As in MMEngine 0.10.7, an empty variable counts as not set, and the default does not stand in for it.
         if not (found := environ.get(name, default)):
             raise ConfigKeyError(
                 f"The environment variable {name!r} is not set. "
@@ -91,10 +93,12 @@ def _expand(text: str, value: Callable[[str, int], str | None]) -> str:
 
 def _variable(body: str) -> tuple[str | None, str]:
     """Return name and default of ``$NAME:default``, or None if the macro is something else."""
+    # MMEngine's pattern accepts a quote at either end, even one without its partner.
     body = body[1:] if body[:1] in ("'", '"') else body
     body = body[:-1] if body[-1:] in ("'", '"') else body
     name, colon, default = body.strip().partition(":")
     name, default = name.rstrip(), default.strip()
+    # MMEngine's pattern allows no space in a default. Such a text is no macro there and stays.
     if not colon or not re.fullmatch(r"\$\w+", name) or any(map(str.isspace, default)):
         return None, ""
     return name[1:], default

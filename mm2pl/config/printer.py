@@ -93,12 +93,14 @@ class _Printer:
                 return None
             parts.append(prefix + part)
             room -= len(prefix) + len(part) + 2
+        # Nothing follows the last item, but two columns for a comma and a space were taken off.
         return opening + ", ".join(parts) + closing if room >= -2 else None
 
     def brackets(self, value: dict) -> tuple[str, str]:
         return ("dict(", ")") if self.call and all(map(_is_name, value)) else ("{", "}")
 
     def pairs(self, value: dict) -> Iterator[tuple[str, Any]]:
+        # MMEngine 0.10.7 sorts nested keys as well, so what it prints loads with its keys in another order.
         if self.brackets(value)[0] == "{":
             return ((f"{self.flat(key, 1 << 30)}: ", item) for key, item in value.items())
         return ((f"{key}=", item) for key, item in value.items())
@@ -109,6 +111,7 @@ def _is_name(key: Any) -> bool:
     return (
         isinstance(key, str)
         and key.isidentifier()
+        # MMEngine 0.10.7 writes dict(class=1), and its formatter then raises SyntaxError.
         and not iskeyword(key)
         and normalize("NFKC", key) == key
     )
@@ -119,6 +122,7 @@ def _kind(value: Any) -> type:
 
 
 def _ordered(value: Any) -> Iterable:
+    # Python hashes strings with a secret per process: unsorted, each process would print another order.
     return sorted(value, key=_leaf) if isinstance(value, (set, frozenset)) else value
 
 
@@ -141,8 +145,10 @@ def _leaf(value: Any) -> str:
     if value is None or isinstance(value, (bool, bytes, complex, range, slice)):
         return repr(value)
     if isinstance(value, int):
+        # A subclass, such as an IntEnum, has a repr that Python cannot read.
         return int.__repr__(value)
     if isinstance(value, float):
+        # The repr of infinity is `inf`, a name that does not exist. MMEngine 0.10.7 prints it so.
         return float.__repr__(value) if math.isfinite(value) else f"float('{float(value)}')"
     if value is Ellipsis:
         return "..."

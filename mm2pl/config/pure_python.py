@@ -48,6 +48,7 @@ def load_pure_text(
             bases[module], names = load_pure_python(base, (*via, Site(path, line)), sandbox)
             imported |= names
         namespace: dict[str, Any] = {"__file__": path, LAZY_NAME: LazyObject}
+        # Before the code runs, since it may change what it inherits.
         _take_from_bases(source, bases, namespace)
         if sandbox:
             sandbox.run_pure_python(source.tree, path, namespace)
@@ -55,6 +56,7 @@ def load_pure_text(
             execute(source.code, path, namespace)
         values = {key: value for key, value in namespace.items() if not key.startswith("__")}
         for key, value in values.items():
+            # MMEngine 0.10.7 keeps a function that the config defines, and then cannot print the config.
             if isinstance(value, (FunctionType, ModuleType)):
                 imported.add(key)
         return _copy_containers(values), imported

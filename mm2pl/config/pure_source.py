@@ -58,6 +58,7 @@ def read_pure_source(text: str, filename: str) -> PureSource:
     source = PureSource(filename=filename, tree=parse(text, filename))
     _inline_bases(source)
     for block in blocks(source.tree):
+        # MMEngine 0.10.7 may leave a block empty, which Python does not compile.
         block[:] = _rewrite_imports(source, block) or [_at(ast.Pass(), block[0])]
     source.tree.body = _gather_packages(source, source.tree.body)
     return source
@@ -89,6 +90,7 @@ def _inline_bases(source: PureSource) -> None:
                 "`_base_ = ...`. Write `with read_base(): from .x import *`.",
                 node,
             )
+        # Every `with` is looked at. MMEngine 0.10.7 stops after the first one and fails on a second.
         if not isinstance(node, ast.With):
             body.append(node)
             continue
@@ -161,6 +163,7 @@ def _gather_packages(source: PureSource, body: list[ast.stmt]) -> list[ast.stmt]
     for node in body:
         if isinstance(node, ast.Import) and not is_standard_module(node.names[0].name):
             path = node.names[0].name
+            # `import a.b` and `import a.c` both bind `a`, so the second would replace the first.
             packages.setdefault(path.split(".")[0], (node, []))[1].append(path)
         else:
             rest.append(node)
@@ -191,5 +194,6 @@ def _lazy(
 
 
 def _at(node: Node, where: ast.stmt) -> Node:
+    # compile() demands a position for each node, and an error has to name the user's line.
     node.lineno, node.col_offset = where.lineno, where.col_offset
     return node

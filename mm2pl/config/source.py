@@ -40,6 +40,7 @@ class PythonSource:
             ConfigSyntaxError: Python cannot compile the text.
         """
         try:
+            # dont_inherit, since this file's own `from __future__` imports would hold in the config.
             return compile(self.tree, self.filename, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError) as error:
             site = Site(self.filename, getattr(error, "lineno", None) or 0)
@@ -54,6 +55,7 @@ def parse(text: str, filename: str) -> ast.Module:
     """
     try:
         return ast.parse(text, filename)
+    # Deep nesting is a RecursionError or MemoryError, and a null byte a ValueError in older Pythons.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = error.text.strip() if isinstance(error, SyntaxError) and error.text else ""
         message = getattr(error, "msg", None) or str(error) or "nested too deeply to be parsed"
@@ -82,11 +84,13 @@ def read_source(text: str, filename: str, any_style: bool) -> PythonSource:
     if first := next(assignments, None):
         source.bases = getattr(first, "value", None)
         for block in blocks(tree):
+            # MMEngine 0.10.7 may leave an `if` without a body, which Python does not compile.
             block[:] = [s for s in block if not is_base_assignment(s)] or [
                 ast.copy_location(ast.Pass(), block[0])
             ]
     elif BASE_KEY in text:
         _refuse_hidden_base(tree, filename)
+    # Looking at the text is cheap, and most configs import nothing.
     if "mmengine" in text:
         _rename_config_imports(tree)
     if BASE_VARIABLE.search(text):
@@ -120,6 +124,7 @@ def without_tree(source: Source) -> Source:
 def is_base_assignment(node: ast.AST) -> bool:
     """Tell whether a statement is ``_base_ = ...``."""
     return (
+        # As in MMEngine 0.10.7, only the first target counts: `x = _base_ = ...` inherits nothing.
         isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
         and node.targets[0].id == BASE_KEY
@@ -140,6 +145,7 @@ def is_read_base(node: ast.With) -> bool:
     call = node.items[0].context_expr
     if len(node.items) != 1 or not isinstance(call, ast.Call):
         return False
+    # MMEngine 0.10.7 fails on `config.read_base()` with AttributeError.
     name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
     return name == "read_base"
 
@@ -156,6 +162,7 @@ def statements(tree: ast.AST) -> Iterator[ast.stmt]:
 
 def key_line(tree: ast.Module, path: Sequence[str]) -> int:
     """Return the line that sets ``path`` in a config, as deep as it can be followed; 0 if nowhere."""
+    # Of several assignments the last one holds.
     for node in reversed(tree.body):
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         if any(isinstance(t, ast.Name) and t.id == path[0] for t in targets):
@@ -203,6 +210,7 @@ def is_pure_python(tree: ast.Module, filename: str) -> bool:
             )
         if isinstance(node, ast.ImportFrom):
             names = [alias.name for alias in node.names]
+            # As in MMEngine 0.10.7, this import from a third-party package does not make a config pure Python.
             if node.module in ("mmengine", "mm2pl") and names == ["Config"] and not node.level:
                 continue
             if node.level or not is_standard_module(node.module or ""):
@@ -256,6 +264,7 @@ class _BaseVariables(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, str) and BASE_VARIABLE.search(node.value):
+            # The source decides, not the value: a printed config writes such a text as `{\x7b` to keep it.
             segment = ast.get_source_segment(self.text, node) or ""
             if match := BASE_VARIABLE.search(segment):
                 raise ConfigParsingError(

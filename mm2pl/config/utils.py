@@ -13,4 +13,5 @@ MODULE2PACKAGE = {name: name for name in _SAME_NAME} | {
     "mmseg": "mmsegmentation",
     "mmaction": "mmaction2",
 }
+# Its older name, which MMEngine 0.10.7 still has.
 PKG2PROJECT = MODULE2PACKAGE

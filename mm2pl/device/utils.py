@@ -56,6 +56,7 @@ def is_npu_support_full_precision() -> bool:
     """Return whether the Ascend device computes in float32."""
     if not is_npu_available():
         return False
+    # 220 is the first of Ascend's chips that does, by MMEngine 0.10.7.
     return import_module("torch_npu.npu.utils").get_soc_version() >= 220
 
 
@@ -67,6 +68,7 @@ def get_device() -> str:
         >>> get_device() in ("cpu", "cuda", "mps")
         True
     """
+    # In MMEngine 0.10.7's order.
     available = {
         "npu": is_npu_available,
         "cuda": is_cuda_available,
@@ -81,6 +83,7 @@ def get_device() -> str:
 def get_max_cuda_memory(device: torch.device | None = None) -> int:
     """Return the peak of allocated memory in MiB since the last call."""
     peak = torch.cuda.max_memory_allocated(device=device) // 2**20
+    # As in MMEngine 0.10.7, which does not do so for MUSA below.
     torch.cuda.reset_peak_memory_stats()
     return peak
 

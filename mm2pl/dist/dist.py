@@ -52,6 +52,7 @@ def all_reduce(data: torch.Tensor, op: str = "sum", group: ProcessGroup | None =
     mean = op.lower() == "mean"
     reduced = data.to(get_comm_device(group))
     torch_dist.all_reduce(reduced, _get_reduce_op("sum" if mean else op), group)
+    # A true division: in a tensor of integers copy_ cuts the fraction off, as in MMEngine 0.10.7.
     data.copy_(reduced / world_size if mean else reduced)
 
 
@@ -75,6 +76,7 @@ def gather(
         return [data]
     sent = data.to(get_comm_device(group))
     if get_rank(group) != dst:
+        # MMEngine 0.10.7 sends `data` as it is, which may lie on another device than the group's.
         torch_dist.gather(sent, None, dst, group)
         return []
     received = [torch.empty_like(sent) for _ in range(world_size)]
@@ -86,6 +88,7 @@ def broadcast(data: torch.Tensor, src: int = 0, group: ProcessGroup | None = Non
     """Copy ``data`` of rank ``src`` into that of the others, in place."""
     if get_world_size(group) == 1:
         return
+    # torch broadcasts contiguous memory only.
     sent = data.to(get_comm_device(group)).contiguous()
     torch_dist.broadcast(sent, src, group)
     if get_rank(group) != src:
@@ -100,6 +103,7 @@ def sync_random_seed(group: ProcessGroup | None = None) -> int:
     seed = np.random.randint(2**31)
     if get_world_size(group) == 1:
         return seed
+    # The seed is below 2**31, so int32 holds it.
     tensor = torch.tensor(seed, dtype=torch.int32, device=get_comm_device(group))
     torch_dist.broadcast(tensor, src=0, group=group)
     return int(tensor.item())
@@ -132,6 +136,7 @@ def gather_object(data: Any, dst: int = 0, group: ProcessGroup | None = None) ->
     world_size = get_world_size(group)
     if world_size == 1:
         return [data]
+    # torch refuses a list on the other ranks.
     received: list[Any] | None = [None] * world_size if get_rank(group) == dst else None
     torch_dist.gather_object(data, received, dst, group)
     return received
@@ -152,6 +157,7 @@ def all_reduce_dict(
         raise ArgumentError(f"data should be a dict, but got {type(data)}")
     if get_world_size(group) == 1:
         return
+    # Each process may have filled its dict in another order.
     keys = sorted(data)
     flat = torch.cat([data[key].flatten() for key in keys])
     all_reduce(flat, op, group)
@@ -177,6 +183,7 @@ def all_reduce_params(
     """
     if get_world_size(group) == 1:
         return
+    # .data, since autograd forbids to change a parameter in place.
     tensors = [param.data for param in params]
     buckets = _buckets(tensors, bucket_size_mb * 2**20) if coalesce else [[t] for t in tensors]
     for bucket in buckets:
@@ -192,6 +199,7 @@ def _buckets(tensors: list[torch.Tensor], max_bytes: int) -> list[list[torch.Ten
     filling: dict[Any, list[torch.Tensor]] = {}
     for tensor in tensors:
         bucket = filling.setdefault((tensor.dtype, tensor.device), [])
+        # A tensor that is larger than the limit travels alone.
         if max_bytes > 0 and sum(t.nbytes for t in [*bucket, tensor]) > max_bytes and bucket:
             done.append(bucket)
             bucket = filling[tensor.dtype, tensor.device] = []
@@ -280,6 +288,7 @@ def _shared_directory(tmpdir: str | None, rank: int) -> Path:
     if rank == 0:
         Path(".dist_test").mkdir(exist_ok=True)
         made = [tempfile.mkdtemp(dir=".dist_test")]
+    # mkdtemp chooses the name at random, so the others have to be told.
     broadcast_object_list(made)
     return Path(made[0])
 

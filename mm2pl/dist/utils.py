@@ -45,6 +45,7 @@ def is_distributed() -> bool:
 
 def get_default_group() -> ProcessGroup | None:
     """Return the group of all processes."""
+    # None without a process group, where MMEngine 0.10.7 raises ValueError.
     return torch_dist.group.WORLD
 
 
@@ -86,6 +87,7 @@ def infer_launcher() -> str:
 
     That is ``'pytorch'``, ``'slurm'``, ``'mpi'`` or ``'none'``.
     """
+    # In MMEngine's order: torchrun inside a SLURM job has the variables of both.
     variables = {
         "WORLD_SIZE": "pytorch",
         "SLURM_NTASKS": "slurm",
@@ -114,6 +116,7 @@ def init_dist(
     """
     if (timeout := kwargs.get("timeout")) is not None:
         try:
+            # torch wants a timedelta, which a config does not hold.
             kwargs["timeout"] = datetime.timedelta(seconds=timeout)
         except TypeError as error:
             raise TypeError(
@@ -127,14 +130,17 @@ def init_dist(
         )
     if init_backend not in ("torch", "deepspeed"):
         raise ValueError(f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}')
+    # As MMEngine 0.10.7: a process that is forked after CUDA has started cannot use CUDA.
     if mp.get_start_method(allow_none=True) is None:
         mp.set_start_method("spawn")
+    # torch's init_process_group does not know `port`.
     local_rank = launchers[launcher](kwargs.pop("port", None))
     _set_device(local_rank)
     if init_backend == "deepspeed":
         import_module("deepspeed").init_distributed(dist_backend=backend, **kwargs)
         return
     torch_dist.init_process_group(
+        # As in MMEngine 0.10.7, a vendor's device has its own backend, no matter what the config says.
         backend=_VENDOR_BACKENDS.get(devices.get_device(), backend), **kwargs
     )
 
@@ -168,11 +174,13 @@ def _read_mpi(port: int | None) -> int:
 
 
 def _read_slurm(port: int | None) -> int:
+    # MMEngine 0.10.7 asks for SLURM_NODELIST even where MASTER_ADDR is known.
     nodes = () if "MASTER_ADDR" in os.environ else ("SLURM_NODELIST",)
     _require("slurm", ("SLURM_PROCID", "SLURM_NTASKS", *nodes), "srun")
     rank = int(os.environ["SLURM_PROCID"])
     local_rank = os.environ.get("SLURM_LOCALID")
     if local_rank is None:
+        # MMEngine 0.10.7 divides by the number of GPUs, which may be 0.
         local_rank = str(rank % max(torch.cuda.device_count(), 1))
     if port is not None:
         os.environ["MASTER_PORT"] = str(port)
@@ -256,6 +264,7 @@ def barrier(group: ProcessGroup | None = None) -> None:
 def get_comm_device(group: ProcessGroup | None = None) -> torch.device:
     """Return the device on which the group communicates."""
     backend = get_backend(group) or ""
+    # torch can give a group several backends, such as "cpu:gloo,cuda:nccl".
     kind = next((device for name, device in BACKEND_DEVICES.items() if name in backend), "cpu")
     if kind == "cpu":
         return torch.device("cpu")
@@ -298,6 +307,7 @@ def cast_data_device(data: Any, device: torch.device, out: Any = None) -> Any:
         TypeError: There is something else in it, or ``out`` is of another type.
         ValueError: It is empty, or ``out`` has another length.
     """
+    # A set has no order in which to match its tensors.
     if out is not None and (type(data) is not type(out) or isinstance(out, set)):
         raise TypeError(
             "out should be the same type with data and should not be a set, but got data is "
@@ -312,6 +322,7 @@ def cast_data_device(data: Any, device: torch.device, out: Any = None) -> Any:
         raise TypeError(f"data should be a Tensor, list of tensor or dict, but got {data!r}")
     if len(data) == 0:
         raise ValueError("data should not be empty")
+    # MMEngine 0.10.7 checks dicts only, and fills the beginning of a longer list.
     if out is not None and len(data) != len(out):
         raise ValueError(
             f"length of data and out should be same, but got {len(data)} and {len(out)}"

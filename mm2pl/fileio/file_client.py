@@ -38,6 +38,7 @@ class FileClient:
     """
 
     _backends: ClassVar[dict[str, Any]] = {
+        # MMEngine 0.10.7's name for local files here, which are `local` in the newer functions.
         "disk": HardDiskBackend,
         "memcached": MemcachedBackend,
         "lmdb": LmdbBackend,
@@ -58,6 +59,7 @@ class FileClient:
         cls, backend: str | None = None, prefix: str | None = None, **kwargs: Any
     ) -> FileClient:
         """Return the client of these arguments."""
+        # The logger's filter shows it once.
         print_log(
             '"FileClient" will be deprecated in future. Please use the functions of mm2pl.fileio.',
             logger="current",
@@ -71,6 +73,7 @@ class FileClient:
                 f"{'Backend' if backend else 'prefix'} {name} is not supported. Currently supported "
                 f"ones are {list(table)}"
             )
+        # Sorted: MMEngine 0.10.7 makes a second client if the same arguments come in another order.
         key = f"{backend}:{prefix}:{sorted(kwargs.items())}"
         if key not in cls._instances:
             client = super().__new__(cls)
@@ -86,6 +89,7 @@ class FileClient:
     @staticmethod
     def parse_uri_prefix(uri: FilePath) -> str | None:
         """Return the scheme of a URL; None for a path."""
+        # As in MMEngine 0.10.7, a path is None here, but '' in fileio.io.
         return parse_uri_prefix(uri) or None
 
     @classmethod
@@ -123,10 +127,12 @@ class FileClient:
                     f"{name} (or one of {list(schemes)}) is already registered as a storage "
                     'backend, add "force=True" if you want to override it'
                 )
+            # A client of a replaced backend would be handed out further on.
             for key, client in list(cls._instances.items()):
                 if isinstance(client.client, replaced):
                     del cls._instances[key]
             cls._backends[name] = backend_cls
+            # MMEngine 0.10.7 leaves a taken prefix to its old backend, even with force=True.
             cls._prefix_to_backends.update(dict.fromkeys(schemes, backend_cls))
             return backend_cls
 

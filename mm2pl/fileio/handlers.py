@@ -48,6 +48,7 @@ def set_default(obj: Any) -> Any:
     """
     if isinstance(obj, (set, range)):
         return list(obj)
+    # By name, so that plain JSON needs no NumPy.
     if type(obj).__module__ == "numpy" and hasattr(obj, "tolist"):
         return obj.tolist()
     raise TypeError(f"{type(obj)} is unsupported for json dump: {obj!r}")
@@ -58,6 +59,7 @@ class JsonHandler(BaseFileHandler):
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
         """Read an object from an open file."""
+        # MMEngine 0.10.7 accepts no options here.
         return json.load(file, **kwargs)
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
@@ -78,6 +80,7 @@ class YamlHandler(BaseFileHandler):
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
         """Read an object from an open file."""
+        # PyYAML takes 50 ms to import, and most runs read no YAML.
         import yaml
 
         return yaml.load(file, **{"Loader": _fast(yaml, "FullLoader"), **kwargs})
@@ -109,6 +112,7 @@ class PickleHandler(BaseFileHandler):
 
     def dump_to_fileobj(self, obj: Any, file: IO[Any], **kwargs: Any) -> None:
         """Write an object to an open file."""
+        # MMEngine 0.10.7's protocol: it is the newest one that Python 2 reads.
         pickle.dump(obj, file, **{"protocol": 2, **kwargs})
 
     def dump_to_str(self, obj: Any, **kwargs: Any) -> bytes:

@@ -42,12 +42,14 @@ def get_file_backend(
     Raises:
         ValueError: Neither says which backend, or there is none of that name.
     """
+    # A copy, as `backend` is taken out of it.
     options = dict(backend_args or {})
     if uri is None and "backend" not in options:
         raise ValueError('uri should not be None when "backend" does not exist in backend_args')
     prefix = "" if uri is None else _parse_uri_prefix(uri)
     if not enable_singleton:
         return _build(prefix, options)
+    # MMEngine 0.10.7 fails on options that JSON cannot hold.
     key = f"{prefix}:{json.dumps(options, default=repr)}"
     if key not in backend_instances:
         backend_instances[key] = _build(prefix, options)
@@ -56,10 +58,12 @@ def get_file_backend(
 
 def _build(prefix: str, options: dict[str, Any]) -> Any:
     if "backend" not in options:
+        # MMEngine 0.10.7 raises KeyError for a scheme that it does not have, such as file://.
         return prefix_to_backends.get(prefix, FsspecBackend)(**options)
     name = options.pop("backend")
     if name in backends:
         return backends[name](**options)
+    # fsspec takes 0.3 s to import, and only other backends than ours need it.
     from fsspec import available_protocols
 
     if name not in available_protocols():
@@ -117,6 +121,7 @@ def join_path(filepath: FilePath, *filepaths: FilePath, backend_args: BackendArg
 @contextmanager
 def get_local_path(filepath: FilePath, backend_args: BackendArgs = None) -> Iterator[FilePath]:
     """Give a local path of the file: itself, or a copy that is deleted at the end."""
+    # A string, as MMEngine 0.10.7 hands over: a user's backend may not take a Path.
     with _shared(filepath, backend_args).get_local_path(str(filepath)) as local_path:
         yield local_path
 
@@ -219,6 +224,7 @@ def load(
         TypeError: There is no handler for the format.
     """
     file = str(file) if isinstance(file, Path) else file
+    # As in MMEngine 0.10.7, an open file has no suffix, so the format must be given with it.
     handler = _handler(file, file_format)
     backend = _backend(file, file_client_args, backend_args)
     if hasattr(file, "read"):
@@ -264,6 +270,7 @@ def dump(
         return None
     if not isinstance(file, str):
         raise TypeError(f'"file" must be a filename str or a file-object, but got {file!r}')
+    # Into memory first: an object that cannot be written must not leave half a file.
     content: Any = StringIO() if handler.str_like else BytesIO()
     handler.dump_to_fileobj(obj, content, **kwargs)
     backend = _backend(file, file_client_args, backend_args)
@@ -272,6 +279,7 @@ def dump(
 
 
 def _handler(file: Any, file_format: str | None) -> BaseFileHandler:
+    # As in MMEngine 0.10.7, a name without a dot is its own suffix: the file `json` holds JSON.
     suffix = file.split(".")[-1] if file_format is None and isinstance(file, str) else file_format
     if suffix not in file_handlers:
         raise TypeError(
@@ -285,6 +293,7 @@ def _backend(file: Any, file_client_args: BackendArgs, backend_args: BackendArgs
     if not isinstance(file, str):
         return None
     if file_client_args is None:
+        # As in MMEngine 0.10.7, load and dump do not share a backend, whereas the functions above do.
         return get_file_backend(file, backend_args=backend_args)
     return deprecated_client(file, file_client_args, backend_args)
 
@@ -300,6 +309,7 @@ def deprecated_client(
     warnings.warn(
         '"file_client_args" will be deprecated in future. Please use "backend_args" instead',
         DeprecationWarning,
+        # Two functions of this package lie between here and the user's call of load or list_from_file.
         stacklevel=4,
     )
     if backend_args is not None:

@@ -19,6 +19,7 @@ def _lines(
     else:
         client = deprecated_client(filename, file_client_args, backend_args)
         text = client.get_text(filename, encoding)
+    # Not splitlines(), which also cuts at a form feed and at U+2028.
     return text.removesuffix("\n").split("\n") if text else []
 
 
@@ -44,6 +45,7 @@ def list_from_file(
     """
     lines = _lines(filename, encoding, file_client_args, backend_args)
     end = offset + max_num if max_num > 0 else None
+    # A backend that reads bytes leaves the \r of Windows' line ends.
     return [prefix + line.rstrip("\n\r") for line in islice(lines, offset, end)]
 
 

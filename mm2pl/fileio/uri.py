@@ -22,7 +22,9 @@ def parse_uri_prefix(uri: str | Path) -> str:
     """
     if not is_filepath(uri):
         raise ArgumentError(f"uri should be a string or a Path, but got {uri!r}")
+    # MMEngine 0.10.7 raises ValueError for a second :// or a second colon before it.
     scheme, separator, _ = str(uri).partition("://")
     if not separator:
         return ""
+    # fsspec chains schemes: simplecache::s3://bucket/a.
     return scheme.partition("::")[0] if "::" in scheme else scheme.rpartition(":")[2]

@@ -52,10 +52,12 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
     with DefaultScope.overwrite_default_scope(package):
         if "data_preprocessor" in cfg:
             cfg.model.data_preprocessor = cfg.data_preprocessor
+        # False, as the scope is set above. MMEngine 0.10.7 lets the toolbox change it for good.
         import_module(f"{package}.utils").register_all_modules(False)
         model: nn.Module = MODELS.build(cfg.model, default_args=kwargs)
     if pretrained:
         load_checkpoint(model, cfg.model_path)
+        # BaseModule.init_weights then does nothing. Otherwise it would draw new weights.
         model._is_init = True  # type: ignore[assignment]
     return model
 
@@ -63,6 +65,7 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
 def _weights(cfg_path: str, folder: Path) -> str:
     name = split_package_path(cfg_path)[1]
     for entry in models(str(folder)):
+        # A metafile's paths begin with `configs/`.
         if entry.get("Config", "").partition("/")[2] == name and entry.get("Weights"):
             weights = entry["Weights"]
             return weights[0] if isinstance(weights, list) else weights

@@ -93,6 +93,7 @@ class BaseInferencer(metaclass=InferencerMeta):
                 cfg, listed = self._load_model_from_metafile(model)
                 weights = listed if weights is None else weights
         elif isinstance(model, (Config, ConfigDict)):
+            # _init_model and _init_visualizer change the config, but not the caller's.
             cfg = copy.deepcopy(model)
         elif isinstance(model, dict):
             cfg = copy.deepcopy(ConfigDict(model))
@@ -133,6 +134,7 @@ class BaseInferencer(metaclass=InferencerMeta):
     def _progress(self, batches: Iterable[Any]) -> Iterable[Any]:
         if not self.show_progress:
             return batches
+        # mm2pl does not require rich, and show_progress=False does without it.
         from rich.progress import track
 
         return track(batches, description="Inference")
@@ -145,6 +147,7 @@ class BaseInferencer(metaclass=InferencerMeta):
 
     def preprocess(self, inputs: Any, batch_size: int = 1, **kwargs: Any) -> Iterator[Any]:
         """Yield collated batches of what the pipeline makes of the inputs."""
+        # Lazily, so that only one batch of inputs is in memory.
         yield from map(
             self.collate_fn, self._get_chunk_data(map(self.pipeline, inputs), batch_size)
         )
@@ -189,12 +192,14 @@ class BaseInferencer(metaclass=InferencerMeta):
             ArgumentError: ``scope`` is no toolbox's.
         """
         current = DefaultScope.get_current_instance()
+        # MMEngine 0.10.7 asks for the default scope here, but then does not use it.
         if scope is None:
             assert current is not None, "scope should be initialized to find a toolbox's metafiles"
             scope = current.scope_name
         if scope not in MODULE2PACKAGE:
             raise ArgumentError(f"{scope} not in {[*MODULE2PACKAGE]}: pass a toolbox's scope.")
         folder = metafile.config_folder(scope)
+        # MMEngine 0.10.7 takes an alias that is a string apart into its letters here.
         found = [n for entry in metafile.models(folder) for n in metafile.names(entry)]
         found = [name for name in found if re.match(patterns, name)]
         print_log("".join(f"model_name: {name}\n" for name in found), logger="current")
@@ -207,11 +212,14 @@ class BaseInferencer(metaclass=InferencerMeta):
             ValueError: ``cfg`` is empty and the checkpoint holds no config.
         """
         checkpoint = None if weights is None else _load_checkpoint(weights, map_location="cpu")
+        # In place, since __init__ goes on with this very object.
         if not cfg:
             cfg.update(Config.fromstring(_config_in(checkpoint or {}), file_format=".py")._cfg_dict)
+        # The weights come from the checkpoint, so the backbone's must not be downloaded.
         if cfg.model.get("pretrained") is not None:
             del cfg.model.pretrained
         model = MODELS.build(cfg.model)
+        # As MMEngine 0.10.7 does: toolboxes find the test pipeline there.
         model.cfg = cfg
         self._load_weights_to_model(model, checkpoint, cfg)
         model.to(device)
@@ -233,6 +241,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         try:
             with FUNCTIONS.switch_scope_and_registry(self.scope) as registry:
                 collate: Callable[..., Any] = registry.get(cfg.test_dataloader.collate_fn)
+        # There is no test_dataloader, or it names no collate_fn.
         except AttributeError:
             return pseudo_collate
         return collate
@@ -241,6 +250,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         """Build the visualizer, under a name that is free; None if the config has none."""
         if "visualizer" not in cfg:
             return None
+        # Visualizers are kept by name, and two inferencers must not share one.
         now = str(datetime.timestamp(datetime.now()))
         name = cfg.visualizer.get("name", now)
         cfg.visualizer.name = f"{name}-{now}" if Visualizer.check_instance_created(name) else name
@@ -272,6 +282,7 @@ class BaseInferencer(metaclass=InferencerMeta):
 
 def _config_in(checkpoint: dict) -> str:
     """Return the text of the config that a checkpoint was trained with."""
+    # MMEngine 0.10.7 saves the config in both places, MMCV 1.x only in `meta`.
     for place in (
         checkpoint.get("message_hub", {}).get("runtime_info", {}),
         checkpoint.get("meta", {}),

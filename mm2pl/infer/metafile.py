@@ -47,6 +47,7 @@ def models(folder: str) -> Iterator[dict[str, Any]]:
 
 def names(entry: dict[str, Any]) -> list[str]:
     """Return the name and the aliases of a model."""
+    # A metafile holds a string or a list.
     alias = entry.get("Alias", [])
     return [entry["Name"], *([alias] if isinstance(alias, str) else alias)]
 
@@ -61,7 +62,9 @@ def find(name: str, scope: str | None) -> tuple[str, str]:
         raise ValueError(f"scope={scope!r} → one of {[*MODULE2PACKAGE]} is needed to find {name!r}")
     folder = config_folder(scope)
     for entry in models(folder):
+        # As in MMEngine 0.10.7, users need not know which letters of a name are capitals.
         if name.lower() in [known.lower() for known in names(entry)]:
+            # A model may have several. As in MMEngine 0.10.7, the first one is taken.
             weights = entry["Weights"]
             return str(Path(folder, entry["Config"])), weights[0] if isinstance(
                 weights, list

@@ -51,6 +51,7 @@ class Pending:
 def _to_list(tensors: list[Any]) -> list[Any]:
     import torch
 
+    # One stack is one transfer, where tolist() of each tensor would wait for the device each time.
     return torch.stack(tensors).tolist()
 
 
@@ -122,6 +123,7 @@ class HistoryBuffer:
                 self._pending.add(self, log_val, count)
             else:
                 self._append(log_val, count)
+        # NumPy's numbers end here, as in MMEngine 0.10.7; only its float64 is a Python float.
         elif getattr(log_val, "is_cpu", None) is None or log_val.numel() != 1:
             raise TypeError(
                 f"log_val must be int or float but got {type(log_val)}: "
@@ -136,8 +138,10 @@ class HistoryBuffer:
     def _append(self, value: float, count: float) -> None:
         if self._stop == len(self._values):
             self._make_room()
+        # float64 holds what np.append would make of any number. Other types may have to grow.
         if self._values.dtype.char != "d":
             self._values = _holding(self._values, value)
+        # int64 is `l` on Linux and `q` on Windows.
         if self._counts.dtype.char not in "lq" or type(count) is not int:
             self._counts = _holding(self._counts, count)
         self._values[self._stop] = value
@@ -230,6 +234,7 @@ class HistoryBuffer:
             raise ArgumentError(
                 f"The type of window size should be int, but got {type(window_size)}"
             )
+        # As in MMEngine 0.10.7, a window of 0 takes everything, since -0 is 0.
         return slice(None if window_size is None else -window_size, None)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class FilterDuplicateWarning(logging.Filter):
         """Return whether the record is no warning, or a new one."""
         if record.levelno != logging.WARNING:
             return True
+        # The text before its arguments: warning("%s", x) shows only its first x, as in MMEngine 0.10.7.
         if record.msg in self.seen:
             return False
         self.seen.add(record.msg)
@@ -67,7 +68,9 @@ class MMFormatter(logging.Formatter):
             logging.INFO: self.info_format,
             logging.DEBUG: self.debug_format,
         }
+        # MMEngine 0.10.7 has no format for CRITICAL and prints it in that of the line before.
         critical = self.err_format if record.levelno >= logging.ERROR else self.info_format
+        # logging.Formatter has no public way to change its format.
         self._style._fmt = formats.get(record.levelno, critical)
         return super().format(record)
 
@@ -83,6 +86,7 @@ class ConsoleHandler(logging.StreamHandler):
     """Write to what is `sys.stdout` at the time."""
 
     def __init__(self) -> None:
+        # StreamHandler's own __init__ would bind the standard output of this moment.
         logging.Handler.__init__(self)
 
     @property
@@ -92,6 +96,7 @@ class ConsoleHandler(logging.StreamHandler):
 
     def emit(self, record: LogRecord) -> None:
         """Write a line above the progress bars that are being shown."""
+        # Whoever shows a bar of tqdm has imported it. `_instances` is its own list of open bars.
         tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
         if tqdm is None or not getattr(tqdm, "_instances", None):
             super().emit(record)
@@ -129,15 +134,18 @@ class MMLogger(Logger, ManagerMixin):
         distributed: bool = False,
         file_handler_cfg: dict[str, Any] | None = None,
     ) -> None:
+        # Its own level stays NOTSET, so the handlers decide.
         Logger.__init__(self, logger_name)
         ManagerMixin.__init__(self, name)
         level = _level_number(log_level)
         rank, world_size = _get_rank(), _get_world_size()
 
         console = ConsoleHandler()
+        # A program without a console, such as one of pythonw, has no standard output.
         color = sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
         console.setFormatter(MMFormatter(color=color, datefmt="%m/%d %H:%M:%S"))
         console.setLevel(level if rank == 0 else logging.ERROR)
+        # A filter for each handler: a common one would let a warning through to the first handler only.
         console.addFilter(FilterDuplicateWarning(logger_name))
         self.handlers.append(console)
 
@@ -150,6 +158,7 @@ class MMLogger(Logger, ManagerMixin):
             handler.setLevel(level)
             handler.addFilter(FilterDuplicateWarning(logger_name))
             self.handlers.append(handler)
+        # As in MMEngine 0.10.7, other ranks name the file as well, though only rank 0 writes it.
         self._log_file = log_file
 
     @property
@@ -177,6 +186,7 @@ class MMLogger(Logger, ManagerMixin):
     def setLevel(self, level: int | str) -> None:
         """Set this logger's level."""
         self.level = logging._checkLevel(level)  # type: ignore[attr-defined]
+        # Python empties the caches only of loggers that getLogger has made, and these are none.
         for logger in MMLogger._instance_dict.values():
             logger._cache.clear()
 
@@ -243,6 +253,7 @@ def _get_world_size() -> int:
     return 1 if (group := _group()) is None else group.get_world_size()
 
 
+# LOCAL_RANK counts on this machine only, so RANK comes first.
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
@@ -270,6 +281,7 @@ def _get_device_id() -> int | str:
     if not visible or torch is None or not torch.cuda.is_available():
         return local_rank
     device = visible.split(",")[local_rank]
+    # CUDA_VISIBLE_DEVICES may also name a device by its UUID, such as GPU-8f0c or MIG-41a2.
     return int(device) if device.isdigit() else device
 
 
@@ -283,6 +295,7 @@ def _file_handler(log_file: str, mode: str, cfg: dict[str, Any] | None) -> loggi
         for name, found in vars(logging.handlers).items()
         if isinstance(found, type) and issubclass(found, logging.FileHandler)
     }
+    # A copy: MMEngine 0.10.7 takes `type` out of the given dict and writes the file's name into it.
     arguments = {"filename": log_file, **cfg}
     kind = arguments.pop("type")
     if kind not in known:

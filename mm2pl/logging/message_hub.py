@@ -93,6 +93,7 @@ class MessageHub(ManagerMixin):
         if buffer is not None:
             buffer.update(value, count)
         elif isinstance(value, (int, float)):
+            # The first value is given at once, so that it decides the type: integers stay such, as in MMEngine 0.10.7.
             self._adopt(key, HistoryBuffer([value], [count]))
         else:
             self._adopt(key, HistoryBuffer())
@@ -123,6 +124,7 @@ class MessageHub(ManagerMixin):
             if "value" not in value:
                 raise ArgumentError(f"value must be defined in {value}, given for {name!r}")
             count = _one_number(name, value.get("count", 1))
+            # A value may wait on the device, but whether its count is a number must be known now.
             count = count if isinstance(count, (int, float)) else count.item()
             self.update_scalar(name, value["value"], count, resumed)  # type: ignore[arg-type]
 
@@ -178,6 +180,7 @@ class MessageHub(ManagerMixin):
         """
         import torch
 
+        # storable imports torch, which takes seconds. Importing this file must not.
         from mm2pl.logging.storable import NotStorableError, to_storable
 
         scalars = {}
@@ -262,18 +265,21 @@ def _one_number(key: str, value: Any) -> Any:
     """Return a Python number, or the tensor if it is on a device."""
     if isinstance(value, (int, float)):
         return value
+    # A tensor's `size` is a method, an array's a number.
     numel = value.numel() if hasattr(value, "numel") else getattr(value, "size", None)
     if numel != 1:
         raise ArgumentError(
             f"The value of {key!r} must be a number, or an array or tensor with one element, "
             f"but got {value!r} of {type(value)}."
         )
+    # An array has no is_cpu, and is at hand.
     return value if getattr(value, "is_cpu", True) is False else value.item()
 
 
 def _as_buffer(value: Any) -> HistoryBuffer | None:
     """Return a buffer of our own; MMEngine's, or a stand-in for it, has the same two fields."""
     if isinstance(value, dict) and {"log_history", "count_history"} <= value.keys():
+        # What our own state_dict has written; MMEngine's holds whole buffers.
         values, counts = (value[k].numpy() for k in ("log_history", "count_history"))
     elif hasattr(value, "_log_history") and hasattr(value, "_count_history"):
         values, counts = value._log_history, value._count_history

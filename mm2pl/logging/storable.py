@@ -15,6 +15,7 @@ Path: TypeAlias = tuple[Any, ...]
 """Keys and indices that lead to a part of nested containers."""
 
 _BUILT_IN: tuple[Any, ...] = (bool, int, float, complex, str, bytes)
+# Besides the built-in types, weights_only=True knows these of torch.
 _ATOMS = (type(None), *_BUILT_IN, torch.dtype, torch.device, torch.Size)
 
 
@@ -83,8 +84,10 @@ class _Conversion:
     def convert(self, value: Any, path: Path) -> Any:
         if isinstance(value, torch.Tensor):
             return self.tensor(value)
+        # Before the built-in types: np.float64 is a Python float too, but pickles as NumPy's.
         if isinstance(value, np.generic):
             return self.convert(value.item(), path)
+        # Before them as well: an IntEnum is an int, but pickles as its class.
         if isinstance(value, enum.Enum):
             return self.convert(value.value, path)
         if isinstance(value, _ATOMS):
@@ -104,8 +107,10 @@ class _Conversion:
 
     def tensor(self, value: torch.Tensor) -> torch.Tensor:
         value = value.detach()
+        # A meta tensor has no content to move.
         if value.is_meta or (value.is_cpu and not self.copy):
             return value
+        # Empty tensors all have the address 0, and would otherwise be taken for one.
         key = (
             (value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else value
         )
@@ -117,6 +122,7 @@ class _Conversion:
         self.arrays.append(path)
         if value.dtype.kind not in "biufc":  # texts and objects
             return self.convert(value.tolist(), path)
+        # torch takes no array of the other byte order, and none with a negative stride.
         return torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
 
     def mapping(self, value: Mapping[Any, Any], path: Path) -> dict[Any, Any]:

@@ -34,6 +34,7 @@ def build_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> An
         Exception: Whatever the constructor raises, with a note that names the type.
     """
     args = _merged(cfg, registry, default_args)
+    # After the merge, since the defaults may bring it.
     if "type" not in args:
         raise RegistryKeyError(
             f'`cfg` or `default_args` must contain the key "type", but got {cfg}\n{default_args}'
@@ -97,6 +98,7 @@ def _merged(cfg: Any, registry: Registry, default_args: Any) -> Any:
 
 
 def _as_dict(cfg: Any, expected: str) -> Any:
+    # What can be asked for, not the class: MMEngine's own Config is accepted as well.
     content = getattr(cfg, "_cfg_dict", None) if not isinstance(cfg, dict) else cfg
     if not isinstance(content, dict):
         raise ArgumentError(f"{expected}, but got {type(cfg)}")
@@ -117,6 +119,7 @@ def build_runner_from_cfg(cfg: Any, registry: Registry) -> Any:
         raise ArgumentError(f"registry should be a mm2pl.Registry object, but got {registry!r}")
     args = cfg.copy()
     with registry.switch_scope_and_registry(args.pop("_scope_", None)) as scoped:
+        # As in MMEngine 0.10.7, the key stays, since from_cfg takes the whole config.
         runner_cls = resolve(args.get("runner_type", "Runner"), scoped)
         return runner_cls.from_cfg(args)
 
@@ -147,8 +150,10 @@ def build_scheduler_from_cfg(cfg: Any, registry: Registry, default_args: Any = N
     args = _merged(cfg, registry, default_args)
     with registry.switch_scope_and_registry(args.pop("_scope_", None)) as scoped:
         if not args.pop("convert_to_iter_based", False):
+            # The runner gives it as a default to every schedule, but only a conversion takes it.
             args.pop("epoch_length", None)
             return build_from_cfg(args, scoped)
+        # A schedule that does not say otherwise counts epochs.
         if "epoch_length" not in args or not args.get("by_epoch", True):
             raise ArgumentError(
                 f"convert_to_iter_based=True needs `epoch_length` and an epoch-based scheduler, "

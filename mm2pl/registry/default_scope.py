@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from mm2pl.errors import ArgumentError
 from mm2pl.utils import ManagerMixin
 
+# Numbers make new names. MMEngine 0.10.7 takes the time, and sleeps a microsecond so that it is a new one.
 _OVERWRITES = itertools.count()
 
 
@@ -47,6 +48,7 @@ class DefaultScope(ManagerMixin):
         if scope_name is None:
             yield
             return
+        # MMEngine 0.10.7 copies deeply, so every scope is another object after an overwrite than before.
         before = cls._instance_dict.copy()
         cls.get_instance(f"overwrite-{next(_OVERWRITES)}", scope_name=scope_name)
         try:

@@ -52,6 +52,7 @@ SUBSTITUTES = (
 )
 """Modules whose classes have no short name here; looked at only if they are imported already."""
 
+# The working directory may be large, and a misspelt name must not make the program read all of it.
 _MAX_FILES = 500
 
 
@@ -93,6 +94,7 @@ class NotRegisteredError(RegistryKeyError):
         lines = [*_searched(key, registry), *_resembling(key, registry), *_import_hints(key)]
         return "\n".join([self.args[0], *lines])
 
+    # Unpickling would otherwise call this class with the message alone. Worker processes send errors pickled.
     def __reduce__(self) -> tuple[type[RegistryKeyError], tuple[str]]:
         return RegistryKeyError, (str(self),)
 
@@ -130,6 +132,7 @@ def _resembling(key: str, registry: Registry) -> list[str]:
     name = key.rpartition(".")[2]
     names = {n for r in _chain(registry) for n in r.module_dict}
     lines = [close.strip()] if (close := did_you_mean(_meant(name, names))) else []
+    # By its type, since registry.py imports this file.
     everywhere = list(type(registry)._all)
     elsewhere = sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
     if elsewhere:
@@ -189,6 +192,7 @@ def accepted_arguments(factory: Callable[..., Any]) -> list[str] | None:
     """Return the keyword arguments of ``factory``; None if it takes any, or does not say."""
     try:
         parameters = inspect.signature(factory).parameters.values()
+    # Some classes that are written in C do not tell their signature.
     except (TypeError, ValueError):
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -207,6 +211,7 @@ def explain_failure(
     name = getattr(factory, "__name__", repr(factory))
     module = getattr(factory, "__module__", "?")
     accepted = accepted_arguments(factory) if isinstance(error, TypeError) else None
+    # The error tells the name only in its text, where Python puts it in quotes.
     unknown = [a for a in args if a not in (accepted or ()) and repr(a) in str(error)]
     where = f"type={name!r} of the {registry.scope}::{registry.name} registry ({module}.{name})"
     if accepted is None or not unknown:

@@ -36,6 +36,7 @@ def restore_registries(saved: dict[Registry, State] | None, packages: set[str]) 
             if registry._scope in packages:
                 Registry._all.discard(registry)
             continue
+        # In place: a MirrorRegistry shares this dict with MMEngine's registry.
         registry._module_dict.clear()
         registry._module_dict.update({**(own or {}), **names})
         registry._children.clear()

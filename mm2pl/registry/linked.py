@@ -37,6 +37,7 @@ class LinkedRegistry(Registry):
         theirs = self._theirs()
         for scope, child in theirs.children.items() if theirs is not None else ():
             if scope not in self._children and scope != "mmengine":
+                # It puts itself into self._children.
                 MirrorRegistry(child, self)
         return self._children
 
@@ -55,6 +56,7 @@ class RootRegistry(LinkedRegistry):
     def import_from_location(self) -> None:
         """Import the rooms that register something here, once."""
         if not self._imported:
+            # Read at the first miss, since the table names rooms that stand above this one.
             self._locations = list(locations().MODULES.get(self._name, ()))
         super().import_from_location()
 
@@ -72,6 +74,7 @@ class RootRegistry(LinkedRegistry):
             return users
         theirs = self._theirs()
         found = None if theirs is None else theirs.module_dict.get(name)
+        # A toolbox's class wins. MMEngine's own class would meet objects of ours, so ours stands in for it.
         if found is not None and not _is_mmengines(found):
             return found
         ours = super()._find(name)
@@ -132,6 +135,7 @@ class MirrorRegistry(LinkedRegistry):
 @cache
 def _registries_in(module: ModuleType) -> dict[str, Any]:
     """Return MMEngine's root registries by name; none if the module is our own under its name."""
+    # By name, as MMEngine's class is not imported here. Ours under its name are of subclasses, so none counts.
     registries = (v for v in vars(module).values() if type(v).__name__ == "Registry")
     return {registry.name: registry for registry in registries}
 
@@ -159,6 +163,7 @@ def _lent() -> Iterator[None]:
     for ours in [r for r in Registry._all if isinstance(r, RootRegistry)]:
         theirs = ours._theirs()
         for name, module in ours._users().items() if theirs is not None else ():
+            # What a toolbox has registered there keeps its name.
             if name not in theirs.module_dict:
                 theirs.module_dict[name] = module
                 lent.append((theirs.module_dict, name))
@@ -179,5 +184,6 @@ def _their_default_scope(scope: str, for_a_while: bool) -> Iterator[None]:
         return
     current = their_scope.get_current_instance()
     if current is None or current.scope_name != scope:
+        # A new name each time, since an instance that exists does not become the current one again.
         their_scope.get_instance(f"{SCOPE}-{next(_SCOPES)}", scope_name=scope)
     yield

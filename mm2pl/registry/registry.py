@@ -35,6 +35,7 @@ def import_scope(scope: str) -> ImportError | None:
         return None
     try:
         import_package(f"{scope}.registry")
+    # The package itself may be missing. Any other missing module is a mistake inside the package.
     except ModuleNotFoundError as problem:
         return None if problem.name in (scope, f"{scope}.registry") else problem
     except ImportError as problem:
@@ -70,6 +71,7 @@ class Registry:
         12.0
     """
 
+    # Weak, so that a registry which nobody holds does not answer for its scope.
     _all: ClassVar[WeakSet[Registry]] = WeakSet()
 
     def __init__(
@@ -95,6 +97,7 @@ class Registry:
             parent._add_child(self)
         inherited = build_from_cfg if parent is None else parent.build_func
         self.build_func: Callable[..., Any] = build_func or inherited
+        # Last, so that a registry which could not be made is not found.
         Registry._all.add(self)
 
     def __len__(self) -> int:
@@ -112,6 +115,7 @@ class Registry:
     def infer_scope() -> str:
         """Return the top package of the code that calls the caller of this function."""
         # Frames: 0 is here, 1 is Registry.__init__, 2 is where the registry is made.
+        # MMEngine 0.10.7 asks inspect.getmodule instead, which searches all of sys.modules.
         module = sys._getframe(2).f_globals.get("__name__")
         return module.partition(".")[0] if module else SCOPE
 
@@ -158,6 +162,7 @@ class Registry:
         """Import the modules that register something here, once."""
         if self._imported:
             return
+        # Set first, since the modules below look names up while they are imported, and come back here.
         self._imported = True
         try:
             # OpenMMLab's packages from before `locations` register themselves on request.
@@ -165,6 +170,7 @@ class Registry:
                 _register_all_modules(self._scope)
             for location in self._locations:
                 import_module(location)
+        # The next look-up tries again and so names the same cause.
         except BaseException:
             self._imported = False
             raise
@@ -182,6 +188,7 @@ class Registry:
         if not isinstance(key, str):
             raise TypeError(f"The key argument of `Registry.get` must be a str, got {type(key)}")
         scope, name = self.split_scope_key(key)
+        # No short name is imported. In MMEngine 0.10.7 `json` is found: it is the standard library's module.
         if scope is None:
             return self._get_upwards(name)
         found = self._get_scoped(canonical(scope), name)
@@ -189,6 +196,7 @@ class Registry:
 
     def _find(self, name: str) -> Any:
         """Return what is registered as ``name`` in this very registry."""
+        # MMEngine 0.10.7 imports the locations at the first get, even for a name that is registered already.
         if name not in self._module_dict:
             self.import_from_location()
         return self._module_dict.get(name)
@@ -209,6 +217,7 @@ class Registry:
         if scope in self.children:
             return self.children[scope].get(name)
         root = self.root
+        # Only if the root knows the scope, since it would otherwise ask itself for ever.
         if root is not self and (scope == canonical(root._scope) or scope in root.children):
             return root._get_scoped(scope, name)
         return None
@@ -216,6 +225,7 @@ class Registry:
     def _import_object(self, path: str) -> Any:
         head, _, rest = path.partition(".")
         if head == "mmengine":
+            # Ours first, even where MMEngine is installed: its class may not fit our Runner.
             ours = get_object_from_string(f"{SCOPE}.{rest}")
             if ours is not None:
                 return ours
@@ -251,6 +261,7 @@ class Registry:
         root = self.root
         registry = root._search_child(scope)
         if registry is None:
+            # Only at a miss. MMEngine 0.10.7 tries this import for every object it builds, and forgets each failure.
             problem = import_scope(scope)
             registry = root._search_child(scope)
         if registry is not None:
@@ -338,4 +349,5 @@ def _register_all_modules(scope: str) -> None:
         utils = import_module(f"{scope}.utils")
     except ImportError:
         return
+    # False leaves the default scope alone, which the toolbox would otherwise set to its own.
     utils.register_all_modules(False)

@@ -20,8 +20,10 @@ def register_torch_optimizers() -> list[str]:
         if inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)
     }
     for name, optimizer in sorted(optimizers.items()):
+        # torch 2.5 brought an Adafactor. The short name meant transformers' before, and still does.
         OPTIMIZERS._register_own(optimizer, "TorchAdafactor" if name == "Adafactor" else name)
     return sorted(optimizers)
 
 
+# At import, which the registry does at its first miss.
 TORCH_OPTIMIZERS = register_torch_optimizers()

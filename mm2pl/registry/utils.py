@@ -40,6 +40,7 @@ def count_registered_modules(save_path: str | None = None, verbose: bool = True)
 
     With ``save_path`` the result also goes to ``<save_path>/modules_statistic_results.json``.
     """
+    # MMEngine 0.10.7 goes through dir(), which is sorted.
     roots = {name: r for name, r in sorted(vars(root).items()) if isinstance(r, Registry)}
     for registry in roots.values():
         registry.import_from_location()
@@ -67,6 +68,7 @@ def init_default_scope(scope: str) -> None:
             f'`init_default_scope` will force set the current default scope to "{scope}".',
             logging.WARNING,
         )
+        # Under its own name there is an instance already, which would not become the current one.
         DefaultScope.get_instance(f"{scope}-{datetime.datetime.now()}", scope_name=scope)
 
 

@@ -25,6 +25,7 @@ class FieldNames(MutableSet[str]):
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
+        # MMEngine 0.10.7 has a set here, whose order differs between processes.
         self._names = dict.fromkeys(names)
 
     def __contains__(self, name: object) -> bool:
@@ -151,6 +152,7 @@ class BaseDataElement:
                 f"delete it first, or choose another name."
             )
         names.add(name)
+        # object's own __setattr__: InstanceData's check of the length is passed over, as in MMEngine 0.10.7.
         super().__setattr__(name, value)
 
     def update(self, instance: BaseDataElement) -> None:
@@ -168,6 +170,7 @@ class BaseDataElement:
         """Return an element of the same type, with this one's meta information and data where none are given."""
         other = self.__class__()
         other.set_metainfo(dict(self.metainfo_items()) if metainfo is None else metainfo)
+        # As in MMEngine 0.10.7, given data replaces all data, not only the fields of its names.
         other.set_data(kwargs or dict(self.items()))
         return other
 
@@ -211,6 +214,7 @@ class BaseDataElement:
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Iterate over the data."""
+        # keys() is a list of this moment, so a caller may remove fields on the way.
         return ((name, getattr(self, name)) for name in self.keys())
 
     def metainfo_items(self) -> Iterator[tuple[str, Any]]:
@@ -252,6 +256,7 @@ class BaseDataElement:
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in PRIVATE:
             self.set_field(name=name, value=value, field_type="data", dtype=None)
+        # __init__ has set them already.
         elif hasattr(self, name):
             raise AttributeError(
                 f"{name} has been used as a private attribute, which is immutable."
@@ -264,6 +269,7 @@ class BaseDataElement:
             raise AttributeError(
                 f"{item} has been used as a private attribute, which is immutable."
             )
+        # First: it raises if there is no such field, and then nothing has changed.
         super().__delattr__(item)
         self._metainfo_fields.discard(item)
         self._data_fields.discard(item)
@@ -280,6 +286,7 @@ class BaseDataElement:
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Call ``to`` of everything in the data that has it."""
+        # As in MMEngine 0.10.7, anything with a `to` is moved; cpu() and the like move tensors and elements only.
         return self._map(lambda v: hasattr(v, "to"), lambda v: v.to(*args, **kwargs))
 
     def cpu(self) -> Self:

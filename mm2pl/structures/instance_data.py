@@ -36,6 +36,7 @@ class InstanceData(BaseDataElement):
                 raise ArgumentError(
                     f"value must contain `__len__` attribute, but {name} is {value!r}"
                 )
+            # As in MMEngine 0.10.7, even the only field cannot change its length: it is compared with itself.
             if len(self) > 0 and len(value) != len(self):
                 raise ArgumentError(
                     f"The length of values {len(value)} is not consistent with the length of this "
@@ -75,6 +76,7 @@ class InstanceData(BaseDataElement):
             )
         first = instances_list[0]
         if len(instances_list) == 1:
+            # As in MMEngine 0.10.7: the very element, no copy.
             return first
         if any(set(one.all_keys()) != set(first.all_keys()) for one in instances_list):
             raise ArgumentError(
@@ -89,6 +91,7 @@ class InstanceData(BaseDataElement):
 
     def __len__(self) -> int:
         values = self.values() if self._data_fields else []
+        # __setattr__ has made all fields equally long, unless set_field was called directly.
         return len(values[0]) if values else 0
 
 
@@ -102,8 +105,10 @@ def _as_index(item: Any, length: int) -> slice | torch.Tensor:
         # takes the item-th only, for a negative one too
         return slice(item, None, length)
     if isinstance(item, list):
+        # NumPy makes float64 of an empty list, and MMEngine 0.10.7 fails on that as an index.
         item = np.array(item) if item else np.zeros(0, np.int64)
     if isinstance(item, np.ndarray):
+        # NumPy's own integer on Windows was int32 before NumPy 2. Tensors of int32 are refused below.
         item = torch.from_numpy(item.astype(np.int64) if item.dtype == np.int32 else item)
     if not isinstance(item, torch.Tensor):
         raise ArgumentError(
@@ -127,6 +132,7 @@ def _take(name: str, value: Any, index: torch.Tensor) -> Any:
     if isinstance(value, torch.Tensor):
         return value[index]
     if isinstance(value, np.ndarray):
+        # NumPy cannot read an index from another device.
         return value[index.cpu().numpy()]
     if not isinstance(value, (str, list, tuple)) and not (
         hasattr(value, "__getitem__") and hasattr(value, "cat")
@@ -137,6 +143,7 @@ def _take(name: str, value: Any, index: torch.Tensor) -> Any:
         )
     numbers = (index.nonzero().view(-1) if index.dtype == torch.bool else index).tolist()
     parts = [value[slice(number, None, len(value))] for number in numbers]
+    # Where nothing is chosen, an empty slice keeps the field's type.
     return _cat(name, parts or [value[:0]])
 
 
@@ -147,6 +154,7 @@ def _cat(name: str, values: list[Any]) -> Any:
     if isinstance(first, np.ndarray):
         return np.concatenate(values, axis=0)
     if isinstance(first, (str, list, tuple)):
+        # sum() refuses strings.
         return sum(values[1:], start=first[:]) if not isinstance(first, str) else "".join(values)
     if hasattr(first, "cat"):
         return first.cat(values)

@@ -24,6 +24,7 @@ class LabelData(BaseDataElement):
         """
         if not isinstance(onehot, torch.Tensor):
             raise ArgumentError(f"onehot should be a tensor, but got {type(onehot)}")
+        # As in MMEngine 0.10.7, a fraction passes and counts as a one.
         if onehot.ndim != 1 or onehot.max().item() > 1 or onehot.min().item() < 0:
             raise ValueError(f"input is not one-hot and can not convert to label: {onehot}")
         return onehot.nonzero().squeeze(-1)
@@ -41,6 +42,7 @@ class LabelData(BaseDataElement):
         """
         if not isinstance(label, torch.Tensor):
             raise ArgumentError(f"label should be a tensor, but got {type(label)}")
+        # Only the upper end is checked, as in MMEngine 0.10.7: -1 marks the last class.
         if len(label) and label.max().item() >= num_classes:
             raise ArgumentError(f"label {label} does not fit into {num_classes} classes")
         onehot = label.new_zeros((num_classes,))

@@ -30,6 +30,7 @@ class PixelData(BaseDataElement):
             return
         if not isinstance(value, (torch.Tensor, np.ndarray)):
             raise ArgumentError(f"Can not set {type(value)}: a tensor or an array is needed")
+        # As in MMEngine 0.10.7, even the only map cannot change its size.
         if self.shape and tuple(value.shape[-2:]) != self.shape:
             raise ArgumentError(
                 f"The height and width of {name}, {tuple(value.shape[-2:])}, are not those of this "
@@ -58,6 +59,7 @@ class PixelData(BaseDataElement):
         if len(item) != 2:
             raise ArgumentError(f"Only support to slice height and width, but got {item!r}")
         window: list[slice] = []
+        # Without data there is no shape, and nothing is cut below.
         for part, size in zip(item, self.shape or (0, 0), strict=True):
             if not isinstance(part, (int, slice)):
                 raise TypeError(

@@ -61,8 +61,10 @@ def assert_allclose(
         rtol=rtol,
         atol=atol,
         equal_nan=equal_nan,
+        # As torch's older function, which MMEngine 0.10.7 calls.
         check_dtype=False,
         check_stride=False,
+        # torch would print an empty message as it is: nothing.
         msg=msg or None,
     )
 
@@ -72,6 +74,7 @@ def check_python_script(cmd: str) -> None:
     arguments = shlex.split(cmd)
     if arguments[0] == "python":
         arguments = arguments[1:]
+    # Restored even if the script ends by SystemExit.
     with patch.object(sys, "argv", arguments):
         runpy.run_path(arguments[0], run_name="__main__")
 
@@ -112,6 +115,7 @@ def assert_is_norm_layer(module: nn.Module) -> bool:
 
 def assert_params_all_zeros(module: Any) -> bool:
     """Say whether a layer's weight, and its bias if it has one, are all (nearly) zero."""
+    # bias=False leaves None in its place, and some layers have no such attribute.
     parameters = (module.weight, getattr(module, "bias", None))
     return all(
         each.data.allclose(torch.zeros_like(each.data)) for each in parameters if each is not None
@@ -120,6 +124,7 @@ def assert_params_all_zeros(module: Any) -> bool:
 
 def _same(left: Any, right: Any) -> bool:
     """Compare as ``==`` does; arrays and tensors are equal if all their elements and their shapes are."""
+    # MMEngine 0.10.7 compares by !=, which broadcasts: ones(2) equals ones(2, 2) there.
     if isinstance(left, np.ndarray | torch.Tensor) or isinstance(right, np.ndarray | torch.Tensor):
         first, second = (
             each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else np.asarray(each)

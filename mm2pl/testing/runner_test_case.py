@@ -46,6 +46,7 @@ class ToyDataset(Dataset):
     """Twelve random points with the label 1."""
 
     METAINFO: ClassVar[dict[str, Any]] = {}
+    # MMEngine 0.10.7 draws from torch's own generator at import, which shifts all later random numbers.
     data = torch.randn(12, 2, generator=torch.Generator().manual_seed(0))
     label = torch.ones(12)
 
@@ -106,6 +107,7 @@ def _epoch_based(work_dir: str) -> dict[str, Any]:
         "test_cfg": {},
         "default_hooks": {"logger": {"type": "LoggerHook", "interval": 1}},
         "custom_hooks": [],
+        # MMEngine's value. Without a launcher no process group is made.
         "env_cfg": {"dist_cfg": {"backend": "nccl"}},
         "experiment_name": "test1",
     }
@@ -120,6 +122,7 @@ class RunnerTestCase(unittest.TestCase):
 
     dist_cfg: ClassVar[dict[str, Any]] = {
         "MASTER_ADDR": "127.0.0.1",
+        # A number, since setup_dist_env counts it up.
         "MASTER_PORT": 29600,
         "RANK": "0",
         "WORLD_SIZE": "1",
@@ -133,6 +136,7 @@ class RunnerTestCase(unittest.TestCase):
         """Make the folder and the two configs, and register the toys."""
         self.temp_dir = tempfile.TemporaryDirectory()
         for registry, toy in _TOYS:
+            # force, since a test that fails in setUp never gets to tearDown.
             registry.register_module(module=toy, force=True)
         self.epoch_based_cfg = Config(_epoch_based(self.temp_dir.name))
         self.iter_based_cfg = copy.deepcopy(self.epoch_based_cfg)
@@ -147,16 +151,19 @@ class RunnerTestCase(unittest.TestCase):
                 },
             }
         )
+        # Replaced and not merged, since max_epochs and max_iters exclude each other.
         self.iter_based_cfg.train_cfg = {"by_epoch": False, "max_iters": 12}
 
     def tearDown(self) -> None:
         """Remove the folder and what the runs have left in this process."""
+        # Windows does not delete a log file that is open.
         logging.shutdown()
         for cls in (MMLogger, Visualizer, DefaultScope, MessageHub):
             cls._instance_dict.clear()
         for registry, toy in _TOYS:
             registry.module_dict.pop(toy.__name__, None)
         self.temp_dir.cleanup()
+        # A run after setup_dist_env has made one.
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
@@ -168,10 +175,12 @@ class RunnerTestCase(unittest.TestCase):
     @property
     def experiment_name(self) -> str:
         """A name that no other run of this process has."""
+        # Loggers and hubs are kept by name, so a second run of this name would get the first one's.
         return f"{self._testMethodName}_{uuid4()}"
 
     def setup_dist_env(self) -> None:
         """Set the variables of a launcher with one process, on another port each time."""
+        # In the dict of the class: the port of the test before may still be taken.
         self.dist_cfg["MASTER_PORT"] += 1
         os.environ.update({name: str(value) for name, value in self.dist_cfg.items()})
 

@@ -30,6 +30,7 @@ def to_ntuple(n: int) -> Callable[[Any], Any]:
     """
 
     def repeat(x: Any) -> Any:
+        # As in MMEngine 0.10.7, a string is an iterable and stays as it is.
         return x if isinstance(x, Iterable) else (x,) * n
 
     return repeat
@@ -70,6 +71,7 @@ def import_modules_from_strings(
             modules.append(import_module(name))
         except ImportError as error:
             if not allow_failed_imports:
+                # MMEngine 0.10.7 leaves out the cause.
                 raise ImportError(f"Failed to import {name}: {error}") from error
             warnings.warn(f"{name} failed to import and is ignored: {error}", stacklevel=2)
             modules.append(None)
@@ -114,6 +116,7 @@ def is_seq_of(seq: Any, expected_type: Types, seq_type: type | None = None) -> b
     """
     if not (seq_type is None or isinstance(seq_type, type)):
         raise ArgumentError(f"seq_type must be a type or None, but got {seq_type!r}")
+    # A string is a sequence too, of strings, as in MMEngine 0.10.7.
     return isinstance(seq, Sequence if seq_type is None else seq_type) and all(
         isinstance(item, expected_type)
         for item in seq  # type: ignore[attr-defined]
@@ -175,6 +178,7 @@ def apply_to(data: Any, expr: Callable[[Any], bool], apply_func: Callable[[Any],
         return applied
     if isinstance(data, (tuple, list)):
         items = (apply_to(item, expr, apply_func) for item in data)
+        # A named tuple takes its items one by one.
         return type(data)(*items) if hasattr(data, "_fields") else type(data)(items)
     return apply_func(data) if expr(data) else data
 
@@ -191,6 +195,7 @@ def to_lists(data: Any) -> Any:
         return {key: to_lists(value) for key, value in data.items()}
     if isinstance(data, (tuple, list)):
         return [to_lists(item) for item in data]
+    # The class np.ndarray has a tolist as well as its instances.
     return data.tolist() if hasattr(data, "tolist") and not isinstance(data, type) else data
 
 
@@ -205,6 +210,7 @@ def check_prerequisites(
     Raises:
         RuntimeError: When the function is called and something is missing.
     """
+    # A list, since an iterator would be empty after the first call.
     required = [prerequisites] if isinstance(prerequisites, str) else list(prerequisites)
 
     def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -213,6 +219,7 @@ def check_prerequisites(
             missing = [item for item in required if not checker(item)]
             if missing:
                 message = msg_tmpl.format(", ".join(missing), func.__name__)
+                # MMEngine 0.10.7 tells what is missing only here, not in the error.
                 print(message)
                 raise RuntimeError(f"Prerequisites not meet. {message}")
             return func(*args, **kwargs)
@@ -237,6 +244,7 @@ def requires_package(prerequisites: str | Iterable[str]) -> Decorator:
 
 def requires_executable(prerequisites: str | Iterable[str]) -> Decorator:
     """Let a function run only if the programs are found; a decorator."""
+    # MMEngine 0.10.7 runs `which` in a shell, which Windows does not have.
     return check_prerequisites(prerequisites, lambda program: shutil.which(program) is not None)
 
 
@@ -261,6 +269,7 @@ def deprecated_api_warning(name_dict: dict[str, str], cls_name: str | None = Non
                         f"key `{new}`, but got them in the arguments at the same time, which is "
                         f"confusing: use `{new}` only."
                     )
+                # By position there is nothing to rename, so the warning is all.
                 if old in kwargs or old in positional[: len(args)]:
                     warnings.warn(
                         f'"{old}" is deprecated in `{name}`, please use "{new}" instead',
@@ -334,6 +343,7 @@ def get_object_from_string(obj_name: str) -> Any:
         True
     """
     parts = obj_name.split(".")
+    # MMEngine 0.10.7 raises ValueError for an empty name.
     if not all(parts):
         return None
     try:

@@ -38,10 +38,12 @@ def is_installed(package: str) -> bool:
     A folder that is no package (a namespace) does not count. MMEngine 0.10.7 needs `pkg_resources`
     here, which setuptools no longer has.
     """
+    # importlib.metadata takes 0.1 s to import, and importing this file must not.
     from importlib import metadata
 
     try:
         metadata.distribution(package)
+    # An empty name is a ValueError.
     except (metadata.PackageNotFoundError, ValueError):
         spec = _find_spec(package)
         return spec is not None and spec.origin is not None
@@ -51,6 +53,7 @@ def is_installed(package: str) -> bool:
 def _find_spec(package: str) -> ModuleSpec | None:
     try:
         return find_spec(package)
+    # find_spec imports what is above a dotted name, and refuses a module that has no spec, such as __main__.
     except (ImportError, ValueError):
         return None
 
@@ -83,6 +86,7 @@ def package2module(package: str) -> str:
     from importlib import metadata
 
     distribution = metadata.distribution(package)
+    # Only setuptools writes this file. MMEngine 0.10.7 gives up where it is missing.
     if top_level := distribution.read_text("top_level.txt"):
         return top_level.split("\n")[0]
     for file in distribution.files or ():
@@ -103,4 +107,5 @@ def call_command(cmd: list[str]) -> None:
 def install_package(package: str) -> None:
     """Install a package with pip, unless it is there."""
     if not is_installed(package):
+        # MMEngine 0.10.7 calls `python`, which may be another one than this.
         call_command([sys.executable, "-m", "pip", "install", package])

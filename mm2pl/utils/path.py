@@ -32,12 +32,14 @@ def check_file_exist(filename: str | Path, msg_tmpl: str = 'file "{}" does not e
 
 def mkdir_or_exist(dir_name: str | Path, mode: int = 0o777) -> None:
     """Make a folder and those above it, if they are missing; ``''`` is the present folder."""
+    # os.path.dirname("a.txt") is '', which makedirs refuses.
     if dir_name != "":
         os.makedirs(os.path.expanduser(dir_name), mode=mode, exist_ok=True)
 
 
 def symlink(src: str | Path, dst: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
     """Make ``dst`` a link to ``src``; with ``overwrite`` in place of a file or link."""
+    # lexists also sees a link that leads nowhere.
     if overwrite and os.path.lexists(dst):
         os.remove(dst)
     os.symlink(src, dst, **kwargs)
@@ -68,12 +70,14 @@ def scandir(
     if not case_sensitive:
         suffixes = tuple(s.lower() for s in suffixes)
 
+    # A generator inside, so that wrong arguments raise at the call and not at the first path.
     def scan(folder: str) -> Iterator[str]:
         for entry in os.scandir(folder):
             if not entry.name.startswith(".") and entry.is_file():
                 path = os.path.relpath(entry.path, dir_path)
                 if (path if case_sensitive else path.lower()).endswith(suffixes):
                     yield path
+            # As in MMEngine 0.10.7, hidden folders are entered: only hidden files are left out.
             elif recursive and entry.is_dir():
                 yield from scan(entry.path)
 

@@ -37,6 +37,7 @@ class ProgressBar:
         self.task_num = task_num
         self.bar_width = bar_width
         self.completed = 0
+        # MMEngine 0.10.7 binds sys.stdout at import. Tests and notebooks replace it afterwards.
         self.file = sys.stdout if file is None else file
         if start:
             self.start()
@@ -64,6 +65,7 @@ class ProgressBar:
             raise ArgumentError(f"num_tasks must be positive, but got {num_tasks}")
         self.completed += num_tasks
         elapsed = self.timer.since_start()
+        # Two readings of a coarse clock may be equal.
         speed = self.completed / elapsed if elapsed > 0 else float("inf")
         seconds = int(elapsed + 0.5)
         if self.task_num == 0:
@@ -75,6 +77,7 @@ class ProgressBar:
             f"{self.completed}/{self.task_num}, {speed:.1f} task/s, "
             f"elapsed: {seconds}s, ETA: {eta:5}s"
         )
+        # Two brackets and a space, and the carriage return, which MMEngine 0.10.7 counts too.
         space = min(self.terminal_width - len(tail) - 4, int(self.terminal_width * 0.6))
         width = max(2, min(self.bar_width, space))
         self._write(f"\r[{'>' * int(width * done):<{width}}] {tail}")
@@ -85,6 +88,7 @@ class ProgressBar:
 
 
 def _count(tasks: Tasks) -> tuple[Iterable[Any], int]:
+    # As in MMEngine 0.10.7, a tuple never holds the tasks themselves.
     if isinstance(tasks, tuple):
         if not (len(tasks) == 2 and isinstance(tasks[0], Iterable) and isinstance(tasks[1], int)):
             raise ArgumentError(f"A tuple of tasks must be (iterable, length), but got {tasks!r}")
@@ -162,6 +166,7 @@ def track_parallel_progress(
         file: Where the bar is shown.
     """
     items, task_num = _count(tasks)
+    # Starting the processes takes long, and would spoil the estimate.
     warm_up = nproc * chunksize if skip_first else 0
     bar = ProgressBar(task_num - warm_up, bar_width, start=not skip_first, file=file)
     results = []
@@ -169,11 +174,13 @@ def track_parallel_progress(
         run = pool.imap if keep_order else pool.imap_unordered
         for result in run(func, items, chunksize):
             results.append(result)
+            # Never true without skip_first: then warm_up is 0, and one result is there already.
             if len(results) == warm_up:
                 bar.start()
             elif len(results) > warm_up:
                 bar.update()
         bar.file.write("\n")
+        # The end of `with` terminates the processes. After close and join they end by themselves.
         pool.close()
         pool.join()
     return results

@@ -48,6 +48,7 @@ def track_progress_rich(
     if isinstance(tasks, Sized) and len(tasks) == 0:
         if task_num is None:
             raise ValueError("If tasks is an empty iterable, task_num must be set")
+        # Each is unpacked into no argument at all.
         tasks = [()] * task_num
     elif isinstance(tasks, Sized) and task_num not in (None, len(tasks)):
         raise ValueError(f"task_num {task_num} does not match the length of tasks {len(tasks)}")
@@ -74,6 +75,7 @@ def _advancing(total: int | None, description: str, color: str) -> Iterator[Call
         yield bar.update
         bar.file.write("\n")
         return
+    # Optional, see above.
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -85,6 +87,7 @@ def _advancing(total: int | None, description: str, color: str) -> Iterator[Call
 
     columns = (
         TextColumn("{task.description}"),
+        # MMEngine 0.10.7 gives the colour to the task, where no column reads it.
         BarColumn(complete_style=color),
         TimeRemainingColumn(),
         MofNCompleteColumn(),
@@ -92,4 +95,5 @@ def _advancing(total: int | None, description: str, color: str) -> Iterator[Call
     )
     with Progress(*columns) as progress:
         task = progress.add_task(description, total=total)
+        # Otherwise rich draws ten times a second, behind tasks that are shorter.
         yield lambda: progress.update(task, advance=1, refresh=True)

@@ -52,6 +52,7 @@ class Timer:
     def start(self) -> None:
         """Start, if it does not run; the last check is now."""
         now = time()
+        # As in MMEngine 0.10.7, a second start does not begin anew: since_start() goes on.
         if not self._is_running:
             self._t_start = now
             self._is_running = True

@@ -12,8 +12,10 @@ from ..errors import ConfigSafetyError
 from ..lazy import LAZY_TYPES
 
 NUMBERS = (bool, int, float, complex)
+# Python prints integers in quadratic time.
 MAX_BITS = 4096
 _LEAVES = frozenset(
+    # The dates are there for YAML, where 2024-01-01 is one.
     {*NUMBERS, str, bytes, type(None), type(Ellipsis), range, slice, datetime.date}
     | {datetime.datetime, *LAZY_TYPES}
 )
@@ -55,6 +57,7 @@ class Budget:
         Raises:
             ConfigSafetyError: The memory is used up.
         """
+        # `[0] * -5` makes nothing. A negative price would give the config new room.
         self.size -= max(elements, 0)
         if self.size < 0:
             raise ConfigSafetyError("The config's values are too large to be read safely.")
@@ -95,6 +98,7 @@ class Budget:
         if kind in _LEAVES:
             if kind is int:
                 self.check_bits(value.bit_length())
+            # `x in range(10**9)` goes through all of it unless x is an int.
             elif kind is range:
                 self.spend(len(value))
             if as_text:

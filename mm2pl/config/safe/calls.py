@@ -18,6 +18,7 @@ from .budget import Budget
 from .operators import apply_binary, apply_format
 
 _ITERABLE = (list, tuple, set, frozenset, dict, str, bytes, range)
+# int() takes quadratic time over a long string; Python's own limit is 4300 digits, where it has one.
 _MAX_DIGITS = 1000
 
 
@@ -66,8 +67,10 @@ def find_method(receiver: Any, name: str) -> Function | None:
         return None
 
     def call(budget: Budget, *args: Any, **kwargs: Any) -> Any:
+        # First: once the method runs, the time and the memory are gone.
         pay(budget, receiver, *args, *kwargs.values())
         result = getattr(receiver, name)(*args, **kwargs)
+        # A view would go on changing with its dict.
         return list(result) if name in ("items", "keys", "values") else result
 
     return Function(name, call)
@@ -107,6 +110,7 @@ def _keys(budget: Budget, receiver: Any, *args: Any) -> None:
     for value in args:
         keys = elements(budget, value)
         if isinstance(receiver, dict) and not isinstance(value, dict):
+            # Pairs instead of a mapping: their first halves become keys.
             keys = [pair[0] for pair in keys if isinstance(pair, (list, tuple)) and pair]
         budget.hash_keys(keys, len(receiver))
     budget.create(len(receiver))
@@ -141,7 +145,10 @@ _METHODS: dict[type, dict[str, Callable[..., None]]] = {
         **dict.fromkeys(("get", "pop", "setdefault"), _key),
         **dict.fromkeys(("items", "keys", "values", "copy"), _copy),
         "update": lambda budget, receiver, *args: _keys(
-            budget, receiver, *(a for a in args if isinstance(a, (dict, list, tuple)))
+            # find_method passes the values of keyword arguments too, and those are no mappings.
+            budget,
+            receiver,
+            *(a for a in args if isinstance(a, (dict, list, tuple))),
         ),
     },
     # These copy what they are given, so a value that occurs in many places is paid for in each.
@@ -179,6 +186,7 @@ def _format(budget: Budget, *args: Any, text: str, **kwargs: Any) -> str:
         result.append(literal)
         if field is None:
             continue
+        # `{0.__class__}` would lead out of plain data.
         if "{" in (spec or "") or not (field == "" or field.isdigit() or field.isidentifier()):
             raise ConfigSafetyError(
                 f"The field {{{field}}} is not allowed with safe=True. Use an f-string."
@@ -242,6 +250,7 @@ def _sorted(budget: Budget, items: Any, *, reverse: bool = False) -> list:
     return sorted(values, reverse=reverse)
 
 
+# Lists instead of iterators, as an iterator does work later, when nobody pays.
 def _enumerate(budget: Budget, items: Any, start: int = 0) -> list:
     return list(enumerate(elements(budget, items), start))
 
@@ -280,9 +289,11 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "zip": _zip,
     "any": partial(_truth, any),
     "all": partial(_truth, all),
+    # Configs may print, and what they print does not matter here.
     "print": lambda budget, *args, **kwargs: None,
 }
 FUNCTIONS = {name: Function(name, call) for name, call in _CALLS.items()}
+# Without factorial, comb and the like, whose results have no bound.
 _MATH = (
     "pi",
     "e",
@@ -299,6 +310,7 @@ _MATH = (
     "sin",
 )
 _NESTED_MODULES = ("os.path",)
+# Functions of text alone: none of them looks at the disk.
 _PATHS = (os.path.join, os.path.basename, os.path.dirname, os.path.splitext)
 MODULES: dict[str, dict[str, Function]] = {
     "copy": {

@@ -75,6 +75,7 @@ def _call(run: Interpreter, node: ast.Call) -> Any:
 
 def _attribute(run: Interpreter, node: ast.Attribute) -> Any:
     owner, name = run.evaluate(node.value), node.attr
+    # `().__class__.__base__.__subclasses__()` would lead to all of Python.
     if not name.startswith("__"):
         if isinstance(owner, Module):
             found = module_member(owner, name)
@@ -82,6 +83,7 @@ def _attribute(run: Interpreter, node: ast.Attribute) -> Any:
             found = getattr(owner, name)
         else:
             found = find_method(owner, name)
+            # An attribute of a ConfigDict is a key, unless it is a method that no table allows.
             if found is None and type(owner) is ConfigDict and not hasattr(ConfigDict, name):
                 return getattr(owner, name)
         if found is not None:
@@ -143,6 +145,7 @@ def _f_string(run: Interpreter, node: ast.JoinedStr) -> str:
 def _formatted(run: Interpreter, node: ast.FormattedValue) -> str:
     value = run.evaluate(node.value)
     spec = run.evaluate(node.format_spec) if node.format_spec else ""
+    # ast writes -1 for a field without `!r`.
     conversion = chr(node.conversion) if node.conversion > 0 else None
     return apply_format(run.budget, value, conversion, spec)
 
@@ -181,6 +184,7 @@ EXPRESSIONS: dict[type, Callable[[Interpreter, Any], Any]] = {
     ast.JoinedStr: _f_string,
     ast.FormattedValue: _formatted,
     ast.ListComp: _list_comprehension,
+    # A generator would run later, when nobody pays.
     ast.GeneratorExp: _list_comprehension,
     ast.SetComp: _set_comprehension,
     ast.DictComp: _dict_comprehension,

@@ -52,6 +52,7 @@ class Interpreter:
     def _located(self, function: Callable[[Any], Any], argument: Any) -> Any:
         try:
             return function(argument)
+        # These two are raised to leave a loop. One that gets here had no loop around it.
         except (Break, Continue):
             raise ConfigSafetyError("break outside of a loop", Site(self.filename)) from None
         except Exception as error:
@@ -79,9 +80,11 @@ class Interpreter:
                     f"{name} is not allowed with safe=True, which reads only data, not programs."
                 )
             return handler(self, node)
+        # The end of a loop's round is no failure, so it marks no line.
         except (Break, Continue):
             raise
         except Exception:
+            # The innermost node sees the error first.
             self.failed_at = self.failed_at or node.lineno
             raise
         finally:
@@ -93,6 +96,7 @@ class Interpreter:
         Raises:
             NameError: There is none of that name.
         """
+        # Functions last, like Python's builtins: a config may use `max` as a name of its own.
         for scope in (*reversed(self.scopes), self.namespace, FUNCTIONS):
             if name in scope:
                 return scope[name]

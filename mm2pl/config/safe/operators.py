@@ -12,6 +12,7 @@ from ..errors import ConfigSafetyError
 from .budget import NUMBERS, Budget
 
 _SIZED = (str, bytes, list, tuple, set, frozenset, dict, range)
+# `%*d` takes its width from a value.
 _WIDE = re.compile(r"\d{4,}|\*")
 
 UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
@@ -43,6 +44,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
+    # operator.contains takes the container first.
     ast.In: lambda item, container: operator.contains(container, item),
     ast.NotIn: lambda item, container: not operator.contains(container, item),
 }
@@ -71,6 +73,7 @@ def apply_binary(
     elif kind is ast.Mod and isinstance(left, (str, bytes)):
         _pay_percent(budget, left, right)
     elif isinstance(left, dict) or isinstance(right, dict):
+        # ConfigDict's `|` copies both sides at every depth.
         budget.walk(left)
         budget.walk(right)
     else:
@@ -98,6 +101,7 @@ def apply_format(budget: Budget, value: Any, conversion: str | None, spec: str) 
     """
     _check_width(spec)
     budget.walk(value, as_text=True)
+    # _check_width lets no more than three digits through.
     budget.create(1000 if any(map(str.isdigit, spec)) else 0)
     convert: dict[str | None, Callable[[Any], Any]] = {"s": str, "r": repr, "a": ascii}
     return format(convert[conversion](value) if conversion else value, spec)
@@ -122,6 +126,7 @@ def _check_width(spec: str) -> None:
 def _bits(kind: type[ast.operator], left: int, right: int) -> int:
     """Return a bound of the bits of ``left <op> right``."""
     if kind is ast.Pow:
+        # A negative exponent gives a float.
         return left.bit_length() * max(right, 0)
     if kind is ast.LShift:
         return left.bit_length() + max(right, 0)

@@ -14,6 +14,7 @@ from .calls import Function, Module
 from .interpreter import Interpreter
 
 _MAX_MACROS = 1000
+# json and PyYAML turn digits into an integer in quadratic time.
 _MAX_NUMBER = 100
 _MAX_YAML = 100_000  # PyYAML in Python takes a second for this
 
@@ -48,6 +49,7 @@ class Sandbox:
         if "\0" in path:  # realpath would raise a bare ValueError
             raise ConfigSafetyError(f"The base {path!r} is no path: it holds a null character.")
         real = os.path.realpath(path)
+        # With the separator: `configs-private` does not lie in `configs`.
         if not any(real.startswith(root + os.sep) for root in self.roots):
             raise ConfigSafetyError(
                 f"The base {path} lies outside of {self.roots[0]}. "
@@ -63,6 +65,7 @@ class Sandbox:
         """
         try:
             with open(path, encoding="utf-8") as file:
+                # One more than allowed, to see that a file is longer, even one that never ends.
                 text = file.read(self.budget.characters + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigFormatError(f"The config cannot be read: {error}", Site(path)) from error
@@ -74,6 +77,7 @@ class Sandbox:
     def run(self, tree: ast.Module, filename: str, namespace: dict[str, Any]) -> None:
         """Interpret a Python config; afterwards ``namespace`` holds plain data."""
         Interpreter(filename, namespace, self.budget).run(tree.body)
+        # As modules and functions of an executed config, these are not values.
         for name in [k for k, v in namespace.items() if isinstance(v, (Function, Module))]:
             del namespace[name]
         self.budget.walk(namespace)
@@ -81,6 +85,7 @@ class Sandbox:
     def run_pure_python(self, tree: ast.Module, filename: str, namespace: dict[str, Any]) -> None:
         """Interpret a config whose imports have become calls of ``LazyObject``."""
         for name in [key for key, value in namespace.items() if value is LazyObject]:
+            # The interpreter calls nothing that is no Function.
             namespace[name] = Function(name, lambda budget, *args: LazyObject(*args))
         self.run(tree, filename, namespace)
 
@@ -107,6 +112,7 @@ class Sandbox:
             )
         budget = self.budget
 
+        # A class for each reading: its methods hold this budget.
         class Loader(yaml.SafeLoader):
             def flatten_mapping(self, node: yaml.MappingNode) -> None:
                 super().flatten_mapping(node)
@@ -121,10 +127,12 @@ class Sandbox:
                 return super().construct_yaml_float(node)
 
             def construct_python_tuple(self, node: yaml.SequenceNode) -> tuple:
+                # PyYAML fills a list after it has returned it. A tuple needs its elements at once.
                 return tuple(self.construct_sequence(node, deep=True))
 
         for tag in ("int", "float"):
             method = getattr(Loader, f"construct_yaml_{tag}")
+            # PyYAML's table holds SafeLoader's own functions, so an overridden method alone is never called.
             Loader.add_constructor(f"tag:yaml.org,2002:{tag}", method)
         Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_python_tuple)
         return self._walked(yaml.load(text, Loader))
@@ -143,6 +151,7 @@ class Sandbox:
 
 def _configs_folder(path: str) -> str:
     folder = above = os.path.dirname(os.path.abspath(path))
+    # The root of the file system has no name.
     while os.path.basename(above):
         if os.path.basename(above) == "configs":
             return above

@@ -35,6 +35,7 @@ def _annotated(run: Interpreter, node: ast.AnnAssign) -> None:
 
 def _augmented(run: Interpreter, node: ast.AugAssign) -> None:
     old = run.evaluate(node.target)
+    # `a += [1]` changes the list that other names have too.
     new = apply_binary(run.budget, type(node.op), old, run.evaluate(node.value), in_place=True)
     run.store(node.target, new)
 
@@ -127,6 +128,7 @@ def _stop(kind: type[Exception]) -> Callable[[Interpreter, Any], None]:
 
 def _import(run: Interpreter, node: ast.Import) -> None:
     for alias in node.names:
+        # `import os.path` binds `os`, but `import os.path as p` binds the submodule.
         name = alias.name if alias.asname else alias.name.split(".")[0]
         if alias.name not in MODULES:
             raise _refused_import(alias.name)
@@ -137,6 +139,7 @@ def _import_from(run: Interpreter, node: ast.ImportFrom) -> None:
     module = node.module or ""
     for alias in node.names:
         if module.startswith("mm2pl.config") and not node.level:
+            # A config imports read_base or Config, but has no reason to call them when it gets here.
             found: Any = Function(alias.name, _only_a_mark)
         else:
             found = module_member(Module(module), alias.name) if module in MODULES else None

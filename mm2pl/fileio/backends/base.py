@@ -57,6 +57,7 @@ class FsspecBackend(BaseStorageBackend):
 
     def _open(self, filepath: FilePath) -> tuple[Any, str]:
         """Return the file system and the path in it."""
+        # fsspec takes 0.3 s to import, and local files do not need it.
         from fsspec.core import url_to_fs
 
         return url_to_fs(self._url(str(filepath)), **self.storage_options)
@@ -77,6 +78,7 @@ class FsspecBackend(BaseStorageBackend):
         """Write bytes, over what is there."""
         fs, path = self._open(filepath)
         fs.makedirs(posixpath.dirname(path), exist_ok=True)
+        # MMEngine's backends may return a memoryview, which not every file system writes.
         fs.pipe_file(path, bytes(obj))
 
     def put_text(self, obj: str, filepath: FilePath, encoding: str = "utf-8") -> None:
@@ -112,6 +114,7 @@ class FsspecBackend(BaseStorageBackend):
     @contextmanager
     def _local_copy(self, filepath: FilePath) -> Iterator[FilePath]:
         with tempfile.TemporaryDirectory() as folder:
+            # The address of a bucket ends in a slash and so has no base name.
             local = os.path.join(folder, posixpath.basename(str(filepath)) or "file")
             yield self.copyfile_to_local(filepath, local)
 
@@ -122,6 +125,7 @@ class FsspecBackend(BaseStorageBackend):
             SameFileError: ``src`` and ``dst`` are the same.
         """
         (fs, source), (_, target) = self._open(src), self._open(dst)
+        # As shutil.copy does for local files.
         if fs.isdir(target):
             dst = self.join_path(dst, posixpath.basename(source))
             target = self._open(dst)[1]
@@ -135,6 +139,7 @@ class FsspecBackend(BaseStorageBackend):
         """Copy a folder; ``dst`` must not exist."""
         self._must_be_new(dst)
         (fs, source), (_, target) = self._open(src), self._open(dst)
+        # With a slash at both ends fsspec copies what is in the folder, not the folder into the other.
         fs.copy(source.rstrip("/") + "/", target.rstrip("/") + "/", recursive=True)
         return str(dst)
 
@@ -161,6 +166,7 @@ class FsspecBackend(BaseStorageBackend):
         fs, source = self._open(src)
         if os.path.isdir(dst):
             name = posixpath.basename(source)
+            # As in MMEngine 0.10.7, what is returned is of the type of `dst`.
             dst = dst / name if isinstance(dst, Path) else os.path.join(dst, name)
         fs.get_file(source, str(dst))
         return dst
@@ -179,6 +185,7 @@ class FsspecBackend(BaseStorageBackend):
             IsADirectoryError: It is a folder.
         """
         fs, path = self._open(filepath)
+        # Asked first, since fsspec's file systems raise different errors.
         if not fs.exists(path):
             raise FileNotFoundError(f"filepath {filepath} does not exist")
         if fs.isdir(path):
@@ -209,9 +216,11 @@ class FsspecBackend(BaseStorageBackend):
         root = root.rstrip("/")
 
         def scan(folder: str) -> Iterator[str]:
+            # Sorted, as each file system lists in an order of its own.
             for entry in sorted(fs.ls(folder, detail=True), key=lambda e: e["name"]):
                 path = entry["name"].rstrip("/")
                 relative = posixpath.relpath(path, root)
+                # As in LocalBackend, hidden folders are listed and entered.
                 if entry["type"] == "directory":
                     if list_dir:
                         yield relative

@@ -18,18 +18,24 @@ def atomic_open(filepath: FilePath, mode: str = "wb", **kwargs: Any) -> Iterator
 
     Until then what was there before stays. Links are followed; devices and pipes are opened as usual.
     """
+    # os.replace would replace a link itself instead of the file it leads to.
     path = os.path.realpath(filepath)
+    # A device such as /dev/stdout cannot be replaced by a file.
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, mode, **kwargs) as file:
             yield file
         return
+    # In the same folder, since os.replace cannot move between file systems.
+    # With a random part, since several threads may write the same file.
     unfinished = f"{path}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     try:
         with open(unfinished, mode, **kwargs) as file:
             yield file
         if os.path.exists(path):
+            # Otherwise an overwritten file would lose its permissions.
             shutil.copymode(path, unfinished)
         os.replace(unfinished, path)
+    # KeyboardInterrupt must leave no remains either.
     except BaseException:
         with suppress(OSError):
             os.remove(unfinished)
@@ -88,6 +94,7 @@ class LocalBackend(BaseStorageBackend):
 
     def copyfile(self, src: FilePath, dst: FilePath) -> FilePath:
         """Copy a file, into ``dst`` if that is a folder, and return where it is."""
+        # Not copyfile, which takes no folder as its target and drops the permissions.
         return shutil.copy(src, dst)
 
     def copytree(self, src: FilePath, dst: FilePath) -> FilePath:
@@ -142,12 +149,14 @@ class LocalBackend(BaseStorageBackend):
         """
         check_listing(list_dir, suffix)
 
+        # A generator inside, so that wrong options raise at the call and not at the first path.
         def scan(folder: FilePath) -> Iterator[str]:
             for entry in os.scandir(folder):
                 relative = os.path.relpath(entry.path, dir_path)
                 if not entry.name.startswith(".") and entry.is_file():
                     if list_file and (suffix is None or relative.endswith(suffix)):
                         yield relative
+                # As in MMEngine 0.10.7, only hidden files are left out: hidden folders are listed and entered.
                 elif entry.is_dir():
                     if list_dir:
                         yield relative

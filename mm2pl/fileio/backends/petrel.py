@@ -18,7 +18,7 @@ class PetrelBackend(FsspecBackend):
     `s3fs` reads and writes the same addresses.
 
     Args:
-        path_mapping: Beginnings of paths and what to put in their place.
+        path_mapping: Parts of paths and what to put in their place.
         enable_mc: For ``petrel_client`` only: use its memcached.
         conf_path: For ``petrel_client`` only: its settings.
         **storage_options: For `s3fs.S3FileSystem`, such as ``endpoint_url``, ``key``, ``secret``.
@@ -41,6 +41,7 @@ class PetrelBackend(FsspecBackend):
         self.path_mapping = path_mapping
         self._client: Any = None
         try:
+            # Optional, and not on any package index.
             from petrel_client import client
         except ImportError as error:
             if conf_path is not None:
@@ -67,10 +68,12 @@ class PetrelBackend(FsspecBackend):
     def _map_path(self, filepath: FilePath) -> str:
         mapped = str(filepath)
         for old, new in (self.path_mapping or {}).items():
+            # As in MMEngine 0.10.7, the first occurrence is replaced, wherever in the path it stands.
             mapped = mapped.replace(old, new, 1)
         return mapped
 
     def _format_path(self, filepath: str) -> str:
+        # os.path.join on Windows writes backslashes.
         return re.sub(r"\\+", "/", filepath)
 
     def _replace_prefix(self, filepath: FilePath) -> str:
@@ -85,6 +88,7 @@ class PetrelBackend(FsspecBackend):
 
     @contextmanager
     def _local_copy(self, filepath: FilePath) -> Iterator[FilePath]:
+        # As in MMEngine 0.10.7: a copy of a folder or of nothing would only fail later.
         if not self.isfile(filepath):
             raise FileNotFoundError(f"{str(filepath)!r} is no file of this store")
         with super()._local_copy(filepath) as local:

@@ -13,6 +13,7 @@ from fsspec import AbstractFileSystem
 class ClientFiles(AbstractFileSystem):
     """Show a ``petrel_client.client.Client`` as a file system of fsspec, whose paths are whole addresses."""
 
+    # fsspec keeps one instance for arguments that print alike, and two clients may do so.
     cachable = False
 
     def __init__(self, client: Any) -> None:
@@ -30,12 +31,14 @@ class ClientFiles(AbstractFileSystem):
 
     def get_file(self, rpath: str, lpath: str, **_: Any) -> None:
         content = self._client.Get(rpath)
+        # fsspec's get() comes here with folders as well.
         folder = content is None and self.isdir(rpath)
         (Path(lpath) if folder else Path(lpath).parent).mkdir(parents=True, exist_ok=True)
         if not folder:
             Path(lpath).write_bytes(_found(content, rpath))
 
     def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
+        # fsspec's put() comes here with folders as well.
         if not Path(lpath).is_dir():
             self._client.put(rpath, Path(lpath).read_bytes())
 
@@ -59,6 +62,7 @@ class ClientFiles(AbstractFileSystem):
             self.rm_file(name)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        # The client knows no folders: what it calls one is a path that ends in a slash.
         folder = path.rstrip("/") + "/"
         kinds = {True: "directory", False: "file"}
         return [

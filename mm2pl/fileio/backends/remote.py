@@ -14,6 +14,7 @@ class HTTPBackend(FsspecBackend):
     """Files on the web; the environment's proxies are used."""
 
     def __init__(self, **storage_options: Any) -> None:
+        # aiohttp, which fsspec uses, follows proxy variables only if asked. MMEngine's urllib always does.
         super().__init__(**{"client_kwargs": {"trust_env": True}, **storage_options})
 
     def _url(self, filepath: str) -> str:
@@ -63,6 +64,7 @@ class LmdbBackend(BaseStorageBackend):
         if self._client is None:
             self._client = self._lmdb.open(self.db_path, **self._options)
         with self._client.begin(write=False) as transaction:
+            # MMEngine 0.10.7's encoding of keys.
             return transaction.get(str(filepath).encode("ascii"))
 
     def get_text(self, filepath: FilePath, encoding: str = "utf-8") -> str:
@@ -93,6 +95,7 @@ class MemcachedBackend(BaseStorageBackend):
 
     def __init__(self, server_list_cfg: str, client_cfg: str, sys_path: str | None = None) -> None:
         if sys_path is not None:
+            # As in MMEngine 0.10.7, it stays there for the rest of the process.
             sys.path.append(sys_path)
         try:
             self._mc = import_module("mc")

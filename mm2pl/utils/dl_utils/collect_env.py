@@ -24,6 +24,7 @@ def collect_env() -> OrderedDict[str, Any]:
     env["Python"] = sys.version.replace("\n", "")
     env["CUDA available"] = is_cuda_available()
     env["MUSA available"] = is_musa_available()
+    # Until something is drawn, the first word of NumPy's state is the seed.
     env["numpy_random_seed"] = int(np.random.get_state()[1][0])  # type: ignore[index]
     if is_cuda_available():
         env.update(_devices(torch.cuda))
@@ -31,10 +32,12 @@ def collect_env() -> OrderedDict[str, Any]:
     elif is_musa_available():
         env.update(_devices(torch.musa))  # type: ignore[attr-defined]
         env["MUSA_HOME"] = os.environ.get("MUSA_HOME")
+    # CC may hold options too, such as `gcc -pthread`.
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     env["GCC"] = _first_line([os.path.basename(compiler), "--version"]) or "n/a"
     env["PyTorch"] = torch.__version__
     env["PyTorch compiling details"] = torch.__config__.show()
+    # One library may come as one of several distributions.
     packages = {
         "TorchVision": ("torchvision",),
         "OpenCV": ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
@@ -45,6 +48,7 @@ def collect_env() -> OrderedDict[str, Any]:
         if version := next(filter(None, map(_version, distributions)), None):
             env[name] = version
     env["mm2pl"] = __version__
+    # A module without a distribution: mm2pl itself, served under that name (compat).
     served = sys.modules.get("mmengine")
     if served is not None and "MMEngine" not in env:
         env["MMEngine"] = getattr(served, "__version__", None)
@@ -68,6 +72,7 @@ def _devices(module: Any) -> dict[str, str]:
 
 
 def _cuda() -> dict[str, Any]:
+    # This module looks for the CUDA toolkit when it is imported.
     from torch.utils.cpp_extension import CUDA_HOME
 
     if CUDA_HOME is None or not os.path.isdir(CUDA_HOME):

@@ -68,9 +68,12 @@ def tensor2imgs(
     images = (tensor.permute(0, 2, 3, 1) * scale + shift).detach().cpu().numpy()
     if to_bgr:
         images = images[..., ::-1]
+    # A reversed view has a negative stride. OpenCV does not draw into such an array.
     return [np.ascontiguousarray(image) for image in images]
 
 
 def mmcv_full_available() -> bool:
     """Return whether MMCV is installed with its compiled operators."""
+    # Asking for the submodule alone raises if the package is missing.
+    # MMEngine 0.10.7 asks pkgutil.find_loader, which Python 3.14 no longer has.
     return find_spec("mmcv") is not None and find_spec("mmcv._ext") is not None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch.nn import SyncBatchNorm
+
+# Private in torch, but OpenMMLab's packages import these classes from here.
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeMixin
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 TORCH_VERSION = torch.__version__
+# Two classes in Parrots, one in torch.
 PoolDataLoader = DataLoader
 SyncBatchNorm_ = SyncBatchNorm
 

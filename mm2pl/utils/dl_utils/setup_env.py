@@ -21,6 +21,7 @@ def set_multi_processing(
         opencv_num_threads: Set if OpenCV is installed.
         distributed: One OpenMP and MKL thread per process, unless the environment says otherwise.
     """
+    # Windows can only spawn.
     if platform.system() != "Windows":
         current = mp.get_start_method(allow_none=True)
         if current not in (None, mp_start_method):
@@ -30,7 +31,9 @@ def set_multi_processing(
                 "this behavior by changing `mp_start_method` in your config.",
                 stacklevel=2,
             )
+        # Without force, Python lets a process set it only once.
         mp.set_start_method(mp_start_method, force=True)
+    # sys.modules first, since find_spec raises ValueError for a module without a spec, such as a test's.
     if "cv2" in sys.modules or find_spec("cv2") is not None:
         import cv2
 
@@ -43,4 +46,5 @@ def set_multi_processing(
                 "performance in your application as needed.",
                 stacklevel=2,
             )
+            # It holds for worker processes that start later: this process's OpenMP has read it already.
             os.environ[variable] = "1"

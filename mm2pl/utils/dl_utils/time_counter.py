@@ -53,6 +53,7 @@ class TimeCounter:
         counter.log_interval, counter.warmup_interval = log_interval, warmup_interval
         counter.with_sync, counter.tag, counter.logger = with_sync, tag, logger
         counter._count, counter._seconds, counter._start = 0, 0.0, 0.0
+        # As in MMEngine 0.10.7, counters without a tag replace each other here. Nobody looks them up.
         cls.instance_dict[tag] = counter
         return counter
 
@@ -85,6 +86,7 @@ class TimeCounter:
 
     def __exit__(self, *error: object) -> None:
         elapsed = self._now() - self._start
+        # How long a block takes to fail says nothing about its usual time.
         if is_main_process() and error[0] is None:
             self.print_time(elapsed)
 
@@ -101,6 +103,7 @@ class TimeCounter:
             return
         self._seconds += elapsed
         if self._count % self.log_interval == 0:
+            # The run with the number warmup_interval counts as well, hence the 1.
             average = 1000 * self._seconds / (self._count - self.warmup_interval + 1)
             print_log(
                 f"[{self.tag}]-time per run averaged in the past {self._count} runs: "
