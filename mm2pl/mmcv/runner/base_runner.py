@@ -66,7 +66,6 @@ class BaseRunner(HookRegistration, Checkpoints):
         # MMCV 1.7.2 refuses a runner without a logger. Small scripts run on a default logger here.
         self.logger = logger or logging.getLogger("mm2pl.mmcv")
         self.meta = meta
-        # Absolute, as in MMCV 1.7.2: a script that changes the folder during the run still saves in the same place.
         self.work_dir = None if work_dir is None else os.path.abspath(work_dir)
         if self.work_dir is not None:
             os.makedirs(self.work_dir, exist_ok=True)

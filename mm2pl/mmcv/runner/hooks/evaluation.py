@@ -142,8 +142,8 @@ class EvalHook(Hook):
             self._do_evaluate(runner)
 
     def _should_evaluate(self, runner: Any) -> bool:
-        # The loops count up after the hooks, so the epoch or iteration that ends is one more.
         now = (runner.epoch if self.by_epoch else runner.iter) + 1
+        # `now` is one more, since the loops count up after the hooks.
         if self.start is None:
             return now % self.interval == 0
         # Counted from `start`, as in MMCV 1.7.2; MMEngine 0.10.7
@@ -155,8 +155,8 @@ class EvalHook(Hook):
         self._report(runner, results)
 
     def _report(self, runner: Any, results: Any) -> None:
-        # TextLoggerHook prints this as the iteration of the line.
         runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
+        # TextLoggerHook prints `eval_iter_num` as the iteration of the line.
         score = self.evaluate(runner, results)
         # MMCV 1.7.2 asks for truth: a score of exactly 0 never becomes the best.
         if self.save_best and score:
@@ -235,9 +235,9 @@ class DistEvalHook(EvalHook):
         return multi_gpu_test
 
     def _do_evaluate(self, runner: Any) -> None:
-        # Running statistics differ between processes, as 1.x toolboxes train with broadcast_buffers=False.
-        # All must evaluate one model: MMCV 1.7.2 takes that of rank 0.
         if self.broadcast_bn_buffer:
+            # Running statistics differ between processes, as 1.x toolboxes train with broadcast_buffers=False.
+            # All must evaluate one model: MMCV 1.7.2 takes that of rank 0.
             for module in runner.model.modules():
                 if isinstance(module, _BatchNorm) and module.track_running_stats:
                     broadcast(module.running_var)  # type: ignore[arg-type]

@@ -339,7 +339,6 @@ class TensorboardLoggerHook(_LightningLoggerHook):
     """Log to TensorBoard, by default in ``work_dir/tf_logs`` (``log_dir``)."""
 
     def _make(self, runner: Any) -> Any:
-        # MMCV 1.7.2's default folder.
         folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
         # Empty name and version: Lightning would add `lightning_logs/version_0`, where 1.x tools do not look.
         return TensorBoardLogger(folder, name="", version="")

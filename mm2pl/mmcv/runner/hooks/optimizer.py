@@ -114,13 +114,14 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         return runner.outputs["loss"] / (self.remainder_iters if last else self.cumulative_iters)
 
     def _steps_now(self, runner: Any) -> bool:
-        # Windows count over epoch ends, as in MMCV 1.7.2.
         return self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner)
 
     def after_train_iter(self, runner: Any) -> None:
         """Add the gradients, and step at the end of a window."""
         runner.backward(self._loss(runner))
+        # Windows count over epoch ends, as in MMCV 1.7.2.
         if self._steps_now(runner):
+            # After unscaling: `max_norm` is meant for the true gradients.
             self._clip_and_log(runner)
             runner.optimizer.step()
             # After the step: clearing before backward, as OptimizerHook does, would lose the window's gradients.
@@ -177,7 +178,6 @@ class Fp16OptimizerHook(OptimizerHook):
             self.loss_scaler.load_state_dict(state)
 
     def _step(self, runner: Any) -> None:
-        # Before clipping: `max_norm` is meant for the true gradients.
         self.loss_scaler.unscale_(runner.optimizer)
         self._clip_and_log(runner)
         self.loss_scaler.step(runner.optimizer)

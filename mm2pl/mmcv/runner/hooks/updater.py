@@ -127,9 +127,9 @@ class _UpdaterHook(Hook):
             self._write(runner, self._regular)
 
     def _progress(self, runner: Any) -> tuple[int, int]:
-        # `max_iters` is read each time, as in MMCV 1.7.2: an epoch with another loader changes it.
         if self.by_epoch:
             return runner.epoch, runner.max_epochs
+        # Read each time, as in MMCV 1.7.2: an epoch with another loader changes it.
         return runner.iter, runner.max_iters
 
 
