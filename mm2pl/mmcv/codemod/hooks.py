@@ -129,7 +129,6 @@ class HookMethod(cst.CSTTransformer):
         extra = "".join(
             f", {p}" if p == "batch_idx" else f", {p}={p}" for p in given if p not in missing
         )
-        # The called method gets the new name in its own class too.
         target = function.with_changes(attr=cst.Name(RENAMED.get(name, name)))
         return cst.parse_expression(f"{_code(target)}({self.runner}{extra})")
 

@@ -201,7 +201,6 @@ class Imports:
                 new.append(text)
                 self.note(line, f"import {text}", "is not used here: delete it, or keep mmcv 2.x")
             new += sorted(self.needed.get(binding, ()))
-        # Several old modules may need one new one.
         new = list(dict.fromkeys(new))
         return None if new == old else [_import(name) for name in new]
 

@@ -157,7 +157,6 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
 
     def note(line: int, what: str, reason: str) -> None:
         finding = Finding(path=Path(path), line=line, what=what, reason=reason)
-        # A method that reads `runner.outputs` twice is noted once.
         if finding not in found:
             found.append(finding)
 

@@ -55,7 +55,6 @@ TOOLBOXES = (
         collected="gt_semantic_seg",
         pack="PackSegInputs",
         preprocessor="SegDataPreProcessor",
-        # MMSegmentation 0.x.
         prefixes={"img_dir": "img_path", "ann_dir": "seg_map_path"},
         visualizer="SegLocalVisualizer",
         hook="SegVisualizationHook",

@@ -121,7 +121,6 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         runner.backward(self._loss(runner))
         # Windows count over epoch ends, as in MMCV 1.7.2.
         if self._steps_now(runner):
-            # After unscaling: `max_norm` is meant for the true gradients.
             self._clip_and_log(runner)
             runner.optimizer.step()
             # After the step: clearing before backward, as OptimizerHook does, would lose the window's gradients.
@@ -179,6 +178,7 @@ class Fp16OptimizerHook(OptimizerHook):
 
     def _step(self, runner: Any) -> None:
         self.loss_scaler.unscale_(runner.optimizer)
+        # After unscaling: `max_norm` is meant for the true gradients.
         self._clip_and_log(runner)
         self.loss_scaler.step(runner.optimizer)
         self.loss_scaler.update(self._scale_update_param)
