@@ -176,8 +176,8 @@ class Datasets:
         return new
 
     def _migrated(self, dataset: Any, path: str, test: bool) -> Any:
-        # `build_dataset` of all 1.x toolboxes concatenates a list.
         if isinstance(dataset, list | tuple):
+            # `build_dataset` of all 1.x toolboxes concatenates a list.
             where, wrapper = Part(self.state, path, {}), self._wrapper_name("ConcatDataset")
             where.noted("", f"{self.target}.dataset", f"a list of datasets → {wrapper}")
             parts = [self.migrate(d, f"{path}[{i}]", test=test) for i, d in enumerate(dataset)]

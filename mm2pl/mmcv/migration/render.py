@@ -47,8 +47,8 @@ class Renderer:
         return flat if fits and not commented else self._tall(value, indent)
 
     def _name(self, value: Any) -> str:
-        # Numbers and short strings are equal by chance.
         if not _is_container(value):
+            # Numbers and short strings are equal by chance.
             return ""
         # The type too: an OrderedDict equals a dict.
         same = (n for n, known in self.names.items() if type(known) is type(value))

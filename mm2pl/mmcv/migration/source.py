@@ -273,8 +273,8 @@ def first_leaf(value: Any) -> Any:
 
 
 def _commented(value: Any, above: tuple[str, ...], beside: str) -> Any:
-    # A dict cannot carry a comment; its first value is written nearest to the place.
     leaf = first_leaf(value)
+    # A dict cannot carry a comment; its first value is written nearest to the place.
     if isinstance(leaf, Written) and (above or beside):
         leaf.above = above + leaf.above
         leaf.beside = beside or leaf.beside

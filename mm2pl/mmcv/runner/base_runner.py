@@ -289,13 +289,12 @@ class BaseRunner(HookRegistration, Checkpoints):
         return self.model.val_step(data_batch, self.optimizer, **kwargs)  # type: ignore[operator]
 
     def _iteration(self, batch: Any, train: bool, kwargs: dict[str, Any]) -> None:
-        # `data_batch` lives for one iteration only, as in MMCV 1.7.2:
-        # else the last batch would occupy memory in validation.
         mode = "train" if train else "val"
         self.data_batch = batch
         self.call_hook(f"before_{mode}_iter")
         self.run_iter(batch, train_mode=train, **kwargs)
         self.call_hook(f"after_{mode}_iter")
+        # It lives for one iteration only, as in MMCV 1.7.2: else the last batch would occupy memory in validation.
         del self.data_batch
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:

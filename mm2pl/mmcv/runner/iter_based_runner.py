@@ -142,11 +142,12 @@ class IterBasedRunner(BaseRunner):
     def val(self, data_loader: Any, **kwargs: Any) -> None:
         """Run the model's ``val_step`` on one batch."""
         self._begin(data_loader, "val")
+        # MMCV 1.7.2's IterBasedRunner hands `val_step` the arguments of `run`, but no optimizer.
+        # EpochBasedRunner does the reverse.
         self._iteration(next(self.data_loader), False, kwargs)
         self._inner_iter += 1
 
     def _val_step(self, data_batch: Any, **kwargs: Any) -> Any:
-        # MMCV 1.7.2's IterBasedRunner calls `val_step` without the optimizer; EpochBasedRunner passes it.
         return self.model.val_step(data_batch, **kwargs)  # type: ignore[operator]
 
     def _resume_meta(self, meta: dict[str, Any]) -> None:
