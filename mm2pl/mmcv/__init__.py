@@ -14,6 +14,8 @@ from mm2pl.mmcv.migration import Status as Status
 from mm2pl.mmcv.migration import migrate_config as migrate_config
 from mm2pl.mmcv.migration import migrate_with_report as migrate_with_report
 
+# `mmcv` itself re-exported mmcv.utils and mmcv.fileio, and 1.x code writes mmcv.runner after a mere `import mmcv`.
+# The order is that of the search: cheap modules first, since the runner imports Lightning.
 _ROOMS = (
     "mm2pl.mmcv.utils",
     "mm2pl.fileio",
@@ -25,6 +27,7 @@ _ROOMS = (
 
 def __getattr__(name: str) -> Any:
     """Return a name of MMCV 1.x."""
+    # Python asks packages for names such as `__path__`: importing all of them for that would make each import slow.
     if not name.startswith("_"):
         for room in _ROOMS:
             if name == room.rpartition(".")[2]:

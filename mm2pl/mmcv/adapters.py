@@ -37,6 +37,8 @@ class MMCVOptimWrapperConstructor:
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: Any = None) -> None:
         if paramwise_cfg is not None:
+            # MMEngine 0.10.7's constructors apply one `paramwise_cfg` to
+            # one optimizer; here it would be unclear whose it is.
             raise ValueError(
                 f"paramwise_cfg={paramwise_cfg!r} for several optimizers → each wrapper takes its own: "
                 "move it into them."
@@ -46,6 +48,7 @@ class MMCVOptimWrapperConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapperDict:
         """Return the wrappers under their names."""
         model = getattr(model, "module", model)
+        # `_modules`, not getattr: a method or buffer of that name has nothing to optimize.
         parts = model if isinstance(model, nn.ModuleDict) else vars(model)["_modules"]
         missing = [name for name in self.cfgs if name not in parts]
         if missing:
@@ -74,6 +77,7 @@ class MMCVDatasetMetric(BaseMetric):
         TypeError: The data set cannot evaluate itself.
     """
 
+    # 1.x configs name results as the data set does, such as save_best='acc'. A prefix would hide them.
     default_prefix = ""
 
     def __init__(
@@ -85,6 +89,7 @@ class MMCVDatasetMetric(BaseMetric):
         **evaluate_args: Any,
     ) -> None:
         super().__init__(collect_device, prefix, collect_dir)
+        # A metric does not see the loader, so it builds the data set a second time.
         self.dataset = _built(dataset)
         if not hasattr(self.dataset, "evaluate"):
             raise TypeError(
@@ -95,6 +100,8 @@ class MMCVDatasetMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Keep the predictions."""
+        # 1.x models return a list with one entry per sample, of any
+        # type. `evaluate` expects them in the data set's order.
         self.results.extend(data_samples)
 
     def compute_metrics(self, results: list) -> dict:
@@ -102,6 +109,7 @@ class MMCVDatasetMetric(BaseMetric):
         values = self.dataset.evaluate(
             results, logger=MMLogger.get_current_instance(), **self.evaluate_args
         )
+        # Some 1.x data sets only print their results and return None.
         return dict(values or {})
 
 
@@ -113,6 +121,8 @@ def mmcv_collate(data_batch: Sequence[Any]) -> Any:
         >>> mmcv_collate([dict(x=1, name="a"), dict(x=2, name="b")])
         {'x': tensor([1, 2]), 'name': ['a', 'b']}
     """
+    # One group for the whole batch, as one process has one device.
+    # -1 keeps it on the CPU: this runs in the loader's worker processes, which must not touch CUDA.
     return scatter(collate(data_batch, len(data_batch)), [-1])[0]
 
 
@@ -122,12 +132,14 @@ class _OfDatasets:
     first: Any
 
     def __getattr__(self, name: str) -> Any:
+        # Copying and unpickling ask for attributes before `first` exists, which would recurse without end.
         if name == "first":
             raise AttributeError(name)
         return getattr(self.first, name)
 
 
 @DATASETS.register_module()
+# MMEngine 0.10.7's ConcatDataset asks its parts for `metainfo` and `full_init`, which 1.x data sets do not have.
 class MMCVConcatDataset(_OfDatasets, ConcatDataset):
     """One data set after the other.
 

@@ -15,6 +15,7 @@ from torch.utils.data import default_collate
 
 from mm2pl.registry import Registry
 
+# 1.x projects register wrappers of their own here, and MMCV's checkpoints and hooks then look inside them.
 MODULE_WRAPPERS = Registry("module wrapper", scope="mmcv")
 """Wrappers around a model, which have it as ``.module``."""
 
@@ -58,6 +59,7 @@ class DataContainer:
     @property
     def datatype(self) -> Any:
         """The tensor's type as a string, or the type of other data."""
+        # A string for tensors, such as 'torch.FloatTensor': MMCV 1.7.2 does so.
         return self.data.type() if isinstance(self.data, Tensor) else type(self.data)
 
     def size(self, *args: Any) -> Any:
@@ -94,12 +96,15 @@ def collate(batch: Sequence[Any], samples_per_gpu: int = 1) -> Any:
         raise TypeError(f"batch={batch!r} must be a sequence of samples.")
     first = batch[0]
     if isinstance(first, DataContainer):
+        # MMCV 1.x' DataParallel gave one group to each GPU. So even on one device a batch is a list of groups.
         groups = [batch[i : i + samples_per_gpu] for i in range(0, len(batch), samples_per_gpu)]
+        # `cpu_only` wins over `stack`, as in MMCV 1.7.2.
         if first.stack and not first.cpu_only:
             data: list[Any] = [_stacked(group) for group in groups]
         else:
             data = [[sample.data for sample in group] for group in groups]
         return DataContainer(data, first.stack, first.padding_value, cpu_only=first.cpu_only)
+    # A str is a sequence of strs: MMCV 1.7.2 recurses without end there, so 1.x pipelines wrap names in containers.
     if isinstance(first, Sequence) and not isinstance(first, str | bytes):
         return [collate(fields, samples_per_gpu) for fields in zip(*batch, strict=True)]
     if isinstance(first, Mapping):
@@ -111,6 +116,7 @@ def _stacked(group: Sequence[DataContainer]) -> Tensor:
     first = group[0]
     if first.pad_dims is None:
         return default_collate([sample.data for sample in group])
+    # MMCV 1.7.2 wants at least one dimension before the padded ones: the channels.
     kept = first.dim() - first.pad_dims
     shapes = [sample.size() for sample in group]
     if kept < 1 or any(shape[:kept] != shapes[0][:kept] for shape in shapes):
@@ -121,6 +127,7 @@ def _stacked(group: Sequence[DataContainer]) -> Tensor:
     largest = [max(shape[-dim] for shape in shapes) for dim in range(1, first.pad_dims + 1)]
     padded = []
     for sample in group:
+        # `pad` counts dimensions from the last one. Only the far side grows, so that boxes keep their coordinates.
         pad = [n for dim, size in enumerate(largest, 1) for n in (0, size - sample.size(-dim))]
         padded.append(functional.pad(sample.data, pad, value=sample.padding_value))
     return default_collate(padded)
@@ -137,6 +144,7 @@ def scatter(inputs: Any, target_gpus: Sequence[Any], dim: int = 0) -> list[Any]:
     Raises:
         ValueError: There is more than one device.
     """
+    # MMCV 1.7.2 spreads the groups over several GPUs here, which nn.DataParallel then trains in threads.
     if len(target_gpus) != 1:
         raise ValueError(
             f"target_gpus={target_gpus!r} → one process computes on one device; use "
@@ -156,23 +164,31 @@ def scatter_kwargs(
 def _device(target: Any) -> torch.device:
     if isinstance(target, torch.device):
         return target
+    # -1 is MMCV 1.7.2's name for the CPU.
     return torch.device("cpu") if target in (-1, "cpu") else torch.device("cuda", target)
 
 
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
+        # The loader may have pinned the memory; the copy then overlaps with the computation before it.
         return value.to(device, non_blocking=True)
     if isinstance(value, DataContainer):
+        # More groups come from a `samples_per_gpu` that is smaller
+        # than the batch: taking the first would lose samples.
         if len(value.data) != 1:
             raise ValueError(
                 f"a batch has {len(value.data)} groups of samples, but one process has one device → collate with "
                 "samples_per_gpu = the loader's batch_size."
             )
+        # MMCV 1.7.2 hands meta information out as it is; tensors inside stay on the CPU.
         return value.data[0] if value.cpu_only else _moved(value.data[0], device)
     if isinstance(value, Mapping):
+        # The type stays, as in MMCV 1.7.2: models read a ConfigDict by attributes.
         return type(value)({k: _moved(v, device) for k, v in value.items()})  # type: ignore[call-arg]
+    # A namedtuple takes its values as separate arguments. MMCV 1.7.2 makes a bare tuple of it.
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(_moved(v, device) for v in value))
+    # Exact types: a subclass, such as a container of masks, may have another constructor.
     if type(value) in (list, tuple):
         return type(value)(_moved(v, device) for v in value)
     return value
@@ -201,15 +217,20 @@ class _Wrapper(nn.Module):
                 f"device_ids={list(device_ids)!r} → one process computes on one device; start one process per "
                 "device with a launcher, and wrap in MMDistributedDataParallel."
             )
+        # 1.x scripts pass device_ids=[0] also where there is no GPU; nn.DataParallel then runs on the CPU.
         on_gpu = device_ids and device_ids[0] != -1 and torch.cuda.is_available()
         self.device_ids = list(device_ids or ()) if on_gpu else []
         self.module = module.cuda(self.device_ids[0]) if on_gpu else module
         self.dim = dim
+        # No DistributedDataParallel here: Lightning would wrap the model a second time.
         self.strategy_arguments = kwargs
 
     def _scattered(self, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        # Asked at each call: the Trainer may move the model after it was wrapped.
         parameter = next(self.module.parameters(), None)
         device = torch.device("cpu") if parameter is None else parameter.device
+        # MMCV 1.7.2's DDP leaves containers packed on the CPU, so that
+        # a model fails there; here they are unpacked too.
         inputs, named = scatter_kwargs(args, kwargs, [device])
         return inputs[0], named[0]
 
@@ -246,6 +267,7 @@ class MMDistributedDataParallel(_Wrapper):
 def is_module_wrapper(module: nn.Module) -> bool:
     """Tell whether ``module`` wraps the model as its ``.module``."""
     known = (
+        # MMCV 1.7.2 registers both of torch's wrappers.
         nn.DataParallel,
         nn.parallel.DistributedDataParallel,
         *MODULE_WRAPPERS.module_dict.values(),
@@ -256,6 +278,7 @@ def is_module_wrapper(module: nn.Module) -> bool:
 def build_dp(model: nn.Module, device: str = "cuda", dim: int = 0, **kwargs: Any) -> nn.Module:
     """Wrap a model for one device, as the 1.x toolboxes' function of that name."""
     ids = kwargs.pop("device_ids", None)
+    # Toolboxes pass `device_ids=cfg.gpu_ids`, which is a range in MMDetection 2.
     ids = list(ids) if ids is not None else ([0] if device == "cuda" else None)
     return MMDataParallel(model, device_ids=None if device == "cpu" else ids, dim=dim, **kwargs)
 
@@ -263,5 +286,6 @@ def build_dp(model: nn.Module, device: str = "cuda", dim: int = 0, **kwargs: Any
 def build_ddp(model: nn.Module, device: str = "cuda", **kwargs: Any) -> nn.Module:
     """Wrap a model for distributed training, as the 1.x toolboxes' function of that name."""
     if device == "cpu":
+        # torch's DDP refuses `device_ids` for a model on the CPU.
         kwargs.pop("device_ids", None)
     return MMDistributedDataParallel(model, **kwargs)

@@ -32,10 +32,12 @@ def _step(
     later = (i for i, at in enumerate([] if isinstance(step, int) else step) if t < at)
     power = t // step if isinstance(step, int) else next(later, len(step))
     value = base * gamma**power
+    # A bound, where the other policies head for their minimum.
     return value if eta_min is None else max(value, eta_min)
 
 
 def _exp(t: int, base: float, length: int, *, gamma: float) -> float:
+    # In closed form, as MMCV 1.7.2: a product of many factors, as in MMEngine, would round differently.
     return base * gamma**t
 
 
@@ -44,6 +46,7 @@ def _inv(t: int, base: float, length: int, *, gamma: float, power: float = 1.0) 
 
 
 def _poly(t: int, base: float, length: int, *, power: float = 1.0, eta_min: float = 0.0) -> float:
+    # MMCV 1.7.2 reaches the minimum at `length`, one step after the last iteration.
     return (base - eta_min) * (1 - t / length) ** power + eta_min
 
 
@@ -67,7 +70,10 @@ def _flat_cosine_annealing(
     eta_min: float | None = None,
     eta_min_ratio: float | None = None,
 ) -> float:
+    # As MMCV 1.7.2: Python rounds halves to the even number.
     start = round(length * start_percent)
+    # With start_percent=1 nothing is left to anneal over. MMCV never
+    # asks there; a scheduler ticks once more at the end.
     if t < start or start >= length:
         return base
     return _cosine(base, _lowest(base, eta_min, eta_min_ratio), (t - start) / (length - start))
@@ -86,6 +92,7 @@ def _cosine_restart(
     start = 0
     for period, weight in zip(periods, restart_weights, strict=True):
         if t < start + period or t == start + period == sum(periods):  # the tick that ends the run
+            # MMCV 1.7.2 weights the distance from the minimum; MMEngine 0.10.7 weights the base value.
             low = _lowest(base, eta_min, eta_min_ratio)
             return low + 0.5 * weight * (base - low) * (
                 math.cos(math.pi * ((t - start) / period)) + 1
@@ -119,8 +126,10 @@ def _cyclic(
     anneal_strategy: str = "cos",
     gamma: float = 1.0,
 ) -> float:
+    # The iterations that this leaves over begin one more cycle in MMCV 1.7.2.
     period = length // cyclic_times
     up = int(step_ratio_up * period)
+    # `gamma` shrinks the peaks only: the low end of each cycle stays, as in MMCV 1.7.2.
     scale = gamma ** (t // period)
     t %= period
     peak, last = target_ratio
@@ -146,8 +155,10 @@ def _one_cycle(
     final_div_factor: float = 1e4,
     three_phase: bool = False,
 ) -> float:
+    # MMCV 1.7.2 replaces the optimizer's learning rate by this one.
     low = max_lr / div_factor
     steps = length if total_steps is None else total_steps
+    # Not `max_lr` itself: the product rounds as MMCV 1.7.2's does.
     values = (low, low * div_factor, low / final_div_factor)
     return _through_phases(t, steps, pct_start, three_phase, values, low, anneal_strategy)
 
@@ -163,6 +174,7 @@ def _one_cycle_momentum(
     anneal_strategy: str = "cos",
     three_phase: bool = False,
 ) -> float:
+    # The momentum falls while the learning rate rises. The optimizer's own value plays no part, as in MMCV 1.7.2.
     values = (max_momentum, base_momentum, max_momentum)
     return _through_phases(t, length, pct_start, three_phase, values, max_momentum, anneal_strategy)
 
@@ -178,12 +190,16 @@ def _through_phases(
 ) -> float:
     """Go from ``values[0]`` to ``values[1]``, if ``three_phase`` back to ``middle``, to ``values[2]``."""
     first, top, last = values
+    # Not rounded: in MMCV 1.7.2, as in torch's OneCycleLR, a peak may lie between two iterations.
     up = float(pct_start * steps) - 1
     points = [(up, top), (steps - 1, last)]
     if three_phase:
+        # -2, since each of the two phases before it ends one iteration early, as in torch's OneCycleLR.
         points.insert(1, (float(2 * pct_start * steps) - 2, middle))
     start = 0.0
     for end, value in points:
+        # The last phase has no end: MMCV 1.7.2 asks for no later
+        # iteration, but a scheduler ticks once more at the end.
         if t <= end or end == points[-1][0]:
             return _ANNEALING[anneal_strategy](first, value, (t - start) / (end - start))
         start, first = end, value
@@ -191,6 +207,7 @@ def _through_phases(
 
 
 def _lowest(base: float, eta_min: float | None, eta_min_ratio: float | None) -> float:
+    # MMCV 1.7.2 looks at the ratio first.
     if eta_min_ratio is not None:
         return base * eta_min_ratio
     if eta_min is None:
@@ -208,6 +225,7 @@ def _straight(start: float, end: float, done: float) -> float:
 
 _ANNEALING: dict[str, Annealing] = {"cos": _cosine, "linear": _straight}
 
+# The keys are those of 1.x configs: MMCV writes lower case where it capitalises the class by itself.
 LR: dict[str, Callable[..., float]] = {
     "fixed": _fixed,
     "step": _step,
@@ -224,6 +242,7 @@ LR: dict[str, Callable[..., float]] = {
 """The regular value at step ``t`` of ``length``, by MMCV's name of the policy."""
 
 MOMENTUM: dict[str, Callable[..., float]] = {
+    # MMCV 1.7.2 has other defaults for the momentum.
     "step": partial(_step, gamma=0.5),
     "CosineAnnealing": _cosine_annealing,
     "LinearAnnealing": _linear_annealing,
@@ -234,20 +253,24 @@ MOMENTUM: dict[str, Callable[..., float]] = {
 
 POLICIES = {"lr": LR, "momentum": MOMENTUM}
 
+# For these MMCV 1.7.2 reads `runner.max_epochs` or `runner.max_iters`.
 NEEDS_LENGTH = frozenset(
     {"poly", "CosineAnnealing", "FlatCosineAnnealing", "LinearAnnealing", "cyclic", "OneCycle"}
 )
 PER_GROUP = frozenset({"max_lr", "base_momentum", "max_momentum"})
 """Arguments that may be lists, with one value per param group."""
 
+# In MMCV 1.7.2 by_epoch=True is an assertion error for them.
 BY_ITERATION = frozenset({"cyclic", "OneCycle"})
 """Policies that refuse to count epochs."""
 
+# MMCV 1.7.2 divides the momentum by the factor, so 0.1 would start it at ten times its value.
 WARMUP_RATIO = {"lr": 0.1, "momentum": 0.9}
 """The default of ``warmup_ratio``."""
 
 WARMUPS: dict[str, Callable[[int, int, float], float]] = {
     "constant": lambda t, steps, ratio: ratio,
+    # In this order of operations, to round as MMCV 1.7.2.
     "linear": lambda t, steps, ratio: 1 - (1 - t / steps) * (1 - ratio),
     "exp": lambda t, steps, ratio: ratio ** (1 - t / steps),
 }
@@ -258,6 +281,7 @@ def formula(policy: str, param_name: str) -> Callable[..., float]:
     """Return the formula of a policy for ``'lr'``, ``'momentum'`` or any other entry."""
     # Configs that were migrated before the two tables were one name 'OneCycleMomentum'.
     policy = policy.removesuffix("Momentum")
+    # MMCV 1.7.2 has no momentum hook for the other policies, but the closed form can take them.
     return MOMENTUM.get(policy, LR[policy]) if param_name == "momentum" else LR[policy]
 
 
@@ -287,6 +311,7 @@ def pair_of_ratios(ratio: Any) -> list[float]:
     Raises:
         ValueError: It is neither a number nor a sequence of one or two.
     """
+    # MMCV 1.7.2 takes a float or a tuple. A config from JSON or YAML has lists.
     ratios = [ratio] if isinstance(ratio, int | float) else ratio
     if not isinstance(ratios, list | tuple) or len(ratios) not in (1, 2):
         raise ValueError(f"target_ratio={ratio!r} must be a number or a pair of numbers.")
@@ -295,6 +320,7 @@ def pair_of_ratios(ratio: Any) -> list[float]:
 
 def check_warmup(warmup: str | None, warmup_iters: int, warmup_ratio: float) -> None:
     """Raise ValueError for a warm-up that MMCV refuses."""
+    # MMCV 1.7.2 checks the other two only with a warm-up: configs leave warmup_iters=0.
     if warmup is None:
         return
     if warmup not in WARMUPS:

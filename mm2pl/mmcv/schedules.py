@@ -72,6 +72,8 @@ class MMCVParamScheduler(_ParamScheduler):
         if policy.removesuffix("Momentum") not in LR:
             raise ValueError(f"policy={policy!r} is none of MMCV's: {', '.join(LR)}.")
         check_warmup(warmup, warmup_iters, warmup_ratio)
+        # MMCV counts the warm-up in iterations even where the policy counts epochs.
+        # A scheduler has one clock, so it must tick by iteration and know how many make an epoch.
         in_epochs = progress == "epoch" or warmup_by_epoch
         if epoch_length is None and (in_epochs if not by_epoch else warmup is not None):
             raise ValueError(
@@ -81,6 +83,7 @@ class MMCVParamScheduler(_ParamScheduler):
         per_epoch = epoch_length or 1
         self.policy = policy
         self.policy_args = policy_args
+        # Ticks per step of the policy: MMCV 1.7.2 sets a by-epoch value once per epoch.
         self.stride = per_epoch if progress == "epoch" else 1
         self.length = None if length is None else length * per_epoch // self.stride
         self.warmup = warmup
@@ -111,14 +114,18 @@ class MMCVParamScheduler(_ParamScheduler):
         t = self.last_step
         regular = formula(self.policy, self.param_name)
         length = self.length
+        # A scheduler ticks after the last iteration too. Poly would take a power of a negative number there.
         step = t // self.stride if length is None else min(t // self.stride, length)
         values = [
+            # From the base value, not the present one: other schedulers in the list have no effect.
             regular(step, base, length, **_of_group(group, self.policy_args))
             for group, base in enumerate(self.base_values)
         ]
+        # At `warmup_iters` itself MMCV 1.7.2 sets the regular value.
         if self.warmup is None or t >= self.warmup_steps:
             return values
         factor = WARMUPS[self.warmup](t, self.warmup_steps, self.warmup_ratio)
+        # MMCV 1.7.2 warms the momentum up from above.
         if self.param_name == "momentum":
             return [value / factor for value in values]
         return [value * factor for value in values]

@@ -46,6 +46,8 @@ from mm2pl.utils import track_progress as track_progress
 from mm2pl.utils import tuple_cast as tuple_cast
 from mm2pl.utils.dl_utils import collect_env as collect_env
 
+# MMCV 1.7.2's names for what changed places between torch
+# versions and forks; 1.x code compares and subclasses them.
 TORCH_VERSION = torch.__version__
 IS_CUDA_AVAILABLE = torch.cuda.is_available()
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -73,13 +75,18 @@ def get_logger(
     """
     logger = logging.getLogger(name)
     above: logging.Logger | None = logger
+    # Handlers of the root logger do not count: libraries add them unasked.
     while above is not None and above is not logging.root:
+        # MMCV 1.7.2 keeps a list of names and compares beginnings: 'mmdet.core' goes through 'mmdet'.
+        # A second handler would print each line twice.
         if above.handlers:
             return logger
         above = above.parent
     rank, _ = get_dist_info()
+    # Other ranks print errors, but must not write into the same file.
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     if rank == 0 and log_file is not None:
+        # MMCV 1.7.2 leaves the folder to the caller, and fails without it.
         os.makedirs(os.path.dirname(os.path.abspath(log_file)), exist_ok=True)
         handlers.append(logging.FileHandler(log_file, file_mode))
     for handler in handlers:
@@ -110,6 +117,7 @@ def print_log(
     elif isinstance(logger, logging.Logger):
         logger.log(level, msg)
     elif isinstance(logger, str):
+        # MMCV 1.7.2's value for "nowhere": data sets hand on the `logger` that `evaluate` was given.
         if logger != "silent":
             get_logger(logger).log(level, msg)
     else:
@@ -121,6 +129,8 @@ def setup_multi_processes(cfg: Mapping[str, Any]) -> None:
     mp_cfg = {
         key: cfg[key]
         for key in ("mp_start_method", "opencv_num_threads")
+        # None means "leave it" in the configs of MMSegmentation 0.x.
         if cfg.get(key) is not None
     }
+    # Without a launcher: 1.x scripts call `init_dist` themselves.
     setup_env({"mp_cfg": mp_cfg}, "none")

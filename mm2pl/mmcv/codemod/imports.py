@@ -20,6 +20,7 @@ def dotted(node: cst.BaseExpression | None) -> str:
     while isinstance(node, cst.Attribute):
         parts.insert(0, node.attr.value)
         node = node.value
+    # A call or subscript in between ends the path: what it returns is unknown.
     if not isinstance(node, cst.Name):
         return ""
     return ".".join([node.value, *parts])
@@ -41,6 +42,7 @@ class Names(cst.CSTVisitor):
         """Note ``import mmcv``, ``import mmcv.runner as r``."""
         for alias in node.names:
             path = dotted(alias.name)
+            # `import mmcv.runner` binds 'mmcv', `import mmcv.runner as r` binds the sub-module.
             if is_old(path):
                 local = alias.evaluated_alias
                 self.modules[local or path.partition(".")[0]] = (
@@ -54,7 +56,9 @@ class Names(cst.CSTVisitor):
         if not node.relative and module and not isinstance(node.names, cst.ImportStar):
             for alias in node.names:
                 name = alias.evaluated_alias or alias.evaluated_name
+                # For all modules, since a hook's base may come through a file of the user's.
                 path = self.origin[name] = f"{module}.{alias.evaluated_name}"
+                # `from mmcv import runner` binds a module: its uses are attributes, as with `import`.
                 if module == "mmcv" and module_home(path) is not None:
                     self.modules[name] = path
         return False
@@ -63,6 +67,7 @@ class Names(cst.CSTVisitor):
         """Note an outermost ``mmcv.a.b``."""
         path = dotted(node)
         self._use(node, path)
+        # The inner parts of `mmcv.a.b` are no uses of their own.
         return not path
 
     def visit_Name(self, node: cst.Name) -> bool:
@@ -74,6 +79,7 @@ class Names(cst.CSTVisitor):
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         """Expect names of a function's own, such as the parameter ``runner`` beside ``from mmcv import runner``."""
+        # A name counts as hidden from where it is set, which is enough for parameters.
         self.locals.append(set())
 
     def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
@@ -82,6 +88,7 @@ class Names(cst.CSTVisitor):
 
     def visit_Param(self, node: cst.Param) -> None:
         """Note a parameter."""
+        # Parameters of a lambda at module level belong to no function here.
         if self.locals:
             self.locals[-1].add(node.name.value)
 
@@ -123,6 +130,7 @@ class Imports:
         self.replaced: dict[cst.CSTNode, cst.BaseExpression] = {}
         self.needed: dict[str, set[str]] = {}
         self.kept: set[str] = set()
+        # Before any import is written: an import stays if one use stays, and grows by what the uses need.
         for node, path, line in names.uses:
             self._resolve(node, path, line)
 
@@ -132,6 +140,7 @@ class Imports:
         module = self.names.modules[local]
         if self._reached_as_before(node, local, module, rest):
             return
+        # The shortest path that has a home: `mmcv.Config.fromfile` is an attribute of `mmcv.Config`.
         for count in range(len(rest)):
             owner = ".".join([module, *rest[:count]])
             new = home(owner, rest[count])
@@ -140,6 +149,7 @@ class Imports:
                 self.replaced[target] = cst.parse_expression(f"{new}.{rest[count]}")
                 self._need(local, new)
                 return
+        # One use without a home keeps the old import, beside the new ones.
         self.kept.add(local)
         if rest:
             full = ".".join([module, *rest])
@@ -152,12 +162,15 @@ class Imports:
         whole = module_home(module)
         if whole is None or (local == module and module != "mmengine"):
             return False
+        # A name that mm2pl lacks keeps the whole module, so that the file still runs with the old library.
         if rest and home(module, rest[0]) is None and module_home(f"{module}.{rest[0]}") is None:
             return False
+        # 1.x names have moved to several rooms; mm2pl mirrors MMEngine's modules one to one.
         if rest and not module.startswith("mmengine") and home(module, rest[0]) != whole:
             return False
         if local == "mmengine":
             self.replaced[_prefix(node, len(rest))] = cst.parse_expression("mm2pl")
+            # `import mmengine` makes its sub-modules attributes. `import mm2pl` alone does not import them.
             if rest and module_home(f"mmengine.{rest[0]}") is not None:
                 self._need(local, f"mm2pl.{rest[0]}")
         return True
@@ -171,6 +184,7 @@ class Imports:
         new: list[str] = []
         for alias, text in zip(node.names, old, strict=True):
             path, local = dotted(alias.name), alias.evaluated_alias
+            # `import os, mmcv`: the other names must stay in their place.
             if not is_old(path):
                 new.append(text)
                 continue
@@ -182,6 +196,7 @@ class Imports:
                 new.append(f"{whole} as {local}")
             elif path.startswith("mmengine"):
                 new.append(whole or "mm2pl")
+            # An unused import may be there for its effect, such as registering mmcv's layers.
             elif not self._used(binding):
                 new.append(text)
                 self.note(line, f"import {text}", "is not used here: delete it, or keep mmcv 2.x")
@@ -197,10 +212,12 @@ class Imports:
     ) -> list[cst.BaseSmallStatement] | None:
         """Return what replaces ``from mmcv.x import y``; None if the statement stays."""
         module = dotted(node.module)
+        # `from .mmcv import x` is a module of the user's.
         if node.relative or not is_old(module):
             return None
         if isinstance(node.names, cst.ImportStar):
             whole = module_home(module)
+            # Which names a star brings is unknown, so none can be moved singly.
             if whole is None:
                 self.note(line, f"from {module} import *", reason(module))
                 return None
@@ -211,8 +228,10 @@ class Imports:
             rooms.setdefault(self._room(module, alias, line), []).append(alias)
             needed |= self.needed.get(alias.evaluated_alias or alias.evaluated_name, set())
         imports = [_import(name) for name in sorted(needed)]
+        # Untouched, byte for byte: only changed statements are written anew.
         if list(rooms) == [module] and not imports:
             return None
+        # The names, with their comments and line breaks, stay; only the module changes.
         if len(rooms) == 1:
             return [node.with_changes(module=cst.parse_expression(next(iter(rooms)))), *imports]
         return [*(_from(room, aliases) for room, aliases in rooms.items()), *imports]
@@ -222,6 +241,7 @@ class Imports:
         name = alias.evaluated_name
         local = alias.evaluated_alias or name
         room = home(module, name)
+        # `from mmcv import runner` takes a module, which is no name of another module.
         if room is None and module == "mmcv" and local not in self.kept:
             room = (module_home(f"mmcv.{name}") or "").rpartition(".")[0]
         if not room:
@@ -258,6 +278,7 @@ def _from(room: str, aliases: Sequence[cst.ImportAlias]) -> cst.BaseSmallStateme
         for a in aliases
     )
     text = f"from {room} import {names}"
+    # PEP 8's width, which OpenMMLab's projects check.
     if len(text) > 79:
         inner = names.replace(", ", ",\n    ")
         text = f"from {room} import (\n    {inner},\n)"

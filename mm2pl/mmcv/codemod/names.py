@@ -19,9 +19,11 @@ _HOME = {
     "mm2pl.runner.checkpoint": ("_load_checkpoint", "_load_checkpoint_with_prefix"),
     "mm2pl.model": ("BaseModule", "ModuleDict", "ModuleList", "Sequential"),
 }
+# Rewritten code is to end at MMEngine's names. Only what has no successor stays at mm2pl.mmcv.
 _MOVED = {name: room for room, names in _HOME.items() for name in names}
 """Names whose home is one of today's rooms, though `mm2pl.mmcv` may know them too."""
 
+# Searched in this order: today's room first, then the 1.x runtime.
 _ROOMS = {
     "mmcv.runner": ("mm2pl.mmcv.runner", "mm2pl.mmcv.runner.fp16_utils"),
     "mmcv.parallel": ("mm2pl.mmcv.parallel",),
@@ -30,6 +32,7 @@ _ROOMS = {
     "mmcv.fileio": ("mm2pl.fileio",),
     "mmcv.cnn": ("mm2pl.model", "mm2pl.mmcv.cnn"),
 }
+# mm2pl.model has many names, such as BaseModel, that `mmcv.cnn` never had. Only initialisers moved.
 _INITS = ("init", "Init", "INITIALIZERS", "bias_init_with_prob", "initialize")
 
 STAYS = {
@@ -56,6 +59,7 @@ STAYS = {
 def reason(name: str) -> str:
     """Return why a name such as ``'mmcv.ops.nms'`` is left."""
     parts = name.split(".")
+    # From the longest: `mmcv.jit` has a reason of its own beside `mmcv`.
     prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     return next((STAYS[prefix] for prefix in prefixes if prefix in STAYS), "not known here")
 
@@ -80,15 +84,19 @@ def home(module: str, name: str) -> str | None:
         return _mmengine_home(rest, name)
     if root != "mmcv":
         return None
+    # 1.x code imports from inner modules too, such as mmcv.runner.hooks.hook.
     room = ".".join(module.split(".")[:2])
     if room == "mmcv":
+        # `mmcv` itself re-exported mmcv.utils and mmcv.fileio among others, but never mmcv.cnn.
         rooms = [r for key, found in _ROOMS.items() if key != "mmcv.cnn" for r in found]
     else:
         rooms = list(_ROOMS.get(room, ()))
     if room == "mmcv.cnn" and name != "MODELS" and not any(part in name for part in _INITS):
         return None
+    # Before the search, which would find them in mm2pl.mmcv first.
     if rooms and name in _MOVED:
         return _MOVED[name]
+    # A module of that name, such as mm2pl.mmcv.runner.optimizer, is not the object.
     return next((r for r in rooms if _has(r, name) and not _is_module(r, name)), None)
 
 
@@ -107,6 +115,7 @@ def module_home(module: str) -> str | None:
     if root == "mmengine":
         candidate = f"mm2pl.{rest}" if rest else "mm2pl"
         return candidate if _module(candidate) is not None else None
+    # The only two that mm2pl mirrors as a whole. Of the others some names moved and some stay.
     found = {"mmcv.runner": "mm2pl.mmcv.runner", "mmcv.parallel": "mm2pl.mmcv.parallel"}
     return found.get(module)
 
@@ -115,6 +124,7 @@ def module_home(module: str) -> str | None:
 def _module(path: str) -> Any:
     try:
         return import_module(path)
+    # A path that does not exist, or one with an optional dependency that is missing: no home either way.
     except ImportError:
         return None
 
@@ -123,6 +133,7 @@ def _has(path: str, name: str) -> bool:
     module = _module(path)
     if module is None:
         return False
+    # Lazy packages do not have a sub-module as attribute before its first import.
     return hasattr(module, name) or _module(f"{path}.{name}") is not None
 
 

@@ -9,6 +9,7 @@ from mm2pl.mmcv.codemod.hooks import CHANGED_RUNNER, rewritten_method
 from mm2pl.mmcv.codemod.imports import Imports, Names, Note, dotted, inner_comments
 
 _RUNNERS = frozenset({"BaseRunner", "EpochBasedRunner", "IterBasedRunner", "Runner"})
+# mm2pl.mmcv's runners refuse a loop of one's own, since Lightning would not call it.
 _LOOPS = frozenset({"train", "run"})
 _KEPT_HOOKS = (
     *("OptimizerHook", "EvalHook", "LoggerHook", "UpdaterHook", "CheckpointHook", "EMAHook"),
@@ -19,8 +20,10 @@ _KEPT_HOOKS = (
 
 def rewrite(text: str, note: Note) -> str:
     """Return the new text; tell ``note`` what is left to the user."""
+    # libcst copies the tree by default, against nodes that stand in it twice; a parsed tree has none.
     wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
     names = Names()
+    # First a pass that only reads: whether an import can go depends on uses further down.
     wrapper.visit(names)
     return wrapper.visit(_Rewriter(names, Imports(names, note), note)).code
 
@@ -50,10 +53,13 @@ class _Rewriter(cst.CSTTransformer):
         for original, updated in pairs:
             new = self._imported(original)
             parts += [updated] if new is None else new
+            # A statement that becomes several loses its inner layout. Its comments move above the first.
             if new is not None and len(new) > 1:
                 comments += inner_comments(original)
+        # The same node, so that unchanged lines keep their formatting.
         if parts == list(updated_node.body):
             return updated_node
+        # `import mmcv; x = 1` becomes lines of their own.
         bare = [part.with_changes(semicolon=cst.MaybeSentinel.DEFAULT) for part in parts]
         lines = [cst.SimpleStatementLine([part]) for part in bare]
         above = [cst.EmptyLine(comment=cst.Comment(text)) for text in comments]
@@ -88,11 +94,13 @@ class _Rewriter(cst.CSTTransformer):
             origin = self.names.origin.get(name, name)
             if self._is_hook(name, origin):
                 self.hooks.add(node.name.value)
+            # MMEngine has a class named Runner too, whose loops are its own.
             if origin.rpartition(".")[2] in _RUNNERS and "mmengine" not in origin:
                 self._note_loops(node)
         return True
 
     def _is_hook(self, name: str, origin: str) -> bool:
+        # A subclass of a class in this file that is a hook is one too.
         if not origin.endswith("Hook") or origin.endswith(_KEPT_HOOKS):
             return name in self.hooks
         return True
@@ -114,6 +122,7 @@ class _Rewriter(cst.CSTTransformer):
         """Give the methods of a hook their new parameters."""
         if original_node.name.value not in self.hooks:
             return updated_node
+        # Positions belong to the original nodes; the updated ones have none.
         body = []
         pairs = zip(original_node.body.body, updated_node.body.body, strict=True)
         for original, statement in pairs:

@@ -46,6 +46,7 @@ class ChangedFile:
     def diff(self) -> str:
         """Return the change as a unified diff."""
         old, new = self.old.splitlines(keepends=True), self.new.splitlines(keepends=True)
+        # `git apply` strips one component, and refuses absolute paths.
         name = self.path.as_posix().lstrip("/")
         return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
 
@@ -92,15 +93,18 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
     for path in paths:
         try:
             old, encoding = _read(path)
+        # A wrong coding line is a SyntaxError. One bad file must not stop the folder.
         except (SyntaxError, UnicodeDecodeError) as error:
             reason = f"cannot be read: {error}"
             findings.append(Finding(path=path, line=1, what="the file", reason=reason))
             continue
         new, found = migrate_text(old, path)
         findings += found
+        # Files without a change are not written, so that their time stays.
         if new != old:
             changed.append(ChangedFile(path=path, old=old, new=new))
             if write:
+                # Bytes: text mode would change the line ends.
                 path.write_bytes(new.encode(encoding))
     return CodeReport(files=len(paths), changed=tuple(changed), findings=tuple(findings))
 
@@ -114,6 +118,7 @@ def _sources(source: Path) -> list[Path]:
 
     def is_own(path: Path) -> bool:
         parts = path.relative_to(source).parts
+        # A virtual environment inside the project is not the user's code.
         return "site-packages" not in parts and not any(part.startswith(".") for part in parts)
 
     return [path for path in sorted(source.rglob("*.py")) if path.is_file() and is_own(path)]
@@ -121,6 +126,7 @@ def _sources(source: Path) -> list[Path]:
 
 def _read(path: Path) -> tuple[str, str]:
     """Return a source with its line ends as they are, and its encoding."""
+    # Python's own rule: a byte order mark, a coding line, else UTF-8.
     data = path.read_bytes()
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     return data.decode(encoding), encoding
@@ -136,8 +142,11 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
     Raises:
         ImportError: libcst is not installed.
     """
+    # Parsing takes most of the time, and most files of a project name neither.
+    # 'Hook': a subclass of the user's own hook needs no import of MMCV.
     if "mmcv" not in text and "mmengine" not in text and "Hook" not in text:
         return text, []
+    # Only here: who does not rewrite code needs no libcst.
     try:
         import libcst as cst
     except ImportError as error:

@@ -30,6 +30,8 @@ _DICTS = (
 """Keys that MMCV 1.x takes as dicts, or None."""
 # fmt: on
 
+# The order counts: a data set's own metric needs the new val_dataloader, the checkpoint hook needs `save_best`,
+# and helper variables get what the data sets and pipelines have become.
 _STEPS: tuple[Callable[[State], None], ...] = (
     migrate_data,
     migrate_optimizer,
@@ -80,6 +82,7 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
     plain = as_dicts(getattr(old, "_cfg_dict", old))
     _check(plain)
     state = State(plain, box)
+    # First of all: a reference may stand for a whole dict that a step takes apart.
     resolve_references(state)
     if "model" in state:
         note = (
@@ -88,12 +91,15 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         state.put("model", state.take("model", "model", note))
     for step in _STEPS:
         step(state)
+    # Not in files that only hold a model or data: others inherit from them, and two bases must not set one key.
     if box and "default_scope" not in plain and _is_runtime(plain):
         state.new["default_scope"] = box.scope
+    # Helper variables. Files that inherit from this one may name them, so none is dropped.
     for key in list(state.left):
         state.put(key, state.take(key, key))
     reported = state.report()
     for key in plain:
+        # No key is dropped without a word, not even an empty one.
         if not reported.covers(key):
             state.noted(key, "", "empty")
     if box is None and is_of_unknown(plain):
@@ -109,6 +115,7 @@ def _check(config: Mapping[str, Any]) -> None:
         for key in _DICTS
         if not isinstance(config.get(key), Mapping | None)
     ]
+    # JSON and YAML have lists where MMCV 1.7.2 asks for tuples.
     workflow = config.get("workflow")
     flows = workflow if isinstance(workflow, list | tuple) else [workflow]
     if workflow is not None and not all(_is_flow(flow) for flow in flows):
@@ -116,6 +123,7 @@ def _check(config: Mapping[str, Any]) -> None:
     hooks = config.get("custom_hooks")
     loggers = (config.get("log_config") or {}).get("hooks") if not wrong else None
     for key, value in (("custom_hooks", hooks), ("log_config.hooks", loggers)):
+        # MMCV 1.7.2 takes a single dict too.
         values = value if isinstance(value, list | tuple) else [value]
         if value is not None and any(isinstance(v, str | int | float) for v in values):
             wrong.append(f"{key}={value!r} must be a list of dicts")
@@ -129,6 +137,7 @@ def _is_flow(flow: Any) -> bool:
 
 def _toolbox(old: Mapping[str, Any], scope: str | None) -> Toolbox | None:
     if scope is None:
+        # A config that was migrated in part names its scope already.
         return KNOWN_SCOPES.get(old.get("default_scope", "")) or recognise(old)
     if scope not in KNOWN_SCOPES:
         raise ValueError(
@@ -141,6 +150,7 @@ def _is_runtime(config: Mapping[str, Any]) -> bool:
     return bool({"log_config", "log_level", "dist_params", "runner"} & set(config))
 
 
+# The pattern of MMDetection 2's `replace_cfg_vals`: a shell's `${NAME}` in a path matches too.
 _REFERENCE = re.compile(r"\$\{([a-zA-Z\d_.]*)\}")
 
 
@@ -162,6 +172,8 @@ def _resolved(value: Any, config: Mapping[str, Any], used: list[str]) -> Any:
     if not isinstance(value, str) or "${" not in value:
         return value
     whole = _REFERENCE.fullmatch(value)
+    # A string that is one reference takes the value with its type,
+    # a dict for instance; inside text it becomes text.
     if whole:
         used.append(value)
         return _look_up(config, whole[1], value)
@@ -171,6 +183,7 @@ def _resolved(value: Any, config: Mapping[str, Any], used: list[str]) -> Any:
 
 def _look_up(config: Any, path: str, otherwise: str) -> Any:
     for name in path.split("."):
+        # MMDetection 2 raises here. Other toolboxes know no references, so the text must stay as it is.
         if not isinstance(config, Mapping) or name not in config:
             return otherwise
         config = config[name]

@@ -6,7 +6,9 @@ from typing import Any
 
 from mm2pl.mmcv.migration.state import State
 
+# MMEngine 0.10.7 reads all of these from the config under the same names.
 _UNCHANGED = ("log_level", "work_dir", "auto_scale_lr", "custom_imports", "find_unused_parameters")
+# 1.x' train scripts set most of these from the command line; they stand in dumped configs.
 _DROPPED = {
     "gpu_ids": "devices come from the launcher or --trainer.devices",
     "gpus": "devices come from the launcher or --trainer.devices",
@@ -36,6 +38,7 @@ def migrate_environment(state: State) -> None:
     for key, reason in _DROPPED.items():
         state.take(key, note=reason)
     for key, (what, write) in _TOOLBOX_KEYS.items():
+        # An empty value turned the feature off in the 1.x script. It needs nobody.
         if state.peek(key):
             state.take(key, note=f"{what}: a train script read it, MMEngine does not", write=write)
         state.take(key, note="off")
@@ -54,6 +57,7 @@ def _randomness(state: State) -> None:
         new: state.take(old, f"randomness.{new}") for old, new in names.items() if old in state
     }
     if randomness:
+        # None is "not set" in configs that 1.x scripts have dumped; MMEngine's defaults stand for it.
         state.put("randomness", {k: v for k, v in randomness.items() if v is not None})
 
 
@@ -68,11 +72,13 @@ def _env_cfg(state: State) -> None:
     }
     if mp:
         env["mp_cfg"] = mp
+    # MMSegmentation 0.x' scripts export them before the workers start. MMEngine 0.10.7 knows only mp_cfg.
     for key in ("omp_num_threads", "mkl_num_threads"):
         write = f"export {key.upper()}={state.peek(key)}"
         state.take(key, note="MMEngine leaves it to the environment", write=write)
     if "dist_params" in state:
         dist = state.take("dist_params", "env_cfg.dist_cfg")
+        # 1.x passed these to `init_dist`, as MMEngine does.
         env["dist_cfg"] = dict(dist or {})
     if env:
         state.put("env_cfg", env)
@@ -83,12 +89,14 @@ def _checkpoint_to_load(state: State) -> None:
         return
     load, resume = state.peek("load_from"), state.peek("resume_from")
     auto = state.take("auto_resume", "resume", default=False)
+    # 1.x scripts ask `if resume_from … elif load_from`. MMEngine has one path and a switch.
     if resume:
         note = "resume_from wins over it, as in MMCV" if load else ""
         state.take("load_from", "load_from", note=note)
         load = state.take("resume_from", "load_from, resume")
     else:
         state.take("resume_from", "resume")
+        # MMEngine 0.10.7 looks for the latest checkpoint only without load_from.
         if auto and load:
             state.take(
                 "load_from",

@@ -20,18 +20,23 @@ _VAL_FLOW = (
 
 def migrate_loops(state: State) -> None:
     """Put ``train_cfg``, ``val_cfg``, ``test_cfg`` and the evaluators."""
+    # Before the loops: `train_cfg` at the top means the model's settings in 1.x, and the loop in MMEngine.
     _old_model_cfgs(state)
     train = _runner(state)
     interval = _workflow(state, train)
     has_val = _has(state, "val")
+    # A file for others to inherit, such as a schedule: it knows no data sets but must set its part of the loops.
     fragment = "data" not in state.old
     runs = bool({"runner", "total_epochs", "total_iters"} & set(state.old))
     if "evaluation" in state or (has_val and runs):
         evaluators = _evaluation(state, train)
+        # MMEngine 0.10.7 wants loader, loop and evaluator of a split all together or not at all.
         if has_val or (fragment and evaluators):
             state.put("val_evaluator", evaluators)
+        # 1.x tests by hand with `--eval`, so a config without `evaluation` has no metric for the test.
         if "evaluation" in state.old and (_has(state, "test") or (fragment and evaluators)):
             state.put("test_evaluator", evaluators)
+    # `evaluation.interval` wins: the workflow's losses were logged, but decided nothing.
     if interval and "val_interval" not in train:
         train["val_interval"] = interval
     if "max_epochs" in train and fragment:
@@ -45,6 +50,7 @@ def migrate_loops(state: State) -> None:
             state.put("val_cfg", {"type": "ValLoop"})
         if (_has(state, "test") and "test_evaluator" in state.new) or fragment:
             state.put("test_cfg", {"type": "TestLoop"})
+    # A test without metrics only predicts. An empty list is an evaluator that reports nothing.
     if not fragment and "test_evaluator" not in state.new and "test_dataloader" in state.new:
         state.put("test_evaluator", state.new.get("val_evaluator", []))
         state.put("test_cfg", {"type": "TestLoop"})
@@ -63,6 +69,7 @@ def _old_model_cfgs(state: State) -> None:
             continue
         note = f"settings of the model → model.{key}; in MMEngine this name means the loop"
         state.take(key, f"model.{key}", note=note)
+        # The model is there already: it is taken before all steps.
         if isinstance(state.new.get("model"), dict):
             state.new["model"] = {**state.new["model"], key: value}
 
@@ -75,9 +82,11 @@ def _runner(state: State) -> dict[str, Any]:
         kind = part.peek("type")
         if kind is None or kind in _RUNNERS:
             part.take("type", "train_cfg.type")
+            # Files that inherit may set only max_epochs; the type then comes from their base.
             kind = _RUNNERS.get(str(kind))
             train = {"type": kind} if kind else {}
         else:
+            # A runner of one's own is recognised by its arguments, since its class is not here.
             loop = "IterBasedTrainLoop" if state.by_iteration else "EpochBasedTrainLoop"
             write = f"a loop in LOOPS that derives from {loop}, and train_cfg = dict(type=..., ...)"
             part.take("type", "train_cfg.type", f"{kind!r} is a runner of your own", write)
@@ -94,6 +103,7 @@ def _runner(state: State) -> dict[str, Any]:
     ):
         if old in state:
             value = state.take(old, f"train_cfg.{new}")
+            # `total_epochs` is older. MMDetection 2 demands that both agree, so `runner` decides.
             if not {"max_epochs", "max_iters"} & set(train):
                 train = {"type": loop, new: value, **train}
     return train
@@ -106,6 +116,7 @@ def _workflow(state: State, train: dict[str, Any]) -> int:
         state.take("workflow", note="train only")
         return 0
     modes = [mode for mode, _ in workflow]
+    # Reversed, so that the first flow of each mode counts.
     counts = dict(reversed([tuple(flow) for flow in workflow]))
     if modes == ["train"]:
         state.take("workflow", "train_cfg")
@@ -137,8 +148,10 @@ def _evaluation(state: State, train: dict[str, Any]) -> Any:
     if state.peek("evaluation") is None and "evaluation" in state:
         state.take("evaluation", note="no arguments: validates every epoch or iteration")
     part = state.part("evaluation")
+    # MMCV 1.7.2's EvalHook has interval=1, MMEngine 0.10.7's iteration loop 1000.
     interval = part.take("interval", "train_cfg.val_interval", default=1)
     train["val_interval"] = interval
+    # 1.x train scripts overwrite it by the type of the runner, so a config's value never counted.
     part.take("by_epoch", "train_cfg")
     _start(part, train, interval)
     _dynamic_intervals(part, train)
@@ -165,6 +178,7 @@ def _start(part: Part, train: dict[str, Any], interval: int) -> None:
             f"{start} on"
         )
     part.take("start", "train_cfg.val_begin", note="; ".join(notes))
+    # MMEngine 0.10.7 counts from 1.
     train["val_begin"] = max(int(start), 1)
 
 
@@ -182,6 +196,7 @@ def _rule(state: State) -> tuple[MetricRule | None, Any]:
     while True:
         if isinstance(dataset, list | tuple):
             dataset = next(iter(dataset), None)
+        # The inner data set evaluates; of several the first one stands for all.
         elif isinstance(dataset, Mapping) and dataset.get("type") in _WRAPPERS:
             dataset = dataset.get("dataset") or dataset.get("datasets")
         else:
@@ -197,10 +212,13 @@ _OLD_NAME = "the older name of save_best, which decides if both are given"
 def _save_best(part: Part, rule: MetricRule | None) -> None:
     state = part.state
     best: dict[str, Any] = {}
+    # MMPose 0.x' configs have it.
     older = part.take("key_indicator", "default_hooks.checkpoint.save_best", note=_OLD_NAME)
     score = part.peek("save_best", older)
     if score is not None:
         renamed = rule.renamed.get(score) or score if rule else score
+        # MMEngine's metrics put a prefix before the names of their
+        # results; 'auto' takes the first one on both sides.
         if rule and rule.prefix and score != "auto":
             renamed = f"{rule.prefix}/{renamed}"
         note = f"{rule.type} names it {renamed!r}" if rule and renamed != score else ""
@@ -227,6 +245,7 @@ def _save_best(part: Part, rule: MetricRule | None) -> None:
 def _metric(part: Part, rule: MetricRule, dataset: Any) -> dict[str, Any]:
     note = f"the data set's evaluate() is {rule.type} now"
     result: dict[str, Any] = {"type": rule.type}
+    # The metric of a detector reads the file itself. It knows no data_root, which the data set puts before it.
     if rule.ann_file and isinstance(dataset, Mapping) and dataset.get("ann_file"):
         root = dataset.get("data_root")
         file = dataset["ann_file"]
@@ -240,6 +259,7 @@ def _metric(part: Part, rule: MetricRule, dataset: Any) -> dict[str, Any]:
         if rule.metric:
             as_list = [metric] if rule.as_list and isinstance(metric, str) else metric
             result[rule.metric] = as_list
+    # MMClassification 0.x nests them; MMPretrain's metrics take them directly.
     if isinstance(part.peek("metric_options"), Mapping):
         options = part.part_of("metric_options")
         for key in ("topk", "thrs"):
@@ -249,6 +269,7 @@ def _metric(part: Part, rule: MetricRule, dataset: Any) -> dict[str, Any]:
     for key in list(part.left):
         if key in rule.renamed:
             new = rule.renamed[key]
+            # Gone without loss: MMSegmentation's `pre_eval`, for instance, only saved memory.
             if new is None:
                 part.take(key, "val_evaluator", note=f"{rule.type} needs no such argument")
             else:
@@ -264,6 +285,7 @@ def _dataset_metric(part: Part, state: State) -> Any:
         kept[key] = part.take(
             key, f"val_evaluator.{key}", note="an argument of the data set's own evaluate()"
         )
+    # A file to inherit from keeps the arguments. The type stands where the data set is.
     if not _has(state, "val"):
         return kept or None
     dataset = state.new.get("val_dataloader", {}).get("dataset")

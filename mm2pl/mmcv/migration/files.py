@@ -74,10 +74,12 @@ def migrate_file(
     _refuse_itself(source, target)
     _refuse_overwriting([target], force)
     old = _load(source)
+    # A config of today would be taken apart by keys that mean something else now, such as train_cfg.
     if not is_legacy(old):
         raise ValueError(f"{source} {_why_not(old)}")
     migrated = migrate_with_report(old, scope)
     if source.suffix == ".py":
+        # The new text is loaded before it is written: a config that does not load must not replace a good one.
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / source.name
             text, new = _rewritten(source, place, old, None, scope)
@@ -134,6 +136,7 @@ def migrate_folder(
         raise ValueError(
             f"{str(source)!r} has no {', '.join(_SUFFIXES)} files → nothing to migrate."
         )
+    # All files at once and first, so that a refusal leaves no half-written folder.
     _refuse_overwriting([target / p.relative_to(source) for p in files], force)
     with tempfile.TemporaryDirectory() as folder:
         job = _Folder(source, Path(folder), files, scope)
@@ -166,10 +169,12 @@ class _Folder:
             except Exception as error:  # a user's file may raise anything
                 self.errors[path] = f"does not load: {error}"
         self.bases = {path: self._bases(path) for path in self.old}
+        # Schedules and models have no pipelines to tell the toolbox. Those of the other files stand for them.
         scopes = Counter(box.scope for old in self.old.values() if (box := recognise(old)))
         self.scope = scope or (scopes.most_common(1)[0][0] if scopes else None)
         self.reports: dict[Path, Report] = {}
         self.new: dict[Path, dict[str, Any]] = {}
+        # Base files are migrated alone too: their children need to know which keys they inherit.
         for path, old in self.old.items():
             migrated = migrate_with_report(old, self._scope(old))
             self.new[path], self.reports[path] = migrated
@@ -185,6 +190,7 @@ class _Folder:
         if path.suffix != ".py":
             return []
         bases = [(path.parent / name).resolve() for name in _base_names(path)]
+        # A base outside the folder is not migrated, so its keys are written into the file.
         return bases if all(base in self.old for base in bases) else []
 
     def _shared_out(self) -> dict[Path, set[str]]:
@@ -194,8 +200,11 @@ class _Folder:
             for i, first in enumerate(bases):
                 for second in bases[i + 1 :]:
                     both = self._sets(first, without) & self._sets(second, without)
+                    # MMEngine 0.10.7's Config refuses a key that two bases set.
+                    # `runner` and `evaluation` in different bases both make a train_cfg.
                     for key in both - (set(self.old[first]) & set(self.old[second])):
                         loser = self._loser(key, first, second)
+                        # The key may come from a base of the base.
                         for member in self._family(loser):
                             without[member].add(key)
             if len(bases) != len(set(bases)):
@@ -241,6 +250,7 @@ class _Folder:
 
     def _concerns(self, path: Path) -> bool:
         old = self.old[path]
+        # A second migration of a folder must change nothing.
         if modern_keys(old) and not is_legacy(old):
             return False
         return self.new[path] != old or bool(self.bases.get(path))
@@ -255,6 +265,7 @@ class _Folder:
         if self.bases.get(path):
             base = {}
             for one in self.bases[path]:
+                # Written first and loaded again: the file must match what its bases really are now.
                 base.update(self._write(one)[1])
         if path.suffix == ".py":
             scope = self._scope(self.old[path])
@@ -276,6 +287,7 @@ def _rewritten(
 ) -> tuple[str, dict[str, Any]]:
     """Return the new text of a Python config, and what it loads as from ``place``."""
     parsed = read_source(source.read_text())
+    # The values carry their source text through the migration, which sees only str, int and float.
     worded = with_sources(old, parsed, base_words=base is not None)
     new = migrate_with_report(worded, scope).config
     job = Rewriting(parsed, old, new, base, without)
@@ -297,6 +309,7 @@ def _rewritten(
 def _load(path: Path) -> dict[str, Any]:
     from mm2pl.config import Config
 
+    # Custom imports may need the old library, and run code of the user's.
     config = Config.fromfile(str(path), import_custom_modules=False)
     return config._cfg_dict.to_dict()
 
@@ -305,6 +318,7 @@ def _base_names(path: Path) -> list[str]:
     """Return what a file's ``_base_`` says."""
     for statement in read_source(path.read_text()).statements:
         if statement.name == "_base_" and isinstance(statement.node, ast.Assign):
+            # Without running the file, which may need the old library.
             value = ast.literal_eval(statement.node.value)
             return [value] if isinstance(value, str) else list(value)
     return []

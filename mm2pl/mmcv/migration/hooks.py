@@ -8,6 +8,7 @@ from typing import Any
 from mm2pl.mmcv.migration.state import Part, State
 from mm2pl.mmcv.migration.toolboxes import LOGGERS, SAME_HOOKS, TOOLBOX_HOOKS
 
+# MMCV 1.7.2's and MMEngine 0.10.7's names have the same numbers.
 _PRIORITIES = {
     "HIGHEST": 0,
     "VERY_HIGH": 10,
@@ -32,6 +33,7 @@ def migrate_hooks(state: State) -> None:
     _log(state)
     if "custom_hooks" in state:
         hooks = state.peek("custom_hooks")
+        # MMCV 1.7.2 takes a single dict as well.
         hooks = [hooks] if isinstance(hooks, Mapping) else list(hooks or ())
         state.left.pop("custom_hooks")
         if not hooks:
@@ -46,6 +48,8 @@ def _checkpoint(state: State) -> None:
     target = "default_hooks.checkpoint"
     if not isinstance(state.peek("checkpoint_config"), Mapping):
         state.take("checkpoint_config", target, note="no periodic checkpoints")
+        # In MMEngine 0.10.7 CheckpointHook also keeps the best checkpoint, which was EvalHook's work in 1.x.
+        # So it must stay, without saving periodically.
         keeps_best = "checkpoint" in state.new.get("default_hooks", {})
         none = {"interval": -1, "save_last": False}
         _put_hook(state, "checkpoint", none if keeps_best else None)
@@ -62,16 +66,20 @@ def _checkpoint(state: State) -> None:
         if key in part:
             hook[key] = part.take(key, f"{target}.{key}")
     hook = {k: v for k, v in hook.items() if not (k == "out_dir" and v is None)}
+    # MMCV 1.7.2's IterBasedRunner sets by_epoch=False unless the
+    # config says otherwise; MMEngine's hook counts epochs.
     by_epoch = hook.setdefault("by_epoch", not state.by_iteration)
     if by_epoch and state.by_iteration:
         note = "MMCV 1.7.2 never saved then: IterBasedRunner calls no after_train_epoch; set it to False"
         part.noted("by_epoch", f"{target}.by_epoch", note)
     if by_epoch and not state.by_iteration:
         hook.pop("by_epoch")  # the default; MMDetection's configs leave it out
+        # Written by the user, so it stays: a file that inherits may rely on it.
         if "by_epoch" in (state.old["checkpoint_config"] or {}):
             hook["by_epoch"] = True
     if "file_client_args" in part:
         note = "file_client_args → backend_args"
+        # MMEngine 0.10.7 has deprecated the old name.
         hook["backend_args"] = part.take("file_client_args", f"{target}.backend_args", note=note)
     part.take(
         "create_symlink",
@@ -88,6 +96,7 @@ def _checkpoint(state: State) -> None:
 def _put_hook(state: State, name: str, hook: dict[str, Any] | None) -> None:
     hooks = dict(state.new.get("default_hooks", {}))
     present = hooks.get(name) or {}
+    # `present` is what `evaluation` has put there before: save_best and its rule.
     hooks[name] = None if hook is None else {**hook, **present}
     state.new["default_hooks"] = hooks
 
@@ -102,6 +111,7 @@ def _log(state: State) -> None:
     part = state.part("log_config")
     interval = part.take("interval", "default_hooks.logger.interval", default=10)
     hook: dict[str, Any] = {"type": "LoggerHook", "interval": interval}
+    # TextLoggerHook's JSON lines are LocalVisBackend's scalars.json.
     backends: list[dict[str, Any]] = [{"type": "LocalVisBackend"}]
     hooks = part.left.pop("hooks", None) or []
     if not hooks:
@@ -114,6 +124,7 @@ def _log(state: State) -> None:
     state.put(
         "log_processor", {"window_size": hook["interval"], "by_epoch": not state.by_iteration}
     )
+    # LocalVisBackend alone is the default. A toolbox's drawing hooks need its own visualizer.
     if len(backends) > 1 or state.toolbox:
         box = state.toolbox
         kind = box.visualizer if box else "Visualizer"
@@ -124,6 +135,7 @@ def _log(state: State) -> None:
 def _logger(part: Part, hook: dict[str, Any], backends: list[dict[str, Any]]) -> None:
     kind = part.peek("type")
     target = "visualizer.vis_backends"
+    # One LoggerHook serves all backends in MMEngine 0.10.7, so its settings come from the text logger.
     if kind == "TextLoggerHook":
         part.take("type", "default_hooks.logger")
         part.take("by_epoch", "log_processor.by_epoch")
@@ -158,6 +170,7 @@ def _logger(part: Part, hook: dict[str, Any], backends: list[dict[str, Any]]) ->
 
 def _custom_hook(state: State, hook: Any, index: int) -> list[Any]:
     path = f"custom_hooks[{index}]"
+    # A config in Python may hold a hook object; it cannot be written as text either.
     if not isinstance(hook, Mapping):
         Part(state, path, {}).needs_you("", "an object; only dicts can be migrated", "a dict")
         return [hook]
@@ -165,6 +178,7 @@ def _custom_hook(state: State, hook: Any, index: int) -> list[Any]:
     kind = hook.get("type")
     priority = part.peek("priority")
     number = _PRIORITIES.get(priority, priority) if isinstance(priority, str) else priority
+    # In 1.x OptimizerHook (40) runs backward inside after_train_iter. MMEngine has stepped before any such hook.
     early = isinstance(number, int) and number < _OPTIMIZER_PRIORITY
     if "priority" in part:
         note = _EARLY if early and kind not in _EARLY_IS_FINE else ""
@@ -191,6 +205,7 @@ _EARLY = (
     "in MMCV this hook ran before OptimizerHook (40), so after_train_iter saw the gradients of the iteration "
     "before; MMEngine's optimizer has stepped by then"
 )
+# These act at epochs, not after iterations, so the gradients do not concern them.
 _EARLY_IS_FINE = frozenset({"SyncBuffersHook", "NumClassCheckHook", "SetEpochInfoHook"})
 
 
@@ -201,6 +216,7 @@ def _with_priority(hook: dict[str, Any], priority: Any) -> dict[str, Any]:
 def _ema(part: Part, path: str) -> dict[str, Any]:
     hook: dict[str, Any] = {"type": "EMAHook"}
     interval = part.take("interval", f"{path}.interval", default=1)
+    # MMCV 1.7.2's quirk, which makes the average slower: kept, since the run shall be the same.
     momentum = part.take("momentum", f"{path}.momentum", default=0.0002) ** interval
     warm_up = part.take("warm_up", path, default=100)
     notes = [
@@ -208,6 +224,7 @@ def _ema(part: Part, path: str) -> dict[str, Any]:
     ]
     if interval > 1:
         notes.append(f"MMCV uses momentum ** interval = {momentum:g}")
+    # Below that the limit starts at 1 / warm_up or more, above the momentum, and never acts.
     if warm_up * momentum > 1:
         notes.append(
             f"MMCV limits the momentum to (1 + i) / ({warm_up} + i) at first, which no averaged model does"
@@ -226,6 +243,7 @@ def _detection_ema(part: Part, path: str, kind: str) -> dict[str, Any]:
     if kind == "ExpMomentumEMAHook":
         hook["ema_type"] = "mmdet.ExpMomentumEMA"
         part.take("type", f"{path}.type", note="MMDetection 3 has it as an averaged model")
+        # The time constant of the exponential: `gamma` in MMDetection 3.
         if "total_iter" in part:
             hook["gamma"] = part.take("total_iter", f"{path}.gamma")
     else:
@@ -240,4 +258,5 @@ def _detection_ema(part: Part, path: str, kind: str) -> dict[str, Any]:
     skip_buffers = part.take("skip_buffers", f"{path}.update_buffers", default=False)
     part.take("resume_from", path, note="the average is in the checkpoint that `resume` loads")
     part.finish(f"no argument of {hook['ema_type']}", path)
+    # MMDetection 2 averages the whole state dict unless skip_buffers is set; MMEngine averages parameters only.
     return {**hook, "update_buffers": not skip_buffers, "strict_load": False}

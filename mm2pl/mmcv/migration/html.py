@@ -74,6 +74,7 @@ def _table(entries: list[Entry]) -> str:
 def _side_by_side(old: str, new: str) -> str:
     left, right = old.splitlines(), new.splitlines()
     rows = []
+    # autojunk ignores lines that repeat often in long files, as `dict(` and `),` do in configs.
     matcher = difflib.SequenceMatcher(a=left, b=right, autojunk=False)
     for tag, a0, a1, b0, b1 in matcher.get_opcodes():
         gone, came = ("", "") if tag == "equal" else (" class=gone", " class=came")
@@ -91,6 +92,7 @@ def _cell(line: str | None, style: str) -> str:
 
 def _chart(curves: Curves) -> str:
     """Return the learning rates as an SVG."""
+    # A rate of 0 throughout must not divide by 0.
     top = max([*curves.new, *(curves.old or [])]) or 1.0
     last = curves.iters[-1] or 1
 

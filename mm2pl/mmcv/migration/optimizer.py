@@ -31,6 +31,7 @@ def migrate_optimizer(state: State) -> None:
         _optimizer_config(state, wrapper, hook)
     if "fp16" in state:
         _fp16(state, wrapper, fp16)
+    # 1.x has one hook for all optimizers: each wrapper gets its clipping and precision.
     if several:
         kind = {key: wrapper.pop(key) for key in list(wrapper) if key not in several}
         for name in several:
@@ -45,6 +46,7 @@ def _optimizers(state: State, wrapper: dict[str, Any]) -> list[str]:
     if optimizer is None:
         state.take("optimizer", note="no optimizer, no optim_wrapper.optimizer")
         return []
+    # GANs of MMEditing and MMGeneration give one optimizer per sub-module, and no type.
     if "type" in optimizer or not all(isinstance(o, Mapping) for o in optimizer.values()):
         state.take("optimizer", f"{_TARGET}.optimizer")
         wrapper.update(_one_optimizer(optimizer))
@@ -65,6 +67,7 @@ def _one_optimizer(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     outer: dict[str, Any] = {
         key: inner.pop(key) for key in ("paramwise_cfg", "constructor") if key in inner
     }
+    # 1.x' default by name. MMEngine's default does the same under another name.
     if outer.get("constructor") == "DefaultOptimizerConstructor":
         del outer["constructor"]
     if outer.get("paramwise_cfg", {}) is None:
@@ -74,6 +77,7 @@ def _one_optimizer(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _optimizer_config(state: State, wrapper: dict[str, Any], hook: str | None) -> None:
     config = state.peek("optimizer_config")
+    # Unlike {}, with which MMCV 1.7.2 registers its default OptimizerHook.
     if config is None:
         state.take(
             "optimizer_config",
@@ -96,6 +100,7 @@ def _optimizer_config(state: State, wrapper: dict[str, Any], hook: str | None) -
     else:
         part.take("type", f"{_TARGET}.type", note=_FP16_NOTE if hook in _FP16_HOOKS else "")
     clip = part.take("grad_clip", f"{_TARGET}.clip_grad")
+    # grad_clip=None is in most configs, to be overridden by those that inherit.
     if clip is not None:
         wrapper["clip_grad"] = clip
     _accumulation(part, wrapper)
@@ -119,9 +124,11 @@ _ANOMALOUS = "reported by the DDP wrapper, so only in distributed training"
 
 
 def _accumulation(part: Part, wrapper: dict[str, Any]) -> None:
+    # `update_interval` is the name in OpenSelfSup's DistOptimizerHook, like `use_fp16` below.
     for key in ("cumulative_iters", "update_interval"):
         if key in part:
             count = part.take(key, f"{_TARGET}.accumulative_counts")
+            # 1 is the default of both.
             if count > 1:
                 wrapper["accumulative_counts"] = count
 
@@ -131,6 +138,7 @@ def _fp16(state: State, wrapper: dict[str, Any], fp16: Any) -> None:
         state.take("fp16", note="off")
         return
     wrapper["type"] = "AmpOptimWrapper"
+    # MMSegmentation 0.x names the scale in optimizer_config, and leaves fp16=dict() for its test script.
     if not fp16:
         state.take("fp16", _TARGET, note=_FP16_NOTE)
         wrapper.setdefault("loss_scale", 512.0)
@@ -143,6 +151,7 @@ def _fp16(state: State, wrapper: dict[str, Any], fp16: Any) -> None:
 
 
 def _loss_scale(part: Part, target: str) -> Any:
+    # MMCV 1.7.2's default is static; AmpOptimWrapper's is 'dynamic'.
     scale = part.peek("loss_scale", 512.0)
     if isinstance(scale, Mapping):
         return _scaler_args(part, scale, target)
@@ -155,6 +164,7 @@ def _loss_scale(part: Part, target: str) -> Any:
 def _scaler_args(part: Part, scale: Mapping[str, Any], target: str) -> Any:
     """Return the arguments for GradScaler; those of MMCV's own LossScaler are translated."""
     args = dict(scale)
+    # MMCV's own LossScaler was for torch before 1.6. torch's GradScaler has no mode and other names.
     if args.pop("mode", "dynamic") == "static":
         part.take("loss_scale", target, note=_FP16_NOTE)
         return float(args.get("init_scale", 512.0))
@@ -162,6 +172,7 @@ def _scaler_args(part: Part, scale: Mapping[str, Any], target: str) -> Any:
     if window is not None:
         args["growth_interval"] = window
     if factor is not None:
+        # LossScaler multiplies and divides by one factor.
         args.update(growth_factor=factor, backoff_factor=1 / factor)
     part.take("loss_scale", target, note=_FP16_NOTE)
     return args

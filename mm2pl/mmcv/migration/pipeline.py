@@ -13,11 +13,13 @@ Noted = list[str]
 _RENAMED_ARGUMENTS: dict[str, dict[str, str]] = {
     "RandomFlip": {"flip_ratio": "prob", "flip_prob": "prob"},
     "RandomResizedCrop": {"size": "scale"},
+    # MMDetection 2's name is misleading: it is the probability of a shift.
     "RandomShift": {"shift_ratio": "prob"},
     "SegRescale": {"scale_factor": "scale_factor"},
     "LoadImageFromFile": {"file_client_args": "backend_args"},
     "LoadAnnotations": {"file_client_args": "backend_args"},
 }
+# A wrong guess would train without a message, so the user decides.
 _NEEDS_YOU = frozenset(
     {
         *("LoadProposals", "InstaBoost", "Translate", "Shear", "Rotate", "Albu", "RandomGrayscale"),
@@ -46,6 +48,7 @@ def migrate_pipeline(
             migrated.append(transform)
             continue
         kind = transform["type"]
+        # MMClassification 0.x' ToTensor only wraps the label, which PackInputs does now.
         if kind in _NEEDS_YOU and not (kind == "ToTensor" and toolbox.scope == "mmpretrain"):
             needs.append(f"{kind} has another signature or no successor in {toolbox.scope}")
         special = _SPECIAL.get(kind)
@@ -61,6 +64,7 @@ def _nested(
     transform: Mapping[str, Any], toolbox: Toolbox, notes: Noted, needs: Noted
 ) -> dict[str, Any]:
     """Return the arguments that hold transforms themselves, such as AutoAugment's policies, migrated."""
+    # Its transforms are those of albumentations, which did not change.
     if transform["type"] == "Albu":
         return {}
     changed = {}
@@ -69,6 +73,7 @@ def _nested(
             continue
         if all(isinstance(v, Mapping) and "type" in v for v in value):
             new: list[Any] = migrate_pipeline(value, toolbox, notes, needs)
+        # AutoAugment has a list of policies, each a list of transforms.
         elif all(isinstance(v, list) and v and isinstance(v[0], Mapping) for v in value):
             new = [migrate_pipeline(v, toolbox, notes, needs) for v in value]
         else:
@@ -94,12 +99,15 @@ def _drop(transform: Transform, toolbox: Toolbox, notes: Noted, needs: Noted) ->
 
 
 def _pad(transform: Transform, toolbox: Toolbox, notes: Noted, needs: Noted) -> list[Transform]:
+    # The preprocessor pads whole batches, after the transforms.
     if "size_divisor" in transform:
         notes.append("Pad(size_divisor) → data_preprocessor")
         return []
+    # MMSegmentation 0.x pads to a fixed size in training only; SegDataPreProcessor has `size` for that.
     if toolbox.scope == "mmseg":
         notes.append("Pad(size) → data_preprocessor")
         return []
+    # MMDetection 2 has deprecated a bare number.
     if not isinstance(transform.get("pad_val", {}), Mapping):
         notes.append("Pad: pad_val → pad_val['img']")
         transform["pad_val"] = {"img": transform["pad_val"]}
@@ -110,6 +118,7 @@ def _collect(transform: Transform, toolbox: Toolbox, notes: Noted, needs: Noted)
     notes.append(f"DefaultFormatBundle, Collect → {toolbox.pack}")
     pack: Transform = {"type": toolbox.pack}
     if "meta_keys" in transform:
+        # MMEngine's data samples have one path, and no trace of the normalisation.
         renamed = {"filename": "img_path", "ori_filename": "img_path"}
         dropped = {"img_norm_cfg", "pad_shape"}
         keys = [renamed.get(key, key) for key in transform["meta_keys"] if key not in dropped]
@@ -133,7 +142,9 @@ def _resize(transform: Transform, toolbox: Toolbox, notes: Noted, needs: Noted) 
     scale = transform.pop("img_scale")
     mode = transform.pop("multiscale_mode", "range")
     ratio = transform.get("ratio_range")
+    # True is the default of 1.x' Resize; MMCV 2's is False.
     transform.setdefault("keep_ratio", True)
+    # 1.x decides by the form of the argument what MMCV 2 has three transforms for.
     if isinstance(scale, list) and len(scale) > 1:
         kind, name = (
             ("RandomChoiceResize", "scales") if mode == "value" else ("RandomResize", "scale")
@@ -155,6 +166,7 @@ def _ordered(kind: str, first: Transform, rest: Transform) -> Transform:
 
 def _resize_for_classification(transform: Transform, notes: Noted) -> list[Transform]:
     size = transform.pop("size", None)
+    # -1 keeps the ratio and fits the short side in MMClassification 0.x.
     if isinstance(size, Sequence) and len(size) == 2 and size[1] == -1:
         notes.append("Resize(size=(n, -1)) → ResizeEdge")
         return [_ordered("ResizeEdge", {"scale": size[0], "edge": "short"}, transform)]
@@ -173,8 +185,10 @@ def _test_time(
         scale = scale[0]
     inner: list[Transform] = []
     for step in transform.get("transforms", ()):
+        # 1.x' RandomFlip obeys a flag that MultiScaleFlipAug sets. It has no probability of its own here.
         if step.get("type") in ("RandomFlip",):
             continue
+        # MultiScaleFlipAug hands its scale to the Resize inside.
         if step.get("type") == "Resize" and scale is not None and "img_scale" not in step:
             step = {
                 "type": "Resize",
@@ -190,6 +204,7 @@ def _test_time(
         )
     notes.append("MultiScaleFlipAug unwrapped")
     migrated = migrate_pipeline(inner, toolbox, notes, needs)
+    # 1.x' data sets read the annotations themselves to evaluate. Just before packing, so that they are not resized.
     if toolbox.loads_annotations and migrated and migrated[-1].get("type") == toolbox.pack:
         notes.append("LoadAnnotations added for the metric")
         migrated.insert(len(migrated) - 1, dict(toolbox.loads_annotations))
@@ -212,8 +227,10 @@ def find_preprocessor(pipelines: Sequence[Any], toolbox: Toolbox) -> dict[str, A
     masks = False
     for transform in walk_transforms(pipelines):
         kind = transform.get("type")
+        # The first one counts: the model has one preprocessor for all splits.
         if kind == "Normalize" and not found:
             found = {k: transform[k] for k in ("mean", "std") if k in transform}
+            # 1.x' Normalize converts unless told otherwise; MMEngine's preprocessors do not.
             found["bgr_to_rgb"] = transform.get("to_rgb", True)
         masks |= kind == "LoadAnnotations" and bool(transform.get("with_mask"))
     if not found:
@@ -226,11 +243,14 @@ def find_preprocessor(pipelines: Sequence[Any], toolbox: Toolbox) -> dict[str, A
             padding.setdefault("pad_size_divisor", transform["size_divisor"])
         elif toolbox.scope == "mmseg" and "size" in transform:
             padding.setdefault("size", transform["size"])
+    # 1.x' Pad padded the masks too.
     if toolbox.scope == "mmdet" and masks:
         padding = {"pad_mask": True, **padding}
     if toolbox.scope == "mmseg":
+        # Written out, as in the released configs of MMSegmentation 1.
         padding = {"pad_val": 0, "seg_pad_val": 255, **padding}
     if toolbox.scope == "mmpretrain":
+        # MMPretrain's preprocessor has another name for it.
         found["to_rgb"] = found.pop("bgr_to_rgb")
     return {"type": toolbox.preprocessor, **found, **padding}
 

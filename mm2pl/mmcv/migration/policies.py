@@ -19,6 +19,7 @@ from mm2pl.mmcv.policies import (
 
 TARGET = "param_scheduler"
 
+# Hooks of the toolboxes. Their formulas are not MMCV's, so the user gets the schedulers of the successor's configs.
 TOOLBOX_POLICIES = {
     "YOLOX": (
         "MMDetection's own policy: quadratic warm-up, cosine, constant end",
@@ -88,10 +89,12 @@ def parse_schedule(state: State, key: str) -> Schedule | None:
         part.needs_you("", why, write, TARGET)
         return None
     schedule = _parse(part, policy, suffix)
+    # The hook learns the epoch's length in before_train_epoch, which never comes there.
     if not schedule.run_by_epoch and schedule.warmup_by_epoch:
         why = "MMCV 1.7.2 fails here: IterBasedRunner has no epochs to warm up for"
         part.needs_you("warmup_by_epoch", why, "warmup_iters in iterations", TARGET)
         return None
+    # `total_steps` makes OneCycle independent of the run's length.
     needs_length = schedule.policy in NEEDS_LENGTH and not schedule.args.get("total_steps")
     if needs_length and schedule.length is None:
         note = "the config does not say how long the run is"
@@ -128,6 +131,7 @@ def _parse(part: Part, policy: str, suffix: str) -> Schedule:
     return Schedule(
         suffix=suffix,
         policy=policy,
+        # None is "not given" in MMCV 1.7.2: min_lr=None beside a min_lr_ratio is valid.
         args={key: value for key, value in args.items() if value is not None},
         by_epoch=by_epoch,
         run_by_epoch=run_by_epoch,

@@ -8,6 +8,7 @@ from typing import Any
 
 from mm2pl.mmcv.migration.source import Written, first_leaf
 
+# The width of OpenMMLab's yapf settings.
 WIDTH = 79
 
 
@@ -40,13 +41,16 @@ class Renderer:
         flat = self._flat(value)
         if not _is_container(value) or self._name(value):
             return flat
+        # A comment ends its line, so such a value cannot stand on one.
         commented = self.words and _has_comments(value)
         fits = len(flat) + used <= WIDTH
         return flat if fits and not commented else self._tall(value, indent)
 
     def _name(self, value: Any) -> str:
         if not _is_container(value):
+            # Numbers and short strings are equal by chance.
             return ""
+        # The type too: an OrderedDict equals a dict.
         same = (n for n, known in self.names.items() if type(known) is type(value))
         return next((n for n in same if self.names[n] == value), "")
 
@@ -88,6 +92,8 @@ class Renderer:
         leaf = first_leaf(value)
         if not self.words or not isinstance(leaf, Written):
             return [], ""
+        # One old value may end in several new places, such as the train,
+        # val and test loader. Its comment is written once.
         above = [c for c in leaf.above if c not in self.carried]
         beside = leaf.beside if leaf.beside not in self.carried else ""
         self.carried |= {*above, beside} - {""}
@@ -118,6 +124,7 @@ def _has_comments(value: Any) -> bool:
 
 def _literal(value: Any) -> str:
     for kind in (str, int, float):
+        # Through the plain type: `Text` and its siblings are subclasses. A bool is an int.
         if isinstance(value, kind) and not isinstance(value, bool):
             return repr(kind(value))
     return repr(value)

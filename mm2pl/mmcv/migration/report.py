@@ -68,6 +68,7 @@ class Report:
 
     def __str__(self) -> str:
         parts = []
+        # What needs the user comes first.
         for status in reversed(Status):
             entries = self.of(status)
             if entries:

@@ -34,6 +34,7 @@ ANCHORS: dict[str, tuple[str, ...]] = {
 }
 """New keys → the old statements in whose place they are written, the best first."""
 
+# So the file says test_dataloader = val_dataloader, as MMEngine's configs do.
 _NEW_NAMES = ("vis_backends", "val_dataloader", "val_evaluator")
 """New variables that later statements may name."""
 
@@ -50,6 +51,7 @@ def delta(new: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
         {'a': {'_delete_': True, 'b': 1}}
     """
     out = _inner_delta(new, base)
+    # MMEngine's `_delete_` works inside dicts only. At the top None is as good as absent.
     out.update({key: None for key, value in base.items() if key not in new and value is not None})
     return out
 
@@ -66,6 +68,7 @@ def _inner_delta(new: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, A
         elif isinstance(base[key], Mapping) and not set(base[key]) - set(value):
             out[key] = _inner_delta(value, base[key])
         else:
+            # Merging alone cannot remove a key that the base has.
             out[key] = {"_delete_": True, **value}
     return out
 
@@ -106,8 +109,11 @@ class Rewriting:
             ValueError: No text does, because a value is an object that has no expression.
         """
         kept: set[str] = set()
+        # From the closest to the old text to the plainest.
+        # The second try repeats the first with the variables that it found missing.
         for words, statements in ((True, True), (True, True), (False, True), (False, False)):
             text = self._compose(words, statements, kept)
+            # A statement that was left out may define what a kept one reads.
             missing = self._undefined(text)
             if missing and words:
                 kept = missing
@@ -122,6 +128,7 @@ class Rewriting:
         except Exception:  # whatever a user's config raises: the next attempt is plainer
             return False
         expected = {**self.base, **{k: v for k, v in self.new.items() if k in self.delta}}
+        # None and absent are one: `delta` removes keys by None.
         expected = {k: v for k, v in {**expected, **self._verbatim()}.items() if v is not None}
         for key in self.delta:
             if self.delta[key] is None:
@@ -145,6 +152,7 @@ class Rewriting:
         stored = {
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         }
+        # Only variables of the old file: names such as `range` are Python's.
         return (set(loaded_names(tree)) - stored) & self.source.names
 
 
@@ -158,6 +166,7 @@ class _Composer:
         self.out: list[str] = []
         self.pending: list[str] = []
         self.emitted: set[str] = set()
+        # A name for a value that nobody used as a variable would surprise.
         self.nameable = (job.source.used_names() & job.source.names) | set(_NEW_NAMES)
         self.nameable |= {key for key in job.delta if key.endswith("_pipeline")}
         self.at = self._places()
@@ -176,6 +185,7 @@ class _Composer:
                 self._keep(statement)
                 if last[name] == index:
                     self._replace(statement, self.at.get(index, []), above=False)
+            # A variable that is assigned twice: only the last assignment has the value of the config.
             elif last[name] != index:
                 self._drop(statement)
             else:
@@ -234,6 +244,7 @@ class _Composer:
 
     def _hold(self, leading: list[str], comments: list[str]) -> None:
         """Keep comments for above the next statement; blank lines are not kept twice."""
+        # `# yapf: disable` belongs to the layout of the old statement.
         self.pending += [line for line in leading if line.strip() and not _is_tool_comment(line)]
         self.pending += [c for c in comments if c not in self.renderer.carried]
 

@@ -30,6 +30,7 @@ def migrate_schedules(state: State) -> None:
             continue
         schedulers += _migrate(state, key)
     if found:
+        # Not absent: a file that inherits a schedule must be able to switch it off.
         state.put("param_scheduler", schedulers or None)
 
 
@@ -38,12 +39,14 @@ def _migrate(state: State, key: str) -> list[dict[str, Any]]:
     if schedule is None:
         return []
     part = Part(state, key, {})
+    # No scheduler at all reproduces a schedule that never acted.
     if not schedule.run_by_epoch and schedule.by_epoch:
         part.noted("by_epoch", TARGET, _NEVER_ACTED)
         return []
     try:
         standard = _standard(schedule)
         return [closed_form(schedule)] if standard is None else standard
+    # One bad schedule must not hide what the report says of the rest.
     except ValueError as error:
         part.needs_you("", str(error), "a valid value, then migrate again", TARGET)
         return []
@@ -64,6 +67,7 @@ def _standard(s: Schedule) -> list[dict[str, Any]] | None:
     regular = _STANDARD[s.policy](s) if s.policy in _STANDARD else None
     if warmup is None or regular is None:
         return None
+    # MMEngine 0.10.7's warm-up scales the value that it finds. With a lower bound the order of both would matter.
     if warmup and not _is_factor(s):
         return None
     name = regular.pop("type", None)
@@ -76,6 +80,7 @@ def _standard_warmup(s: Schedule) -> list[dict[str, Any]] | None:
     if s.warmup is None:
         return []
     names = {"linear": ("Linear", "start_factor"), "constant": ("Constant", "factor")}
+    # MMEngine has no exponential warm-up, and its momentum schedulers multiply where MMCV divides.
     if s.warmup not in names or s.warmup_by_epoch or s.suffix == "Momentum":
         return None
     name, argument = names[s.warmup]
@@ -85,6 +90,7 @@ def _standard_warmup(s: Schedule) -> list[dict[str, Any]] | None:
             argument: s.warmup_ratio,
             "by_epoch": False,
             "begin": 0,
+            # MMEngine 0.10.7's LinearLR arrives at `end - 1`, MMCV 1.7.2 at `warmup_iters`.
             "end": s.warmup_iters + 1,
         }
     ]
@@ -111,6 +117,7 @@ def _step(s: Schedule) -> dict[str, Any] | None:
     numbers: list[Any] = list(step) if isinstance(step, list | tuple) else [step]
     if not all(isinstance(n, int) and n > 0 for n in numbers):
         raise ValueError(f"step={step!r} must be a positive integer, or a list of them")
+    # MultiStepLR counts milestones, and has no lower bound. MMCV 1.7.2 looks for the first later step.
     if "eta_min" in s.args or numbers != sorted(numbers):
         return None
     if isinstance(step, int):
@@ -127,6 +134,7 @@ def _poly(s: Schedule) -> dict[str, Any] | None:
         return None
     assert s.length is not None
     power, eta_min = s.value("power"), s.value("eta_min")
+    # PolyLR arrives at `end - 1`, MMCV 1.7.2 at its length.
     return {"type": "Poly", "power": power, "eta_min": eta_min, "begin": 0, "end": s.length + 1}
 
 
@@ -139,6 +147,7 @@ def _flat_cosine(s: Schedule) -> dict[str, Any] | None:
         return None
     assert s.length is not None
     start = round(s.length * s.value("start_percent"))
+    # {} is "constant": with start_percent=1 nothing anneals.
     return _cosine_from(s, start) if start < s.length else {}
 
 
@@ -146,6 +155,7 @@ def _cosine_from(s: Schedule, begin: int) -> dict[str, Any] | None:
     lowest = _eta_min(s)
     if not s.by_epoch and not any(lowest.values()):
         return None  # so close to 0 the products of many ratios lose digits
+    # MMCV 1.7.2's by_epoch=False in an epoch run goes by iterations, whose number no config says.
     convert = {} if _in_run_units(s) else {"by_epoch": True, "convert_to_iter_based": True}
     assert s.length is not None
     span = {"begin": begin, "T_max": s.length - begin, "end": s.length}
@@ -158,6 +168,7 @@ def _cosine_restart(s: Schedule) -> dict[str, Any] | None:
     periods = list(s.args.get("periods", ()))
     if len(periods) != len(weights):
         raise ValueError(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
+    # MMCV 1.7.2 raises at the first iteration after the last period.
     if _in_run_units(s) and s.length is not None and sum(periods) < s.length:
         raise ValueError(
             f"periods={periods!r} end after {sum(periods)}, the run after {s.length}: MMCV fails"
@@ -175,9 +186,11 @@ def _linear(s: Schedule) -> dict[str, Any] | None:
     span = {"begin": 0, "end": s.length + 1}
     if "eta_min_ratio" in s.args:
         ratio = s.args["eta_min_ratio"]
+        # MMEngine 0.10.7's LinearLR refuses other factors.
         if not 0 <= ratio <= 1:
             return None
         return {"type": "Linear", "start_factor": 1.0, "end_factor": ratio, **span}
+    # LinearLR has no absolute end value; PolyLR of power 1 is a straight line to one.
     return {"type": "Poly", "power": 1.0, **_eta_min(s), **span}
 
 
@@ -185,6 +198,7 @@ def _one_cycle(s: Schedule) -> dict[str, Any] | None:
     mappings = [key for key in PER_GROUP & set(s.args) if isinstance(s.args[key], Mapping)]
     if mappings:
         raise ValueError(f"{mappings[0]} by optimizer: param_scheduler is a dict of lists then")
+    # MMEngine 0.10.7 has OneCycle for the learning rate only, and sets it regardless of other schedulers.
     if s.suffix == "Momentum" or s.warmup:
         return None
     args = {"eta_max" if key == "max_lr" else key: value for key, value in s.args.items()}
@@ -197,6 +211,7 @@ def _one_cycle(s: Schedule) -> dict[str, Any] | None:
 
 def _cyclic(s: Schedule) -> None:
     times = s.value("cyclic_times")
+    # A cycle of no iterations: MMCV 1.7.2 divides by 0.
     if not s.run_by_epoch and s.length is not None and times > s.length:
         raise ValueError(f"cyclic_times={times!r} in {s.length} iterations: MMCV fails")
 
@@ -225,6 +240,7 @@ def _end(s: Schedule) -> dict[str, int]:
 
 
 def _eta_min(s: Schedule) -> dict[str, float]:
+    # MMCV 1.7.2 asserts it.
     if ("eta_min" in s.args) == ("eta_min_ratio" in s.args):
         name = s.suffix.lower()
         raise ValueError(f"{s.policy} needs exactly one of min_{name} and min_{name}_ratio")
@@ -265,6 +281,7 @@ def _clock(s: Schedule) -> dict[str, Any]:
         and not (s.run_by_epoch and s.policy in NEEDS_LENGTH)
     ):
         return {"by_epoch": False}
+    # Ticking by epoch is enough: nothing changes inside one.
     if s.by_epoch and s.warmup is None:
         return {"by_epoch": True}
     progress = {"progress": "epoch"} if s.by_epoch else {}

@@ -42,6 +42,7 @@ class Real(Written, float):
     """A float with its source."""
 
 
+# bool and None cannot be subclassed; they have one spelling anyway.
 _WRITTEN: dict[type, type[Written]] = {str: Text, int: Whole, float: Real}
 
 
@@ -95,6 +96,7 @@ class Source:
                 path = _base_path(node)
                 if path:
                     found[ast.unparse(node)] = path
+                # Python reads `{{_base_.x}}` as a set in a set.
                 if isinstance(node, ast.Set) and len(node.elts) == 1:
                     inner = node.elts[0]
                     path = _base_path(inner.elts[0]) if isinstance(inner, ast.Set) else ()
@@ -133,6 +135,7 @@ def read_source(text: str) -> Source:
     done = 0
     for node in ast.parse(text).body:
         end = node.end_lineno or node.lineno
+        # It has no lines of its own, so it goes with the first.
         if node.lineno <= done:  # a second statement on the same line
             continue
         leading = lines[done : node.lineno - 1]
@@ -220,9 +223,11 @@ class _Writer:
         if kind is None:
             return value
         source = ast.get_source_segment(self.text, _shifted(node, self.first)) or ""
+        # The new place has another indent.
         if not source or "\n" in source:
             source = ast.unparse(node)
         written = kind(value)  # type: ignore[call-arg]
+        # A file that is to stand alone has no `_base_` to read.
         if self.base_words or "_base_" not in source:
             written.source = source
         return written
@@ -230,6 +235,7 @@ class _Writer:
 
 def _shifted(node: ast.expr, first: int) -> ast.expr:
     """Return a stand-in for ``node`` whose lines count from the start of the statement."""
+    # get_source_segment counts lines from 1 in the text that it gets, which is the statement's alone.
     stand_in = ast.Pass()
     for name in ("lineno", "end_lineno"):
         setattr(stand_in, name, getattr(node, name) - first + 1)
@@ -241,8 +247,10 @@ def _shifted(node: ast.expr, first: int) -> ast.expr:
 def _elements(node: ast.expr, value: Any) -> list[tuple[Any, ast.expr, ast.AST]] | None:
     """Return key, value node and the node that begins the element, of a literal container."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        # dict(base, x=1): which key came from where is unknown.
         if not isinstance(value, Mapping) or node.args:
             return None
+        # `_delete_` and inherited keys are in the text or in the value, but not in both.
         return [(k.arg, k.value, k) for k in node.keywords if k.arg in value]
     if isinstance(node, ast.Dict) and isinstance(value, Mapping):
         pairs = zip(node.keys, node.values, strict=True)
@@ -250,6 +258,7 @@ def _elements(node: ast.expr, value: Any) -> list[tuple[Any, ast.expr, ast.AST]]
             (k.value, v, k) for k, v in pairs if isinstance(k, ast.Constant) and k.value in value
         ]
     if isinstance(node, ast.List | ast.Tuple) and type(value) in (list, tuple):
+        # A starred element stands for an unknown number of values.
         if len(node.elts) != len(value) or any(isinstance(e, ast.Starred) for e in node.elts):
             return None
         return [(i, e, e) for i, e in enumerate(node.elts)]
@@ -265,6 +274,7 @@ def first_leaf(value: Any) -> Any:
 
 def _commented(value: Any, above: tuple[str, ...], beside: str) -> Any:
     leaf = first_leaf(value)
+    # A dict cannot carry a comment; its first value is written nearest to the place.
     if isinstance(leaf, Written) and (above or beside):
         leaf.above = above + leaf.above
         leaf.beside = beside or leaf.beside

@@ -68,6 +68,7 @@ class Part:
     ) -> None:
         path = f"{self.path}.{key}" if self.path and key else self.path or key
         entry = Entry(key=path, status=status, target=target, note=note, write=write)
+        # One pipeline may be reached through a variable and through several data sets.
         if entry not in self.state.entries:
             self.state.entries.append(entry)
 
@@ -104,6 +105,7 @@ class State(Part):
     def put(self, key: str, value: Any) -> None:
         """Set a key of the new config; dicts are merged into one that is already there."""
         present = self.new.get(key)
+        # `evaluation` and `checkpoint_config` both write into default_hooks.
         if isinstance(present, dict) and isinstance(value, dict):
             present.update(value)
         else:
@@ -114,7 +116,10 @@ class State(Part):
         """Whether the old run counted iterations."""
         runner = self.old.get("runner")
         if isinstance(runner, Mapping):
+            # A runner of one's own has another type, but its length
+            # tells. A file that inherits may give either alone.
             return "max_iters" in runner or runner.get("type") == "IterBasedRunner"
+        # MMSegmentation 0.x' older form of runner=dict(type='IterBasedRunner', max_iters=…).
         return "total_iters" in self.old and "total_epochs" not in self.old
 
     @property

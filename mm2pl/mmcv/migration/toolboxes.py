@@ -47,6 +47,7 @@ TOOLBOXES = (
         hook="DetVisualizationHook",
         loads_annotations={"type": "LoadAnnotations", "with_bbox": True},
         batch_sampler="AspectRatioBatchSampler",
+        # MMDetection 2's CustomDataset and its `_filter_imgs(min_size=32)`.
         filter_cfg={"filter_empty_gt": True, "min_size": 32},
     ),
     Toolbox(
@@ -60,6 +61,7 @@ TOOLBOXES = (
         loads_annotations={"type": "LoadAnnotations"},
     ),
     Toolbox(
+        # MMClassification 0.x became MMPretrain.
         scope="mmpretrain",
         collected="gt_label",
         pack="PackInputs",
@@ -71,6 +73,7 @@ TOOLBOXES = (
 )
 """In the order in which they are recognised: a panoptic detector collects segmentations too."""
 
+# 'mmcls' is the scope in 1.0 release candidates of MMClassification.
 KNOWN_SCOPES = {toolbox.scope: toolbox for toolbox in TOOLBOXES} | {"mmcls": TOOLBOXES[2]}
 
 
@@ -84,6 +87,7 @@ def recognise(config: Mapping[str, Any]) -> Toolbox | None:
 
 def is_of_unknown(config: Mapping[str, Any]) -> bool:
     """Tell whether pipelines collect into the 1.x formats of a toolbox that is not known here."""
+    # Also Collect3D of MMDetection3D 0.x, by the beginning of the name.
     return recognise(config) is None and "'Collect" in repr([*_pipelines(config)])
 
 
@@ -93,6 +97,7 @@ def _pipelines(config: Mapping[str, Any]) -> Iterator[Any]:
 
 def _collected(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
+        # What a pipeline collects tells the toolbox: names of transforms are the same in several.
         if value.get("type") == "Collect":
             yield from value.get("keys", ())
         for child in value.values():
@@ -144,12 +149,14 @@ _VOC = MetricRule(
     metric="metric",
     prefix="pascal_voc",
     renamed={"iou_thr": "iou_thrs", "scale_ranges": "scale_ranges"},
+    # MMDetection 2 evaluates VOC2007 with 11 points, and its released VOC configs test on VOC2007.
     fixed={"eval_mode": "11points"},
 )
 _IOU = MetricRule(
     type="IoUMetric",
     metric="iou_metrics",
     as_list=True,
+    # Both chose between ways of evaluating that used less memory; IoUMetric always works sample by sample.
     renamed={"pre_eval": None, "efficient_test": None},
 )
 _CLS = MetricRule(
@@ -176,6 +183,7 @@ METRICS: dict[str, dict[str, MetricRule]] = {
             type="OpenImagesMetric", prefix="openimages", renamed={"use_group_of": None}
         ),
     },
+    # MMSegmentation 0.x' data sets share one `evaluate`.
     "mmseg": {"": _IOU},
     "mmpretrain": {"": _CLS},
 }
@@ -191,6 +199,7 @@ LOGGERS: dict[str, tuple[str, Mapping[str, str]]] = {
             "define_metric_cfg": "define_metric_cfg",
         },
     ),
+    # The toolboxes' own hooks also log images, which is the visualization hook's part now.
     "MMDetWandbHook": ("WandbVisBackend", {"init_kwargs": "init_kwargs"}),
     "MMSegWandbHook": ("WandbVisBackend", {"init_kwargs": "init_kwargs"}),
     "MMClsWandbHook": ("WandbVisBackend", {"init_kwargs": "init_kwargs"}),

@@ -63,6 +63,7 @@ class BaseRunner(HookRegistration, Checkpoints):
         self.model = model
         self.batch_processor = batch_processor
         self.optimizer: Any = optimizer
+        # MMCV 1.7.2 refuses a runner without a logger. Small scripts run on a default logger here.
         self.logger = logger or logging.getLogger("mm2pl.mmcv")
         self.meta = meta
         self.work_dir = None if work_dir is None else os.path.abspath(work_dir)
@@ -88,6 +89,8 @@ class BaseRunner(HookRegistration, Checkpoints):
     @classmethod
     def _refuse_own_loops(cls) -> None:
         for name in ("train", "run"):
+            # MMCV 1.7.2 lets a subclass write its own loop. Lightning would
+            # never call it, so the run would ignore it silently.
             if not getattr(cls, name).__module__.startswith("mm2pl.mmcv.runner"):
                 raise TypeError(
                     f"{cls.__name__} overrides {name}() → the loop is Lightning's here: override "
@@ -100,6 +103,7 @@ class BaseRunner(HookRegistration, Checkpoints):
     @property
     def model_name(self) -> str:
         """The class name of the model, without its wrapper."""
+        # `hasattr(model, 'module')`, as in MMCV 1.7.2: wrappers that are in no registry count too.
         return type(getattr(self.model, "module", self.model)).__name__
 
     @property
@@ -149,6 +153,7 @@ class BaseRunner(HookRegistration, Checkpoints):
     def current_momentum(self) -> Any:
         """Return the momentum of each group; a dict of lists for several optimizers."""
         return self._of_groups(
+            # Adam and its kin have no momentum; MMCV 1.7.2 shows their first beta, and 0 where there is neither.
             lambda group: group["momentum"] if "momentum" in group else group.get("betas", (0,))[0]
         )
 
@@ -171,6 +176,7 @@ class BaseRunner(HookRegistration, Checkpoints):
             workflow: Mode and number of epochs (or iterations), such as ``[('train', 2), ('val', 1)]``.
             kwargs: Handed to the model's ``train_step`` and ``val_step``.
         """
+        # MMCV 1.7.2 asserts tuples. A config from JSON or YAML has lists.
         flows: list[Any] = [tuple(flow) for flow in workflow]
         self._check_workflow(data_loaders, flows)
         self.logger.info(
@@ -190,6 +196,7 @@ class BaseRunner(HookRegistration, Checkpoints):
                 f"workflow={flows!r} with {len(data_loaders)} data_loaders → give a list with one loader per flow."
             )
         for flow in flows:
+            # MMCV 1.7.2 takes any method of the runner as a mode, so that subclasses add flows of their own.
             if len(flow) != 2 or not isinstance(flow[0], str) or not hasattr(self, flow[0]):
                 raise ValueError(
                     f"workflow={flows!r}: {flow!r} is no (mode, times) with the name of a method, such as ('train', 1)."
@@ -238,6 +245,7 @@ class BaseRunner(HookRegistration, Checkpoints):
         """End one of the Trainer's epochs."""
         raise NotImplementedError
 
+    # The method must exist: the workflow's check asks for an attribute named 'train'.
     def train(self, data_loader: Any, **kwargs: Any) -> None:
         """Refuse: training is the Trainer's.
 
@@ -256,6 +264,7 @@ class BaseRunner(HookRegistration, Checkpoints):
         Raises:
             TypeError: The model's step returns something else than the dict that 1.x wants.
         """
+        # MMCV 1.7.2 autocasts only inside methods with @auto_fp16. Here one context covers the whole step.
         with autocast(self):
             if self.batch_processor is not None:
                 outputs = self.batch_processor(
@@ -270,6 +279,8 @@ class BaseRunner(HookRegistration, Checkpoints):
             raise TypeError(
                 f"model.{step}() must return a dict with loss, log_vars and num_samples, not {outputs!r}."
             )
+        # `log_vars` is optional in MMCV 1.7.2, but with it
+        # `num_samples` is not: it weights the averages of the log.
         if "log_vars" in outputs:
             self.log_buffer.update(outputs["log_vars"], outputs["num_samples"])
         self.outputs = outputs
@@ -283,10 +294,13 @@ class BaseRunner(HookRegistration, Checkpoints):
         self.call_hook(f"before_{mode}_iter")
         self.run_iter(batch, train_mode=train, **kwargs)
         self.call_hook(f"after_{mode}_iter")
+        # It lives for one iteration only, as in MMCV 1.7.2: else the last batch would occupy memory in validation.
         del self.data_batch
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Run backward: through the Trainer's strategy while it is running."""
+        # DDP and the precision plugin act on a backward that goes through Lightning's strategy.
+        # Hooks that call `loss.backward()` on their own would leave the gradients of the processes unsynchronised.
         if self.module is not None:
             self.module.backward_of(loss, **kwargs)
         else:
@@ -297,6 +311,7 @@ def _check(model: Any, batch_processor: Any, optimizer: Any, logger: Any, meta: 
     if batch_processor is not None:
         if not callable(batch_processor):
             raise TypeError(f"batch_processor={batch_processor!r} must be callable.")
+        # With a batch processor MMCV 1.7.2 looks inside the wrapper: MMDataParallel itself always has `train_step`.
         if hasattr(bare_model(model), "train_step"):
             raise RuntimeError(
                 "the model has train_step, and there is a batch_processor → give only one of them."

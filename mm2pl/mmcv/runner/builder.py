@@ -14,8 +14,12 @@ from mm2pl import registry
 from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
 from mm2pl.registry import Registry, build_from_cfg
 
+# MMCV 1.7.2's registries have no parent. Here the parent finds what
+# a half-migrated project registers in mm2pl.registry.
+# The scope is 'mmcv' so that `type='mmcv.EpochBasedRunner'` reaches these classes too.
 RUNNERS = Registry("runner", parent=registry.RUNNERS, build_func=build_from_cfg, scope="mmcv")
 HOOKS = Registry("hook", parent=registry.HOOKS, scope="mmcv")
+# No parent: MMEngine has no registry for constructors that return a bare optimizer.
 OPTIMIZER_BUILDERS = Registry("optimizer builder", scope="mmcv")
 RUNNER_BUILDERS = Registry("runner builder", scope="mmcv")
 
@@ -27,8 +31,10 @@ def build_runner(cfg: Mapping[str, Any], default_args: dict[str, Any] | None = N
         cfg: Type and arguments; ``constructor`` names a class in RUNNER_BUILDERS to build it with. Not changed.
         default_args: Further arguments, such as ``model`` and ``optimizer``.
     """
+    # 1.x train scripts use the same config after the runner is built, so `constructor` must stay in theirs.
     config = copy.deepcopy(dict(cfg))
     constructor = config.pop("constructor", None)
+    # MMCV 1.7.2 always goes through DefaultRunnerConstructor, which does no more than this.
     if constructor is None:
         return RUNNERS.build(config, default_args=default_args)
     builder = RUNNER_BUILDERS.build(

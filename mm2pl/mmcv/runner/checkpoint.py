@@ -35,9 +35,11 @@ def save_checkpoint(
         meta: What is stored beside, completed by the time and the model's ``CLASSES``. Not changed.
         file_client_args: Arguments of the storage backend.
     """
+    # MMCV 1.7.2 saves names without the wrapper's 'module.', so that a file loads into wrapped and bare models.
     if is_module_wrapper(model):
         model = model.module  # type: ignore[assignment]
     meta = {**(meta or {}), "mm2pl_version": __version__, "time": time.asctime()}
+    # MMDetection 2's and MMSegmentation 0.x' `init_detector` read the class names from meta['CLASSES'].
     if getattr(model, "CLASSES", None) is not None:
         meta["CLASSES"] = model.CLASSES
     checkpoint = {"meta": meta, "state_dict": weights_to_cpu(get_state_dict(model))}

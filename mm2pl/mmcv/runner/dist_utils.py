@@ -17,6 +17,7 @@ def allreduce_params(
     params: Iterable[torch.Tensor], coalesce: bool = True, bucket_size_mb: int = -1
 ) -> None:
     """Average parameters or buffers over all processes."""
+    # BatchNorm's `num_batches_tracked` is an integer: MMCV 1.7.2 divides it in place, which torch refuses.
     tensors = [param.data for param in params if param.is_floating_point()]
     all_reduce_params(tensors, coalesce=coalesce, bucket_size_mb=bucket_size_mb, op="mean")
 

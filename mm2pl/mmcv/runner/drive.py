@@ -42,6 +42,8 @@ class Workflow:
         trained = [
             loader for (mode, _), loader in zip(flows, loaders, strict=True) if mode == "train"
         ]
+        # The loop of MMCV 1.7.2 ends only when training steps are
+        # counted, so a workflow of 'val' alone runs forever there.
         if not trained:
             raise ValueError(
                 f"workflow={flows!r} never trains, so it would never end → add ('train', 1), or call val(loader)."
@@ -49,6 +51,8 @@ class Workflow:
         self.loader: Any = trained[0]
 
     def _all(self, loaders: list[Any], flows: list[tuple[str, int]]) -> Iterator[tuple[str, Any]]:
+        # MMCV 1.7.2 asks whether the run is over only between whole workflows and before each training step.
+        # So a 'val' flow after the last training flow still runs.
         while not self.runner.is_over:
             for (mode, times), loader in zip(flows, loaders, strict=True):
                 self.runner.begin_flow()
@@ -63,6 +67,8 @@ class Workflow:
             if mode == "train":
                 self.loader = loader
                 return True
+            # Every mode that is not 'train' is a method of the runner,
+            # validation included: Lightning's own validation stays unused.
             getattr(self.runner, mode)(loader, **self.kwargs)
         self.loader = None
         return False
@@ -81,6 +87,8 @@ class Batches:
         self.runner = runner
 
     def __len__(self) -> int:
+        # Lightning reads the length once. Flows may have loaders of
+        # other lengths: begin_lightning_epoch corrects it.
         return self.runner.batches_per_lightning_epoch(self.workflow.loader)
 
     def __iter__(self) -> Iterator[Any]:
@@ -102,6 +110,7 @@ class RunnerModule(LightningModule):
 
     def __init__(self, runner: BaseRunner, workflow: Workflow) -> None:
         super().__init__()
+        # In MMCV 1.x a hook steps the optimizer (OptimizerHook), or the model does it in `train_step`.
         self.automatic_optimization = False
         self.model = runner.model
         self.__dict__["runner"] = runner  # no sub-module, and nothing to save
@@ -112,6 +121,7 @@ class RunnerModule(LightningModule):
         optimizer = self.runner.optimizer
         if isinstance(optimizer, dict):
             return list(optimizer.values())
+        # MMCV 1.7.2 allows a runner without optimizer. For None Lightning would warn and install a mock.
         return [] if optimizer is None else [optimizer]
 
     def transfer_batch_to_device(
@@ -125,6 +135,7 @@ class RunnerModule(LightningModule):
         optimizer = self.runner.optimizer
         if optimizer is None:
             return
+        # One optimizer comes back bare, several as a list: Lightning unpacks the list of one.
         found = self.optimizers()
         wrapped = list(found) if isinstance(found, list) else [found]
         if isinstance(optimizer, dict):
@@ -167,6 +178,7 @@ def fit(runner: BaseRunner, workflow: Workflow, epochs: int) -> None:
     trainer = Trainer(
         **{
             **dict(
+                # Logs, checkpoints and the progress are 1.x hooks' work. Lightning's own would come on top of them.
                 max_epochs=epochs,
                 logger=False,
                 enable_checkpointing=False,
@@ -174,6 +186,8 @@ def fit(runner: BaseRunner, workflow: Workflow, epochs: int) -> None:
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
                 inference_mode=False,
+                # 1.x toolboxes build DistributedSamplers themselves. Lightning's
+                # would replace them and deal samples out otherwise.
                 use_distributed_sampler=False,
                 default_root_dir=runner.work_dir,
                 **_devices(runner),
@@ -186,6 +200,7 @@ def fit(runner: BaseRunner, workflow: Workflow, epochs: int) -> None:
     try:
         trainer.fit(module, train_dataloaders=Batches(workflow, runner))
     finally:
+        # After the run 1.x scripts save or step the optimizer without a Trainer; Lightning's wrapper needs one.
         runner.optimizer = raw
         runner.module = None
 
@@ -193,6 +208,7 @@ def fit(runner: BaseRunner, workflow: Workflow, epochs: int) -> None:
 def _devices(runner: BaseRunner) -> dict[str, Any]:
     """Return the Trainer's device arguments: where the model already is, and the processes that there are."""
     parameter = next(runner.model.parameters(), None)
+    # 1.x scripts move the model before they build the runner. Lightning must not move it elsewhere.
     device = torch.device("cpu") if parameter is None else parameter.device
     on_gpu = device.type == "cuda"
     arguments: dict[str, Any] = {"accelerator": "gpu" if on_gpu else "cpu"}
@@ -201,12 +217,17 @@ def _devices(runner: BaseRunner) -> dict[str, Any]:
     model = runner.model
     wrapped = model if isinstance(model, MMDistributedDataParallel) else None
     options = {**(wrapped.strategy_arguments if wrapped is not None else {})}
+    # 1.x scripts give it beside `device_ids`. Lightning passes
+    # `device_ids` itself, and torch's DDP derives the rest.
     options.pop("output_device", None)
+    # Only torchrun sets LOCAL_WORLD_SIZE. Without it all processes are taken for those of one node.
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 0)) or get_world_size()
     return {
         **arguments,
         "devices": local,
         "num_nodes": max(1, get_world_size() // local),
+        # The 1.x script has called `init_dist` already.
+        # TorchElasticEnvironment says that no process is left to launch.
         "strategy": MMDDPStrategy(cluster_environment=TorchElasticEnvironment(), **options),
     }
 

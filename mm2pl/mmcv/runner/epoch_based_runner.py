@@ -34,6 +34,7 @@ class EpochBasedRunner(BaseRunner):
             max_epochs: The runner's, if it was made without.
             kwargs: Handed to the model's steps.
         """
+        # MMCV 1.7.2 still takes the length here, with a deprecation warning: scripts of its 0.x days give it.
         self._max_epochs = self._max_epochs if max_epochs is None else max_epochs
         super().run(data_loaders, workflow, **kwargs)
 
@@ -42,6 +43,9 @@ class EpochBasedRunner(BaseRunner):
 
     def _prepare(self, data_loaders: list[Any], flows: list[tuple]) -> list[Any]:
         assert self._max_epochs is not None
+        # `max_iters` must be known before `before_run`: cyclic and
+        # OneCycle schedules plan their phases there in MMCV 1.7.2.
+        # The first training flow decides, even where others have longer loaders.
         for loader, (mode, _) in zip(data_loaders, flows, strict=True):
             if mode == "train":
                 self._max_iters = self._max_epochs * len(loader)
@@ -59,9 +63,12 @@ class EpochBasedRunner(BaseRunner):
     def begin_lightning_epoch(self, workflow: Workflow) -> None:
         """Begin an epoch."""
         assert self._max_epochs is not None
+        # In MMCV 1.7.2 the model is in training mode before
+        # `before_train_epoch`; hooks may freeze layers again there.
         self.model.train()
         self.mode = "train"
         self.data_loader = workflow.loader
+        # MMCV 1.7.2 computes it anew for the loader of each epoch; by-iteration schedules see the new length.
         self._max_iters = self._max_epochs * len(self.data_loader)
         self.trainer.fit_loop.max_batches = len(
             self.data_loader
@@ -74,6 +81,8 @@ class EpochBasedRunner(BaseRunner):
 
     def train_iteration(self, batch: Any, batch_idx: int, workflow: Workflow) -> None:
         """Do one iteration of an epoch."""
+        # MMCV 1.7.2 counts `iter` up after the hooks of the iteration:
+        # `runner.iter + 1` is their number of finished iterations.
         self._inner_iter = batch_idx
         self._iteration(batch, True, workflow.kwargs)
         self._iter += 1
@@ -81,6 +90,7 @@ class EpochBasedRunner(BaseRunner):
     def end_lightning_epoch(self, workflow: Workflow) -> None:
         """End an epoch, and validate if the workflow says so."""
         self.call_hook("after_train_epoch")
+        # After the hooks, as in MMCV 1.7.2: in `after_train_epoch` `runner.epoch` is still the index of this epoch.
         self._epoch += 1
         if not workflow.to_next_training():
             self.trainer.should_stop = True
@@ -94,10 +104,12 @@ class EpochBasedRunner(BaseRunner):
         self.call_hook("before_val_epoch")
         for index, batch in enumerate(data_loader):
             self._inner_iter = index
+            # MMCV 1.7.2 hands the arguments of `run` to `train_step`, but drops them in an epoch's validation.
             self._iteration(batch, False, {})
         self.call_hook("after_val_epoch")
 
 
+# MMCV 1.7.2 registers it as 'Runner'. Here that name belongs to MMEngine's Runner in the parent registry.
 @RUNNERS.register_module(name="MMCVRunner")
 class Runner(EpochBasedRunner):
     """The old name of `EpochBasedRunner`."""

@@ -17,6 +17,8 @@ def auto_fp16(
 
     `Fp16OptimizerHook` turns it on for the whole ``train_step``.
     """
+    # MMCV 1.7.2 casts the arguments to half and autocasts the method.
+    # Autocast around the whole step makes both needless.
     return lambda method: method
 
 
@@ -24,12 +26,15 @@ def force_fp32(
     apply_to: Iterable[str] | None = None, out_fp16: bool = False
 ) -> Callable[[Function], Function]:
     """Return the method as it is: autocast runs losses and norms in float32."""
+    # MMCV 1.7.2 casts the arguments to float32 and turns autocast off inside.
+    # Here torch's own list of float32 operations protects losses and norms.
     return lambda method: method
 
 
 def wrap_fp16_model(model: nn.Module) -> None:
     """Set ``fp16_enabled`` on the modules that have it, for code that asks."""
     module: Any
+    # From torch 1.6 on MMCV 1.7.2 no longer calls `model.half()`: the weights stay float32, only the flag is set.
     for module in model.modules():
         if hasattr(module, "fp16_enabled"):
             module.fp16_enabled = True

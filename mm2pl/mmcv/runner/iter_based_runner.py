@@ -21,6 +21,8 @@ class IterLoader:
 
     def __init__(self, dataloader: Any) -> None:
         self._dataloader = dataloader
+        # At once, as in MMCV 1.7.2: torch draws the workers' base seed
+        # here, before the first training step draws numbers.
         self.iter_loader = iter(dataloader)
         self._epoch = 0
 
@@ -33,11 +35,14 @@ class IterLoader:
         try:
             return next(self.iter_loader)
         except StopIteration:
+            # MMCV 1.7.2 never calls `set_epoch(0)`. The second pass is
+            # the first one that tells the sampler its number.
             self._epoch += 1
             set_sampler_epoch(self._dataloader, self._epoch)
             self.iter_loader = iter(self._dataloader)
             return next(self.iter_loader)
 
+    # `LoggerHook.end_of_epoch` compares with the length of one pass, though the iterator never ends.
     def __len__(self) -> int:
         return len(self._dataloader)
 
@@ -72,16 +77,21 @@ class IterBasedRunner(BaseRunner):
         return self._max_iters
 
     def _prepare(self, data_loaders: list[Any], flows: list[tuple]) -> list[Any]:
+        # Validation loaders get an iterator too, which goes on where
+        # the last validation stopped: MMCV 1.7.2 does so.
         self._raw_loaders = data_loaders
         return [_Opened(self, index) for index in range(len(data_loaders))]
 
     def _lightning_epochs(self) -> int:
+        # MMCV 1.7.2 never calls `before_train_epoch` and `after_train_epoch` in such a run.
+        # A CheckpointHook by epoch never saves there, and a schedule by epoch never acts.
         return 1
 
     def begin_run(self) -> None:
         """Start; the loaders' iterators are made after ``before_run``, as in MMCV."""
         super().begin_run()
         self._iter_loaders = [IterLoader(loader) for loader in self._raw_loaders]
+        # Once around the whole run, as in MMCV 1.7.2. IterTimerHook starts its clock there.
         self.call_hook("before_epoch")
 
     def _end_run(self) -> None:
@@ -89,6 +99,7 @@ class IterBasedRunner(BaseRunner):
 
     def begin_flow(self) -> None:
         """Count the inner iterations anew."""
+        # MMCV 1.7.2 does so for each flow. With [('train', 1)] each hook sees inner_iter == 0.
         self._inner_iter = 0
 
     def batches_per_lightning_epoch(self, loader: Any) -> int:
@@ -110,6 +121,7 @@ class IterBasedRunner(BaseRunner):
         self._iteration(batch, True, workflow.kwargs)
         self._inner_iter += 1
         self._iter += 1
+        # The validations of the workflow run here, between two training steps of the one Lightning epoch.
         if not workflow.to_next_training():
             self.trainer.should_stop = True
 
@@ -118,9 +130,11 @@ class IterBasedRunner(BaseRunner):
 
     def _begin(self, opened: Any, mode: str) -> None:
         loader = self._iter_loaders[opened.index]
+        # Before every single batch, as in MMCV 1.7.2: a validation flow may have come in between.
         self.model.train(mode == "train")
         self.mode = mode
         self.data_loader = loader
+        # `runner.epoch` counts passes over the training loader. A validation leaves it.
         if mode == "train":
             self._epoch = loader.epoch
 
@@ -128,6 +142,8 @@ class IterBasedRunner(BaseRunner):
     def val(self, data_loader: Any, **kwargs: Any) -> None:
         """Run the model's ``val_step`` on one batch."""
         self._begin(data_loader, "val")
+        # MMCV 1.7.2's IterBasedRunner hands `val_step` the arguments of `run`, but no optimizer.
+        # EpochBasedRunner does the reverse.
         self._iteration(next(self.data_loader), False, kwargs)
         self._inner_iter += 1
 
@@ -150,6 +166,7 @@ class IterBasedRunner(BaseRunner):
     ) -> None:
         """Add what every training needs; schedules, checkpoints and loggers count iterations by default."""
         if isinstance(log_config, dict):
+            # Copies: MMCV 1.7.2 writes `by_epoch` into the user's config.
             hooks = [{"by_epoch": False, **hook} for hook in log_config["hooks"]]
             log_config = {**log_config, "hooks": hooks}
         super().register_training_hooks(
@@ -157,6 +174,8 @@ class IterBasedRunner(BaseRunner):
             optimizer_config,
             _by_iteration(checkpoint_config),
             log_config,
+            # MMCV 1.7.2 leaves `by_epoch` of the momentum at True, so that
+            # such a schedule never acts in an iteration run.
             momentum_config,
             timer_config,
             custom_hooks_config,

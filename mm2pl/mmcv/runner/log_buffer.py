@@ -33,6 +33,8 @@ class LogBuffer:
 
     def update(self, vars: dict[str, Any], count: int = 1) -> None:
         """Add a value per name, which stands for ``count`` samples."""
+        # Each name has its own history: a value logged in every tenth
+        # iteration is averaged over its own last `n` entries.
         for name, value in vars.items():
             self.val_history.setdefault(name, []).append(value)
             self.n_history.setdefault(name, []).append(count)
@@ -40,6 +42,7 @@ class LogBuffer:
     def average(self, n: int = 0) -> None:
         """Put the weighted means of the last ``n`` values, or of all, into ``output``."""
         for name, values in self.val_history.items():
+            # `n = 0` means all of them, since [-0:] is the whole list: MMCV 1.7.2 averages a validation epoch so.
             counts = self.n_history[name][-n:]
             total = sum(value * count for value, count in zip(values[-n:], counts, strict=True))
             self.output[name] = total / sum(counts)

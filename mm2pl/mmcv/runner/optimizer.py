@@ -34,8 +34,10 @@ class DefaultOptimizerConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> Optimizer:  # type: ignore[override]
         """Return the optimizer over the parameters of ``model``, or of the model that it wraps."""
+        # MMCV 1.7.2 names parameters without the wrapper's 'module.', so that `custom_keys` match in both cases.
         model = getattr(model, "module", model)
         params: Any = model.parameters()
+        # MMCV 1.7.2 makes one group of all parameters. With `paramwise_cfg` each parameter has its own group.
         if self.paramwise_cfg:
             params = []
             self.add_params(params, model)
@@ -71,6 +73,7 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer:
 
 def build_optimizers(model: nn.Module, cfgs: Mapping[str, Any]) -> Any:
     """Build one optimizer, or with several configs one per sub-module of that name."""
+    # MMGeneration's and MMEditing's configs have no type at the top, but one optimizer config per sub-module.
     if "type" in cfgs or not all(isinstance(cfg, Mapping) for cfg in cfgs.values()):
         return build_optimizer(model, cfgs)
     model = getattr(model, "module", model)

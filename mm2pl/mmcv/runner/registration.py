@@ -38,23 +38,30 @@ class HookRegistration:
         """
         if not isinstance(hook, Hook | EngineHook):
             raise TypeError(f"hook={hook!r} must be a Hook.")
+        # MMEngine's hooks have `priority` as a class attribute, so only 1.x hooks can be asked.
         if isinstance(hook, Hook) and hasattr(hook, "priority"):
             raise ValueError('"priority" is a reserved attribute for hooks')
         number = get_priority(priority)
         registered: Any = hook
         registered.priority = number
+        # Equal priorities keep the order of registration, as in MMCV
+        # 1.7.2. CheckpointHook comes before custom hooks,
+        # so a custom EMAHook needs a priority below 50 to have its average saved.
         later = (i for i, other in enumerate(self._hooks) if other.priority > number)
         self._hooks.insert(next(later, len(self._hooks)), registered)
 
     def register_hook_from_cfg(self, hook_cfg: dict[str, Any]) -> None:
         """Build a hook, and add it with the config's ``priority``."""
         config = dict(hook_cfg)
+        # In 1.x the priority stands in the hook's config, but is no argument of its constructor.
         priority = config.pop("priority", "NORMAL")
         self.register_hook(HOOKS.build(config), priority=priority)
 
     def call_hook(self, fn_name: str) -> None:
         """Call one point of every hook."""
         for hook in self._hooks:
+            # IterBasedRunner calls `before_epoch` and `after_epoch`, which
+            # MMEngine 0.10.7's hooks have as private names only.
             method = getattr(hook, fn_name, None)
             if method is None:
                 continue
@@ -85,6 +92,7 @@ class HookRegistration:
 
     def register_lr_hook(self, lr_config: Any) -> None:
         """Add the learning rate's hook, from a hook or ``dict(policy=…)``."""
+        # Before all other hooks, so that they see the rate of this iteration.
         self._register(lr_config, "VERY_HIGH", lambda c: _by_policy(c, "LrUpdaterHook"))
 
     def register_momentum_hook(self, momentum_config: Any) -> None:
@@ -93,6 +101,8 @@ class HookRegistration:
 
     def register_optimizer_hook(self, optimizer_config: Any) -> None:
         """Add the hook that steps, from a hook or its arguments."""
+        # A custom hook with a priority below 40 runs before backward:
+        # it sees the gradients of the iteration before.
         self._register(optimizer_config, "ABOVE_NORMAL", lambda c: {"type": "OptimizerHook", **c})
 
     def register_checkpoint_hook(self, checkpoint_config: Any) -> None:
@@ -101,11 +111,13 @@ class HookRegistration:
 
     def register_timer_hook(self, timer_config: Any) -> None:
         """Add the timer, from a hook or its config."""
+        # After the optimizer's step and the checkpoint, whose time thus counts; before the loggers, which print it.
         self._register(timer_config, "LOW", dict)
 
     def register_logger_hooks(self, log_config: dict[str, Any] | None) -> None:
         """Add the loggers of ``dict(interval=…, hooks=[…])``."""
         for config in (log_config or {}).get("hooks", ()):
+            # The interval of `log_config` is a default: a logger's own wins, as in MMCV 1.7.2.
             arguments = {"interval": log_config["interval"], **config}  # type: ignore[index]
             self._register(arguments, "VERY_LOW", dict)
 
@@ -121,6 +133,7 @@ class HookRegistration:
         if custom_config is None:
             return
         for item in custom_config if isinstance(custom_config, list) else [custom_config]:
+            # MMCV 1.7.2 gives NORMAL to a hook object, which has no config to state its priority.
             if isinstance(item, dict):
                 self.register_hook_from_cfg(item)
             else:
@@ -150,6 +163,7 @@ class HookRegistration:
         self.register_momentum_hook(momentum_config)
         self.register_optimizer_hook(optimizer_config)
         self.register_checkpoint_hook(checkpoint_config)
+        # IterBasedRunner's signature in MMCV 1.7.2 has no timer: it always registers this one.
         timer = {"type": "IterTimerHook"} if timer_config is None else timer_config
         self.register_timer_hook(timer)
         self.register_logger_hooks(log_config)
@@ -161,6 +175,7 @@ def _by_policy(config: dict[str, Any], suffix: str) -> dict[str, Any]:
     if "policy" not in config:
         raise KeyError(f"{config!r} has no policy → such as dict(policy='step', step=[8, 11]).")
     policy = config.pop("policy")
+    # MMCV 1.7.2: 'step' → StepLrUpdaterHook, but 'CosineAnnealing' keeps its inner capital.
     title = policy.title() if policy == policy.lower() else policy
     return {"type": title + suffix, **config}
 

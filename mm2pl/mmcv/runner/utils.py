@@ -17,6 +17,7 @@ def get_host_info() -> str:
     """Return ``user@host``, or an empty string if the process has no user."""
     try:
         return f"{getpass.getuser()}@{socket.gethostname()}"
+    # In a container the user id may have no name: `getpass` then raises KeyError, from Python 3.13 on OSError.
     except (OSError, KeyError, ImportError):
         return ""
 
@@ -34,10 +35,13 @@ def set_random_seed(seed: int, deterministic: bool = False, use_rank_shift: bool
         deterministic: Make cuDNN choose deterministic algorithms.
         use_rank_shift: Add the rank to the seed.
     """
+    # The rank counts only on request: MMDetection 2 and MMSegmentation 0.x shift the seed with --diff-seed alone.
     seed += get_rank() if use_rank_shift else 0
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+    # MMCV 1.7.2 also sets PYTHONHASHSEED. Only interpreters that
+    # start later read it, so it has no effect on this run.
     torch.cuda.manual_seed_all(seed)
     if deterministic:
         torch.backends.cudnn.deterministic = True
@@ -46,4 +50,5 @@ def set_random_seed(seed: int, deterministic: bool = False, use_rank_shift: bool
 
 def init_random_seed(seed: int | None = None, device: str = "cuda") -> int:
     """Return ``seed``, or a random one that all processes agree on."""
+    # Processes that shuffle with different seeds would share out a data set with repeats and gaps.
     return sync_random_seed() if seed is None else seed

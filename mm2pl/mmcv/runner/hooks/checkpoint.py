@@ -56,6 +56,7 @@ class CheckpointHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         """Save, if it is time."""
+        # IterBasedRunner never calls this point, so by_epoch=True saves nothing there: MMCV 1.7.2 does the same.
         if self.by_epoch and (
             self.every_n_epochs(runner, self.interval)
             or (self.save_last and self.is_last_epoch(runner))
@@ -64,6 +65,7 @@ class CheckpointHook(Hook):
 
     def after_train_iter(self, runner: Any) -> None:
         """Save, if it is time."""
+        # `runner.iter` has not counted this iteration yet, so a file's number is `iter + 1`.
         if not self.by_epoch and (
             self.every_n_iters(runner, self.interval)
             or (self.save_last and self.is_last_iter(runner))
@@ -72,6 +74,7 @@ class CheckpointHook(Hook):
 
     def _save(self, runner: Any, number: int, unit: str) -> None:
         runner.logger.info(f"Saving checkpoint at {number} {unit}s")
+        # On all processes, before `master_only`: an all-reduce that only rank 0 enters would wait for ever.
         if self.sync_buffer:
             allreduce_params(runner.model.buffers())
         self._save_checkpoint(runner, number, unit)
@@ -83,13 +86,17 @@ class CheckpointHook(Hook):
         template = self.args.get("filename_tmpl", unit + "_{}.pth")
         folder = str(self.out_dir)
         backend = get_file_backend(folder, backend_args=self.file_client_args)
+        # After saving, as in MMCV 1.7.2: the file itself names the checkpoint before it as `last_ckpt`.
         if runner.meta is not None:
             last = backend.join_path(folder, template.format(number))
             runner.meta.setdefault("hook_msgs", {})["last_ckpt"] = last
         if self.max_keep_ckpts > 0:
+            # With interval=-1 and `save_last` the range is empty: nothing is ever removed, as in MMCV 1.7.2.
             newest_redundant = number - self.max_keep_ckpts * self.interval
             for old in range(newest_redundant, 0, -self.interval):
                 path = backend.join_path(folder, template.format(old))
+                # MMCV 1.7.2 stops at the first gap. So it leaves
+                # checkpoints of an earlier run with another interval.
                 if not backend.isfile(path):
                     break
                 backend.remove(path)
@@ -97,6 +104,7 @@ class CheckpointHook(Hook):
 
 def out_folder(out_dir: str | None, work_dir: str) -> str:
     """Return the folder below ``out_dir`` that is named as the work folder; without one, that itself."""
+    # Runs may share one `out_dir`, so MMCV 1.7.2 gives each a folder there.
     if not out_dir or out_dir == work_dir:
         return work_dir
     name = os.path.basename(work_dir.rstrip(os.sep))

@@ -74,13 +74,16 @@ class EvalHook(Hook):
         self.by_epoch = by_epoch
         self.save_best = save_best
         self.eval_kwargs = eval_kwargs
+        # A resumed run past `start` evaluates once before it trains; the flag keeps it from doing so in each epoch.
         self.initial_flag = True
+        # A method, as DistEvalHook needs another default while toolboxes pass a `test_fn` of their own.
         self.test_fn = test_fn or self._default_test_fn()
         self.greater_keys = _names(greater_keys, self._default_greater_keys)
         self.less_keys = _names(less_keys, self._default_less_keys)
         self.best_ckpt_path: str | None = None
         self.out_dir = out_dir
         self.file_client_args = file_client_args
+        # MMCV 1.7.2 sets `rule` and `key_indicator` only then.
         if save_best is not None:
             self._init_rule(rule, save_best)
 
@@ -91,6 +94,7 @@ class EvalHook(Hook):
     def _init_rule(self, rule: str | None, key_indicator: str) -> None:
         """Choose whether more or less of a result is better; exact names win over parts of names."""
         check_rule(rule)
+        # With 'auto' the first result of the first evaluation names the indicator, so its rule is not known yet.
         if rule is None and key_indicator != "auto":
             rule = infer_rule(key_indicator, self.greater_keys, self.less_keys)
         self.rule = rule
@@ -107,6 +111,8 @@ class EvalHook(Hook):
     def before_train_iter(self, runner: Any) -> None:
         """Evaluate before the first iteration, if it is past ``start``."""
         if not self.by_epoch and self.initial_flag:
+            # Without `start` MMCV 1.7.2 never evaluates before training. The interval counts the iteration to come:
+            # start=0, interval=2 evaluates nothing here, since iteration 1 is not due.
             if self.start is not None and runner.iter >= self.start:
                 self.after_train_iter(runner)
             self.initial_flag = False
@@ -121,6 +127,9 @@ class EvalHook(Hook):
     def after_train_iter(self, runner: Any) -> None:
         """Evaluate, if it is time; what was logged of the training is written before."""
         if not self.by_epoch and self._should_evaluate(runner):
+            # EvalHook has priority LOW, the loggers VERY_LOW: without this
+            # the results would be mixed with training values.
+            # In an epoch run the loggers have written before, at the end of the iteration.
             for hook in runner.hooks:
                 if isinstance(hook, LoggerHook):
                     hook.after_train_iter(runner)
@@ -134,8 +143,11 @@ class EvalHook(Hook):
 
     def _should_evaluate(self, runner: Any) -> bool:
         now = (runner.epoch if self.by_epoch else runner.iter) + 1
+        # `now` is one more, since the loops count up after the hooks.
         if self.start is None:
             return now % self.interval == 0
+        # Counted from `start`, as in MMCV 1.7.2; MMEngine 0.10.7
+        # validates at multiples of the interval from there on.
         return now >= self.start and (now - self.start) % self.interval == 0
 
     def _do_evaluate(self, runner: Any) -> None:
@@ -144,7 +156,9 @@ class EvalHook(Hook):
 
     def _report(self, runner: Any, results: Any) -> None:
         runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
+        # TextLoggerHook prints `eval_iter_num` as the iteration of the line.
         score = self.evaluate(runner, results)
+        # MMCV 1.7.2 asks for truth: a score of exactly 0 never becomes the best.
         if self.save_best and score:
             self._save_ckpt(runner, score)
 
@@ -159,11 +173,14 @@ class EvalHook(Hook):
         unit, number = ("epoch", runner.epoch + 1) if self.by_epoch else ("iter", runner.iter + 1)
         folder = str(self.out_dir)
         backend = get_file_backend(folder, backend_args=self.file_client_args)
+        # The file may be gone: users move best checkpoints away, and a resumed run remembers the old path.
         if self.best_ckpt_path and backend.isfile(self.best_ckpt_path):
             backend.remove(self.best_ckpt_path)
             runner.logger.info(f"The previous best checkpoint {self.best_ckpt_path} was removed")
         name = f"best_{self.key_indicator}_{unit}_{number}.pth"
         self.best_ckpt_path = messages["best_ckpt"] = backend.join_path(folder, name)
+        # MMCV 1.7.2 keeps `latest.pth` on the periodic checkpoint, from which a run resumes.
+        # `best_score` stands in the meta before, so the file holds it.
         runner.save_checkpoint(folder, filename_tmpl=name, create_symlink=False)
         runner.logger.info(f"Now best checkpoint is saved as {name}.")
         runner.logger.info(f"Best {self.key_indicator} is {key_score:0.4f} at {number} {unit}.")
@@ -173,6 +190,7 @@ class EvalHook(Hook):
         dataset: Any = self.dataloader.dataset
         values = dataset.evaluate(results, logger=runner.logger, **self.eval_kwargs)
         runner.log_buffer.output.update(values)
+        # The logger writes what is ready in `after_train_epoch`, where it averages nothing.
         runner.log_buffer.ready = True
         if self.save_best is None:
             return None
@@ -218,14 +236,19 @@ class DistEvalHook(EvalHook):
 
     def _do_evaluate(self, runner: Any) -> None:
         if self.broadcast_bn_buffer:
+            # Running statistics differ between processes, as 1.x toolboxes train with broadcast_buffers=False.
+            # All must evaluate one model: MMCV 1.7.2 takes that of rank 0.
             for module in runner.model.modules():
                 if isinstance(module, _BatchNorm) and module.track_running_stats:
                     broadcast(module.running_var)  # type: ignore[arg-type]
                     broadcast(module.running_mean)  # type: ignore[arg-type]
+        # MMCV 1.7.2 collects through files by default: results of a
+        # large data set may not fit on the GPU beside the model.
         folder = self.tmpdir or os.path.join(runner.work_dir, ".eval_hook")
         results = self.test_fn(
             runner.model, self.dataloader, tmpdir=folder, gpu_collect=self.gpu_collect
         )
+        # Only rank 0 has the results; the others must not touch the log or the best checkpoint.
         if runner.rank == 0:
             self._report(runner, results)
 

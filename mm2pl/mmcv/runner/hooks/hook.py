@@ -20,6 +20,7 @@ class Hook:
     `IterBasedRunner` calls ``before_epoch`` and ``after_epoch`` once, around the whole run.
     """
 
+    # `before_epoch`, `before_iter` and their partners are no stages in MMCV 1.7.2: they show under both modes.
     stages: ClassVar[tuple[str, ...]] = (
         "before_run",
         "before_train_epoch",
@@ -85,6 +86,7 @@ class Hook:
 
     def every_n_epochs(self, runner: Any, n: int) -> bool:
         """Tell whether this is an n-th epoch; never for ``n <= 0``."""
+        # MMCV 1.7.2 takes interval=-1 as "never", which is CheckpointHook's default.
         return n > 0 and (runner.epoch + 1) % n == 0
 
     def every_n_inner_iters(self, runner: Any, n: int) -> bool:
@@ -97,6 +99,8 @@ class Hook:
 
     def end_of_epoch(self, runner: Any) -> bool:
         """Tell whether this is the last iteration of its epoch."""
+        # Under IterBasedRunner `inner_iter` starts again with each
+        # flow, so this is rarely true there, as in MMCV 1.7.2.
         return runner.inner_iter + 1 == len(runner.data_loader)
 
     def is_last_epoch(self, runner: Any) -> bool:
@@ -110,6 +114,8 @@ class Hook:
     def get_triggered_stages(self) -> list[str]:
         """Return the points at which the hook does something, in the order of a run."""
         own = type(self)
+        # A hook that overrides only `before_epoch` acts before training
+        # and validation epochs: MMCV 1.7.2 lists it under both.
         common = {stage: stage.replace("_train", "").replace("_val", "") for stage in Hook.stages}
         return [
             stage

@@ -52,20 +52,27 @@ class LoggerHook(Hook):
         if isinstance(value, numbers.Number):
             return True
         if isinstance(value, np.ndarray):
+            # MMCV 1.7.2 takes only arrays without dimensions, but tensors with one element.
             return include_np and value.ndim == 0
+        # MMCV 1.7.2 asks `len(tensor) == 1`, which raises for a tensor without dimensions.
         return include_torch and isinstance(value, torch.Tensor) and value.numel() == 1
 
     def get_mode(self, runner: Any) -> str:
         """Return ``'train'`` or ``'val'``: results of an `EvalHook` are logged during training."""
+        # IterTimerHook puts 'time' among training values. EvalHook's
+        # results come without it, while the mode is still 'train'.
         timed = "time" in runner.log_buffer.output
         return "train" if runner.mode == "train" and timed else "val"
 
     def get_epoch(self, runner: Any) -> int:
         """Return the epoch from 1; a validation belongs to the one before."""
+        # During a validation flow EpochBasedRunner has counted up already.
         return runner.epoch + 1 if runner.mode == "train" else runner.epoch
 
     def get_iter(self, runner: Any, inner_iter: bool = False) -> int:
         """Return the iteration from 1, of the epoch or of the run."""
+        # An epoch run prints the iteration within the epoch, but sends
+        # loggers such as TensorBoard the one of the run.
         return (runner.inner_iter if self.by_epoch and inner_iter else runner.iter) + 1
 
     def get_lr_tags(self, runner: Any) -> dict[str, float]:
@@ -95,19 +102,27 @@ class LoggerHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         """Make the last logger clear the averages."""
+        # All loggers read one buffer. MMCV 1.7.2 lets the last one clear it, so that the others see the values.
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
         if loggers:
             loggers[-1].reset_flag = True
 
     def before_epoch(self, runner: Any) -> None:
         """Forget the last epoch."""
+        # MMCV 1.7.2 drops the rest of an epoch that is shorter than
+        # the interval, unless `ignore_last=False` logged it.
         runner.log_buffer.clear()
 
     def after_train_iter(self, runner: Any) -> None:
         """Average and log, if it is time."""
+        # By inner iteration in an epoch run: each epoch starts its
+        # count anew, so that its lines have the same numbers.
         every = self.every_n_inner_iters if self.by_epoch else self.every_n_iters
         if every(runner, self.interval) or (self.end_of_epoch(runner) and not self.ignore_last):
+            # Also at the end of a shorter rest, as in MMCV 1.7.2:
+            # iterations that were logged before then count again.
             runner.log_buffer.average(self.interval)
+        # `ready` may have been set by another logger with a smaller interval; this one logs too, as in MMCV 1.7.2.
         self._log_if_ready(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
@@ -116,6 +131,7 @@ class LoggerHook(Hook):
 
     def after_val_epoch(self, runner: Any) -> None:
         """Average and log a validation epoch."""
+        # All values of the validation epoch: MMCV 1.7.2 has no interval for it.
         runner.log_buffer.average()
         self._log_if_ready(runner)
 
@@ -128,6 +144,7 @@ class LoggerHook(Hook):
 
 def _tags(name: str, values: Any) -> dict[str, float]:
     if isinstance(values, dict):
+        # MMCV 1.7.2 shows the first group only; others differ by `paramwise_cfg`.
         return {f"{name}/{key}": own[0] for key, own in values.items()}
     return {name: values[0]}
 
@@ -149,6 +166,7 @@ class TextLoggerHook(LoggerHook):
     """
 
     _SHOWN: ClassVar[frozenset[str]] = frozenset(
+        # 'Epoch' with a capital stands in MMCV 1.7.2's list too.
         {"mode", "Epoch", "iter", "lr", "time", "data_time", "memory", "epoch"}
     )
 
@@ -174,14 +192,18 @@ class TextLoggerHook(LoggerHook):
     def before_run(self, runner: Any) -> None:
         """Begin the JSON file with ``meta``."""
         super().before_run(runner)
+        # A resumed run estimates its remaining time from its own iterations only.
         self.start_iter = runner.iter
         self.json_log_path = os.path.join(runner.work_dir, f"{runner.timestamp}.log.json")
+        # The first line of the JSON file is the meta; MMDetection 2's
+        # tools/analysis_tools/analyze_logs.py skips it.
         if runner.meta is not None:
             self._dump_log(runner.meta, runner)
 
     def log(self, runner: Any) -> OrderedDict[str, Any]:
         """Write a line of text and one of JSON; return what they say."""
         output = runner.log_buffer.output
+        # EvalHook's number of batches. It must go, or it would be printed as a result.
         iteration = output.pop("eval_iter_num", None)
         values: OrderedDict[str, Any] = OrderedDict(
             mode=self.get_mode(runner),
@@ -190,6 +212,7 @@ class TextLoggerHook(LoggerHook):
         )
         lr = runner.current_lr()
         values["lr"] = {k: v[0] for k, v in lr.items()} if isinstance(lr, dict) else lr[0]
+        # Validation lines have no memory in MMCV 1.7.2.
         if "time" in output and torch.cuda.is_available():
             values["memory"] = torch.cuda.max_memory_allocated() // 2**20
         values.update(output)
@@ -241,6 +264,7 @@ class TextLoggerHook(LoggerHook):
     @master_only
     def _dump_log(self, values: dict[str, Any], runner: Any) -> None:
         with open(self.json_log_path, "a", encoding="utf-8") as file:
+            # MMCV 1.7.2's JSON handler writes arrays as lists and fails on objects that it does not know.
             file.write(json.dumps(to_lists(_rounded(dict(values))), default=str) + "\n")
 
     @master_only
@@ -250,6 +274,7 @@ class TextLoggerHook(LoggerHook):
             return
         target = os.path.join(self.out_dir, os.path.basename(runner.work_dir.rstrip(os.sep)))
         os.makedirs(target, exist_ok=True)
+        # Only at the end: MMCV 1.7.2 uploads finished files, since remote storage cannot append.
         for name in sorted(os.listdir(runner.work_dir)):
             if name.endswith(self.out_suffix):
                 path = os.path.join(runner.work_dir, name)
@@ -266,6 +291,7 @@ def _val_head(values: dict[str, Any], by_epoch: bool) -> str:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
+        # MMCV 1.7.2 rounds in the JSON file only; the text has four digits.
         return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
     return value
 
@@ -282,6 +308,7 @@ class _LightningLoggerHook(LoggerHook):
         **kwargs: Any,
     ) -> None:
         super().__init__(interval, ignore_last, reset_flag, by_epoch)
+        # Arguments of MMCV's writers that Lightning's loggers have no place for are accepted and unused.
         self.arguments = kwargs
         self.logger: Any = None
 
@@ -297,6 +324,7 @@ class _LightningLoggerHook(LoggerHook):
     @master_only
     def log(self, runner: Any) -> None:
         """Send the scalars."""
+        # Lightning's loggers take numbers only. The step is the iteration of the run, as in MMCV 1.7.2.
         tags = {k: float(v) for k, v in self.get_loggable_tags(runner).items()}
         self.logger.log_metrics(tags, step=self.get_iter(runner))
 
@@ -312,6 +340,7 @@ class TensorboardLoggerHook(_LightningLoggerHook):
 
     def _make(self, runner: Any) -> Any:
         folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
+        # Empty name and version: Lightning would add `lightning_logs/version_0`, where 1.x tools do not look.
         return TensorBoardLogger(folder, name="", version="")
 
 

@@ -31,6 +31,8 @@ class OptimizerHook(Hook):
 
     def clip_grads(self, params: Iterable[nn.Parameter]) -> torch.Tensor | None:
         """Clip the gradients that there are; return their norm before."""
+        # Frozen layers and unused branches have no gradient. An empty
+        # list would make `clip_grad_norm_` return 0 and log it.
         params = [p for p in params if p.requires_grad and p.grad is not None]
         if not params or self.grad_clip is None:
             return None
@@ -39,10 +41,12 @@ class OptimizerHook(Hook):
     def _clip_and_log(self, runner: Any) -> None:
         norm = self.clip_grads(runner.model.parameters())
         if norm is not None:
+            # MMCV 1.7.2 logs the norm before clipping, weighted as the losses are.
             runner.log_buffer.update({"grad_norm": float(norm)}, runner.outputs["num_samples"])
 
     def after_train_iter(self, runner: Any) -> None:
         """Take one step."""
+        # MMCV 1.7.2 clears before backward, not after the step: hooks that follow still see the gradients.
         runner.optimizer.zero_grad()
         if self.detect_anomalous_params:
             self.detect_anomalous_parameters(runner.outputs["loss"], runner)
@@ -53,11 +57,13 @@ class OptimizerHook(Hook):
     def detect_anomalous_parameters(self, loss: torch.Tensor, runner: Any) -> None:
         """Log an error for each parameter that is not in the graph of ``loss``."""
         seen, stack, used = set(), [loss.grad_fn], set()
+        # MMCV 1.7.2 recurses here, which can exceed Python's limit in a deep model.
         while stack:
             node = stack.pop()
             if node is None or node in seen:
                 continue
             seen.add(node)
+            # Only AccumulateGrad nodes have `variable`: the parameters that backward reaches.
             used.add(id(getattr(node, "variable", None)))
             stack += [parent for parent, _ in node.next_functions]
         for name, parameter in runner.model.named_parameters():
@@ -87,6 +93,7 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         self.cumulative_iters = cumulative_iters
         self.divisible_iters = 0
         self.remainder_iters = 0
+        # MMCV 1.7.2 waits for the first iteration: `max_iters` and a resumed `iter` are not known before.
         self.initialized = False
 
     def _init(self, runner: Any) -> None:
@@ -101,6 +108,8 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     def _loss(self, runner: Any) -> torch.Tensor:
         if not self.initialized:
             self._init(runner)
+        # Iterations after the last full window share the last step,
+        # so MMCV 1.7.2 divides their loss by their number.
         last = runner.iter >= self.divisible_iters
         return runner.outputs["loss"] / (self.remainder_iters if last else self.cumulative_iters)
 
@@ -110,9 +119,11 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     def after_train_iter(self, runner: Any) -> None:
         """Add the gradients, and step at the end of a window."""
         runner.backward(self._loss(runner))
+        # Windows count over epoch ends, as in MMCV 1.7.2.
         if self._steps_now(runner):
             self._clip_and_log(runner)
             runner.optimizer.step()
+            # After the step: clearing before backward, as OptimizerHook does, would lose the window's gradients.
             runner.optimizer.zero_grad()
 
 
@@ -140,9 +151,11 @@ class Fp16OptimizerHook(OptimizerHook):
         distributed: bool = True,
     ) -> None:
         super().__init__(grad_clip)
+        # GradScaler has no static mode. MMCV 1.7.2 sets the scale again after each step, which keeps it.
         self._scale_update_param: float | None = None
         if loss_scale == "dynamic":
             arguments: dict[str, Any] = {}
+        # MMCV 1.7.2 refuses an int such as 512.
         elif isinstance(loss_scale, float):
             self._scale_update_param = loss_scale
             arguments = {"init_scale": loss_scale}
@@ -150,32 +163,40 @@ class Fp16OptimizerHook(OptimizerHook):
             arguments = loss_scale
         else:
             raise ValueError(f"loss_scale={loss_scale!r} must be a float, a dict or 'dynamic'.")
+        # Without a GPU MMCV 1.7.2's scaler turns itself off with a warning. The run then goes on unscaled.
         self.loss_scaler = torch.amp.GradScaler(enabled=torch.cuda.is_available(), **arguments)
 
     def before_run(self, runner: Any) -> None:
         """Turn autocast on, and restore a resumed scale."""
+        # Models read `fp16_enabled` to choose between two code paths.
         wrap_fp16_model(runner.model)
         runner.autocast_dtype = torch.float16
+        # MMCV 1.7.2 keeps the scaler in the meta, not in the optimizer's part of the file.
         state = ((runner.meta or {}).get("fp16") or {}).get("loss_scaler")
         if state and self.loss_scaler.is_enabled():
             self.loss_scaler.load_state_dict(state)
 
     def _step(self, runner: Any) -> None:
         self.loss_scaler.unscale_(runner.optimizer)
+        # After unscaling: `max_norm` is meant for the true gradients.
         self._clip_and_log(runner)
         self.loss_scaler.step(runner.optimizer)
         self.loss_scaler.update(self._scale_update_param)
+        # MMCV 1.7.2 fails here for a runner without meta.
         if runner.meta is not None:
             runner.meta.setdefault("fp16", {})["loss_scaler"] = self.loss_scaler.state_dict()
 
     def after_train_iter(self, runner: Any) -> None:
         """Take one step with a scaled loss."""
+        # Both, as in MMCV 1.7.2: parameters that no optimizer has would
+        # add up gradients, and clipping counts those too.
         runner.model.zero_grad()
         runner.optimizer.zero_grad()
         runner.backward(self.loss_scaler.scale(runner.outputs["loss"]))
         self._step(runner)
 
 
+# The order of the bases is MMCV 1.7.2's: `super().__init__` passes `loss_scale` on to Fp16OptimizerHook.
 @HOOKS.register_module()
 class GradientCumulativeFp16OptimizerHook(GradientCumulativeOptimizerHook, Fp16OptimizerHook):
     """Accumulate in float16; see both parents."""

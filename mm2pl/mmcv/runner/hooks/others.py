@@ -21,6 +21,7 @@ class IterTimerHook(Hook):
 
     def before_epoch(self, runner: Any) -> None:
         """Start the clock."""
+        # Validation epochs start it too: the time between two epochs belongs to no iteration.
         self.t = time.time()
 
     def before_iter(self, runner: Any) -> None:
@@ -29,6 +30,7 @@ class IterTimerHook(Hook):
 
     def after_iter(self, runner: Any) -> None:
         """Log the whole time, and start the clock again."""
+        # With MMCV 1.7.2's priority LOW this includes the optimizer's step and the writing of a checkpoint.
         runner.log_buffer.update({"time": time.time() - self.t})
         self.t = time.time()
 
@@ -39,6 +41,8 @@ class DistSamplerSeedHook(Hook):
 
     def before_epoch(self, runner: Any) -> None:
         """Call ``set_epoch``."""
+        # `runner.epoch` is the index of the epoch to come. MMCV 1.7.2
+        # falls back on the sampler of the batch sampler.
         set_sampler_epoch(runner.data_loader, runner.epoch)
 
 
@@ -55,6 +59,7 @@ class SyncBuffersHook(Hook):
 
     def after_epoch(self, runner: Any) -> None:
         """Average."""
+        # Priority NORMAL is before EvalHook's LOW, so that each process evaluates the same statistics.
         if self.distributed:
             allreduce_params(runner.model.buffers())
 
@@ -115,6 +120,7 @@ class ClosureHook(Hook):
             )
         if not callable(fn):
             raise TypeError(f"fn={fn!r} must be callable.")
+        # On the instance, as in MMCV 1.7.2: `fn` gets the runner alone, not the hook.
         setattr(self, fn_name, fn)
 
 
@@ -143,6 +149,7 @@ class EMAHook(Hook):
             raise ValueError(
                 f"momentum={momentum!r}, interval={interval!r}: momentum must be between 0 and 1, interval positive."
             )
+        # A quirk of MMCV 1.7.2: a longer interval makes the momentum much smaller, 0.0002 ** 2 = 4e-8.
         self.momentum = momentum**interval
         self.interval = interval
         self.warm_up = warm_up
@@ -153,19 +160,24 @@ class EMAHook(Hook):
         model = runner.model
         model = model.module if is_module_wrapper(model) else model
         self.pairs = []
+        # Buffers, so that they are saved and moved with the model. A buffer's name must have no dots.
+        # MMCV 1.7.2 averages parameters only: BatchNorm's statistics stay those of the trained model.
         for name, parameter in model.named_parameters():
             buffer = "ema_" + name.replace(".", "_")
             model.register_buffer(buffer, parameter.data.clone())
             self.pairs.append((parameter, buffer))
         self.model = model
         if self.checkpoint is not None:
+            # After the buffers exist: loading would otherwise drop the saved averages as unexpected keys.
             runner.resume(self.checkpoint)
 
     def after_train_iter(self, runner: Any) -> None:
         """Update the average."""
         step = runner.iter
+        # `runner.iter` counts from 0, so the first iteration of the run updates the average.
         if step % self.interval:
             return
+        # MMCV 1.7.2 lets the average move more slowly at first. This acts only where momentum * warm_up exceeds 1.
         momentum = min(self.momentum, (1 + step) / (self.warm_up + step))
         for parameter, buffer in self.pairs:
             average = getattr(self.model, buffer)
@@ -173,10 +185,13 @@ class EMAHook(Hook):
 
     def after_train_epoch(self, runner: Any) -> None:
         """Put the average in the parameters' place, for validation and checkpoints."""
+        # Only a priority above CheckpointHook's makes the file hold the average: 1.x configs give 49.
         self._swap()
 
     def before_train_epoch(self, runner: Any) -> None:
         """Put the parameters back."""
+        # Before the first epoch both are equal. After a resume the
+        # file has them exchanged, and this puts them right.
         self._swap()
 
     def _swap(self) -> None:

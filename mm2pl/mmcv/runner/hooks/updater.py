@@ -43,6 +43,7 @@ class _UpdaterHook(Hook):
         check_warmup(warmup, warmup_iters, warmup_ratio)
         self.by_epoch = by_epoch
         self.warmup = warmup
+        # The length of an epoch is not known before the first `before_train_epoch`.
         self.warmup_iters: int | None = None if warmup_by_epoch else warmup_iters
         self.warmup_epochs = warmup_iters if warmup_by_epoch else None
         self.warmup_ratio = warmup_ratio
@@ -64,6 +65,7 @@ class _UpdaterHook(Hook):
 
     def _write(self, runner: Any, values: Groups) -> None:
         for optimizer, own in _pairs(runner.optimizer, values):
+            # MMCV 1.7.2 lets a subclass return fewer values than there are groups; the rest keep theirs.
             for group, value in zip(optimizer.param_groups, own, strict=False):
                 self._set(group, value)
 
@@ -82,6 +84,8 @@ class _UpdaterHook(Hook):
 
     def before_run(self, runner: Any) -> None:
         """Note the values that the optimizer starts with, or started with before it was resumed."""
+        # 'initial_lr' is torch's own key, and the optimizer's state dict holds it.
+        # So a resumed run finds the base value, not the one at which the run stopped.
         initial = f"initial_{self.kind}"
 
         def bases(optimizer: Any) -> list[float]:
@@ -95,9 +99,11 @@ class _UpdaterHook(Hook):
 
     def before_train_epoch(self, runner: Any) -> None:
         """Set the regular values of an epoch."""
+        # With the first loader's length, as in MMCV 1.7.2, even if later flows have other loaders.
         if self.warmup_iters is None:
             assert self.warmup_epochs is not None
             self.warmup_iters = self.warmup_epochs * len(runner.data_loader)
+        # Kept for the iterations: the warm-up multiplies the epoch's value without computing it again.
         if self.by_epoch:
             self._regular = self._regular_values(runner)
             self._write(runner, self._regular)
@@ -105,6 +111,7 @@ class _UpdaterHook(Hook):
     def before_train_iter(self, runner: Any) -> None:
         """Set the values of an iteration, as far as they change in it."""
         if self.warmup_iters is None:
+            # MMCV 1.7.2 fails on an assertion here: IterBasedRunner calls no `before_train_epoch`.
             raise RuntimeError(
                 "warmup_by_epoch=True under IterBasedRunner, which has no epochs → give warmup_iters in iterations."
             )
@@ -114,12 +121,15 @@ class _UpdaterHook(Hook):
             self._regular = self._regular_values(runner)
         if warming:
             self._write(runner, self._warmup_values(iteration))
+        # At `warmup_iters` itself the epoch's value must come back
+        # once: the warm-up has replaced it within the epoch.
         elif not self.by_epoch or (self.warmup is not None and iteration == self.warmup_iters):
             self._write(runner, self._regular)
 
     def _progress(self, runner: Any) -> tuple[int, int]:
         if self.by_epoch:
             return runner.epoch, runner.max_epochs
+        # Read each time, as in MMCV 1.7.2: an epoch with another loader changes it.
         return runner.iter, runner.max_iters
 
 
@@ -134,6 +144,8 @@ class LrUpdaterHook(_UpdaterHook):
 
     def get_regular_lr(self, runner: Any) -> Groups:
         """Return the regular learning rates of all groups."""
+        # `get_regular_lr`, `get_warmup_lr` and `_set_lr` are MMCV 1.7.2's names, which 1.x toolboxes override.
+        # YOLOXLrUpdaterHook of MMDetection 2 has a `get_warmup_lr` of its own.
         return super()._regular_values(runner)
 
     def get_warmup_lr(self, cur_iters: int) -> Groups:
@@ -194,6 +206,7 @@ class MomentumUpdaterHook(_UpdaterHook):
         warmup_iters: int = 0,
         warmup_ratio: float = WARMUP_RATIO["momentum"],
     ) -> None:
+        # MMCV 1.7.2 has no `warmup_by_epoch` for the momentum.
         super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
 
     def get_momentum(self, runner: Any, base_momentum: float) -> float:
@@ -204,9 +217,11 @@ class MomentumUpdaterHook(_UpdaterHook):
         return self.get_momentum(runner, base)
 
     def _scaled(self, value: float, factor: float) -> float:
+        # The momentum starts higher and falls to its value, in the opposite direction of the learning rate.
         return value / factor
 
     def _get(self, group: dict[str, Any]) -> float:
+        # Adam's first beta plays the part of the momentum in MMCV 1.7.2; the second stays.
         return group["momentum"] if "momentum" in group else group["betas"][0]
 
     def _set(self, group: dict[str, Any], value: float) -> None:
@@ -230,6 +245,7 @@ def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_Up
 
     def __init__(self: Any, **kwargs: Any) -> None:
         shared = {key: kwargs.pop(key) for key in common if key in kwargs}
+        # MMCV 1.7.2's cyclic and OneCycle hooks default to by_epoch=False, unlike all others.
         if policy in BY_ITERATION and shared.setdefault("by_epoch", False):
             raise ValueError(f"by_epoch=True: the policy {policy!r} only counts iterations.")
         if "target_ratio" in kwargs:
@@ -241,6 +257,7 @@ def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_Up
         step, length = self._progress(runner)
         return function(step, value, length, **self.policy_args)
 
+    # The names by which `register_lr_hook` finds them; configs may also give them as `type`.
     title = policy.title() if policy.islower() else policy
     suffix = "LrUpdaterHook" if name == "lr" else "MomentumUpdaterHook"
     doc = f"Set the {name} by the policy {policy!r}; see `mm2pl.mmcv.policies`."
@@ -260,4 +277,5 @@ POLICY_HOOKS: dict[str, type[_UpdaterHook]] = {
 }
 """All policies' hooks by their 1.x names."""
 
+# 1.x code imports these classes by name, such as StepLrUpdaterHook.
 globals().update(POLICY_HOOKS)
