@@ -60,6 +60,7 @@ class _ParamScheduler:
     ) -> None:
         self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
         self.base_values = [group[f"initial_{param_name}"] for group in optimizer.param_groups]
+        # `step()` below counts to 0: building a scheduler applies it once, as in torch and MMEngine.
         self._global_step = -1
         self._first_step = _FirstStep.of(optimizer)
         self.step()
@@ -76,6 +77,7 @@ class _ParamScheduler:
     ) -> None:
         """Check and store what all schedulers share, and note the initial values."""
         check_optimizer(optimizer)
+        # MMEngine's condition: `end` itself is excluded.
         if end <= begin:
             raise ValueError(
                 f"begin={begin!r}, end={end!r} → end should be larger than begin. A scheduler without "
@@ -91,6 +93,7 @@ class _ParamScheduler:
         initial = f"initial_{param_name}"
         for index, group in enumerate(optimizer.param_groups):
             if last_step == -1:
+                # Not overwritten: of several schedulers all begin from the value before the first.
                 group.setdefault(initial, group[param_name])
             elif initial not in group:
                 raise ReadableKeyError(
@@ -112,7 +115,9 @@ class _ParamScheduler:
 
         So ``end`` or ``milestones`` of the saved run win over those of this one.
         """
+        # Unchecked, as in MMEngine: the state of another class adds attributes that nobody reads.
         vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
+        # A resumed run has made its first step long ago.
         if self._global_step > 0 and self._first_step is not None:
             self._first_step.forget()
             self._first_step = None
@@ -137,6 +142,7 @@ class _ParamScheduler:
 
     def step(self) -> None:
         """Count a tick of the clock; inside ``[begin, end)`` also apply the schedule."""
+        # Only at the second call: the first is made by the constructor.
         if self._global_step == 0 and self._first_step is not None:
             self._first_step.check(self.optimizer)
             self._first_step = None
@@ -150,6 +156,7 @@ class _ParamScheduler:
                 for index, value in enumerate(self._last_value):
                     self.print_value(True, index, value)
         else:
+            # Outside of the span too: the log wants the value that another scheduler may have set.
             self._last_value = list(map(itemgetter(name), groups))
 
     def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
@@ -161,6 +168,7 @@ class _ParamScheduler:
         return [group[name] for group in groups]
 
 
+# Left out when loading as well: a bound method would bring the whole scheduler of another run.
 _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 """Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
 
@@ -168,6 +176,7 @@ _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 def check_optimizer(optimizer: Any) -> None:
     """Raise TypeError unless ``optimizer`` has one list of param groups."""
     groups = getattr(optimizer, "param_groups", None)
+    # An OptimWrapperDict is a BaseOptimWrapper, but its param_groups is a dict.
     if isinstance(optimizer, Optimizer | BaseOptimWrapper) and not isinstance(groups, dict):
         return
     hint = " Schedule each of its wrappers." if isinstance(groups, dict) else ""
@@ -178,6 +187,7 @@ def check_optimizer(optimizer: Any) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Counter):
+        # A plain dict answers `in` and `[]` alike, and loading it needs no class.
         return dict(value)
     return value.item() if isinstance(value, np.generic) else value
 
@@ -190,11 +200,14 @@ class _FirstStep:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._seen = False
+        # MMEngine 0.10.7 replaces the bound method instead: a deepcopy
+        # of its wrapper steps the original, and pickle refuses it.
         self._handle = optimizer.register_step_post_hook(self._note)
 
     @classmethod
     def of(cls, optimizer: Any) -> _FirstStep | None:
         """Watch the torch optimizer in ``optimizer``, if there is one."""
+        # The inner optimizer: an engine may step it without the wrapper.
         raw = getattr(optimizer, "optimizer", optimizer)
         return cls(raw) if isinstance(raw, Optimizer) else None
 

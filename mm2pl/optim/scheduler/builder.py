@@ -45,6 +45,7 @@ def build_param_schedulers(
         ValueError: A dict of lists does not have the names of the optimizers.
     """
     if not by_epoch:
+        # MMEngine's IterBasedTrainLoop has `max_epochs == 1`, so a schedule by epoch ends after one.
         max_epochs = 1
     elif max_iters is None and max_epochs is not None and epoch_length is not None:
         max_iters = max_epochs * epoch_length
@@ -81,6 +82,7 @@ def per_optimizer(cfg: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _as_list(cfg: Any) -> Sequence[Any]:
+    # As it is: a built scheduler keeps its own optimizer and `end`.
     return cfg if isinstance(cfg, Sequence) and not isinstance(cfg, str) else [cfg]
 
 
@@ -91,6 +93,7 @@ def _build(
         return cfg
     if not isinstance(cfg, dict):
         raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
+    # For an OptimWrapperDict the same config is built once per optimizer.
     cfg = copy.deepcopy(cfg)
     if "type" not in cfg and cfg and all(isinstance(value, list | dict) for value in cfg.values()):
         raise ValueError(
@@ -103,9 +106,11 @@ def _build(
         )
     end = ends[bool(cfg.get("by_epoch", True))]
     if end is not None:
+        # A given `end` stays. So "no end" means the end of the run, not INF, for which Linear would never rise.
         cfg.setdefault("end", end)
     default_args = {"optimizer": _optimizer_for(cfg["type"], optim_wrapper)}
     if epoch_length is not None:
+        # Only for `convert_to_iter_based`; the build function drops it otherwise.
         default_args["epoch_length"] = epoch_length
     return PARAM_SCHEDULERS.build(cfg, default_args=default_args)
 
@@ -116,6 +121,7 @@ def _optimizer_for(kind: Any, optim_wrapper: Any) -> Any:
     homes = {base.__module__.partition(".")[0] for base in getattr(cls, "__mro__", ())}
     if "mmengine" not in homes or not isinstance(optim_wrapper, BaseOptimWrapper):
         return optim_wrapper
+    # Loaded for sure: the class comes from there. Importing it here would make MMEngine a requirement.
     theirs: Any = sys.modules["mmengine.optim"].OptimWrapper
 
     class Twin(theirs):

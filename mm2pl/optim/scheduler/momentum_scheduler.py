@@ -21,6 +21,7 @@ class MomentumSchedulerMixin:
 
     def __init__(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         check_optimizer(optimizer)
+        # Before `super().__init__`, whose first `step` reads it.
         self.use_betas = "momentum" not in optimizer.defaults
         if self.use_betas:
             if "betas" not in optimizer.defaults:
@@ -30,6 +31,7 @@ class MomentumSchedulerMixin:
                     f"{type(raw).__name__} has none: use one with `momentum` or `betas`, or remove "
                     "the momentum scheduler."
                 )
+            # Also `base_param_settings` of a wrapper, which has Adam's defaults.
             for group in optimizer.param_groups:
                 group["momentum"] = group["betas"][0]
         super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]

@@ -27,6 +27,7 @@ Values = list[float]
 
 def _step(t: int, values: Values, bases: Values, *, step_size: int, gamma: float = 0.1) -> Values:
     """Multiply by ``gamma`` every ``step_size`` steps."""
+    # 0 is a multiple of every step size, but building a scheduler must not reduce anything.
     if t == 0 or t % step_size:
         return values
     return [value * gamma for value in values]
@@ -41,6 +42,7 @@ def _multi_step(
     """Multiply by ``gamma`` at each of ``milestones`` (twice at one that is listed twice)."""
     if t not in milestones:
         return values
+    # A Counter at first, a dict after a resume.
     factor = gamma ** milestones[t]
     return [value * factor for value in values]
 
@@ -68,6 +70,7 @@ def _constant(
 
 
 def _total_iters(span: int, **factors: float) -> dict[str, Any]:
+    # The span has as many values, and one change less.
     return {"total_iters": span - 1}
 
 
@@ -106,6 +109,7 @@ def _linear(
     """
     if t == 0:
         return [value * start_factor for value in values]
+    # What follows is the line's value at t over that at t - 1: schedulers multiply what they find.
     rise = end_factor - start_factor
     factor = 1.0 + rise / (total_iters * start_factor + (t - 1) * rise)
     return [value * factor for value in values]
@@ -135,6 +139,7 @@ def _poly(
     """Decay to ``eta_min`` at ``end - 1`` along ``(1 - t / (end - begin)) ** power``."""
     if t == 0:
         return values
+    # Likewise a quotient. At the last step the base is 0, so the value is `eta_min` exactly.
     factor = (1 - 1 / (total_iters - t + 1)) ** power
     return [(value - eta_min) * factor + eta_min for value in values]
 
@@ -159,6 +164,7 @@ def _cosine_annealing(
     assert T_max is not None  # `_cosine_settings` has replaced it
     if t == 0:
         return values
+    # MMEngine's and torch's closed case: the recursion divides by 1 + cos(π) = 0 here.
     if (t - 1 - T_max) % (2 * T_max) == 0:
         # The step before was the minimum: nothing is left there that could be multiplied.
         rise = 1 - math.cos(math.pi / T_max)
@@ -176,6 +182,7 @@ def _cosine_settings(
     if eta_min is None and eta_min_ratio is None:
         eta_min = 0.0
     _check_minimum(eta_min, eta_min_ratio)
+    # `or`, as in MMEngine: T_max=0 means the span as well.
     return {"T_max": T_max or span, "eta_min": eta_min}
 
 
@@ -218,6 +225,7 @@ def _cosine_restart(
     since_restart = t - (cumulative_periods[index - 1] if index else 0)
     if since_restart == 0:
         weight = restart_weights[index]
+        # A restart forgets what other schedulers did to the value, as in MMEngine.
         return [base * weight for base in bases]
     minima = _minima(bases, eta_min, eta_min_ratio)
     return _along_cosine(since_restart, periods[index], values, minima)
@@ -259,6 +267,7 @@ CosineRestartParamScheduler.get_position_from_periods = staticmethod(_position_i
 
 def _along_cosine(t: int, half_period: int, values: Values, minima: Values) -> Values:
     """Return the values one step further on half a cosine, ``t`` steps after its start."""
+    # No closed form: chained schedulers need the step from the value before.
     now, before = (1 + math.cos(math.pi * s / half_period) for s in (t, t - 1))
     ratio = now / before
     return [ratio * (value - low) + low for value, low in zip(values, minima, strict=False)]

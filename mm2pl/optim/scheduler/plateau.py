@@ -18,6 +18,7 @@ _IS_BETTER = {
     ("greater", "rel"): lambda a, best, threshold: a > best * (threshold + 1.0),
     ("greater", "abs"): lambda a, best, threshold: a > best + threshold,
 }
+# MMEngine's 1e9, not infinity: a loss above it never counts as an improvement.
 _WORST = {"less": INF, "greater": -INF}
 
 
@@ -75,7 +76,9 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         if not by_epoch:
             raise ArgumentError(f"by_epoch={by_epoch!r}: {type(self).__name__} only counts epochs.")
         _check(factor, threshold, rule, threshold_rule)
+        # Not `super().__init__`, which would apply the schedule once.
         self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
+        # 0 and not -1, for the same reason.
         self._global_step = 0
         self.factor = factor
         self.min_values = _minima(min_value, optimizer)
@@ -101,6 +104,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             KeyError: ``metrics`` has no ``monitor``.
         """
         if metrics is None:
+            # The first of the two calls is `after_train_epoch`'s, as MMEngine's hook makes them.
             self._global_step += 1
             return
         if not isinstance(metrics, dict):
@@ -125,6 +129,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             self.num_bad_epochs = 0
         else:
             self.num_bad_epochs += 1
+        # As in torch: a validation in the cooldown can set a new best, but not count as bad.
         if self._in_cooldown():
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
@@ -136,11 +141,13 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
     def _reduce(self) -> None:
         groups = self.optimizer.param_groups
         for index, (group, value) in enumerate(zip(groups, self._get_value(), strict=False)):
+            # Not for a minimum that is reached already, which would be logged as a change at every validation.
             if group[self.param_name] - value > self.eps:
                 group[self.param_name] = value
                 self.print_value(self.verbose, index, value)
 
     def _get_value(self) -> list[float]:
+        # torch's optimizers also take a tensor as lr; from here on it is a number, as in MMEngine.
         values = [
             float(group[self.param_name]) * self.factor for group in self.optimizer.param_groups
         ]
