@@ -207,8 +207,9 @@ def hexed(values: Any) -> Any:
 def build(
     package: str, scenario: Scenario, work_dir: str, book: dict[str, list], **more: Any
 ) -> Any:
-    """Make the runner of a scenario."""
-    runner_class = importlib.import_module(f"{package}.runner").Runner
+    """Make the runner of a scenario, of the package's own class or of ``runner_class``."""
+    own_class = more.pop("runner_class", None)
+    runner_class = own_class or importlib.import_module(f"{package}.runner").Runner
     wrapper = dict(scenario.optim_wrapper)
     torch.manual_seed(11)
     if scenario.model == "pair":

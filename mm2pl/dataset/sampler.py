@@ -96,6 +96,7 @@ class DefaultSampler(_RankSampler):
             return (position % length for position in positions)
         # A generator of its own: the global stream is not touched, and an epoch can be repeated alone.
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        # By torch's own generator, so that all ranks and MMEngine get this permutation for this epoch.
         order = torch.randperm(length, generator=generator)
         # torch.arange refuses an end below its start, which a resume at the end of a pass would give.
         own = torch.arange(first, max(first, self.total_size), self.world_size)

@@ -45,6 +45,10 @@ def _schedulers(runner: Any) -> Iterator[Any]:
     found = runner.param_schedulers
     if found is None:
         return
+    # A run that only validates holds what its schedules would be built from, as MMEngine's Runner does. MMEngine's hook
+    # fails on that where it is one dict, although there is nothing to step.
+    if isinstance(found, dict) and "type" in found:
+        return
     lists = found.values() if isinstance(found, dict) else [found]
     for schedulers in lists:
         if not isinstance(schedulers, list):

@@ -141,7 +141,7 @@ class Groups(BaseOptimWrapper):
     @property
     def defaults(self) -> dict[str, Any]:
         """Defaults that have momentum."""
-        # So that a momentum scheduler works on `momentum` itself, whether the optimizer is SGD or Adam.
+        # So that a momentum schedule takes the entry as it is, without `betas`.
         return {"momentum": 1.0}
 
     def update_params(self, *args: Any, **kwargs: Any) -> None:

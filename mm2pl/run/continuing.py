@@ -263,20 +263,39 @@ class Continuing:
     def load_or_resume(self) -> None:
         """Load what ``load_from`` and ``resume`` ask for, once; what the Trainer itself restores is left to it."""
         run = self._run
-        if self.has_loaded or (run.stage is not None and run.trainer.ckpt_path is not None):
+        if self.has_loaded:
             return
-        if not self.resuming:
+        restored = run.trainer.ckpt_path if run.stage is not None else None
+        if self.resuming and run.stage == "fit":
+            if restored is not None:
+                run.runner.resume(str(restored))
+        elif restored is not None:
+            return
+        elif not self.resuming:
             if self.load_from:
                 run.runner.load_checkpoint(self.load_from)
-        elif run.stage != "fit" and (path := self.path_to_resume()) is not None:
+        elif (path := self.path_to_resume()) is not None:
             if run.stage is None:
                 run.runner.resume(path)
             else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
                 self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
 
+    @property
+    def _trainer_restores(self) -> bool:
+        """Whether a fit is being prepared that continues a run: the Trainer reads the file when all is built."""
+        return self._run.stage == "fit" and self.resuming
+
     def resume(self, filename: str, map_location: Any) -> None:
-        """Load the weights of a checkpoint now; the next fit continues its run."""
+        """Load the weights of a checkpoint now; the next fit continues its run. Within a fit, the Trainer restores it.
+
+        MMEngine's ``resume`` calls ``load_checkpoint``, so an override of that is called too.
+        """
         run = self._run
+        if self._trainer_restores:
+            # Reading a large file twice is not worth the call of our own method.
+            if run.runner.overrides("load_checkpoint"):
+                run.runner.load_checkpoint(filename, map_location=map_location)
+            return
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
         load_checkpoint_to_model(run.model, checkpoint)
         self.resuming, self.load_from, self.has_loaded = True, str(filename), False
@@ -293,6 +312,8 @@ class Continuing:
         """Load weights only; see :meth:`mm2pl.run.facade.RunnerFacade.load_checkpoint`."""
         run = self._run
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
+        if self._trainer_restores:
+            return checkpoint
         self.resuming = resuming
         run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         with naming(str(filename)):

@@ -97,6 +97,10 @@ class RunnerFacade(RunnerView):
         self._run = run
         run.serve(self)
 
+    def overrides(self, method: str) -> bool:
+        """Return whether a subclass has its own ``method`` in place of this class's."""
+        return getattr(type(self), method) is not getattr(RunnerFacade, method)
+
     # Where the run is
 
     @property
@@ -385,7 +389,7 @@ class RunnerFacade(RunnerView):
         filename: str,
         map_location: Any = "cpu",
         strict: bool = False,
-        revise_keys: Any = ((r"^module\.", ""),),
+        revise_keys: list[tuple[str, str]] = [(r"^module.", "")],  # noqa: B006 - as in MMEngine
     ) -> dict[str, Any]:
         """Load weights only, from an MMEngine, Lightning or bare state-dict file.
 

@@ -109,12 +109,15 @@ class TrainStream:
         """
         self.goes_on = True
         print_log(
-            f"train_cfg counts epochs, but the sampler of train_dataloader never ends → an epoch is {self.stop} "
-            "batches, and the next one goes on where it stops; MMEngine would never end the first → by_epoch=False "
-            "with max_iters, or type='DefaultSampler'",
+            f"train_cfg counts epochs, but the {self._sampler_name()} of train_dataloader never ends → an epoch is "
+            f"{self.stop} batches, and the next one goes on where it stops; MMEngine would never end the first → "
+            "by_epoch=False with max_iters, or type='DefaultSampler'",
             logger="current",
             level=logging.WARNING,
         )
+
+    def _sampler_name(self) -> str:
+        return type(getattr(self.loader, "sampler", None)).__name__
 
     def _open_epoch(self, consumed: int = 0) -> None:
         self.open(self.before + consumed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -60,7 +61,7 @@ class _ParamScheduler:
     ) -> None:
         self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
         self.base_values = [group[f"initial_{param_name}"] for group in optimizer.param_groups]
-        # `step()` below counts to 0: building a scheduler applies it once, as in torch and MMEngine.
+        # The constructor is the first tick, as in torch: the first iteration trains with a scheduled value.
         self._global_step = -1
         self._first_step = _FirstStep.of(optimizer)
         self.step()
@@ -93,7 +94,7 @@ class _ParamScheduler:
         initial = f"initial_{param_name}"
         for index, group in enumerate(optimizer.param_groups):
             if last_step == -1:
-                # Not overwritten: of several schedulers all begin from the value before the first.
+                # The first scheduler of an entry notes its value; the later ones in the list share that base.
                 group.setdefault(initial, group[param_name])
             elif initial not in group:
                 raise ReadableKeyError(
@@ -115,9 +116,8 @@ class _ParamScheduler:
 
         So ``end`` or ``milestones`` of the saved run win over those of this one.
         """
-        # Unchecked, as in MMEngine: the state of another class adds attributes that nobody reads.
         vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
-        # A resumed run has made its first step long ago.
+        # The warning belongs to the second tick, which a resumed scheduler has behind it.
         if self._global_step > 0 and self._first_step is not None:
             self._first_step.forget()
             self._first_step = None
@@ -142,7 +142,6 @@ class _ParamScheduler:
 
     def step(self) -> None:
         """Count a tick of the clock; inside ``[begin, end)`` also apply the schedule."""
-        # Only at the second call: the first is made by the constructor.
         if self._global_step == 0 and self._first_step is not None:
             self._first_step.check(self.optimizer)
             self._first_step = None
@@ -156,7 +155,7 @@ class _ParamScheduler:
                 for index, value in enumerate(self._last_value):
                     self.print_value(True, index, value)
         else:
-            # Outside of the span too: the log wants the value that another scheduler may have set.
+            # What other schedulers made of it: MMEngine's get_last_value never goes stale.
             self._last_value = list(map(itemgetter(name), groups))
 
     def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
@@ -171,6 +170,19 @@ class _ParamScheduler:
 # Left out when loading as well: a bound method would bring the whole scheduler of another run.
 _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 """Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
+
+
+def per_group(name: str, value: float | Sequence[float], count: int) -> list[float]:
+    """Return one value for each of ``count`` groups, from one number or a sequence of as many.
+
+    Raises:
+        ValueError: The sequence has another length.
+    """
+    if not isinstance(value, list | tuple):
+        return [value] * count  # type: ignore[list-item]
+    if len(value) != count:
+        raise ValueError(f"{name}={value!r}: expected {count} values, one per group.")
+    return list(value)
 
 
 def check_optimizer(optimizer: Any) -> None:

@@ -45,7 +45,7 @@ def build_param_schedulers(
         ValueError: A dict of lists does not have the names of the optimizers.
     """
     if not by_epoch:
-        # MMEngine's IterBasedTrainLoop has `max_epochs == 1`, so a schedule by epoch ends after one.
+        # MMEngine's IterBasedTrainLoop calls after_train_epoch once, after the last validation.
         max_epochs = 1
     elif max_iters is None and max_epochs is not None and epoch_length is not None:
         max_iters = max_epochs * epoch_length
@@ -93,7 +93,7 @@ def _build(
         return cfg
     if not isinstance(cfg, dict):
         raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
-    # For an OptimWrapperDict the same config is built once per optimizer.
+    # The user's config is logged, dumped and maybe built again: `end` is not for it.
     cfg = copy.deepcopy(cfg)
     if "type" not in cfg and cfg and all(isinstance(value, list | dict) for value in cfg.values()):
         raise ValueError(
@@ -104,9 +104,9 @@ def _build(
         raise ReadableKeyError(
             f"param_scheduler={dict(cfg)!r} lacks `type` → add e.g. type='MultiStepLR'."
         )
+    # The bare class keeps 1e9; only a Runner knows when the run ends (Linear, Constant and Poly depend on it).
     end = ends[bool(cfg.get("by_epoch", True))]
     if end is not None:
-        # A given `end` stays. So "no end" means the end of the run, not INF, for which Linear would never rise.
         cfg.setdefault("end", end)
     default_args = {"optimizer": _optimizer_for(cfg["type"], optim_wrapper)}
     if epoch_length is not None:

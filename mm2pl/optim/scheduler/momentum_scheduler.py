@@ -31,7 +31,7 @@ class MomentumSchedulerMixin:
                     f"{type(raw).__name__} has none: use one with `momentum` or `betas`, or remove "
                     "the momentum scheduler."
                 )
-            # Also `base_param_settings` of a wrapper, which has Adam's defaults.
+            # A schedule changes one entry: the pair is unpacked here and packed again after each step.
             for group in optimizer.param_groups:
                 group["momentum"] = group["betas"][0]
         super().__init__(optimizer, "momentum", *args, **kwargs)  # type: ignore[call-arg]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mm2pl.errors import ArgumentError
-from mm2pl.optim.scheduler.base import INF, OptimizerType, check_optimizer
+from mm2pl.optim.scheduler.base import INF, OptimizerType, check_optimizer, per_group
 from mm2pl.optim.scheduler.policy import PolicyScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
 
@@ -68,7 +68,8 @@ class OneCycleParamScheduler(PolicyScheduler):
         self.total_steps = end - begin if total_steps is None else total_steps
         self.anneal_func = _ANNEALING[anneal_strategy]
         self._schedule_phases = _phases(pct_start, self.total_steps, three_phase)
-        maxima = _per_group(eta_max, optimizer.param_groups)
+        maxima = per_group("eta_max", eta_max, len(optimizer.param_groups))
+        # A resumed optimizer has these three entries in its groups already.
         if last_step == -1:
             for group, top in zip(optimizer.param_groups, maxima, strict=True):
                 # Before `super().__init__`, whose setdefault then leaves it.
@@ -119,7 +120,7 @@ def _check(total_steps: Any, pct_start: Any, anneal_strategy: Any) -> None:
 
 def _phases(pct_start: float, total_steps: int, three_phase: bool) -> list[dict[str, Any]]:
     """Return where each phase ends (in steps) and between which entries of a group it goes."""
-    # May be fractional and even negative, as in torch; rounding it would move the whole curve.
+    # Ends are fractions of a step, as in torch's OneCycleLR: the top itself may fall between two steps.
     up = float(pct_start * total_steps) - 1
     back = float(2 * pct_start * total_steps) - 2
     end = total_steps - 1
@@ -127,11 +128,3 @@ def _phases(pct_start: float, total_steps: int, three_phase: bool) -> list[dict[
     falls = [(back, "max_lr", "initial_lr"), (end, "initial_lr", "min_lr")]
     rows = [rise, *falls] if three_phase else [rise, (end, "max_lr", "min_lr")]
     return [{"end_step": e, "start_lr": first, "end_lr": last} for e, first, last in rows]
-
-
-def _per_group(eta_max: float | Sequence[float], groups: list[dict]) -> Sequence[float]:
-    if not isinstance(eta_max, list | tuple):
-        return [eta_max] * len(groups)  # type: ignore[list-item]
-    if len(eta_max) != len(groups):
-        raise ValueError(f"eta_max={eta_max!r}: expected {len(groups)} values, one per group.")
-    return eta_max

@@ -109,7 +109,7 @@ def _linear(
     """
     if t == 0:
         return [value * start_factor for value in values]
-    # What follows is the line's value at t over that at t - 1: schedulers multiply what they find.
+    # The ratio of this step's factor to that of the one before, since the value holds the latter.
     rise = end_factor - start_factor
     factor = 1.0 + rise / (total_iters * start_factor + (t - 1) * rise)
     return [value * factor for value in values]
@@ -139,7 +139,7 @@ def _poly(
     """Decay to ``eta_min`` at ``end - 1`` along ``(1 - t / (end - begin)) ** power``."""
     if t == 0:
         return values
-    # Likewise a quotient. At the last step the base is 0, so the value is `eta_min` exactly.
+    # Again a ratio, of what is left above `eta_min`; so a stack of schedules multiplies.
     factor = (1 - 1 / (total_iters - t + 1)) ** power
     return [(value - eta_min) * factor + eta_min for value in values]
 
@@ -164,7 +164,6 @@ def _cosine_annealing(
     assert T_max is not None  # `_cosine_settings` has replaced it
     if t == 0:
         return values
-    # MMEngine's and torch's closed case: the recursion divides by 1 + cos(π) = 0 here.
     if (t - 1 - T_max) % (2 * T_max) == 0:
         # The step before was the minimum: nothing is left there that could be multiplied.
         rise = 1 - math.cos(math.pi / T_max)
@@ -182,7 +181,7 @@ def _cosine_settings(
     if eta_min is None and eta_min_ratio is None:
         eta_min = 0.0
     _check_minimum(eta_min, eta_min_ratio)
-    # `or`, as in MMEngine: T_max=0 means the span as well.
+    # `or`, not `is None`: MMEngine takes 0 for "not given" too.
     return {"T_max": T_max or span, "eta_min": eta_min}
 
 
@@ -224,8 +223,8 @@ def _cosine_restart(
         return values
     since_restart = t - (cumulative_periods[index - 1] if index else 0)
     if since_restart == 0:
+        # From the base value, not the one now: a restart forgets the schedules before it in the list.
         weight = restart_weights[index]
-        # A restart forgets what other schedulers did to the value, as in MMEngine.
         return [base * weight for base in bases]
     minima = _minima(bases, eta_min, eta_min_ratio)
     return _along_cosine(since_restart, periods[index], values, minima)

@@ -8,8 +8,13 @@ from typing import Any
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.base import BaseOptimWrapper
-from mm2pl.optim.scheduler.base import INF, OptimizerType, _ParamScheduler, check_optimizer
+from mm2pl.optim.scheduler.base import (
+    INF,
+    OptimizerType,
+    _ParamScheduler,
+    check_optimizer,
+    per_group,
+)
 from mm2pl.registry import PARAM_SCHEDULERS
 
 _IS_BETTER = {
@@ -76,9 +81,8 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         if not by_epoch:
             raise ArgumentError(f"by_epoch={by_epoch!r}: {type(self).__name__} only counts epochs.")
         _check(factor, threshold, rule, threshold_rule)
-        # Not `super().__init__`, which would apply the schedule once.
         self._attach(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
-        # 0 and not -1, for the same reason.
+        # Not `_ParamScheduler.__init__`, whose first step would apply a schedule: there is no metric yet.
         self._global_step = 0
         self.factor = factor
         self.min_values = _minima(min_value, optimizer)
@@ -129,7 +133,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             self.num_bad_epochs = 0
         else:
             self.num_bad_epochs += 1
-        # As in torch: a validation in the cooldown can set a new best, but not count as bad.
+        # After the judgement: a better metric still becomes the best one, as in torch's ReduceLROnPlateau.
         if self._in_cooldown():
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
@@ -189,12 +193,7 @@ def _check(factor: float, threshold: float, rule: str, threshold_rule: str) -> N
 
 
 def _minima(min_value: float | Sequence[float], optimizer: Any) -> list[float]:
-    if not isinstance(min_value, list | tuple):
-        return [min_value] * len(optimizer.param_groups)  # type: ignore[list-item]
-    wrapped = isinstance(optimizer, BaseOptimWrapper)
-    groups = (optimizer.optimizer if wrapped else optimizer).param_groups
-    if len(min_value) != len(groups):
-        raise ValueError(f"min_value={min_value!r}: expected {len(groups)} values, one per group.")
+    groups = getattr(optimizer, "optimizer", optimizer).param_groups
+    minima = per_group("min_value", min_value, len(groups))
     # A wrapper of several groups has one more, with the base values: the last bound is its own.
-    base = [min_value[-1]] if wrapped and optimizer.base_param_settings is not None else []
-    return [*min_value, *base]
+    return minima + minima[-1:] if len(optimizer.param_groups) > len(groups) else minima

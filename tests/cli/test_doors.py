@@ -1,0 +1,119 @@
+"""``MMCLI``: what a subclass of it sees and may replace, around the Runner that does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Trainer
+
+import examples.rings  # noqa: F401 - registered before the first test, and for all of them
+from mm2pl.cli.lightning_cli import MMCLI
+from mm2pl.cli.main import main
+from mm2pl.config import Config
+from mm2pl.lightning.trainer import RunTrainer
+from mm2pl.plan.translate import translate
+from mm2pl.registry import RUNNERS
+from mm2pl.runner import Runner
+
+ROOT = Path(__file__).parents[2]
+SHORT = {
+    "train_cfg.max_epochs": 1,
+    "train_dataloader.dataset.size": 128,
+    "train_dataloader.num_workers": 0,
+    "val_dataloader.num_workers": 0,
+}
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+class Noted(MMCLI):
+    """Note what exists when LightningCLI's hooks are called."""
+
+    seen: list[tuple[str, list[str]]]
+
+    def _note(self, when: str) -> None:
+        names = ("runner", "trainer", "model", "datamodule")
+        self.seen.append((when, [n for n in names if getattr(self, n, None) is not None]))
+
+    def before_fit(self) -> None:
+        self.seen = []
+        self._note("before_fit")
+        self.epochs_before = self.runner.epoch
+
+    def after_fit(self) -> None:
+        self._note("after_fit")
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that runs ``fit`` of the rings config through a class, with options."""
+    monkeypatch.chdir(ROOT)
+
+    def run(cls: type[MMCLI] = Noted, **kwargs: Any) -> MMCLI:
+        cfg = Config.fromfile("configs/rings_mlp.py")
+        cfg.merge_from_dict({**SHORT, "work_dir": str(tmp_path)})
+        plan = translate(dict(cfg.items()), filename="configs/rings_mlp.py")
+        args = {"subcommand": "fit", "fit": plan.as_cli()}  # LightningCLI takes a dict, too
+        return cls(args=args, plan=plan, cfg=cfg, **kwargs)
+
+    return run
+
+
+def test_everything_is_there_before_fit(cli: Any) -> None:
+    made = cli()
+    parts = ["runner", "trainer", "model", "datamodule"]
+    assert made.seen == [("before_fit", parts), ("after_fit", parts)]
+    assert (made.epochs_before, made.runner.epoch) == (0, 1)
+    assert made.runner.trainer is made.trainer
+    assert made.runner.module is made.model
+    assert made.runner.datamodule is made.datamodule
+
+
+class OwnTrainer(RunTrainer):
+    """A Trainer of the user's."""
+
+
+@pytest.mark.parametrize("cls", [OwnTrainer, Trainer], ids=["of ours", "Lightning's"])
+def test_a_trainer_class_of_ones_own(cli: Any, cls: type[Trainer]) -> None:
+    made = cli(trainer_class=cls)
+    assert type(made.trainer) is cls
+    assert made.runner.epoch == 1
+
+
+@pytest.fixture
+def own_runner() -> Any:
+    calls: list[str] = []
+
+    @RUNNERS.register_module(force=True)
+    class VerbRunner(Runner):
+        def train(self) -> Any:
+            calls.append("train")
+            return super().train()
+
+        def val(self) -> Any:
+            calls.append("val")
+            return super().val()
+
+    yield calls
+    RUNNERS.module_dict.pop("VerbRunner")
+
+
+@pytest.mark.parametrize(("command", "called"), [("fit", ["train"]), ("validate", ["val"])])
+def test_a_command_ends_in_the_runners_own_method(
+    command: str, called: list[str], own_runner: list[str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(ROOT)
+    options = [f"{name}={value}" for name, value in SHORT.items()]
+    given = ["--work-dir", str(tmp_path), "--cfg-options", "runner_type=VerbRunner", *options]
+    assert main([command, "configs/rings_mlp.py", *given]) == 0
+    assert own_runner == called
+
+
+def test_printing_the_config_starts_nothing(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit):
+        main(["fit", "configs/rings_mlp.py", "--work-dir", str(tmp_path / "w"), "--print_config"])
+    assert "class_path: mm2pl.lightning.RunCallback" in capsys.readouterr().out
+    assert not (tmp_path / "w").exists()
