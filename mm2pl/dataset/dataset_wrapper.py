@@ -99,8 +99,8 @@ class _SingleWrapper(_Wrapper):
         return self.dataset, self._get_ori_dataset_idx(idx)
 
 
-@DATASETS.register_module()
 # torch's class only for `isinstance` and `cumulative_sizes`: `_Wrapper` goes first in the method order.
+@DATASETS.register_module()
 class ConcatDataset(_Wrapper, _ConcatDataset):
     """Chain data sets of one kind; stands for `mmengine.dataset.ConcatDataset`.
 

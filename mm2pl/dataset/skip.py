@@ -52,7 +52,7 @@ def skip_batches(
         workers.new_pass(loader.persistent_workers, alive=has_live_workers(loader))
     # Only the first pass after a load goes on with the workers of another process.
     workers.loaded = False
-    # They have the collate function of the pass that started them, and it reports.
+    # Living workers keep the collate function with which they were started, so nothing is replaced.
     if not skip and loader.persistent_workers and has_live_workers(loader):
         return _taken(iter(loader), workers)
     return _taken(_with_states(loader, skip, workers, next_pass), workers)

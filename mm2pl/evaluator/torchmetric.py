@@ -164,7 +164,6 @@ def build_metric(metric: Any) -> Any:
 
 def _build_from_config(cfg: Any) -> Any:
     if "type" not in cfg:
-        # A KeyError of the registry's, the same as for every other config.
         return METRICS.build(cfg)  # says what is missing
     with METRICS.switch_scope_and_registry(cfg.get("_scope_")) as registry:
         metric_cls = resolve(cfg["type"], registry)

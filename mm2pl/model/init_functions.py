@@ -90,8 +90,8 @@ def kaiming_init(
 
 
 def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
-    # With a=1 the gain of leaky_relu is 1: the bound is sqrt(3 / fan_in).
     """Draw the weight as Caffe2's ``XavierFill``, which is torch's ``kaiming_uniform_`` with ``a=1``."""
+    # With a=1 the gain of leaky_relu is 1: the bound is sqrt(3 / fan_in).
     kaiming_init(module, 1, "fan_in", "leaky_relu", bias, "uniform")
 
 

@@ -43,7 +43,7 @@ class ServiceVisBackend(BaseVisBackend):
     def _init_env(self) -> None:
         if self._client is None:
             self._client = self._open()
-            # Here too, since `close` and subclasses may call `_init_env` without the decorator.
+            # Here too: a subclass may call `super()._init_env()` before the decorator does.
             self._env_initialized = True
 
     @property

@@ -168,7 +168,7 @@ class LocalVisBackend(BaseVisBackend):
         """
         if not isinstance(scalar_dict, dict):
             raise ArgumentError(f"scalar_dict should be a dict, but got {scalar_dict!r}")
-        # A copy, since `step` is added.
+        # A copy: the other backends get the same dict, and refuse the key `step`.
         line = {**scalar_dict}
         # The dict's own `step` wins, as in MMEngine.
         line.setdefault("step", step)

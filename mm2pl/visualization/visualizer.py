@@ -186,7 +186,7 @@ class Visualizer(Drawing, ManagerMixin):
         image = image.astype(np.uint8)
         self._image = image
         self.height, self.width = image.shape[:2]
-        # MMEngine's rule: at least 10, and growing with the image.
+        # MMEngine's rule: texts of both look alike.
         self._default_font_size = max(np.sqrt(self.height * self.width) // 90, 10)
         # MMEngine's 1e-2: 29 / 100 * 100 is below 29, and would lose a pixel where Matplotlib cuts off.
         # Matplotlib 3.11 itself no longer needs it.

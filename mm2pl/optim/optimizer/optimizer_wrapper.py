@@ -195,7 +195,7 @@ class OptimWrapper(BaseOptimWrapper):
         )
         if length > 1 and in_last:
             length = self._remainder_counts
-        # Only after the last window of a run that is a multiple of it; otherwise the last length stays.
+        # Zero where the run is a multiple of the window: only then is a call beyond its end noticed.
         if length <= 0:
             raise ArgumentError(
                 f"iteration {self._inner_count} is beyond the {self._max_counts} that "

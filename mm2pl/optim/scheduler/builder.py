@@ -82,7 +82,6 @@ def per_optimizer(cfg: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _as_list(cfg: Any) -> Sequence[Any]:
-    # As it is: a built scheduler keeps its own optimizer and `end`.
     return cfg if isinstance(cfg, Sequence) and not isinstance(cfg, str) else [cfg]
 
 
@@ -90,6 +89,7 @@ def _build(
     cfg: Any, optim_wrapper: Any, ends: dict[bool, int | None], epoch_length: int | None
 ) -> _ParamScheduler:
     if isinstance(cfg, _ParamScheduler):
+        # As it is: a built scheduler keeps its own optimizer and `end`.
         return cfg
     if not isinstance(cfg, dict):
         raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")

@@ -70,7 +70,7 @@ def _constant(
 
 
 def _total_iters(span: int, **factors: float) -> dict[str, Any]:
-    # The span has as many values, and one change less.
+    # `n` values have `n - 1` steps between them.
     return {"total_iters": span - 1}
 
 

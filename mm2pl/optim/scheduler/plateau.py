@@ -108,7 +108,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             KeyError: ``metrics`` has no ``monitor``.
         """
         if metrics is None:
-            # The first of the two calls is `after_train_epoch`'s, as MMEngine's hook makes them.
+            # MMEngine's hook calls without metrics after each training epoch, and with them after a validation.
             self._global_step += 1
             return
         if not isinstance(metrics, dict):
