@@ -115,7 +115,7 @@ def _set_state(state: State) -> None:
     # 3 is the format that `random.getstate` has written since Python 3.2.
     random.setstate((3, tuple(array("I", words)), gauss))
     keys = np.frombuffer(key, dtype=np.uint32)
-    # The legacy global stream is always MT19937.
+    # The global stream is MT19937, unless somebody calls `np.random.set_bit_generator`.
     np.random.set_state(("MT19937", keys, position, has_gauss, cached))
     torch.set_rng_state(_as_tensor(own))
 
