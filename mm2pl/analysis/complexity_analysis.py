@@ -32,6 +32,7 @@ _DEFAULT_SUPPORTED_FLOP_OPS: dict[str, Handle] = {
     "aten::mm": matmul_flop_jit,
     "aten::linear": linear_flop_jit,
     "aten::batch_norm": batchnorm_flop_jit,
+    # The number is the weight's place among the operator's arguments.
     "aten::group_norm": norm_flop_counter(2),
     "aten::layer_norm": norm_flop_counter(2),
     "aten::instance_norm": norm_flop_counter(1),
@@ -44,6 +45,7 @@ _DEFAULT_SUPPORTED_FLOP_OPS: dict[str, Handle] = {
 _DEFAULT_SUPPORTED_ACT_OPS: dict[str, Handle] = {
     "aten::_convolution": generic_activation_jit("conv"),
     **dict.fromkeys(
+        # Without `aten::mm`, as in MMEngine 0.10.7; its flops count all the same.
         ("aten::addmm", "aten::bmm", "aten::einsum", "aten::matmul", "aten::linear"),
         generic_activation_jit(),
     ),
@@ -107,6 +109,7 @@ def parameter_count(model: nn.Module) -> Counter[str]:
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         parts = name.split(".")
+        # Up to the whole name: a parameter is listed like a module.
         for depth in range(len(parts) + 1):
             counts[".".join(parts[:depth])] += parameter.numel()
     return counts

@@ -19,6 +19,7 @@ aten = torch.ops.aten
 
 def _convolution(args: tuple[Any, ...], out: Any) -> int:
     inputs, weight, transposed = args[0], args[1], args[6]
+    # `args[6]` of aten::convolution; a transposed one lays its kernel at each input.
     places = inputs if transposed else out  # where the kernel is laid
     return places.shape[0] * places.shape[2:].numel() * weight.numel()
 
@@ -36,6 +37,7 @@ def _norm(weight: int) -> Callable[[tuple[Any, ...], Any], int]:
 
 
 def _batch_norm(args: tuple[Any, ...], out: Any) -> int:
+    # The operator has both modes: with fixed statistics it is only a scale and a shift.
     training = args[5]
     if training:
         return args[0].numel() * (4 if args[1] is None else 5)
@@ -52,6 +54,7 @@ def _group_norm(args: tuple[Any, ...], out: Any) -> int:
 
 def _mean(args: tuple[Any, ...], out: Any) -> int:
     """Count what ``adaptive_avg_pool2d(x, 1)`` becomes."""
+    # torch dispatches a pooling to size 1 as a mean; other means cost nothing in MMEngine's table.
     pools = len(args) > 2 and args[2] and args[0].dim() == 4 and sorted(args[1]) == [-2, -1]
     return args[0].numel() if pools else 0
 
@@ -81,6 +84,7 @@ FLOPS: dict[Any, Callable[[tuple[Any, ...], Any], int]] = {
 }
 """Operator → its flops from arguments and output."""
 
+# With `mm`, unlike the traced table: `aten::linear` and `aten::matmul` arrive here as `mm` or `addmm`.
 ACTIVATIONS = frozenset(
     (aten.convolution.default, aten.mm.default, aten.bmm.default, aten.addmm.default)
 )
@@ -104,6 +108,7 @@ class OperationCounter(TorchDispatchMode):
 
     def __enter__(self) -> OperationCounter:
         """Follow which modules are running."""
+        # A shared module once, under its first name, as in a trace.
         for name, module in self._model.named_modules():
             enter = module.register_forward_pre_hook(
                 lambda *_, name=name: self._inside.append(name)
@@ -112,6 +117,7 @@ class OperationCounter(TorchDispatchMode):
                 lambda *_: self._inside.pop() and None, always_call=True
             )
             self._hooks += [enter, leave]
+        # Last, and left first: the mode must not count before all hooks are there.
         super().__enter__()
         return self
 
@@ -132,6 +138,7 @@ class OperationCounter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         flops = FLOPS[func](args, out) if func in FLOPS else 0
         values = out.numel() if func in ACTIVATIONS else 0
+        # A set: a module that calls itself counts an operator once.
         for name in {"", *self._inside}:
             self.flops[name] += flops
             self.activations[name] += values

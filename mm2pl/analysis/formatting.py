@@ -18,6 +18,7 @@ def _format_size(x: int, sig_figs: int = 3, hide_zero: bool = False) -> str:
     if hide_zero and x == 0:
         return ""
     for above, divisor, unit in UNITS:
+        # fvcore's bounds, which MMEngine took over: 101 is "0.101K", but 100 is "100".
         if abs(x) > above:
             return f"{x / divisor:.{sig_figs}f}".rstrip("0").rstrip(".") + unit
     return str(x)

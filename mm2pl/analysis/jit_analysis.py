@@ -34,6 +34,7 @@ _FREE = """
 _IGNORED_OPS = frozenset(f"aten::{name}" for name in _FREE.split())
 """Operators that cost nothing worth counting."""
 
+# nn.Identity is often a placeholder that nobody calls.
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Module, nn.Identity)
 """Modules with these classes' ``forward`` are not expected to be called."""
 
@@ -52,6 +53,7 @@ class Statistics:
 
 def _all_names(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield all modules, a shared one under each of its names."""
+    # By `_modules`, not `named_modules`, which leaves out the second name of a shared module.
     yield name, module
     for child, submodule in module._modules.items():
         if submodule is not None:
@@ -91,6 +93,7 @@ class JitModelAnalysis:
         self._named_modules = dict(_all_names(model))
         first: dict[nn.Module, str] = {}
         self._aliases = {n: first.setdefault(m, n) for n, m in self._named_modules.items()}
+        # A trace costs a forward pass, so it waits for the first question.
         self._stats: Statistics | None = None
 
     def total(self, module_name: str = "") -> Any:
@@ -142,6 +145,7 @@ class JitModelAnalysis:
         for name, handle in {**kwargs, **dict(zip(args[::2], args[1::2], strict=True))}.items():
             if handle is None:
                 self._ignored_ops.add(name)
+                # MMEngine 0.10.7 goes on counting with the handle of before.
                 self._op_handles.pop(name, None)
             else:
                 self._op_handles[name] = handle
@@ -160,6 +164,7 @@ class JitModelAnalysis:
         Raises:
             KeyError: There is no such module.
         """
+        # An AssertionError, as in MMEngine.
         assert isinstance(name, str), f"Module name must be a string, but got {name!r}"
         if name not in self._aliases:
             raise ReadableKeyError(f"the analyzed model has no module {name!r}")
@@ -169,6 +174,7 @@ class JitModelAnalysis:
         self: Analysis, new_model: nn.Module | None = None, new_inputs: Any = None
     ) -> Analysis:
         """Return an analysis with the same settings, of another model or on other inputs."""
+        # MMEngine 0.10.7's copy forgets the ancestor mode and what is ignored.
         other = copy(self)
         other._op_handles = dict(self._op_handles)
         other._ignored_ops = set(self._ignored_ops)
@@ -225,6 +231,7 @@ class JitModelAnalysis:
             for category in WARNINGS[self._warn_trace]:
                 warnings.simplefilter("ignore", category)
             with _scopes(self._model, self._aliases) as model:
+                # Private, as in MMEngine and fvcore: torch.jit.trace keeps submodules as calls, and this graph is flat.
                 return torch.jit._get_trace_graph(model, self._inputs)[0]
 
     def _count(self, graph: Any) -> Statistics:
@@ -233,6 +240,7 @@ class JitModelAnalysis:
         unsupported: dict[str, Counter[str]] = {name: Counter() for name in names}
         seen: set[str] = set()
         for node in graph.nodes():
+            # torch joins the scopes of nested calls by slashes.
             running = node.scopeName().split("/")
             modules = {*running} if self._ancestor_mode == "caller" else self._owners(running[-1])
             seen |= {*running, *modules}
@@ -253,9 +261,11 @@ class JitModelAnalysis:
 
     def _handled(self, kind: str, node: Any) -> Counter[str]:
         found = self._op_handles[kind](list(node.inputs()), list(node.outputs()))
+        # A NumPy number is a Number too, and is checked below.
         if isinstance(found, Number):
             found = Counter({kind.rpartition("::")[2]: found})
         for count in found.values():  # type: ignore[union-attr]  # no number any more
+            # np.float64 is a float; np.int32 overflows at 2 gigaflops.
             if not isinstance(count, (int, float, np.int64)):
                 raise ValueError(
                     f"Invalid type {type(count)} for the count of {kind}: it may overflow, use int."
@@ -263,6 +273,7 @@ class JitModelAnalysis:
         return found  # type: ignore[return-value]
 
     def _is_free(self, kind: str) -> bool:
+        # The other operators of `prim` build lists and constants; these two may compute anything.
         calls = ("prim::PythonOp", "prim::CallFunction")
         return kind in self._ignored_ops or (
             kind.startswith("prim::") and not kind.startswith(calls)
@@ -280,6 +291,7 @@ class JitModelAnalysis:
             )
 
     def _has_forward(self, name: str) -> bool:
+        # Of the class, as in MMEngine: a `forward` that is set on the instance does not count.
         forward = type(self._named_modules[name]).forward
         return all(forward is not container.forward for container in _CONTAINERS)
 
@@ -290,9 +302,11 @@ def _scopes(model: nn.Module, names: dict[str, str]) -> Iterator[nn.Module]:
     entries = [(module, name) for name, module in _all_names(model) if names[name] == name]
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         model = model.module
+        # The wrapper's own forward scatters over GPUs and is not traced; its first hook goes to the model.
         entries[0] = (model, "")
 
     def push(name: str) -> None:
+        # None when the module is called outside of the trace.
         if (state := torch._C._get_tracing_state()) is not None:
             state.push_scope(name)
 
@@ -307,6 +321,7 @@ def _scopes(model: nn.Module, names: dict[str, str]) -> Iterator[nn.Module]:
             hooks.append(module.register_forward_hook(lambda *_: pop()))
         yield model
     finally:
+        # MMEngine 0.10.7 leaves its hooks behind if the trace fails.
         for hook in hooks:
             hook.remove()
 

@@ -75,6 +75,7 @@ def conv_flop_count(
 
 def conv_flop_jit(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Count ``aten::_convolution`` as ``conv``."""
+    # torch has added `allow_tf32` as the thirteenth.
     assert len(inputs) in (12, 13), f"aten::_convolution with {len(inputs)} inputs"
     x, weight, out = _shapes([*inputs[:2], outputs[0]])
     return Counter({"conv": conv_flop_count(x, weight, out, inputs[6].toIValue())})
@@ -85,9 +86,11 @@ def einsum_flop_jit(inputs: list[Any], outputs: list[Any]) -> float:
     equation = inputs[0].toIValue().replace(" ", "")
     shapes = _shapes(list(inputs[1].node().inputs()))
     terms, _, result = equation.partition("->")
+    # Exact: NumPy's report has four digits, so MMEngine's einsum is rounded beyond that.
     if len(shapes) == 2 and "." not in equation and set(terms) - {*result, ","}:
         letters = zip("".join(terms.split(",")), [*shapes[0], *shapes[1]], strict=True)
         return prod(dict(letters).values())
+    # NumPy tells the costs only in this text.
     report = np.einsum_path(equation, *map(np.zeros, shapes), optimize="optimal")[1]
     for line in report.splitlines():
         if "optimized flop" in line.lower():  # counts multiplications and additions
@@ -98,6 +101,7 @@ def einsum_flop_jit(inputs: list[Any], outputs: list[Any]) -> float:
 def matmul_flop_jit(inputs: list[Any], outputs: list[Any]) -> int:
     """Count ``aten::matmul``; a vector is a row on the left and a column on the right."""
     left, right = _shapes(inputs)
+    # torch.matmul's own rule.
     left = [1, *left] if len(left) == 1 else left
     right = [*right, 1] if len(right) == 1 else right
     assert left[-1] == right[-2], f"matmul of {left} and {right}"
@@ -114,6 +118,7 @@ def norm_flop_counter(affine_arg_index: int) -> Handle:
     def count(inputs: list[Any], outputs: list[Any]) -> int:
         (shape,) = _shapes(inputs[:1])
         assert 2 <= len(shape) <= 5, f"norm of {shape}"
+        # fvcore's rough estimate, which MMEngine took over.
         return prod(shape) * (4 if get_shape(inputs[affine_arg_index]) is None else 5)
 
     return count

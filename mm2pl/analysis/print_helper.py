@@ -42,6 +42,7 @@ def get_model_complexity_info(
         raise ValueError('"input_shape" and "inputs" cannot be both set.')
     if input_shape is not None:
         inputs = _random_inputs(input_shape, next(model.parameters()).device)
+    # Without autograd, which would keep all activations in memory; MMEngine 0.10.7 leaves it on.
     with torch.no_grad(), OperationCounter(model) as counter:
         model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
     totals = {

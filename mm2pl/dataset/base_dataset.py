@@ -32,6 +32,7 @@ def force_full_init(old_func: F) -> F:
             raise AttributeError(
                 f"{type(obj)} does not have full_init method, which force_full_init calls: add it."
             )
+        # A wrapper of a toolbox may not have the attribute before its own `full_init`.
         if not getattr(obj, "_fully_initialized", False):
             print_log(
                 f"`{old_func.__name__}` needs the annotations of {type(obj).__name__}: "
@@ -40,6 +41,7 @@ def force_full_init(old_func: F) -> F:
                 level=logging.WARNING,
             )
             obj.full_init()
+            # A `full_init` of a user's own may forget to set it, and would then run at every call.
             obj._fully_initialized = True
         return old_func(obj, *args, **kwargs)
 
@@ -69,6 +71,7 @@ class BaseDataset(Dataset):
     """
 
     METAINFO: dict = {}  # noqa: RUF012  # subclasses and users assign plain dicts
+    # On the class: a subclass may read it before it calls `super().__init__`.
     _fully_initialized: bool = False
 
     def __init__(
@@ -86,6 +89,7 @@ class BaseDataset(Dataset):
         max_refetch: int = 1000,
     ) -> None:
         self.ann_file = ann_file
+        # One config often gives the same dicts to the train and the test set, so each takes copies.
         self._metainfo = self._load_metainfo(copy.deepcopy(metainfo))
         self.data_root = data_root
         self.data_prefix = copy.copy(data_prefix)
@@ -98,6 +102,7 @@ class BaseDataset(Dataset):
         self.data_bytes: np.ndarray
         self.data_address: np.ndarray
         self._join_prefix()
+        # Before the annotations are read: a broken pipeline is told at once.
         self.pipeline = Compose(pipeline)
         if not lazy_init:
             self.full_init()
@@ -112,7 +117,9 @@ class BaseDataset(Dataset):
         if self._fully_initialized:
             return
         self.data_list = self.load_data_list()
+        # In two assignments, since `filter_data` reads `self.data_list`.
         self.data_list = self.filter_data()
+        # After the filter, as in MMEngine: `indices=10` means ten entries that are kept.
         if self._indices is not None:
             self.data_list = self._get_unserialized_subset(self._indices)
         if self.serialize_data:
@@ -129,6 +136,7 @@ class BaseDataset(Dataset):
         """
         metainfo, raw_entries = load_ann_file(self.ann_file, self.data_root)
         for key, value in metainfo.items():
+            # The file comes last: what the class or the argument says stays.
             self._metainfo.setdefault(key, value)
         entries: list[dict] = []
         for raw_entry in raw_entries:
@@ -171,10 +179,12 @@ class BaseDataset(Dataset):
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
         """Return a fresh copy of entry ``idx``, with ``sample_idx``."""
+        # MMEngine 0.10.7 reads `data_address[idx - 1]`, which fails for `idx == -len(self)`.
         position = idx if idx >= 0 else len(self) + idx
         if self.serialize_data:
             entry = get_entry(self.data_bytes, self.data_address, position)
         else:
+            # Transforms write into the entry.
             entry = copy.deepcopy(self.data_list[position])
         entry["sample_idx"] = position
         return entry
@@ -200,6 +210,7 @@ class BaseDataset(Dataset):
                     f"{type(self).__name__} gives it."
                 )
             return data
+        # The first attempt is not a refetch, so there is one more.
         for _ in range(self.max_refetch + 1):
             data = self.prepare_data(idx)
             if data is not None:
@@ -211,6 +222,7 @@ class BaseDataset(Dataset):
         )
 
     def _rand_another(self) -> int:
+        # NumPy's global stream, one number a time: MMEngine's draws, which a seeded worker repeats.
         return np.random.randint(0, len(self))
 
     @force_full_init
@@ -220,9 +232,11 @@ class BaseDataset(Dataset):
     @classmethod
     def _load_metainfo(cls, metainfo: Any = None) -> dict:
         """Return ``cls.METAINFO`` updated by ``metainfo``, files of lines read."""
+        # METAINFO belongs to the class; every instance adds to its own.
         merged = copy.deepcopy(cls.METAINFO)
         if metainfo is None:
             return merged
+        # Ours or MMEngine's Config: neither is a Mapping, and both keep one there.
         content = getattr(metainfo, "_cfg_dict", metainfo)
         if not isinstance(content, Mapping):
             raise TypeError(f"metainfo should be a Mapping or Config, but got {type(metainfo)}")
@@ -254,6 +268,7 @@ class BaseDataset(Dataset):
         other = self._copy_without_annotation()
         if self.serialize_data:
             data_bytes, data_address = self._get_serialized_subset(indices)
+            # A slice would keep the whole array alive, and share it.
             other.data_bytes, other.data_address = data_bytes.copy(), data_address.copy()
         else:
             other.data_list = copy.deepcopy(self._get_unserialized_subset(indices))
@@ -275,7 +290,9 @@ class BaseDataset(Dataset):
 
     def _copy_without_annotation(self, memo: dict | None = None) -> BaseDataset:
         """Return a deep copy of everything except the entries."""
+        # Without `__init__`, which would read the annotations again.
         other = type(self).__new__(type(self))
+        # MMEngine 0.10.7 has `memo=dict()`: it lives on, and a later copy may get an old object whose id is used again.
         memo = {} if memo is None else memo
         memo[id(self)] = other
         for key, value in self.__dict__.items():
@@ -288,6 +305,7 @@ def _lines_of(value: str) -> Any:
     """Return the lines of the text file ``value``, or ``value`` itself if it is not a file."""
     try:
         return list_from_file(value)
+    # MMEngine 0.10.7 knows only a missing file, and fails for the name of a folder.
     except (TypeError, ValueError, OSError):
         print_log(
             f"{value} is not a meta file, simply parsed as meta information",

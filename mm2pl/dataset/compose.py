@@ -37,6 +37,7 @@ class Compose:
         """Return the transformed ``data``, or None as soon as a transform returns None."""
         for transform in self.transforms:
             data = transform(data)
+            # None means "take another sample": what follows need not expect it.
             if data is None:
                 return None
         return data

@@ -99,6 +99,7 @@ class _SingleWrapper(_Wrapper):
         return self.dataset, self._get_ori_dataset_idx(idx)
 
 
+# torch's class only for `isinstance` and `cumulative_sizes`: `_Wrapper` goes first in the method order.
 @DATASETS.register_module()
 class ConcatDataset(_Wrapper, _ConcatDataset):
     """Chain data sets of one kind; stands for `mmengine.dataset.ConcatDataset`.
@@ -135,6 +136,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
     def _check_metainfo(self) -> None:
         """Raise if the data sets' meta information differs where it may not."""
         metainfos = [dataset.metainfo for dataset in self.datasets]
+        # Sorted, because the order of a set of strings differs between processes, and so would the message.
         keys = set().union(*metainfos) - set(self.ignore_keys)
         for key in sorted(keys, key=str):
             for number, metainfo in enumerate(metainfos, 1):
@@ -150,6 +152,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
                         f"The type {type(other)} of {key} in the {number}-th dataset should be "
                         f"the same with the first dataset {type(first)}"
                     )
+                # `==` of two arrays is an array, and has no truth value.
                 same = np.array_equal if isinstance(first, np.ndarray) else _equal
                 if not same(first, other):
                     raise ValueError(
@@ -164,6 +167,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
             return
         for dataset in self.datasets:
             dataset.full_init()
+        # Only now: torch's constructor asks for all lengths, which reads the annotations.
         _ConcatDataset.__init__(self, self.datasets)
         self._fully_initialized = True
 
@@ -209,6 +213,7 @@ class RepeatDataset(_SingleWrapper):
 
     @force_full_init
     def _get_ori_dataset_idx(self, idx: int) -> int:
+        # Without a bound, as in MMEngine: a plain `for` over a RepeatDataset never ends.
         return idx % self._ori_len
 
     @force_full_init
@@ -245,11 +250,13 @@ class ClassBalancedDataset(_SingleWrapper):
     def _get_repeat_factors(self, dataset: Any, repeat_thr: float) -> list[float]:
         """Return, per sample, how often it should appear."""
         length = len(dataset)
+        # A set: `f(c)` counts samples, however often a category occurs in one.
         categories = [set(dataset.get_cat_ids(idx)) for idx in range(length)]
         frequency = Counter(c for of_sample in categories for c in of_sample)
         repeat = {
             c: max(1.0, math.sqrt(repeat_thr / (count / length))) for c, count in frequency.items()
         }
+        # A sample without any category appears once.
         return [max((repeat[c] for c in of_sample), default=1.0) for of_sample in categories]
 
     @force_full_init

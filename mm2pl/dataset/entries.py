@@ -39,6 +39,7 @@ def load_ann_file(ann_file: str | None, data_root: str | None = None) -> tuple[M
             f"{where} does not exist (data_root={data_root!r}, working directory {os.getcwd()!r}): "
             "check data_root and ann_file."
         ) from error
+    # These name their cause already: no permission, an unknown suffix, a missing package.
     except (OSError, TypeError, ImportError):
         raise
     except Exception as error:  # each format has errors of its own
@@ -70,12 +71,14 @@ def serialize(entries: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     for position in range(len(ends)):
         data += pickle.dumps(entries.pop(), protocol=4)
         ends[position] = len(data)
+    # A bytearray over-allocates while it grows; the copy has just the bytes.
     return np.frombuffer(data, dtype=np.uint8).copy(), ends
 
 
 def get_entry(data: np.ndarray, ends: np.ndarray, position: int) -> Any:
     """Return a fresh copy of the entry at ``position``, which is not negative."""
     start = ends[position - 1] if position else 0
+    # A memoryview: the bytes are not copied before they are read.
     return pickle.loads(data[start : ends[position]].data)
 
 
@@ -97,6 +100,7 @@ def subset(
                 f"indices={indices!r} is out of dataset length({length}): give at most that many."
             )
         first, last = (0, indices) if indices >= 0 else (length + indices, length)
+        # MMEngine 0.10.7 fails where all entries are kept from the end, `indices=-len`.
         start = ends[first - 1] if first else 0
         stop = ends[last - 1] if last else 0
         return data[start:stop], ends[first:last] - start
@@ -107,6 +111,8 @@ def subset(
             raise ArgumentError(f"indices has {index}, out of dataset length({length}).")
     places = [index % length for index in indices]
     parts = [data[ends[place - 1] if place else 0 : ends[place]] for place in places]
+    # `np.concatenate` refuses an empty list; MMEngine 0.10.7 returns float arrays there.
     if not parts:
         return data[:0], ends[:0]
+    # NumPy 1 counts in 32 bits on Windows, which 2 GB of annotations exceed.
     return np.concatenate(parts), np.cumsum([len(part) for part in parts], dtype=np.int64)

@@ -42,17 +42,21 @@ def build_dataloader(
         return dataloader
     cfg = _own_copy(dataloader)
     dataset = _build_dataset(cfg)
+    # With a seed per rank the ranks would shuffle differently, and some samples would be missing.
     sampler = _build_sampler(cfg, dataset, None if diff_rank_seed else seed)
     batch_sampler = cfg.pop("batch_sampler", None)
     if isinstance(batch_sampler, dict):
+        # Popped, because torch's DataLoader refuses a batch size beside a batch sampler.
         defaults = {"sampler": sampler, "batch_size": cfg.pop("batch_size")}
         batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=defaults)
     init_fn = _build_worker_init_fn(cfg, seed)
+    # MMEngine's default, unlike torch's: images may differ in size, and the model's preprocessor stacks them.
     collate_fn = _function(cfg.pop("collate_fn", pseudo_collate), "collate_fn")
     # Without CUDA torch would warn and not pin; the config is written for machines that have it.
     cfg["pin_memory"] = bool(cfg.get("pin_memory")) and torch.cuda.is_available()
     return DataLoader(
         dataset=dataset,
+        # torch refuses both; the batch sampler holds the sampler.
         sampler=sampler if batch_sampler is None else None,
         batch_sampler=batch_sampler,
         collate_fn=collate_fn,
@@ -63,6 +67,7 @@ def build_dataloader(
 
 def _looks_like_loader(value: Any) -> bool:
     return (
+        # A ConfigDict has its keys as attributes, so `cfg.dataset` exists too.
         not isinstance(value, Mapping) and hasattr(value, "dataset") and hasattr(value, "__iter__")
     )
 
@@ -75,6 +80,7 @@ def _own_copy(dataloader: Any) -> dict:
             f"dataloader={dataloader!r}: give a DataLoader, or a dict with the keys dataset, "
             "sampler and batch_size."
         )
+    # `deepcopy` returns what its memo holds for an id, and copies the rest.
     kept = {id(value): value for value in cfg.values() if not isinstance(value, (dict, list))}
     return dict(copy.deepcopy(cfg, kept))
 
@@ -93,10 +99,12 @@ def _build_dataset(cfg: dict) -> Any:
     if isinstance(dataset, dict):
         dataset = DATASETS.build(dataset)
         if hasattr(dataset, "full_init"):
+            # Here and not later: each worker would read the annotations for itself.
             dataset.full_init()
     batches = cfg.pop("num_batch_per_epoch", None)
     if batches is None:
         return dataset
+    # Before the sampler is built, which takes its length from the data set.
     return _SlicedDataset(dataset, batches * batch_size_of(cfg) * get_world_size())
 
 
@@ -110,16 +118,20 @@ def _build_sampler(cfg: dict, dataset: Any, seed: int | None) -> Any:
         )
     if not isinstance(sampler, dict):
         return sampler
+    # Only defaults: a `seed` in the sampler's config wins.
     return DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
 
 
 def _build_worker_init_fn(cfg: dict, seed: int | None) -> Callable | None:
+    # Popped in any case. MMEngine 0.10.7 leaves it without a seed, and DataLoader refuses the argument.
     quiet = cfg.pop("disable_subprocess_warning", False)
     if not isinstance(quiet, bool):
         raise ArgumentError(f"disable_subprocess_warning={quiet!r}: give True or False.")
     if "worker_init_fn" in cfg:
         given = cfg.pop("worker_init_fn")
+        # None switches the seeding off; MMEngine 0.10.7 takes only a dict.
         return None if given is None else _function(given, "worker_init_fn")
+    # torch seeds Python, NumPy and itself in each worker anyway, from a number that it draws at each pass.
     if seed is None:
         return None
     return partial(
@@ -199,5 +211,6 @@ def loader_config(loader: Any) -> Any:
     if not isinstance(loader, dict) or isinstance(loader.get("dataset", {}), dict):
         return as_config(loader)
     made = as_config({**loader, "dataset": None})
+    # ConfigDict's own `__setitem__` would convert the dicts in a list of samples.
     dict.__setitem__(made, "dataset", loader["dataset"])
     return made

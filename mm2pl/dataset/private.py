@@ -40,6 +40,7 @@ def has_live_workers(loader: DataLoader) -> bool:
 def send_workers_home(loader: DataLoader) -> None:
     """Let the next pass start workers of its own: living ones have been given their sampler long ago."""
     if has_live_workers(loader):
+        # Dropping the iterator ends its workers: torch's `__del__` shuts them down.
         loader._iterator = None
 
 
@@ -54,4 +55,5 @@ def replaced(loader: DataLoader, **changes: Any) -> Iterator[None]:
         yield
     finally:
         for name, value in before.items():
+            # The loader outlives this pass: its later passes are whole.
             object.__setattr__(loader, name, value)

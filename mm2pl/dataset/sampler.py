@@ -39,6 +39,7 @@ class _RankSampler(Sampler[int]):
         self.start = consumed
 
     def _take_start(self) -> int:
+        # Taken back at once: the next epoch begins at its beginning.
         start, self.start = self.start, 0
         return start
 
@@ -78,6 +79,7 @@ class DefaultSampler(_RankSampler):
         self.round_up = round_up
         length = len(dataset)
         if round_up:
+            # MMEngine 0.10.7 fails later, with a division by zero.
             self._needs_samples()
             self.num_samples = math.ceil(length / self.world_size)
             self.total_size = self.num_samples * self.world_size
@@ -90,11 +92,15 @@ class DefaultSampler(_RankSampler):
         first = self.rank + self._take_start() * self.world_size
         positions = range(first, self.total_size, self.world_size)
         if not self.shuffle:
+            # The remainder takes samples from the beginning again, as MMEngine's list does that is repeated and cut.
             return (position % length for position in positions)
+        # A generator of its own: the global stream is not touched, and an epoch can be repeated alone.
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         # By torch's own generator, so that all ranks and MMEngine get this permutation for this epoch.
         order = torch.randperm(length, generator=generator)
+        # torch.arange refuses an end below its start, which a resume at the end of a pass would give.
         own = torch.arange(first, max(first, self.total_size), self.world_size)
+        # Plain ints: data sets index lists and dicts with them.
         return iter(order[own % max(length, 1)].tolist())
 
     def __len__(self) -> int:
@@ -134,6 +140,7 @@ class InfiniteSampler(_RankSampler):
 
     def __iter__(self) -> Iterator[int]:
         first = self.rank + self._take_start() * self.world_size
+        # No `yield` in here: the start must be taken by `iter()` and not by the first `next()`.
         return islice(self._stream(*divmod(first, self.size)), 0, None, self.world_size)
 
     def _stream(self, passes: int, first: int) -> Iterator[int]:
@@ -149,6 +156,7 @@ class InfiniteSampler(_RankSampler):
             yield from torch.randperm(self.size, generator=generator)[first:].tolist()
             first = 0
 
+    # MMEngine's choice: len() of the loader, which loops and progress bars show, comes from here.
     def __len__(self) -> int:
         return self.size
 

@@ -42,6 +42,7 @@ def skip_batches(
     Raises:
         ValueError: A pass has no batch at all.
     """
+    # Without indices there is nothing else to skip by.
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return _skipped(loader, iter(loader), skip, next_pass)[0]
     if workers is None or not loader.num_workers or loader.batch_sampler is None:
@@ -49,7 +50,9 @@ def skip_batches(
         return _started(loader, sampler) if skip > 0 else iter(loader)
     if not skip:
         workers.new_pass(loader.persistent_workers, alive=has_live_workers(loader))
+    # Only the first pass after a load goes on with the workers of another process.
     workers.loaded = False
+    # Living workers keep the collate function with which they were started, so nothing is replaced.
     if not skip and loader.persistent_workers and has_live_workers(loader):
         return _taken(iter(loader), workers)
     return _taken(_with_states(loader, skip, workers, next_pass), workers)
@@ -64,6 +67,7 @@ def _skipped(
     (MMEngine's InfiniteSampler, MMDetection's MultiSourceSampler) is that of the data set.
     """
     while True:
+        # Counted, not measured by `len`: the iterator may end early.
         taken = sum(1 for _ in islice(iterator, skip))
         if taken == skip or next_pass is None:
             return iterator, taken
@@ -110,6 +114,7 @@ def _index_sampler(loader: DataLoader) -> Any:
 
 def _started(loader: DataLoader, sampler: _SkipOnce, **changes: Any) -> Iterator[Any]:
     """Return an iterator over ``loader`` with another sampler, which has found its first item."""
+    # torch's iterator over living workers keeps the sampler that it was made with.
     if loader.persistent_workers:
         send_workers_home(loader)
     name = "sampler" if loader.batch_sampler is None else "batch_sampler"
@@ -164,6 +169,7 @@ class _SkipOnce:
             items, skip = _skipped(self.sampler, items, skip, self.next_pass)
         elif resumable := self._resumable():
             sampler, size = resumable
+            # An endless sampler counts through its passes by itself.
             if self.next_pass is not None and not getattr(sampler, "endless", False):
                 skip = self._whole_passes(skip)
             sampler.resume(skip * size)
@@ -183,6 +189,8 @@ class _SkipOnce:
         """Return the sampler that can skip by itself, and how many of its items are one of ours."""
         if can_resume(self.sampler):
             return self.sampler, 1
+        # Not `isinstance`: a subclass may group, such as by aspect
+        # ratio, and `batch_size` items are then not one batch.
         if type(self.sampler) is BatchSampler and can_resume(self.sampler.sampler):
             return self.sampler.sampler, self.sampler.batch_size
         return None

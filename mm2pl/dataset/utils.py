@@ -29,7 +29,10 @@ def worker_init_fn(
 
     With ``disable_subprocess_warning`` only worker 0 still warns.
     """
+    # MMEngine's formula: no two workers of a run share a seed.
     worker_seed = num_workers * rank + worker_id + seed
+    # After torch's own seeding, which it replaces. Workers started
+    # anew draw the same numbers in each epoch, as in MMEngine.
     np.random.seed(worker_seed)
     random.seed(worker_seed)
     torch.manual_seed(worker_seed)
@@ -70,6 +73,7 @@ def default_collate(data_batch: Sequence) -> Any:
 
 
 def _stack(values: Sequence) -> Any:
+    # torch's default_collate raises TypeError for a class that it does not know.
     return values if is_data_element(values[0]) else torch_default_collate(list(values))
 
 
@@ -77,8 +81,10 @@ def _collate(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
     """Transpose nested sequences and mappings; ``leaf`` says what becomes of the innermost."""
     first = batch[0]
     kind: Any = type(first)
+    # Before Sequence: a string would be taken apart into characters.
     if isinstance(first, (str, bytes)):
         return batch
+    # A named tuple takes its fields one by one, not as one iterable.
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return kind(*(_collate(column, leaf) for column in zip(*batch, strict=False)))
     if isinstance(first, Sequence):
@@ -97,6 +103,7 @@ def _collate_sequences(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
         )
     columns = [_collate(column, leaf) for column in zip(*batch, strict=True)]
     kind: Any = type(batch[0])
+    # A list, as torch's default_collate gives for tuples.
     if issubclass(kind, tuple):
         return columns
     try:

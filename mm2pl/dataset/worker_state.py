@@ -73,11 +73,13 @@ class Reporting:
 
     def __call__(self, samples: Any) -> Report:
         """Collate; no samples at all mean that another process has loaded this worker's batch."""
+        # `_SkipOnce` puts such batches in front, so that batch n is the same worker's as before.
         if isinstance(samples, list) and not samples:
             return Report()
         info = get_worker_info()
         report = Report(batch=self.collate_fn(samples), worker=info.id if info else 0)
         state = _get_state()
+        # A pipeline that draws nothing has nothing to tell: 10 kB a batch need not go through the pipe.
         if state != self.last:
             report["state"] = self.last = state
         return report
@@ -93,6 +95,7 @@ class Restoring:
     def __call__(self, worker_id: int) -> None:
         """Do what the loader's own function does, then restore."""
         if self.init_fn is not None:
+            # First: it seeds, which would overwrite what is restored.
             self.init_fn(worker_id)
         if worker_id in self.states:
             _set_state(self.states[worker_id])
@@ -103,20 +106,25 @@ def _get_state() -> State:
     numpy_state: tuple = np.random.get_state()  # type: ignore[assignment]
     _, key, position, has_gauss, cached = numpy_state
     own = torch.get_rng_state().numpy().tobytes()
+    # Bytes: a tuple of 625 Python ints takes five times as long to pickle, at each batch.
     return array("I", words).tobytes(), gauss, key.tobytes(), position, has_gauss, cached, own
 
 
 def _set_state(state: State) -> None:
     words, gauss, key, position, has_gauss, cached, own = state
+    # 3 is the format that `random.getstate` has written since Python 3.2.
     random.setstate((3, tuple(array("I", words)), gauss))
     keys = np.frombuffer(key, dtype=np.uint32)
+    # The global stream is MT19937, unless somebody calls `np.random.set_bit_generator`.
     np.random.set_state(("MT19937", keys, position, has_gauss, cached))
     torch.set_rng_state(_as_tensor(own))
 
 
 def _as_tensor(part: Any) -> Any:
+    # A bytearray, because torch warns of a buffer that is not writable, such as bytes.
     return torch.frombuffer(bytearray(part), dtype=torch.uint8) if isinstance(part, bytes) else part
 
 
 def _as_bytes(part: Any) -> Any:
+    # A checkpoint may have been loaded with `map_location="cuda"`.
     return part.cpu().numpy().tobytes() if isinstance(part, torch.Tensor) else part

@@ -40,6 +40,7 @@ class Evaluator:
 
     @dataset_meta.setter
     def dataset_meta(self, dataset_meta: dict | None) -> None:
+        # Metrics take it only here: they are built from the config, before there is a data set.
         self._dataset_meta = dataset_meta
         for metric in self.metrics:
             metric.dataset_meta = dataset_meta
@@ -51,8 +52,10 @@ class Evaluator:
             data_samples: The model's predictions; data elements among them become dicts.
             data_batch: What the loader yielded.
         """
+        # Once for all metrics, as in MMEngine: they share the dicts, and none may change one.
         samples = [s.to_dict() if is_data_element(s) else s for s in data_samples]
         for metric in self.metrics:
+            # By position: toolboxes name the second parameter as they like, and so does MMEngine's own DumpResults.
             metric.process(data_batch, samples)
 
     def evaluate(self, size: int) -> dict:
@@ -68,11 +71,13 @@ class Evaluator:
         metrics: dict[str, Any] = {}
         for metric in self.metrics:
             results = metric.evaluate(size)
+            # MMEngine 0.10.7 fails here with an AttributeError of NoneType, and names no metric.
             if not isinstance(results, Mapping):
                 raise TypeError(
                     f"{type(metric).__name__}.compute_metrics returned {results!r:.80}: "
                     "return a dict of the values by name, {} if there are none."
                 )
+            # Before `update`, which would let the second metric win silently.
             for name in results:
                 if name in metrics:
                     raise ValueError(
@@ -110,7 +115,9 @@ class Evaluator:
             batches = _chunks(data, chunk_size)
         size = 0
         for chunk in _chunks(data_samples, chunk_size):
+            # pseudo_collate, whatever the loader's function was: MMEngine's choice.
             batch = None if batches is None else pseudo_collate(next(batches))
+            # Counted, since `data_samples` may be an iterator where there is no `data`.
             size += len(chunk)
             self.process(chunk, batch)
         return self.evaluate(size)

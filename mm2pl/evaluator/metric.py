@@ -50,6 +50,7 @@ class BaseMetric(metaclass=ABCMeta):
         self.collect_device = collect_device
         self.collect_dir = collect_dir
         self.results: list[Any] = []
+        # `or`, as in MMEngine: prefix="" means the class's own prefix too.
         self.prefix = prefix or self.default_prefix
         if self.prefix is None:
             print_log(
@@ -86,6 +87,7 @@ class BaseMetric(metaclass=ABCMeta):
         Args:
             size: Length of the data set; what a sampler added to it is cut off.
         """
+        # No error: a rank may have no batch at all.
         if not self.results:
             warn_empty(self)
         # The directory is passed only with 'cpu': collect_results refuses it otherwise.
@@ -93,8 +95,11 @@ class BaseMetric(metaclass=ABCMeta):
         results = collect_results(self.results, size, self.collect_device, **directory)
         metrics: list[Any] = [None]
         if is_main_process():
+            # On rank 0 alone: `collect_results` gives None to the others.
             metrics = [self._prefixed(self.compute_metrics(to_cpu(results)))]
+        # Every rank needs the values: ReduceOnPlateau, EarlyStoppingHook and "save best" decide on each.
         broadcast_object_list(metrics)
+        # In place: a subclass, or an adapter, may hold the same list.
         self.results.clear()
         return metrics[0]
 
@@ -128,8 +133,10 @@ class DumpResults(BaseMetric):
             )
         self.out_file_path = out_file_path
 
+    # MMEngine's parameter name, unlike the base class's.
     def process(self, data_batch: Any, predictions: Sequence[dict]) -> None:
         """Keep the predictions, on the CPU."""
+        # At once: the predictions of a whole data set would fill the GPU.
         self.results.extend(to_cpu(predictions))
 
     def compute_metrics(self, results: list) -> dict:
@@ -153,6 +160,7 @@ def to_cpu(data: Any) -> Any:
     """Move the tensors and data elements in nested lists, tuples and dicts to the CPU."""
     if isinstance(data, torch.Tensor) or is_data_element(data):
         return data.to("cpu")
+    # Exactly MMEngine's kinds: anything else, such as a set or an object of a user's own, stays on its device.
     if isinstance(data, (list, tuple)):
         moved = [to_cpu(item) for item in data]
         return moved if isinstance(data, list) else tuple(moved)

@@ -50,6 +50,7 @@ class TorchMetric(BaseMetric):
         ArgumentError: Of ``preds`` and ``target`` only the latter is given.
     """
 
+    # Not None, for which BaseMetric warns: the metric's own names do not need a prefix.
     default_prefix: ClassVar[str | None] = ""
 
     def __init__(
@@ -65,12 +66,14 @@ class TorchMetric(BaseMetric):
         self.metric = metric
         self.paths = [path for path in (preds, target) if path is not None]
         self._seen = 0
+        # One batch is held back, since only the end tells how much of the last one is padding.
         self._held: list[Any] | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Update the metric; with several processes by one batch late, as the last may be padded."""
         arguments = self._arguments(data_samples)
         self._seen += len(arguments[0])
+        # A single process has no padding.
         if get_dist_info()[1] == 1:
             self._update(arguments)
             return
@@ -89,6 +92,7 @@ class TorchMetric(BaseMetric):
             padded = max(0, self._seen - max(0, -((rank - size) // world_size)))
             held = [argument[: max(0, len(argument) - padded)] for argument in held]
         self._held, self._seen = None, 0
+        # All ranks see the same `size` and `world_size`, so all take the same branch of collectives.
         if size < world_size:
             # torchmetrics would wait for ever for a rank without samples: all take all samples.
             with _unsynced(self.metric):
@@ -98,11 +102,13 @@ class TorchMetric(BaseMetric):
         else:
             self._update(held)
             metrics = self.compute_metrics([])
+        # torchmetrics keeps its states: without this the next validation would add to them.
         self.metric.reset()
         return self._prefixed(metrics)
 
     def compute_metrics(self, results: list) -> dict:
         """Return what the metric computes as plain numbers."""
+        # `results` is not used: torchmetrics gathers its own states in `compute`.
         value = self.metric.compute()
         named = value if isinstance(value, Mapping) else {type(self.metric).__name__: value}
         metrics: dict[str, Any] = {}
@@ -119,6 +125,7 @@ class TorchMetric(BaseMetric):
             return
         tensor = next((a for a in arguments if isinstance(a, torch.Tensor)), None)
         if tensor is not None:
+            # Its states begin on the CPU, and nobody moves the metric: it is no child of the model.
             self.metric.to(tensor.device)
         self.metric.update(*arguments)
 
@@ -183,6 +190,7 @@ def as_torchmetric(metric: Any, size: int | None = None, key: str | None = None)
 
 
 def _is_torchmetrics(cls: Any) -> bool:
+    # Not imported: a class or an object of it can only exist if somebody else has done so.
     module = sys.modules.get("torchmetrics")
     return (
         module is not None
@@ -194,6 +202,7 @@ def _is_torchmetrics(cls: Any) -> bool:
 @contextmanager
 def _unsynced(metric: Any) -> Iterator[None]:
     """Let a metric, and the metrics in it, compute what this process alone has seen."""
+    # A MetricCollection has no such function itself, but each of its metrics has.
     parts = [part for part in metric.modules() if hasattr(part, "distributed_available_fn")]
     before = [part.distributed_available_fn for part in parts]
     for part in parts:
@@ -237,6 +246,7 @@ def _batch(values: list[Any]) -> Any:
     if not all(isinstance(v, (torch.Tensor, np.ndarray, np.generic, int, float)) for v in values):
         return values
     tensors = [torch.as_tensor(value) for value in values]
+    # MMPretrain's `gt_label` has the shape (1,), and torchmetrics wants (N,).
     tensors = [t.reshape(()) if t.shape == (1,) else t for t in tensors]
     return torch.stack(tensors) if len({t.shape for t in tensors}) == 1 else tensors
 

@@ -30,7 +30,9 @@ class TorchMetricAdapter(Metric):
 
     def __init__(self, metric: Any, size: int | None = None, key: str | None = None) -> None:
         super().__init__()
+        # A plain attribute: torchmetrics neither synchronises nor resets it.
         self.metric = metric
+        # The results are cut by a slice `[:size]`.
         self.size = sys.maxsize if size is None else size
         self.key = key
 
@@ -41,12 +43,14 @@ class TorchMetricAdapter(Metric):
 
     def compute(self) -> Any:
         """Return the values over all ranks."""
+        # `evaluate` forgets the results, but torchmetrics allows `compute` again and `update` after it.
         results = list(self.metric.results)
         try:
             return self._selected(self.metric.evaluate(self.size))
         finally:
             self.metric.results[:] = results
 
+    # torchmetrics' own `forward` merges states that were added by `add_state`; there are none.
     def forward(self, data_samples: Iterable[Any], data_batch: Any = None) -> Any:
         """Update with a batch and return the values of this batch, on this rank."""
         before = list(self.metric.results)
@@ -75,5 +79,6 @@ class TorchMetricAdapter(Metric):
 
     def _scalar(self, value: Any) -> Any:
         if isinstance(value, (bool, int, float, np.number)):
+            # On the metric's device, as the values of torchmetrics' own metrics are.
             return torch.tensor(float(value), device=self.device)
         return value

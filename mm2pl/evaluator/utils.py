@@ -18,6 +18,7 @@ def get_metric_value(indicator: str, metrics: dict) -> Any:
     if "/" in indicator:
         matched = [indicator] if indicator in metrics else []
     else:
+        # The last part of the name, as in MMEngine: a prefix may contain a slash itself.
         matched = [name for name in metrics if name.rpartition("/")[2] == indicator]
     if len(matched) == 1:
         return metrics[matched[0]]

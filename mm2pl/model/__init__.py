@@ -53,6 +53,7 @@ from mm2pl.model.wrappers import (
 from mm2pl.model.wrappers import is_model_wrapper as is_model_wrapper
 
 
+# Asked of `wrappers` only on use: importing it here would load torch.distributed.fsdp with every model.
 def __getattr__(name: str) -> Any:
     if name != "MMFullyShardedDataParallel":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

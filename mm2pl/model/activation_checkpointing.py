@@ -25,6 +25,7 @@ def turn_on_activation_checkpointing(model: nn.Module, modules: list[str] | str)
     """
     for path in [modules] if isinstance(modules, str) else modules:
         module = attrgetter(path)(model)
+        # On the instance, as in MMEngine: the module's hooks and the keys of its state dict stay.
         module.forward = _checkpointed(module.forward)
 
 

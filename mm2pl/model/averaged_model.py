@@ -40,10 +40,12 @@ class BaseAveragedModel(nn.Module):
         update_buffers: bool = False,
     ) -> None:
         super().__init__()
+        # The copy comes first: freezing without it would freeze the user's own model.
         self.module = deepcopy(model).requires_grad_(False)
         self.interval = interval
         if device is not None:
             self.module = self.module.to(device)
+        # A buffer, not an int: MMEngine's state dict has the key `steps`, and either side loads the other's file.
         self.register_buffer("steps", torch.tensor(0, dtype=torch.long, device=device))
         self.update_buffers = update_buffers
         self._averaged: dict[str, Tensor] | None = None
@@ -53,6 +55,8 @@ class BaseAveragedModel(nn.Module):
     @property
     def avg_parameters(self) -> dict[str, Tensor]:
         """What is averaged, by name: parameters, or the whole state dict with ``update_buffers``."""
+        # `Module.state_dict` returns detached tensors. After a
+        # move they would be the old ones, so nothing is kept here.
         if self.update_buffers:
             return self._tensors_of(self.module)
         if self._averaged is None:
@@ -60,6 +64,7 @@ class BaseAveragedModel(nn.Module):
         return self._averaged
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        # `to("meta")`, for one, puts new Parameter objects into the module.
         self._averaged = None  # a move may replace the parameters
         return super()._apply(fn, recurse)
 
@@ -85,23 +90,31 @@ class BaseAveragedModel(nn.Module):
         count = self._count()
         if count % self.interval == 0:
             source = self._tensors_of(model)
+            # MMEngine 0.10.7 copies at the first update, whatever the momentum is.
             if count == 0:
                 for name, average in self.avg_parameters.items():
+                    # `.data` does not raise the version counter of a tensor,
+                    # so a graph that saved it can still be run backward.
                     average.data.copy_(source[name].data)
             else:
                 self._average(
                     [
                         (average.data, source[name].data.to(average.device))
                         for name, average in self.avg_parameters.items()
+                        # With `update_buffers` these include `num_batches_tracked`:
+                        # `lerp_` of torch does not take integers.
                         if average.dtype.is_floating_point
                     ],
+                    # A user's `avg_func` may compute with tensors, since MMEngine 0.10.7 passes `self.steps` itself.
                     self.steps if self.steps.device.type == "cpu" else torch.tensor(count),
                 )
         if not self.update_buffers:
+            # At every update, not only at each `interval`-th: MMEngine 0.10.7 does so.
             for copied, buffer in zip(self.module.buffers(), model.buffers(), strict=True):
                 copied.data.copy_(buffer.data)
         self.steps += 1
         self._known_steps = count + 1
+        # `load_state_dict` writes in place and raises `_version`; a move to another device makes another tensor.
         self._known_as = (id(self.steps), self.steps._version)
 
     def _average(self, pairs: list[tuple[Tensor, Tensor]], steps: Any) -> None:
@@ -130,6 +143,7 @@ class StochasticWeightAverage(BaseAveragedModel):
 
     def avg_func(self, averaged_param: Tensor, source_param: Tensor, steps: int) -> None:
         """Add the ``n``-th part of the difference."""
+        # A division of Python numbers: one of tensors would round to float32.
         averaged_param.add_(
             source_param - averaged_param, alpha=1 / float(int(steps) // self.interval + 1)
         )
@@ -161,6 +175,7 @@ class ExponentialMovingAverage(BaseAveragedModel):
         super().__init__(model, interval, device, update_buffers)
         if not 0.0 < momentum < 1.0:
             raise ArgumentError(f"momentum must be in range (0.0, 1.0) but got {momentum}")
+        # torch.optim's momentum weighs the old value, this one the new: 0.999 is the usual mistake.
         if momentum > 0.5:
             print_log(
                 f"The value of momentum in EMA is usually a small number, which is different from the conventional "
@@ -178,6 +193,7 @@ class ExponentialMovingAverage(BaseAveragedModel):
         return self.momentum
 
     def _average(self, pairs: list[tuple[Tensor, Tensor]], steps: Any) -> None:
+        # A subclass with its own `avg_func`, such as those of OpenMMLab's toolboxes, must be called for each tensor.
         if pairs and type(self).avg_func is ExponentialMovingAverage.avg_func:
             # The same arithmetic in one call, several times as fast; on a GPU also in one kernel.
             averages, sources = zip(*pairs, strict=True)

@@ -18,6 +18,7 @@ from mm2pl.model.weight_init import initialize, is_pretrained, update_init_info
 from mm2pl.registry.wrappers import is_model_wrapper
 
 
+# Without ABCMeta, which nn.Module lacks, the abstract methods of BaseModel would not be enforced.
 class BaseModule(nn.Module, metaclass=ABCMeta):
     """A module with an ``init_cfg``; stands for `mmengine.model.BaseModule`.
 
@@ -38,6 +39,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
     def __init__(self, init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None) -> None:
         super().__init__()
         self._is_init = False
+        # One dict of a config often serves several blocks; a block may change its own.
         self.init_cfg = copy.deepcopy(init_cfg)
 
     @property
@@ -54,6 +56,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 
     def init_weights(self) -> None:
         """Initialise the parameters, once; the outermost call logs where each one's value comes from."""
+        # Children share the table of the outermost call, so only that one may log and remove it.
         outermost = not hasattr(self, "_params_init_info")
         if outermost:
             self._start_init_info()
@@ -68,13 +71,16 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
                 self._init_weights()
             if outermost:
                 self._dump_init_info()
+        # MMEngine 0.10.7 removes the table only on success. After an error no later call would be the outermost one.
         finally:
             if outermost:
                 for module in self.modules():
+                    # A module without parameters may have been added meanwhile, and it has no table.
                     module.__dict__.pop("_params_init_info", None)
 
     def _start_init_info(self) -> None:
         """Give all modules one table: parameter → where its value comes from, and its mean to notice changes."""
+        # Tensors hash by identity: a parameter that was replaced is not found, and `update_init_info` says so.
         info: dict[nn.Parameter, dict[str, Any]] = defaultdict(dict)
         for param in self.parameters():
             info[param]["init_info"] = (
@@ -95,6 +101,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
             initialize(self, [cfg for cfg in cfgs if not is_pretrained(cfg)])
         children: Iterable[Any] = self.children()
         for child in children:
+            # MMSeparateDistributedDataParallel wraps each child, and DistributedDataParallel hides the child's methods.
             if is_model_wrapper(child) and not hasattr(child, "init_weights"):
                 child = child.module
             if hasattr(child, "init_weights") and not getattr(child, "is_init", False):
@@ -102,8 +109,10 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
                 # A user's own init_weights may change parameters without telling.
                 name = type(child).__name__
                 update_init_info(child, f"Initialized by user-defined `init_weights` in {name} ")
+        # After the children: MMEngine sorts `Pretrained` behind everything else, whatever its place in the list.
         if cfgs:
             initialize(self, [cfg for cfg in cfgs if is_pretrained(cfg)])
+        # Last, so that a call that failed can be repeated.
         self._is_init = True
 
     @master_only
@@ -114,6 +123,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
             f"\n{name} - {param.shape}: \n{self._params_init_info[param]['init_info']} \n"
             for name, param in self.named_parameters()
         ]
+        # A FileHandler with `delay=True` has no stream before its first record.
         files = [h.stream for h in logger.handlers if isinstance(h, FileHandler) and h.stream]
         for file in files:
             file.write("Name of parameter - Initialization information\n" + "".join(rows))
@@ -129,6 +139,7 @@ class Sequential(BaseModule, nn.Sequential):
     """`torch.nn.Sequential` with an ``init_cfg``."""
 
     def __init__(self, *args: Any, init_cfg: Any = None) -> None:
+        # BaseModule first, in all three: its `__init__` reaches nn.Module's again, which would forget the children.
         BaseModule.__init__(self, init_cfg)
         nn.Sequential.__init__(self, *args)
 

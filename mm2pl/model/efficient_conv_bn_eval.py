@@ -40,6 +40,7 @@ def turn_on_efficient_conv_bn_eval_for_single_model(model: nn.Module) -> None:
     """Replace ``model.forward`` by one with fused pairs."""
     traced = fx.symbolic_trace(model)
     efficient_conv_bn_eval_graph_transform(traced)
+    # The GraphModule holds the very modules of `model`: optimizers, checkpoints and train() or eval() still reach them.
     model.forward = traced.forward
 
 
@@ -53,13 +54,16 @@ def efficient_conv_bn_eval_forward(bn: Any, conv: Any, x: torch.Tensor) -> torch
     """
 
     def given(value: torch.Tensor | None, default: Any) -> torch.Tensor:
+        # A norm without affine parameters, or a convolution without bias, has None there.
         return default(bn.running_var) if value is None else value
 
     per_output = (-1, *[1] * (conv.weight.dim() - 1))
     scale = torch.rsqrt(bn.running_var + bn.eps).reshape(per_output)
+    # In MMEngine's order of operations: multiplication in another order rounds differently.
     scale = given(bn.weight, torch.ones_like).reshape(per_output) * scale
     bias = given(conv.bias, torch.zeros_like) - bn.running_mean
     bias = given(bn.bias, torch.zeros_like) + scale.flatten() * bias
+    # `_conv_forward` also does the padding modes other than zeros, which F.conv2d does not know.
     return conv._conv_forward(x, conv.weight * scale, bias)
 
 
@@ -77,11 +81,13 @@ def efficient_conv_bn_eval_graph_transform(fx_model: fx.GraphModule) -> None:
     def module_of(node: Any) -> nn.Module | None:
         return modules.get(node.target) if getattr(node, "op", None) == "call_module" else None
 
+    # All pairs first: the graph must not change while it is walked.
     pairs = [
         (node.args[0], node)
         for node in fx_model.graph.nodes
         if isinstance(module_of(node), _BatchNorm)
         and isinstance(module_of(node.args[0]), _ConvNd)
+        # Another user needs the convolution's own output, which no longer exists once the pair is fused.
         and len(node.args[0].users) == 1
     ]
     for conv, bn in pairs:
@@ -92,6 +98,7 @@ def efficient_conv_bn_eval_graph_transform(fx_model: fx.GraphModule) -> None:
             args = (get_bn, get_conv, conv.args[0])
             fused = create("call_function", efficient_conv_bn_eval_control, args, name="conv_bn")
         bn.replace_all_uses_with(fused)
+        # The norm first: torch.fx refuses to erase a node that still has users.
         fx_model.graph.erase_node(bn)
         fx_model.graph.erase_node(conv)
     fx_model.graph.lint()

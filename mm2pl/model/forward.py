@@ -23,11 +23,14 @@ def run_forward(model: nn.Module, data: Any, mode: str, wrapper: nn.Module | Non
     try:
         call = model if wrapper is None else wrapper
         results = call(**data, mode=mode) if keywords else call(*data, mode=mode)
+    # The signature is read only after a failure, so that an iteration pays nothing for it.
     except TypeError as error:
         misfit = _misfit(model, () if keywords else data, data if keywords else {})
+        # The arguments fit, so the error came from inside `forward` and is the user's own.
         if misfit is None:
             raise
         raise TypeError(misfit) from error
+    # MMEngine 0.10.7 passes None on, and fails later in `parse_losses` or in a metric.
     if results is None:
         raise TypeError(
             f"{type(model).__name__}.forward(mode={mode!r}) returned None: is there a branch for mode == {mode!r}?"
@@ -39,6 +42,7 @@ def _misfit(model: nn.Module, args: Any, kwargs: dict[str, Any]) -> str | None:
     """Say why ``forward`` cannot take these arguments; None if it can."""
     if "mode" in kwargs:
         return "the batch has a key 'mode', which is what forward is called with: rename it"
+    # That of the model: a wrapper's `forward` takes `*inputs, **kwargs` and would fit everything.
     signature = inspect.signature(model.forward)
     try:
         signature.bind(*args, **kwargs, mode="loss")

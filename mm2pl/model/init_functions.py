@@ -17,6 +17,7 @@ from mm2pl.errors import ArgumentError
 
 
 def _fill(module: nn.Module, bias: float, draw: Callable[..., Any], *args: Any, **kw: Any) -> None:
+    # Norm layers without affine parameters have both attributes, and they are None.
     if getattr(module, "weight", None) is not None:
         draw(module.weight, *args, **kw)
     if getattr(module, "bias", None) is not None:
@@ -64,6 +65,7 @@ def uniform_init(module: nn.Module, a: float = 0, b: float = 1, bias: float = 0)
     _fill(module, bias, nn.init.uniform_, a, b)
 
 
+# The defaults are MMEngine's; torch's own are "fan_in" and "leaky_relu".
 def kaiming_init(
     module: nn.Module,
     a: float = 0,
@@ -89,6 +91,7 @@ def kaiming_init(
 
 def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
     """Draw the weight as Caffe2's ``XavierFill``, which is torch's ``kaiming_uniform_`` with ``a=1``."""
+    # With a=1 the gain of leaky_relu is 1: the bound is sqrt(3 / fan_in).
     kaiming_init(module, 1, "fan_in", "leaky_relu", bias, "uniform")
 
 
@@ -118,6 +121,7 @@ def trunc_normal_(
         # 2·Φ(z) − 1, in the order of operations that gives MMEngine's last bit
         return 2 * ((1.0 + math.erf((bound - mean) / std / math.sqrt(2.0))) / 2.0) - 1
 
+    # MMEngine's sequence of in-place operations, one rounding each; `clamp_` takes back what rounding puts outside.
     with no_grad():
         tensor.uniform_(to_uniform(a), to_uniform(b)).erfinv_()
         return tensor.mul_(std * math.sqrt(2.0)).add_(mean).clamp_(min=a, max=b)

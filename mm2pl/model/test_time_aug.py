@@ -39,12 +39,14 @@ class BaseTTAModel(BaseModel):
     """
 
     def __init__(self, module: dict[str, Any] | nn.Module, data_preprocessor: Any = None) -> None:
+        # No preprocessor of its own is used: `test_step` of the wrapped model preprocesses.
         super().__init__()
         self.module: Any
         if isinstance(module, nn.Module):
             self.module = module
         elif isinstance(module, dict):
             if data_preprocessor is not None:
+                # MMEngine 0.10.7 writes into the config itself; a second build of it would find the key.
                 module = module.copy()
                 module["data_preprocessor"] = data_preprocessor
             self.module = MODELS.build(module)
@@ -77,6 +79,8 @@ class BaseTTAModel(BaseModel):
         """
         versions: list[Any]
         if isinstance(data, dict):
+            # MMEngine counts the versions by the first key;
+            # `pseudo_collate` has made the list of versions the outer one.
             count = len(next(iter(data.values())))
             versions = [{key: value[i] for key, value in data.items()} for i in range(count)]
         elif isinstance(data, (tuple, list)):

@@ -46,6 +46,7 @@ def stack_batch(
     largest = [
         max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensor_list), strict=True)
     ]
+    # `-size % d` is what is missing to the next multiple, in integers: MMEngine 0.10.7 rounds in float32.
     target = [size + -size % pad_size_divisor for size in largest]
 
     def padded(tensor: torch.Tensor) -> torch.Tensor:
@@ -96,6 +97,7 @@ def detect_anomalous_params(loss: torch.Tensor, model: nn.Module) -> None:
     """Log an error for every trainable parameter from which ``loss`` does not depend."""
     reached: set[Any] = set()
     todo = [loss.grad_fn]
+    # A loop: MMEngine 0.10.7 recurses, and a deep graph goes beyond Python's recursion limit.
     while todo:
         node = todo.pop()
         if node is not None and node not in reached:
@@ -128,9 +130,11 @@ def _exchanged(old: Any, new_class: Any) -> Any:
     """Return a norm layer of another class with the very parameters and buffers of ``old``."""
     new = new_class(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
     if old.affine:
+        # The same Parameter objects: an optimizer that exists already goes on training them.
         new.weight, new.bias = old.weight, old.bias
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         setattr(new, name, getattr(old, name))
+    # torch.ao.quantization puts it on the modules that it prepares.
     if hasattr(old, "qconfig"):
         new.qconfig = old.qconfig
     return new
@@ -145,6 +149,8 @@ def revert_sync_batchnorm(module: nn.Module) -> nn.Module:
     reverted = module
     if isinstance(module, _sync_classes()):
         reverted = _exchanged(module, _BatchNormXd)
+        # MMEngine 0.10.7 copies the mode only in this direction;
+        # `convert_sync_batchnorm` leaves its layers in train mode.
         reverted.training = module.training
     for name, child in module.named_children():
         try:
@@ -176,6 +182,7 @@ def convert_sync_batchnorm(module: nn.Module, implementation: str = "torch") -> 
         if implementation == "torch":
             converted = _exchanged(module, nn.SyncBatchNorm)
         elif implementation == "mmcv":
+            # Here and not at the top: mmcv.ops needs the compiled extension.
             from mmcv.ops import SyncBatchNorm
 
             converted = _exchanged(module, SyncBatchNorm)

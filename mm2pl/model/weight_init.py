@@ -53,6 +53,7 @@ class BaseInit:
         bias_prob: float | None = None,
         layer: str | list[str] | None = None,
     ) -> None:
+        # Set from outside for an `override`, which names a module and no layers; MMEngine's attribute.
         self.wholemodule = False
         if not isinstance(bias, (int, float)):
             raise TypeError(f"bias must be a number, but got a {type(bias)}")
@@ -72,11 +73,13 @@ class BaseInit:
         """Initialise the selected modules within ``module``."""
 
         def init(m: nn.Module) -> None:
+            # By name and one level up only, as in MMEngine: a grandchild of nn.Conv2d is not a "Conv2d".
             names = [type(m).__name__, *(base.__name__ for base in type(m).__bases__)]
             if self.wholemodule or not set(self.layer).isdisjoint(names):
                 self.init_module(m)
 
         module.apply(init)
+        # Only during `init_weights`; `initialize` may also be called by itself.
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=self._get_init_info())
 
@@ -176,6 +179,7 @@ class Caffe2XavierInit(KaimingInit):
     """:func:`caffe2_xavier_init` for configs."""
 
     def __init__(self, **kwargs: Any) -> None:
+        # By position: a config that gives one of the four fails, instead of changing the method under its name.
         super().__init__(1, "fan_in", "leaky_relu", "uniform", **kwargs)
 
 
@@ -217,6 +221,7 @@ def is_pretrained(cfg: dict[str, Any]) -> bool:
     (True, False)
     """
     kind = cfg["type"]
+    # By the class's name, so that the real MMEngine's class in a config counts too.
     return kind == "Pretrained" or getattr(kind, "__name__", None) == "PretrainedInit"
 
 
@@ -239,6 +244,7 @@ def update_init_info(module: nn.Module, init_info: str) -> None:
                 f"`{type(module).__name__}`. Please do not add or replace parameters during executing the "
                 f"`init_weights`."
             )
+        # A change that keeps the mean, such as 0 to 0, goes unnoticed; so MMEngine decides it.
         mean = param.data.mean().cpu()
         if info[param]["tmp_mean_value"] != mean:
             info[param].update(init_info=init_info, tmp_mean_value=mean)
@@ -268,10 +274,12 @@ def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]
     if not isinstance(init_cfg, (dict, list)):
         raise TypeError(f"init_cfg must be a dict or a list of dict, but got {type(init_cfg)}")
     for cfg in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
+        # The keys are popped below, and one config may serve many modules.
         cfg = copy.deepcopy(cfg)
         override = cfg.pop("override", None)
         _initialize(module, cfg)
         if override is not None:
+            # An override initialises its module as a whole: `layer` of the outer config must not restrict it.
             cfg.pop("layer", None)
             _initialize_override(module, override, cfg)
 
@@ -291,6 +299,7 @@ def _initialize_override(module: nn.Module, override: Any, cfg: dict[str, Any]) 
         if name is None:
             raise ValueError(f'`override` must contain the key "name", but got {own}')
         if not args:
+            # An override of only a name means the outer initializer.
             args.update(cfg)
         elif "type" not in args:
             raise ValueError(f'`override` need "type" key, but got {own}')

@@ -102,6 +102,7 @@ def trace(
     schedulers: Any = build_param_schedulers(
         param_scheduler or [],
         optim_wrapper,
+        # Rounded up: the run's last epoch may be shorter.
         max_epochs=-(-iters // epoch_length),
         max_iters=iters,
         epoch_length=epoch_length,
@@ -114,8 +115,10 @@ def trace(
         for entry, curve in curves_of_group.items()
     ]
     for iteration in range(1, iters + 1):
+        # Before the tick: iteration n runs with what tick n - 1 has left.
         for note, group, entry in seen:
             note(group[entry])
+        # By iteration first: after_train_iter comes before after_train_epoch.
         tick(schedulers, by_epoch=False)
         # In a run by iteration MMEngine's epoch ends with the run.
         if by_epoch and iteration % epoch_length == 0:
@@ -127,6 +130,7 @@ class Groups(BaseOptimWrapper):
     """Param groups without parameters: all that a scheduler needs of an optimizer."""
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
+        # Without `super().__init__`: there is no torch optimizer, so nothing watches for its first step either.
         self._groups: list[dict[str, Any]] = [_Group(group) for group in groups]
 
     @property
@@ -155,6 +159,7 @@ class Groups(BaseOptimWrapper):
 
 class _Group(dict[str, Any]):
     def __missing__(self, name: str) -> float:
+        # Only a scheduler may set these: one that resumes must notice that they are missing.
         if name.startswith("initial_"):
             raise KeyError(name)
         return 1.0

@@ -49,6 +49,7 @@ class Drawing:
     def _is_posion_valid(self, position: np.ndarray) -> bool:
         """Tell whether all ``(…, 2)`` positions are in the image; MMEngine spells it so."""
         x, y = position[..., 0], position[..., 1]
+        # MMEngine's bounds: a point on the right or lower border warns, and so does the box of the whole image.
         return bool(((x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)).all())
 
     def _warn_outside(self, what: str, *positions: np.ndarray) -> None:
@@ -60,6 +61,7 @@ class Drawing:
 
     def _widths(self, widths: Widths, count: int) -> list[float]:
         each = value2list(widths, (int, float), count)
+        # MMEngine's limits: a line must be seen, and must not hide a small image.
         return [min(max(width, 1), self._default_font_size / 4) for width in each]
 
     @master_only
@@ -100,6 +102,7 @@ class Drawing:
         """
         from matplotlib.font_manager import FontProperties
 
+        # Not a tuple: MMEngine takes a str or a list.
         check_type("texts", texts, (str, list))
         each = [texts] if isinstance(texts, str) else texts
         points = _rows("positions", positions, 2)
@@ -108,6 +111,7 @@ class Drawing:
                 f"`positions` should have the shape of ({len(each)}, 2), but got {points.shape}"
             )
         self._warn_outside("text", points)
+        # Known only after `set_image`: the size follows the image's.
         sizes = self._default_font_size if font_sizes is None else font_sizes
         styles = {
             "size": ("font_sizes", sizes, (int, float)),
@@ -115,6 +119,7 @@ class Drawing:
             "verticalalignment": ("vertical_alignments", vertical_alignments, str),
             "horizontalalignment": ("horizontal_alignments", horizontal_alignments, str),
             "family": ("font_families", font_families, str),
+            # Matplotlib gives a FontProperties the lowest priority: `size` and `family` of above win.
             "fontproperties": (
                 "font_properties",
                 font_properties,
@@ -155,6 +160,7 @@ class Drawing:
             list(lines),
             colors=color_val_matplotlib(colors),
             linestyles=line_styles,
+            # Not limited, unlike the other shapes' widths: so in MMEngine.
             linewidths=line_widths,
         )
         self.ax_save.add_collection(collection)
@@ -186,6 +192,7 @@ class Drawing:
             raise ArgumentError(
                 f"The shape of `center` should be ({radii.shape[0]}, 2), but got {centers.shape}"
             )
+        # The corners of the square around it, as in MMEngine.
         self._warn_outside("circle", centers - radii[:, None], centers + radii[:, None])
         circles = [
             Circle(tuple(c), r) for c, r in zip(centers.tolist(), radii.tolist(), strict=True)
@@ -223,6 +230,7 @@ class Drawing:
             )
         self._warn_outside("bbox", boxes.reshape(-1, 2, 2))
         corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2)
+        # Not by `draw_polygons`, which would warn a second time; MMEngine 0.10.7 does.
         return self._add_polygons(
             list(corners), edge_colors, line_styles, line_widths, face_colors, alpha
         )
@@ -268,6 +276,7 @@ class Drawing:
         collection = PolyCollection(
             each,
             alpha=alpha,
+            # Matplotlib takes the singular for all polygons or a list for each.
             facecolor=color_val_matplotlib(face_colors),
             linestyles=line_styles,
             edgecolors=color_val_matplotlib(edge_colors),
@@ -292,6 +301,7 @@ class Drawing:
                 f"The dtype of binary_masks should be np.bool_, but got {masks.dtype}"
             )
         masks = masks[None] if masks.ndim == 2 else masks
+        # Masks are pixels and not shapes, so they are mixed into what has been drawn so far.
         image = self.get_image()
         if image.shape[:2] != masks.shape[1:]:
             raise ArgumentError(
@@ -299,6 +309,7 @@ class Drawing:
                 f"but got {masks.shape[1:]} and {image.shape[:2]}"
             )
         each = _each("colors", colors, (str, tuple), len(masks))
+        # Not strict: `check_length` lets a list of colours be longer than the masks.
         for mask, color, alpha in zip(
             masks, each, value2list(alphas, float, len(masks)), strict=False
         ):
@@ -310,6 +321,7 @@ class Drawing:
         self.ax_save.imshow(image, extent=(0, self.width, self.height, 0), interpolation="nearest")
         return self
 
+    # Without an instance, as in MMEngine: toolboxes call `Visualizer.draw_featmap(...)`.
     @staticmethod
     @master_only
     def draw_featmap(

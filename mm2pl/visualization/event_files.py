@@ -11,5 +11,6 @@ class EventFiles(TensorBoardLogger):
     def save(self) -> None:
         """Write what is waiting."""
         # Lightning 2.6 writes hparams.yaml here.
+        # Asking for `experiment` would create the file of a run that has recorded nothing.
         if self._experiment is not None:
             self._experiment.flush()

@@ -43,11 +43,13 @@ def heat_image(
                 "interpolated. This may cause mismatch problems !",
                 stacklevel=5,
             )
+    # `resize_shape` wins over the image, which is then resized itself.
     size = resize_shape or (image.shape[:2] if image is not None else None)
     if size is not None:
         values = _scaled(values, size)
     if image is not None and resize_shape is not None:
         resized = _scaled(torch.from_numpy(image).permute(2, 0, 1).float(), resize_shape)
+        # Rounded: `byte()` alone cuts off, and OpenCV's resize, which MMEngine uses, rounds.
         image = resized.permute(1, 2, 0).round().byte().numpy()
     if channel_reduction is None and topk > 0:
         return _channel_grid(values, image, topk, arrangement, alpha)
@@ -62,6 +64,7 @@ def _reduced(values: torch.Tensor, channel_reduction: str | None) -> torch.Tenso
     if channel_reduction == "squeeze_mean":
         return values.mean(dim=0)
     if channel_reduction == "select_max":
+        # By the signed sum, as in MMEngine: a channel of large negative values comes last.
         return values[values.sum(dim=(1, 2)).argmax()]
     if channel_reduction is not None:
         raise ArgumentError(
@@ -94,12 +97,15 @@ def _channel_grid(
             f"`arrangement` correctly: arrangement={arrangement}, topk={topk}"
         )
     height, width = values.shape[1:]
+    # Not by pyplot, which keeps every figure until it is closed, and may open a window.
     figure = Figure(frameon=False)
     canvas = FigureCanvasAgg(figure)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=0, hspace=0)
     dpi = figure.get_dpi()
-    # The 1e-2 keeps Matplotlib from cutting a pixel off.
+    # MMEngine's 1e-2: 29 / 100 * 100 is below 29, and would lose a pixel where Matplotlib cuts off.
+    # Matplotlib 3.11 itself no longer needs it.
     figure.set_size_inches((width * columns + 1e-2) / dpi, (height * rows + 1e-2) / dpi)
+    # `Tensor.topk` refuses a number above that of the channels; 20 is the default.
     order = values.sum(dim=(1, 2)).topk(min(len(values), topk)).indices.tolist()
     for place, channel in enumerate(order, start=1):
         axes = figure.add_subplot(rows, columns, place)

@@ -32,6 +32,7 @@ class LoggerVisBackend(BaseVisBackend):
         """The Lightning logger."""
         if self._save_dir is not None:
             os.makedirs(self._save_dir, exist_ok=True)
+        # Before `_make_logger`: a subclass's method behind `force_init_env` must not start over.
         self._env_initialized = True
         return self._make_logger()
 
@@ -48,6 +49,7 @@ class LoggerVisBackend(BaseVisBackend):
 
     def close(self) -> None:
         """Finish writing, if there was anything to write."""
+        # A cached_property lies there only if it was used; asking for it would open the logger.
         if "logger" in self.__dict__:
             self._close()
 
@@ -64,9 +66,11 @@ class TensorboardVisBackend(LoggerVisBackend):
     """
 
     def _make_logger(self) -> Any:
+        # Lightning's own message would not name this backend.
         client("tensorboard", "TensorboardVisBackend")
         from mm2pl.visualization.event_files import EventFiles
 
+        # Without `name` and `version` Lightning adds no folders, and MMEngine's files are in `save_dir` itself.
         return EventFiles(self._save_dir or ".", name="", version="")
 
     @cached_property
@@ -83,6 +87,7 @@ class TensorboardVisBackend(LoggerVisBackend):
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Record a number; anything else is skipped with a warning."""
+        # MMEngine's types. A string would raise inside of TensorBoard, long after the caller.
         if isinstance(value, int | float | torch.Tensor | np.ndarray | np.number):
             self.experiment.add_scalar(name, value, step)
         else:
@@ -100,6 +105,7 @@ class TensorboardVisBackend(LoggerVisBackend):
             self.add_scalar(name, value, step)
 
     def _close(self) -> None:
+        # Not `finalize` of Lightning 2.6, which calls `save` after it has closed the writer.
         self.experiment.close()
 
 
@@ -133,6 +139,7 @@ class WandbVisBackend(LoggerVisBackend):
             raise ValueError(
                 f"define_metric_cfg should be dict or list, but got {define_metric_cfg!r}"
             )
+        # A new dict: MMEngine 0.10.7 writes `dir` into the config's own.
         self._init_kwargs = {"dir": save_dir, **(init_kwargs or {})}
         self._define_metric_cfg = define_metric_cfg or []
         self._commit = commit
@@ -143,6 +150,7 @@ class WandbVisBackend(LoggerVisBackend):
     def _wandb(self) -> Any:
         """The module ``wandb`` with its run started; projects' subclasses write through it."""
         wandb = client("wandb", "WandbVisBackend")
+        # wandb falls back to a temporary folder if this one does not exist.
         os.makedirs(str(self._save_dir), exist_ok=True)
         wandb.init(**self._init_kwargs)
         metrics = self._define_metric_cfg
@@ -158,6 +166,7 @@ class WandbVisBackend(LoggerVisBackend):
     def _make_logger(self) -> Any:
         from lightning.pytorch.loggers import WandbLogger
 
+        # The run that is open: WandbLogger would begin a second one.
         return WandbLogger(experiment=self._wandb.run)
 
     @property
@@ -167,6 +176,7 @@ class WandbVisBackend(LoggerVisBackend):
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config and the code."""
+        # A resumed run has the keys already, and wandb refuses other values.
         allowed = self._init_kwargs.get("allow_val_change", False)
         self.experiment.config.update(config.to_dict(), allow_val_change=allowed)
         self.experiment.run.log_code(name=self._log_code_name)
@@ -189,10 +199,12 @@ class WandbVisBackend(LoggerVisBackend):
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
         """Record several numbers at once."""
+        # Without a step: wandb drops what comes with a smaller step than the last, such as a validation's epoch.
         self.experiment.log(scalar_dict, commit=self._commit)
 
     def close(self) -> None:
         """Finish the run, if one was started."""
+        # The user may have called `wandb.finish()` already.
         if "_wandb" in self.__dict__ and self._wandb.run is not None:
             self._wandb.run.finish()
 
@@ -244,6 +256,7 @@ class MLflowVisBackend(LoggerVisBackend):
         client("mlflow", "MLflowVisBackend")
         from lightning.pytorch.loggers import MLFlowLogger
 
+        # The logger's own default is `./mlruns`, whatever the work_dir is.
         folder = f"file://{os.path.abspath(self._save_dir or '.')}"
         uri = self._arguments["tracking_uri"] or folder
         logger = MLFlowLogger(**{**self._arguments, "tracking_uri": uri})
@@ -253,6 +266,7 @@ class MLflowVisBackend(LoggerVisBackend):
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
         """Record the config as parameters and as the file ``config.py``."""
+        # MMEngine 0.10.7 keeps the config for `close`, which fails if no config was recorded.
         self._work_dir = config.get("work_dir")
         tracked = config.to_dict()
         if self._tracked_config_keys is not None:
@@ -285,8 +299,10 @@ class MLflowVisBackend(LoggerVisBackend):
         """Name nested values by their path: ``{"a": [{"b": 1}]}`` gives ``{"a.0.b": 1}``."""
         items: dict = {}
         for key, value in d.items():
+            # Also for keys that are no strings: MMEngine 0.10.7 adds them to one.
             name = f"{parent_key}{sep}{key}" if parent_key else str(key)
             if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+                # Only the dicts of a mixed list; MMEngine 0.10.7 fails for such a list.
                 value = {
                     str(index): item for index, item in enumerate(value) if isinstance(item, dict)
                 }
@@ -317,6 +333,7 @@ class LoggersBackend(BaseVisBackend):
     ) -> None:
         """Log several numbers; what is none is left out."""
         values = {name: number(value) for name, value in scalar_dict.items()}
+        # TensorBoardLogger of Lightning 2.6 raises for a text or a list.
         numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
         for logger in self._loggers():
             logger.log_metrics(numbers, step)
@@ -324,6 +341,7 @@ class LoggersBackend(BaseVisBackend):
 
 def number(value: Any) -> Any:
     """Return the number in a tensor, an array or a NumPy scalar of one element; anything else as it is."""
+    # By its elements, not its dimensions: losses of the shape (1,) are common.
     one = isinstance(value, torch.Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1
     return value.item() if one else value
 

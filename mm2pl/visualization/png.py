@@ -12,9 +12,11 @@ import numpy as np
 def write_png(path: str | Path, image: np.ndarray) -> None:
     """Write bytes ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` (grey, RGB, RGBA) losslessly."""
     channels = 1 if image.ndim == 2 else image.shape[2]
+    # The PNG standard's numbers for grey, RGB and RGBA.
     color_type = {1: 0, 3: 2, 4: 6}[channels]
     height, width = image.shape[:2]
     rows = np.ascontiguousarray(image).reshape(height, -1)
+    # Each row begins with its filter, 0 for none.
     filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b""))

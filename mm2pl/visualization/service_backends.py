@@ -34,6 +34,7 @@ class ServiceVisBackend(BaseVisBackend):
 
     def __init__(self, save_dir: str | None = None, init_kwargs: dict | None = None) -> None:
         super().__init__(save_dir)
+        # A copy: MMEngine 0.10.7 adds its defaults to the config's own dict.
         self._init_kwargs = dict(init_kwargs or {})
 
     def _open(self) -> Any:
@@ -42,6 +43,7 @@ class ServiceVisBackend(BaseVisBackend):
     def _init_env(self) -> None:
         if self._client is None:
             self._client = self._open()
+            # Here too: a subclass may call `super()._init_env()` before the decorator does.
             self._env_initialized = True
 
     @property
@@ -111,6 +113,7 @@ class ClearMLVisBackend(ServiceVisBackend):
 
     def _close(self) -> None:
         if os.path.isdir(self._work_dir):
+            # Not below it, as in MMEngine: each artifact goes by its bare name, and two would collide.
             for name in scandir(self._work_dir, self._artifact_suffix, False):
                 self._task.upload_artifact(name, os.path.join(self._work_dir, name))
         self._task.close()
@@ -127,6 +130,7 @@ class NeptuneVisBackend(ServiceVisBackend):
 
     def _open(self) -> Any:
         neptune = client("neptune", "NeptuneVisBackend")
+        # MMEngine's default: without a project or a token neptune would refuse to start.
         return neptune.init_run(**(self._init_kwargs or {"mode": "offline"}))
 
     def add_config(self, config: Config, **kwargs: Any) -> None:
@@ -138,6 +142,7 @@ class NeptuneVisBackend(ServiceVisBackend):
         """Record an RGB image of 0 to 255."""
         file = client("neptune.types", "NeptuneVisBackend").File
         pictures = self.experiment["images"]
+        # neptune takes floats for 0 to 1.
         pictures.append(file.as_image(image.astype(np.float32) / 255.0), name=name, step=step)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
@@ -191,7 +196,9 @@ class DVCLiveVisBackend(ServiceVisBackend):
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Record a number."""
+        # DVCLive's metrics take no step; it writes them under its current one.
         self.experiment.step = step
+        # MMEngine 0.10.7 leaves out `cpu()`, and fails for a tensor on a GPU.
         self.experiment.log_metric(
             name, value.cpu().numpy() if isinstance(value, torch.Tensor) else value
         )
@@ -216,6 +223,7 @@ class AimVisBackend(ServiceVisBackend):
         aim = client("aim", "AimVisBackend")
         name = datetime.now().strftime("%Y%m%d_%H%M%S")
         if self._save_dir is not None:
+            # MMEngine's name: the time stamp of the run, and "vis_data".
             name = "_".join(os.path.normpath(self._save_dir).split(os.sep)[-2:])
         return aim.Run(**{"experiment": name, **self._init_kwargs})
 

@@ -38,6 +38,7 @@ def check_type(name: str, value: Any, valid_type: Types) -> None:
 
 def check_length(name: str, value: Any, valid_length: int) -> None:
     """Raise an error if ``value`` is a list that is too short."""
+    # A longer list passes, as in MMEngine: palettes often have more colours than are needed.
     if isinstance(value, list) and len(value) < valid_length:
         raise ArgumentError(
             f"The length of {name} must equal with or greater than {valid_length}, "
@@ -80,11 +81,13 @@ def color_str2rgb(color: str) -> tuple[int, ...]:
     """Return ``(R, G, B)`` in ``[0, 255]`` for a name Matplotlib knows, without its alpha."""
     from matplotlib.colors import to_rgb
 
+    # Cut off, not rounded, as in MMEngine: "g" is (0, 127, 0).
     return tuple(int(channel * 255) for channel in to_rgb(color))
 
 
 def blend(first: np.ndarray, second: np.ndarray, alpha: float) -> np.ndarray:
     """Mix two images of bytes: ``(1 - alpha) * first + alpha * second``, rounded."""
+    # In float32 and rounded to even: bit for bit what OpenCV's addWeighted gives.
     mixed = first.astype(np.float32) * np.float32(1 - alpha) + second * np.float32(alpha)
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
@@ -123,9 +126,11 @@ def convert_overlay_heatmap(
             f"feat_map has the shape {values.shape}; (H, W), (1, H, W) or (3, H, W) is needed"
         )
     low, high = float(values.min()), float(values.max())
+    # A flat map becomes 0, as from OpenCV's normalize.
     scale = 255.0 / (high - low) if high > low else 0.0
     levels = (values * scale - low * scale).astype(np.uint8)
     if levels.ndim == 3:
+        # OpenCV's applyColorMap turns colours into grey first.
         levels = _gray(levels) if levels.shape[2] == 3 else levels[..., 0]
     heat = jet(levels)
     return heat if img is None else blend(img, heat, alpha)
@@ -140,6 +145,7 @@ def img_from_canvas(canvas: FigureCanvasAgg) -> np.ndarray:
     """Render a Matplotlib canvas to an RGB image ``(H, W, 3)``."""
     buffer, (width, height) = canvas.print_to_buffer()
     rgba = np.frombuffer(buffer, dtype=np.uint8).reshape(height, width, 4)
+    # `np.frombuffer` of bytes is read-only, and callers draw on the image.
     return rgba[..., :3].copy()
 
 
@@ -159,6 +165,7 @@ def wait_continue(figure: Figure, timeout: float = 0, continue_key: str = " ") -
     while True:
         seen: list[Any] = []
 
+        # Bound now: the loop makes another list each time.
         def note(event: Any, seen: Any = seen) -> None:
             seen.append(event)
             figure.canvas.stop_event_loop()
@@ -174,5 +181,6 @@ def wait_continue(figure: Figure, timeout: float = 0, continue_key: str = " ") -
                 figure.canvas.mpl_disconnect(connection)
         if any(isinstance(event, CloseEvent) for event in seen):
             return 1
+        # No event means that the time is up. Any other key goes on waiting.
         if not seen or seen[-1].key == continue_key:
             return 0

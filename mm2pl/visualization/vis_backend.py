@@ -29,6 +29,7 @@ def force_init_env(old_func: Callable) -> Callable:
 
     @functools.wraps(old_func)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # A backend of a user's own may not call `super().__init__`.
         if not getattr(self, "_env_initialized", False):
             if not hasattr(self, "_init_env"):
                 raise AttributeError(f"{type(self)} does not have _init_env method.")
@@ -114,6 +115,7 @@ class LocalVisBackend(BaseVisBackend):
     def _init_env(self) -> None:
         folder = str(self._save_dir)
         os.makedirs(folder, exist_ok=True)
+        # Joined only now, as in MMEngine: the names alone are in the attributes until the first record.
         self._img_save_dir = os.path.join(folder, self._img_save_dir)
         self._config_save_file = os.path.join(folder, self._config_save_file)
         self._scalar_save_file = os.path.join(folder, self._scalar_save_file)
@@ -146,6 +148,7 @@ class LocalVisBackend(BaseVisBackend):
             raise ArgumentError(f"image {name!r} should be of uint8, but got {image.dtype}")
         path = os.path.join(self._img_save_dir, f"{name}_{step}.png")
         os.makedirs(self._img_save_dir, exist_ok=True)
+        # MMEngine writes by OpenCV; the pixels are the same, and nothing has to be installed.
         write_png(path, image)
 
     @force_init_env
@@ -165,7 +168,9 @@ class LocalVisBackend(BaseVisBackend):
         """
         if not isinstance(scalar_dict, dict):
             raise ArgumentError(f"scalar_dict should be a dict, but got {scalar_dict!r}")
+        # A copy: the other backends get the same dict, and refuse the key `step`.
         line = {**scalar_dict}
+        # The dict's own `step` wins, as in MMEngine.
         line.setdefault("step", step)
         if file_path is not None:
             _check_suffix("file_path", file_path, ".json")
@@ -179,6 +184,7 @@ class LocalVisBackend(BaseVisBackend):
         self._dump(line, self._scalar_save_file, "json")
 
     def _dump(self, value_dict: dict, file_path: str, file_format: str) -> None:
+        # Opened for each line: a killed run loses nothing, and a resumed one goes on in the file.
         with open(file_path, "a") as file:
             dump(value_dict, file, file_format=file_format)
             file.write("\n")

@@ -53,6 +53,7 @@ class Visualizer(Drawing, ManagerMixin):
         super().__init__(name)
         self._dataset_meta: dict | None = None
         self._vis_backends: dict[str, BaseVisBackend] = {}
+        # The figure waits for the first drawing: MMEngine 0.10.7 makes it here, and so imports Matplotlib in every run.
         self.fig_save_cfg = fig_save_cfg
         self.fig_show_cfg = fig_show_cfg
         self._image: np.ndarray | None = None
@@ -67,15 +68,18 @@ class Visualizer(Drawing, ManagerMixin):
         name = None
         if isinstance(backend, dict):
             folder = None if save_dir is None else os.path.join(save_dir, "vis_data")
+            # A new dict: MMEngine 0.10.7 pops `name` from the config, and adds `save_dir`.
             settings = {"save_dir": folder, **backend}
             name = settings.pop("name", None)
             backend = VISBACKENDS.build(settings)
+        # By the attribute, so that a backend of the real MMEngine counts.
         elif not hasattr(backend, "_save_dir"):
             raise TypeError(
                 "vis_backends must be a list of dicts or a list of BaseVisBackend instances, "
                 f"but it holds {backend!r}"
             )
         asked = inspect.signature(type(backend).__init__).parameters.get("save_dir")
+        # A backend that needs no folder has a default for it; MMEngine tells them apart by that.
         if asked is not None and asked.default is asked.empty and backend._save_dir is None:
             warnings.warn(
                 f"Failed to add {type(backend)}, please provide the `save_dir` argument.",
@@ -93,6 +97,7 @@ class Visualizer(Drawing, ManagerMixin):
     def get_instance(cls, name: str, **kwargs: Any) -> Any:
         """Return the instance called ``name``; those of subclasses are instances of this class too."""
         instance = super().get_instance(name, **kwargs)
+        # ManagerMixin keeps the instances by class: `Visualizer.get_current_instance()` would not find a subclass's.
         Visualizer._instance_dict[name] = instance
         return instance
 
@@ -160,6 +165,7 @@ class Visualizer(Drawing, ManagerMixin):
     ) -> None:
         """Draw a sample and its prediction: for subclasses."""
 
+    # On every rank, as in MMEngine: a backend that was never opened has nothing to close.
     def close(self) -> None:
         """Close the backends."""
         for backend in self._vis_backends.values():
@@ -176,16 +182,21 @@ class Visualizer(Drawing, ManagerMixin):
         """
         if image is None:
             raise ArgumentError("set_image(None): an image (H, W, 3) is needed")
+        # Always a copy: the caller may go on changing its array.
         image = image.astype(np.uint8)
         self._image = image
         self.height, self.width = image.shape[:2]
+        # MMEngine's rule: texts of both look alike.
         self._default_font_size = max(np.sqrt(self.height * self.width) // 90, 10)
-        # The 1e-2 keeps Matplotlib from cutting a pixel off.
+        # MMEngine's 1e-2: 29 / 100 * 100 is below 29, and would lose a pixel where Matplotlib cuts off.
+        # Matplotlib 3.11 itself no longer needs it.
         self.fig_save.set_size_inches(
             (self.width + 1e-2) / self.dpi, (self.height + 1e-2) / self.dpi
         )
+        # Drops all that was drawn on the image before.
         self.ax_save.cla()
         self.ax_save.axis(False)
+        # The extent makes coordinates pixels, from the upper left corner.
         self.ax_save.imshow(image, extent=(0, self.width, self.height, 0), interpolation="none")
 
     @master_only
@@ -221,6 +232,7 @@ class Visualizer(Drawing, ManagerMixin):
 
             cv2.namedWindow(winname=f"{id(self)}")
             cv2.setWindowTitle(f"{id(self)}", win_name)
+            # Unchanged, as in MMEngine 0.10.7: OpenCV takes the first channel for blue.
             cv2.imshow(f"{id(self)}", image)
             cv2.waitKey(int(np.ceil(wait_time * 1000)))
             return None
@@ -236,6 +248,7 @@ class Visualizer(Drawing, ManagerMixin):
         axes.axis(False)
         axes.imshow(image)
         self.manager.canvas.draw()
+        # A notebook shows the figure that a cell returns.
         if "inline" in plt.get_backend():
             return figure
         wait_continue(figure, timeout=wait_time, continue_key=continue_key)
@@ -253,6 +266,7 @@ class Visualizer(Drawing, ManagerMixin):
                 manager.set_window_title(win_name)
                 break
             except Exception:
+                # A new window failed too, so the user has not just closed the old one.
                 if attempt:
                     raise
         self.manager: Any = manager
@@ -268,6 +282,7 @@ class Visualizer(Drawing, ManagerMixin):
             raise ImportError(
                 'drawing needs Matplotlib: run "pip install mm2pl[visual]"'
             ) from error
+        # Without pyplot: it would keep the figure, and need a display for it.
         figure = Figure(**fig_cfg)
         axes = figure.add_subplot()
         axes.axis(False)

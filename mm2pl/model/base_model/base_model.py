@@ -84,6 +84,7 @@ class BaseModel(BaseModule):
         with optim_wrapper.optim_context(self):
             data = self.data_preprocessor(data, True)
             losses = self._run_forward(data, mode="loss")
+        # Outside of the context: torch advises against running backward under autocast.
         loss, log_vars = self.parse_losses(losses)
         optim_wrapper.update_params(loss)
         return log_vars
@@ -114,7 +115,9 @@ class BaseModel(BaseModule):
                 f"maps names to tensors, such as dict(loss=...); is there a branch for mode == 'loss'?"
             )
         means = {name: self._mean(name, value) for name, value in losses.items()}
+        # A substring, as in MMEngine: `aux_loss` and `loss_cls` count, and so does a metric called `lossless`.
         loss = _total([mean for name, mean in means.items() if "loss" in name])
+        # MMEngine puts the sum in front; the logs show the values in this order.
         return loss, OrderedDict({"loss": loss, **means})
 
     def _mean(self, name: str, value: Any) -> Any:
@@ -143,4 +146,5 @@ class BaseModel(BaseModule):
 
 def _total(parts: list[Any]) -> Any:
     """Add up from the left; no part at all is 0, as in MMEngine."""
+    # From the first part: sum() begins with the int 0, which costs one more kernel and one more autograd node.
     return sum(parts[1:], start=parts[0]) if parts else 0

@@ -36,6 +36,8 @@ class BaseDataPreprocessor(nn.Module):
     def __init__(self, non_blocking: bool | None = False) -> None:
         super().__init__()
         self._non_blocking = bool(non_blocking)
+        # MMEngine 0.10.7 overrides `to` and `cuda`, which a move of
+        # the parent module does not call: nn.Module moves buffers.
         self.register_buffer("_here", torch.empty(0), persistent=False)
 
     @property
@@ -61,11 +63,13 @@ class BaseDataPreprocessor(nn.Module):
             device = self.device
             if data.device == device:
                 return data
+            # Only from pinned memory can CUDA copy while the program goes on.
             return data.to(device, non_blocking=self._non_blocking or data.is_pinned())
         if is_data_element(data):
             return data.to(self.device, non_blocking=self._non_blocking)
         if isinstance(data, Mapping):
             return {key: self.cast_data(value) for key, value in data.items()}
+        # A string is a Sequence of strings: without this the recursion would not end.
         if isinstance(data, (str, bytes)) or not isinstance(data, Sequence):
             return data
         parts = (self.cast_data(part) for part in data)
@@ -137,6 +141,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
                 raise ArgumentError(
                     f"`{name}` should have 1 or 3 values, for gray or colour images, but got {values!r}"
                 )
+            # Not saved, as in MMEngine: a checkpoint's weights load whatever the normalisation is.
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
         self._channel_conversion = rgb_to_bgr or bgr_to_rgb
         self.pad_size_divisor = pad_size_divisor
@@ -173,6 +178,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
             height, width = inputs.shape[2:]
             pads = (0, -width % self.pad_size_divisor, 0, -height % self.pad_size_divisor)
             data["inputs"] = F.pad(self._normalized(inputs, 1), pads, value=self.pad_value)
+        # MMEngine adds the key too: a `forward` without a default for `data_samples` can then be called.
         data.setdefault("data_samples", None)
         return data
 
@@ -184,6 +190,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
                     f"channels cannot be reversed in a tensor of shape {tuple(image.shape)}: leave out bgr_to_rgb and "
                     f"rgb_to_bgr for gray images"
                 )
+            # MMEngine indexes [2, 1, 0]: a fourth channel is dropped, not kept.
             image = image.narrow(channel_dim, 0, 3).flip(channel_dim)
         image = image.float()
         if not self._enable_normalize:
@@ -197,4 +204,5 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
                 f"If the mean has 3 values, every image should have shape (3, H, W), but got a tensor of shape "
                 f"{tuple(image.shape)}"
             )
+        # A division, not a multiplication by 1 / std: that would round differently from MMEngine.
         return (image - self.mean) / self.std

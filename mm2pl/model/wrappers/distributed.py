@@ -46,11 +46,14 @@ class MMDistributedDataParallel(DistributedDataParallel):
         loss, log_vars = self.module.parse_losses(losses)
         optim_wrapper.update_params(loss)
         if self.detect_anomalous_params:
+            # After the update, as in MMEngine: backward frees the saved tensors, but not the graph that is walked.
             utils.detect_anomalous_params(loss, model=self)
         return log_vars
 
     def val_step(self, data: Any) -> Any:
         """Return the model's predictions for one batch."""
+        # Not through the wrapper: its `forward` may broadcast buffers,
+        # and a rank with fewer batches would leave others waiting.
         return self.module.val_step(data)
 
     def test_step(self, data: Any) -> Any:

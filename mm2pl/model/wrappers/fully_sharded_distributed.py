@@ -62,6 +62,8 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
             ("ignored_parameters", module.named_parameters),
             ("ignored_modules", module.named_modules),
         ):
+            # Only if given: FullyShardedDataParallel of torch 2.13
+            # has `ignored_states` instead of `ignored_parameters`.
             if name in kwargs:
                 kwargs[name] = _by_name(kwargs[name], dict(known()), name)
         super().__init__(
@@ -115,6 +117,7 @@ def _member(value: Any, kind: Any, argument: str) -> Any:
 def _function(value: Any, argument: str) -> Any:
     """Return the function that ``value`` is or names, with the other entries of a dict bound."""
     if isinstance(value, dict):
+        # MMEngine 0.10.7 pops `type` from the config itself, and looks up no name in a dict for `param_init_fn`.
         kwargs = dict(value)
         return functools.partial(_function(kwargs.pop("type"), argument), **kwargs)
     if isinstance(value, str):
@@ -135,6 +138,7 @@ def _precision(value: Any) -> MixedPrecision | None:
     return MixedPrecision(**options)
 
 
+# None stays None: MixedPrecision then leaves that part in the model's own dtype.
 def _dtype(value: Any) -> torch.dtype | None:
     found = getattr(torch, value, None) if isinstance(value, str) else value
     if (found is None and value is not None) or not isinstance(found, (torch.dtype, type(None))):

@@ -68,6 +68,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
     @contextmanager
     def no_sync(self) -> Iterator[None]:
         """Exchange no gradients meanwhile, in any of the children."""
+        # MMEngine 0.10.7 yields inside the loop, which contextlib refuses at the second child.
         with ExitStack() as stack:
             for child in self.module.children():
                 if isinstance(child, DistributedDataParallel):
@@ -76,6 +77,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; the model's own ``train()`` is called."""
+        # This object never ran DistributedDataParallel's `__init__`; its `train` must not be relied on.
         self.training = mode
         self.module.train(mode)
         return self

@@ -46,6 +46,7 @@ class AmpOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(**kwargs)
         self.cast_dtype = self._parse_dtype(dtype)
+        # torch.amp's GradScaler takes the device; MMEngine 0.10.7 imports another class for each.
         device = accelerator()
         if device == "cpu":
             self._check_cpu()
@@ -53,8 +54,10 @@ class AmpOptimWrapper(OptimWrapper):
         arguments: dict[str, Any] = {}
         if isinstance(loss_scale, dict):
             arguments = loss_scale
+        # MMEngine 0.10.7 refuses 512 and takes 512.0. A bool is an int in Python.
         elif isinstance(loss_scale, int | float) and not isinstance(loss_scale, bool):
             self._scale_update_param = float(loss_scale)
+            # GradScaler.update takes a new scale only as a float.
             arguments = {"init_scale": float(loss_scale)}
         elif loss_scale != "dynamic":
             raise TypeError(
@@ -79,6 +82,7 @@ class AmpOptimWrapper(OptimWrapper):
                 logger="current",
                 level=logging.WARNING,
             )
+        # Made only to refuse a wrong dtype now and not in the first iteration.
         autocast("cpu", self.cast_dtype)
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
@@ -89,6 +93,7 @@ class AmpOptimWrapper(OptimWrapper):
     def step(self, **kwargs: Any) -> None:
         """Clip the unscaled gradients if wanted, and step unless they are infinite."""
         if self.clip_grad_kwargs:
+            # Clipping needs the true gradients. GradScaler.step notices that they are unscaled already.
             self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
         self.executor.step(self.optimizer, scaler=self.loss_scaler, **kwargs)
@@ -96,6 +101,7 @@ class AmpOptimWrapper(OptimWrapper):
 
     def update_scale(self) -> None:
         """Grow or shrink the scale after a step; one given as a number stays."""
+        # With a number GradScaler sets it back at each step, also after infinite gradients.
         self.loss_scaler.update(self._scale_update_param)
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,7 +110,9 @@ class AmpOptimWrapper(OptimWrapper):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; without ``loss_scaler`` the scaler stays."""
+        # MMEngine 0.10.7 pops from the caller's dict: a checkpoint that is loaded twice has lost its scaler.
         state_dict = dict(state_dict)
+        # A disabled scaler saved {}, which GradScaler refuses to load.
         if scaler := state_dict.pop("loss_scaler", None):
             self.loss_scaler.load_state_dict(scaler)
         super().load_state_dict(state_dict)
@@ -112,12 +120,14 @@ class AmpOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass in here: cast, and without synchronising gradients too early."""
+        # In MMEngine's order: no_sync outside, autocast inside.
         with super().optim_context(model), self.executor.autocast(self.cast_dtype):
             yield
 
 
 def _make_scaler(device: str, use_fsdp: bool, arguments: dict[str, Any]) -> torch.amp.GradScaler:
     if use_fsdp:
+        # Imported only here: torch.distributed.fsdp takes a second.
         from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
         return ShardedGradScaler(device, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+# MMEngine's; `torch.npu` and the two after it exist only where the vendor's package has added them.
 ACCELERATORS = ("cuda", "npu", "mlu", "musa")
 
 
@@ -39,12 +40,14 @@ def autocast(
         RuntimeError: The device cannot compute in ``dtype``.
     """
     device_type = device_type or accelerator()
+    # A context that does nothing may have any dtype; MMEngine 0.10.7 checks it all the same.
     if enabled:
         _check(device_type, dtype)
     return torch.autocast(device_type, dtype, enabled, cache_enabled)
 
 
 def _check(device_type: str, dtype: torch.dtype | None) -> None:
+    # torch 2.13 would cast to float16 here as well, but MMEngine 0.10.7 asserts bfloat16.
     if device_type == "cpu" and dtype not in (None, torch.bfloat16):
         raise CpuAutocastError(
             f"dtype={dtype} on a CPU → autocast computes in torch.bfloat16 there: set "

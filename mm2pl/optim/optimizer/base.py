@@ -19,7 +19,9 @@ class BaseOptimWrapper(ABC):
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer = optimizer
         self.base_param_settings: dict[str, Any] | None = None
+        # MMEngine's condition: a single group shows the learning rate itself.
         if len(optimizer.param_groups) > 1:
+            # A tensor that nobody trains: to a scheduler this is one more param group.
             self.base_param_settings = {"params": torch.tensor([0.0]), **optimizer.defaults}
 
     @abstractmethod
@@ -47,6 +49,7 @@ class BaseOptimWrapper(ABC):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; ``state_dict`` itself is not changed."""
+        # MMEngine 0.10.7 pops from the caller's dict.
         state_dict = dict(state_dict)
         base_param_settings = state_dict.pop("base_param_settings", None)
         if base_param_settings is not None:
@@ -58,6 +61,7 @@ class BaseOptimWrapper(ABC):
         """The optimizer's param groups, then ``base_param_settings`` if there are any."""
         if self.base_param_settings is None:
             return self.optimizer.param_groups
+        # Last, as in MMEngine: the order of a scheduler's saved `base_values`.
         return [*self.optimizer.param_groups, self.base_param_settings]
 
     @property
@@ -70,6 +74,7 @@ class BaseOptimWrapper(ABC):
         lr = {"lr": [group["lr"] for group in self.optimizer.param_groups]}
         if self.base_param_settings is None:
             return lr
+        # In front: MMEngine's log shows it first.
         return {"base_lr": [self.base_param_settings["lr"]], **lr}
 
     def get_momentum(self) -> dict[str, list[float]]:
@@ -80,4 +85,5 @@ class BaseOptimWrapper(ABC):
 def _momentum(group: dict[str, Any]) -> float:
     if "momentum" in group:
         return group["momentum"]
+    # A momentum scheduler adds `momentum` to Adam's groups, which then comes first above.
     return group["betas"][0] if "betas" in group else 0

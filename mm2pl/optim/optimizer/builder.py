@@ -34,6 +34,7 @@ def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
         >>> build_optim_wrapper(nn.Linear(1, 1), cfg).get_lr()
         {'lr': [0.01]}
     """
+    # The keys are popped here and by the constructor; the config is dumped later.
     optim_wrapper_cfg = copy.deepcopy(cfg)
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
         {
@@ -62,14 +63,17 @@ def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
     """
     if isinstance(value, OptimWrapper):
         return value
+    # A Config, ours or MMEngine's, is no dict and keeps one there.
     value = getattr(value, "_cfg_dict", value)
     if not isinstance(value, dict):
         raise TypeError(
             f"the optimizer wrapper should be an OptimWrapper or a dict, but got {value!r}"
         )
     optimizer = value.get("optimizer")
+    # No constructor: it would build the optimizer, and there is one.
     if isinstance(optimizer, Optimizer):
         return OPTIM_WRAPPERS.build({"type": "OptimWrapper", **value})
+    # A constructor of several optimizers needs no `optimizer` key; GANs name theirs freely.
     if optimizer is not None or "constructor" in value:
         return build_optim_wrapper(model, value)
     unbuilt = [name for name, wrapper in value.items() if not isinstance(wrapper, OptimWrapper)]
@@ -117,7 +121,9 @@ def scale_lr(
     )
     is_dict = isinstance(optim_wrapper, OptimWrapperDict)
     for wrapper in optim_wrapper.values() if is_dict else [optim_wrapper]:  # type: ignore[attr-defined]
+        # Not `wrapper.param_groups`: those include `base_param_settings`.
         for group in wrapper.optimizer.param_groups:
+            # MMEngine 0.10.7 asks the runner's schedulers instead; this function has no runner.
             if "initial_lr" in group:
                 raise RuntimeError(
                     "scale_lr must be called before schedulers are built: they have noted the "

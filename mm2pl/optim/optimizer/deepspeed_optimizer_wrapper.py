@@ -20,4 +20,6 @@ class DeepSpeedOptimWrapper(OptimWrapper):
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
+        # The optimizer and nothing else: DeepSpeed's JSON has its
+        # own accumulation and clipping, which must not act twice.
         super().__init__(optimizer)

@@ -19,6 +19,7 @@ from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZER
 
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _DCN = ("DeformConv2d", "ModulatedDeformConv2d")
+# MMEngine 0.10.7 forgets `flat_decay_mult` here: without a weight decay it has no effect.
 _NEED_WEIGHT_DECAY = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult")
 _MULTS = ("lr_mult", "decay_mult")
 _LR_MULTS = {"bias_lr_mult": "biases", "dcn_offset_lr_mult": "offsets"}
@@ -69,6 +70,7 @@ class DefaultOptimWrapperConstructor:
                 "`optim_wrapper_cfg` must contain `optimizer`, but its keys are "
                 f"{list(optim_wrapper_cfg)}: add e.g. optimizer=dict(type='SGD', lr=0.01)."
             )
+        # A shallow copy: an optimizer class, or a tensor in the config, stays the same object.
         self.optim_wrapper_cfg = optim_wrapper_cfg.copy()
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
         self.paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
@@ -84,6 +86,7 @@ class DefaultOptimWrapperConstructor:
                 f"optimizer={dict(self.optimizer_cfg)!r} lacks `type` → add e.g. type='SGD'."
             )
         for key, value in self.optimizer_cfg.items():
+            # PyYAML follows YAML 1.1, in which a float needs a dot.
             if isinstance(value, str) and _is_number(value):
                 raise TypeError(
                     f"optimizer has {key}={value!r}, a text → a number is needed; YAML reads 1e-3 as a text and "
@@ -99,6 +102,7 @@ class DefaultOptimWrapperConstructor:
             raise TypeError(f"custom_keys={custom_keys!r} must be a dict of dicts.")
         for option in _KNOWN:
             mult = self.paramwise_cfg.get(option)
+            # An inherited config can switch a rule off by None.
             if option.endswith("_mult") and not isinstance(mult, int | float | None):
                 raise TypeError(f"paramwise_cfg: {option}={mult!r} must be a number.")
         for key, custom in custom_keys.items():
@@ -116,6 +120,7 @@ class DefaultOptimWrapperConstructor:
 
     def _is_in(self, param_group: dict[str, Any], param_group_list: list[dict[str, Any]]) -> bool:
         """Say whether any parameter of the group is in one of the groups."""
+        # By identity: `==` of parameters compares element by element.
         seen = {id(param) for group in param_group_list for param in group["params"]}
         return any(id(param) in seen for param in param_group["params"])
 
@@ -135,11 +140,13 @@ class DefaultOptimWrapperConstructor:
             is_dcn_module: Whether the parent of ``module`` is a deformable convolution.
         """
         bypass_duplicate = self.paramwise_cfg.get("bypass_duplicate", False)
+        # A parameter shared by two modules comes twice, and torch.optim refuses it: hence `bypass_duplicate`.
         for name, param in module.named_parameters(recurse=False):
             group: dict[str, Any] = {"params": [param]}
             if bypass_duplicate and self._is_in(group, params):
                 _warn(f"{prefix} is duplicate. It is skipped since {bypass_duplicate=}")
                 continue
+            # MMEngine leaves frozen parameters out of the groups here, but keeps them without `paramwise_cfg`.
             if not param.requires_grad:
                 _warn(f"{prefix}.{name} is skipped since its requires_grad={param.requires_grad}")
                 continue
@@ -154,6 +161,7 @@ class DefaultOptimWrapperConstructor:
             for entry, value in group.items():
                 if entry != "params":
                     print_log(f"paramwise_options -- {full_name}:{entry}={value}", logger="current")
+        # For the children: the offsets come from a Conv2d inside of the deformable convolution.
         is_dcn = _is_dcn(module)
         for child_name, child in module.named_children():
             child_prefix = f"{prefix}.{child_name}" if prefix else child_name
@@ -162,13 +170,16 @@ class DefaultOptimWrapperConstructor:
     def _custom_key(self, name: str) -> str | None:
         """Return the longest custom key in ``name``; of several the first in the alphabet."""
         found = [key for key in self.paramwise_cfg.get("custom_keys", {}) if key in name]
+        # MMEngine sorts by the alphabet and then, stably, by falling length.
         return min(found, key=lambda key: (-len(key), key), default=None)
 
     def _custom_settings(self, key: str) -> dict[str, Any]:
         custom = self.paramwise_cfg["custom_keys"][key]
+        # Also without `lr_mult`: MMEngine notes the base lr in each such group.
         settings = {"lr": self._scaled_lr(custom.get("lr_mult", 1.0))}
         if self.base_wd is not None:
             settings["weight_decay"] = self.base_wd * custom.get("decay_mult", 1.0)
+        # All of it, `lr_mult` included, lands in the group and so in the checkpoint, as in MMEngine.
         return {**settings, **custom}
 
     def settings_by_rule(self) -> dict[str, dict[str, Any]]:
@@ -197,6 +208,7 @@ class DefaultOptimWrapperConstructor:
             (is_bias and not is_norm and not in_dcn, options("bias_lr_mult")),
         )
         decay_mults = (
+            # First: a norm's bias is a norm parameter before it is a bias.
             (is_norm, options("norm_decay_mult")),
             (is_bias and not in_dcn, options("bias_decay_mult")),
             (is_conv and _is_depthwise(module), options("dwconv_decay_mult")),
@@ -205,6 +217,7 @@ class DefaultOptimWrapperConstructor:
         settings = {}
         if (lr_mult := _first(lr_mults)) is not None:
             settings["lr"] = self._scaled_lr(lr_mult)
+        # Without a `weight_decay` MMEngine skips these rules.
         if (decay_mult := _first(decay_mults)) is not None and self.base_wd is not None:
             settings["weight_decay"] = self.base_wd * decay_mult
         return settings
@@ -214,6 +227,7 @@ class DefaultOptimWrapperConstructor:
 
         Of a wrapped model (DDP) the wrapped one is taken.
         """
+        # By name, as in MMEngine: of a model with a child called `module` only that child is trained.
         model = getattr(model, "module", model)
         optim_wrapper_cfg = self.optim_wrapper_cfg.copy()
         optim_wrapper_cfg.setdefault("type", "OptimWrapper")
@@ -221,6 +235,7 @@ class DefaultOptimWrapperConstructor:
         if self.paramwise_cfg:
             params = []
             self.add_params(params, model)
+            # A subclass may have options of its own.
             if type(self) is DefaultOptimWrapperConstructor:
                 self._warn_of_the_unused(model)
         optimizer_cfg = {**self.optimizer_cfg, self._first_argument(): params}
@@ -231,10 +246,12 @@ class DefaultOptimWrapperConstructor:
         """Return what the optimizer calls its parameters; usually ``params``."""
         optimizer = self.optimizer_cfg["type"]
         if isinstance(optimizer, str):
+            # The default scope, in which the optimizer is built below.
             with OPTIMIZERS.switch_scope_and_registry(None) as registry:
                 optimizer = registry.get(optimizer)
         if optimizer is None:
             return "params"  # building it will say what is wrong
+        # By position, as in MMEngine: an optimizer of the user's own may have another name for it.
         return next(iter(inspect.signature(optimizer).parameters))
 
     def _warn_of_the_unused(self, model: nn.Module) -> None:
@@ -245,6 +262,7 @@ class DefaultOptimWrapperConstructor:
                     f"paramwise_cfg: {option!r} is no option of DefaultOptimWrapperConstructor and "
                     f"has no effect.{did_you_mean(closest(option, _KNOWN))}"
                 )
+        # With the dot in front, as `add_params` matches it.
         names = [f".{name}" if "." not in name else name for name, _ in model.named_parameters()]
         for key, custom in self.paramwise_cfg.get("custom_keys", {}).items():
             for entry in custom:
@@ -266,11 +284,13 @@ def _first(rules: Iterable[tuple[Any, float | None]]) -> float | None:
 
 
 def _is_depthwise(module: Any) -> bool:
+    # MMEngine's rule: a common convolution of one channel counts too.
     return module.in_channels == module.groups
 
 
 def _is_dcn(module: nn.Module) -> bool:
     """Say whether ``module`` is one of mmcv's deformable convolutions, without importing mmcv."""
+    # Importing mmcv.ops loads its compiled extension, which most models do not need.
     return any(
         c.__name__ in _DCN and c.__module__.startswith("mmcv.") for c in type(module).__mro__
     )

@@ -29,6 +29,7 @@ class TorchExecutor:
         **kwargs: Any,
     ) -> Any:
         """Step the torch optimizer and return what its step returns; a ``scaler`` leaves out infinite gradients."""
+        # GradScaler steps the optimizer itself, so that it can leave the step out.
         if scaler is not None:
             return scaler.step(optimizer, **kwargs)
         return optimizer.step(**kwargs)
@@ -39,5 +40,6 @@ class TorchExecutor:
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Return a context in which backward does not average gradients over processes."""
+        # DistributedDataParallel and FullyShardedDataParallel have it, a plain model does not.
         no_sync: Any = getattr(model, "no_sync", nullcontext)
         return no_sync()

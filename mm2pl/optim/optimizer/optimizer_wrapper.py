@@ -95,6 +95,7 @@ class OptimWrapper(BaseOptimWrapper):
         Raises:
             ValueError: ``loss`` is nothing to minimise.
         """
+        # `scale_loss` comes first: `backward` counts the iteration, and the factor depends on the count.
         self.backward(self.scale_loss(require_loss(loss)))
         if self.should_update():
             self.step(**(step_kwargs or {}))
@@ -103,6 +104,7 @@ class OptimWrapper(BaseOptimWrapper):
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Add the gradients of ``loss`` and count the iteration."""
         self.executor.backward(loss, **kwargs)
+        # After the backward: one that fails is not counted.
         self._inner_count += 1
 
     def zero_grad(self, **kwargs: Any) -> None:
@@ -118,6 +120,7 @@ class OptimWrapper(BaseOptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Run the forward pass in here: no gradient is synchronised before the window's end."""
+        # Before the backward of this iteration: `should_sync` asks about the next count.
         if self.should_sync():
             yield
         else:
@@ -132,7 +135,9 @@ class OptimWrapper(BaseOptimWrapper):
             if param.requires_grad and param.grad is not None
         ]
         if params:
+            # MMEngine 0.10.7 notes float(grad), which waits for the GPU in every iteration.
             grad = self.clip_func(params, **(self.clip_grad_kwargs or {}))
+            # `clip_grad_value_` returns None.
             if grad is not None:
                 self.message_hub.update_scalar(f"train/{self.grad_name}", grad)
 
@@ -147,6 +152,7 @@ class OptimWrapper(BaseOptimWrapper):
             self._inner_count = init_counts
         self._max_counts = max_counts
         window = self._accumulative_counts
+        # The last window is divided by its own length, as in MMEngine.
         self._remainder_counts = max_counts % window
         if init_counts % window and not self._window_restored:
             print_log(
@@ -174,6 +180,7 @@ class OptimWrapper(BaseOptimWrapper):
         return self._closes_window(self._inner_count + 1)
 
     def _closes_window(self, count: int) -> bool:
+        # Counted from the start of the run: MMEngine's windows go on across epochs.
         return count % self._accumulative_counts == 0 or count == self._max_counts
 
     def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
@@ -188,11 +195,13 @@ class OptimWrapper(BaseOptimWrapper):
         )
         if length > 1 and in_last:
             length = self._remainder_counts
+        # Zero where the run is a multiple of the window: only then is a call beyond its end noticed.
         if length <= 0:
             raise ArgumentError(
                 f"iteration {self._inner_count} is beyond the {self._max_counts} that "
                 "initialize_count_status announced: call it with the run's real length."
             )
+        # A division by 1 gives the same bits, and costs a kernel and an autograd node.
         return loss if length == 1 else loss / length
 
     def state_dict(self) -> dict[str, Any]:
@@ -212,6 +221,7 @@ class OptimWrapper(BaseOptimWrapper):
     def _grads(self) -> list[list[torch.Tensor | None]]:
         """Return all gradients, or nothing if they are all None or zero."""
         grads = [[p.grad for p in group["params"]] for group in self.optimizer.param_groups]
+        # Zeros count as nothing: `zero_grad(set_to_none=False)` leaves them.
         some = any(grad is not None and bool(grad.any()) for group in grads for grad in group)
         return grads if some else []
 
@@ -224,8 +234,10 @@ class OptimWrapper(BaseOptimWrapper):
         if accumulation is None:
             return
         self._inner_count = accumulation["inner_count"]
+        # `grads` is [] if there were none, and then nothing is written.
         for group, grads in zip(self.optimizer.param_groups, accumulation["grads"], strict=False):
             for param, grad in zip(group["params"], grads, strict=True):
+                # A copy: backward adds in place, and the loaded state must not change.
                 param.grad = None if grad is None else grad.to(param.device, copy=True)
 
     @property
@@ -247,6 +259,7 @@ def require_loss(loss: Any) -> Any:
     Raises:
         ValueError: ``loss`` has no ``backward``.
     """
+    # MMEngine fails in `backward`: an AttributeError of a float, since its parse_losses gave 0.
     if not hasattr(loss, "backward"):
         raise ValueError(
             f"loss={loss!r} is nothing to minimise → a tensor is needed → of what forward(mode='loss') returns, at "
@@ -262,7 +275,9 @@ def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str,
             "If `clip_grad` is not None, it must be a dict such as dict(max_norm=1) or "
             f"dict(clip_value=0.2), but got {clip_grad!r}."
         )
+    # MMEngine 0.10.7 pops `type` from the caller's dict, and a second wrapper made of it would miss it.
     kwargs = dict(clip_grad)
+    # MMEngine 0.10.7 takes `clip_value` without a type for the norm, and fails at the first step.
     kind = kwargs.pop("type", "value" if "clip_value" in kwargs else "norm")
     if kind not in _CLIPPERS:
         raise ValueError(f"clip_grad: type={kind!r} must be one of {list(_CLIPPERS)}.")

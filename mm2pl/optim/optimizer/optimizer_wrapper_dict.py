@@ -36,6 +36,8 @@ class OptimWrapperDict(OptimWrapper):
                 raise ArgumentError(
                     f"{name}={type(wrapper).__name__} → `OptimWrapperDict` only accepts OptimWrappers."
                 )
+        # Without `super().__init__`: there is no optimizer of its
+        # own, and the class is an OptimWrapper only for isinstance.
         self.optim_wrappers = optim_wrapper_dict
 
     def _each(self, method: str) -> NoReturn:
@@ -69,6 +71,7 @@ class OptimWrapperDict(OptimWrapper):
     def zero_grad(self, **kwargs: Any) -> None:
         """Drop the gradients of all."""
         for wrapper in self.values():
+            # MMEngine 0.10.7 drops the arguments.
             wrapper.zero_grad(**kwargs)
 
     def initialize_count_status(self, model: nn.Module, cur_iter: int, max_iters: int) -> None:
@@ -100,11 +103,13 @@ class OptimWrapperDict(OptimWrapper):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        # By the names of the state: one that is not here is an error, as in MMEngine.
         for name, state in state_dict.items():
             self[name].load_state_dict(state)
 
     def items(self) -> Iterator[tuple[str, OptimWrapper]]:
         """Iterate over names and wrappers."""
+        # A generator, as in MMEngine, and not a view.
         yield from self.optim_wrappers.items()
 
     def values(self) -> Iterator[OptimWrapper]:

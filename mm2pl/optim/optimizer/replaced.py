@@ -8,6 +8,7 @@ from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPERS
 
 
+# Registered all the same: the registry's own error would not say what to use instead.
 class _Replaced(OptimWrapper):
     """A wrapper that cannot be built; its error names what to use instead."""
 

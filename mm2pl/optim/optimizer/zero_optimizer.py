@@ -32,5 +32,6 @@ class ZeroRedundancyOptimizer(_ZeroRedundancyOptimizer):
 
         Every process must call this.
         """
+        # A collective, to rank 0 by default; on the others torch's state_dict() would raise.
         self.consolidate_state_dict()
         return super().state_dict() if is_main_process() else {}

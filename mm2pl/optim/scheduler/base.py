@@ -78,6 +78,7 @@ class _ParamScheduler:
     ) -> None:
         """Check and store what all schedulers share, and note the initial values."""
         check_optimizer(optimizer)
+        # MMEngine's condition: `end` itself is excluded.
         if end <= begin:
             raise ValueError(
                 f"begin={begin!r}, end={end!r} → end should be larger than begin. A scheduler without "
@@ -166,6 +167,7 @@ class _ParamScheduler:
         return [group[name] for group in groups]
 
 
+# Left out when loading as well: a bound method would bring the whole scheduler of another run.
 _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 """Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
 
@@ -186,6 +188,7 @@ def per_group(name: str, value: float | Sequence[float], count: int) -> list[flo
 def check_optimizer(optimizer: Any) -> None:
     """Raise TypeError unless ``optimizer`` has one list of param groups."""
     groups = getattr(optimizer, "param_groups", None)
+    # An OptimWrapperDict is a BaseOptimWrapper, but its param_groups is a dict.
     if isinstance(optimizer, Optimizer | BaseOptimWrapper) and not isinstance(groups, dict):
         return
     hint = " Schedule each of its wrappers." if isinstance(groups, dict) else ""
@@ -196,6 +199,7 @@ def check_optimizer(optimizer: Any) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Counter):
+        # A plain dict answers `in` and `[]` alike, and loading it needs no class.
         return dict(value)
     return value.item() if isinstance(value, np.generic) else value
 
@@ -208,11 +212,14 @@ class _FirstStep:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._seen = False
+        # MMEngine 0.10.7 replaces the bound method instead: a deepcopy
+        # of its wrapper steps the original, and pickle refuses it.
         self._handle = optimizer.register_step_post_hook(self._note)
 
     @classmethod
     def of(cls, optimizer: Any) -> _FirstStep | None:
         """Watch the torch optimizer in ``optimizer``, if there is one."""
+        # The inner optimizer: an engine may step it without the wrapper.
         raw = getattr(optimizer, "optimizer", optimizer)
         return cls(raw) if isinstance(raw, Optimizer) else None
 

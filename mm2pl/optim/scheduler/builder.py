@@ -89,6 +89,7 @@ def _build(
     cfg: Any, optim_wrapper: Any, ends: dict[bool, int | None], epoch_length: int | None
 ) -> _ParamScheduler:
     if isinstance(cfg, _ParamScheduler):
+        # As it is: a built scheduler keeps its own optimizer and `end`.
         return cfg
     if not isinstance(cfg, dict):
         raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
@@ -109,6 +110,7 @@ def _build(
         cfg.setdefault("end", end)
     default_args = {"optimizer": _optimizer_for(cfg["type"], optim_wrapper)}
     if epoch_length is not None:
+        # Only for `convert_to_iter_based`; the build function drops it otherwise.
         default_args["epoch_length"] = epoch_length
     return PARAM_SCHEDULERS.build(cfg, default_args=default_args)
 
@@ -119,6 +121,7 @@ def _optimizer_for(kind: Any, optim_wrapper: Any) -> Any:
     homes = {base.__module__.partition(".")[0] for base in getattr(cls, "__mro__", ())}
     if "mmengine" not in homes or not isinstance(optim_wrapper, BaseOptimWrapper):
         return optim_wrapper
+    # Loaded for sure: the class comes from there. Importing it here would make MMEngine a requirement.
     theirs: Any = sys.modules["mmengine.optim"].OptimWrapper
 
     class Twin(theirs):

@@ -21,6 +21,7 @@ class MomentumSchedulerMixin:
 
     def __init__(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         check_optimizer(optimizer)
+        # Before `super().__init__`, whose first `step` reads it.
         self.use_betas = "momentum" not in optimizer.defaults
         if self.use_betas:
             if "betas" not in optimizer.defaults:

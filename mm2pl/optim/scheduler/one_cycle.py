@@ -72,12 +72,14 @@ class OneCycleParamScheduler(PolicyScheduler):
         # A resumed optimizer has these three entries in its groups already.
         if last_step == -1:
             for group, top in zip(optimizer.param_groups, maxima, strict=True):
+                # Before `super().__init__`, whose setdefault then leaves it.
                 group["initial_lr"] = top / div_factor
                 group["max_lr"] = top
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         super().__init__(optimizer, param_name, begin, end, last_step, by_epoch, verbose)
 
     def _get_value(self) -> list[float]:
+        # MMEngine's bound, one step late: the step at `total_steps` goes beyond the end of the curve.
         if self.last_step > self.total_steps:
             raise ValueError(
                 f"one cycle of total_steps={self.total_steps} was stepped {self.last_step + 1} "
@@ -91,6 +93,7 @@ class OneCycleParamScheduler(PolicyScheduler):
         done = (self.last_step - start) / (phase["end_step"] - start)
         first, last = phase["start_lr"], phase["end_lr"]
         ends = [(group[first], group[last]) for group in self.optimizer.param_groups]
+        # Not `base_values`: a resumed state brings the groups with their `max_lr` and `min_lr`.
         return self.anneal_func(ends, done)
 
 

@@ -27,6 +27,7 @@ Values = list[float]
 
 def _step(t: int, values: Values, bases: Values, *, step_size: int, gamma: float = 0.1) -> Values:
     """Multiply by ``gamma`` every ``step_size`` steps."""
+    # 0 is a multiple of every step size, but building a scheduler must not reduce anything.
     if t == 0 or t % step_size:
         return values
     return [value * gamma for value in values]
@@ -41,6 +42,7 @@ def _multi_step(
     """Multiply by ``gamma`` at each of ``milestones`` (twice at one that is listed twice)."""
     if t not in milestones:
         return values
+    # A Counter at first, a dict after a resume.
     factor = gamma ** milestones[t]
     return [value * factor for value in values]
 
@@ -68,6 +70,7 @@ def _constant(
 
 
 def _total_iters(span: int, **factors: float) -> dict[str, Any]:
+    # `n` values have `n - 1` steps between them.
     return {"total_iters": span - 1}
 
 
@@ -263,6 +266,7 @@ CosineRestartParamScheduler.get_position_from_periods = staticmethod(_position_i
 
 def _along_cosine(t: int, half_period: int, values: Values, minima: Values) -> Values:
     """Return the values one step further on half a cosine, ``t`` steps after its start."""
+    # No closed form: chained schedulers need the step from the value before.
     now, before = (1 + math.cos(math.pi * s / half_period) for s in (t, t - 1))
     ratio = now / before
     return [ratio * (value - low) + low for value, low in zip(values, minima, strict=False)]

@@ -23,6 +23,7 @@ _IS_BETTER = {
     ("greater", "rel"): lambda a, best, threshold: a > best * (threshold + 1.0),
     ("greater", "abs"): lambda a, best, threshold: a > best + threshold,
 }
+# MMEngine's 1e9, not infinity: a loss above it never counts as an improvement.
 _WORST = {"less": INF, "greater": -INF}
 
 
@@ -107,6 +108,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             KeyError: ``metrics`` has no ``monitor``.
         """
         if metrics is None:
+            # MMEngine's hook calls without metrics after each training epoch, and with them after a validation.
             self._global_step += 1
             return
         if not isinstance(metrics, dict):
@@ -143,11 +145,13 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
     def _reduce(self) -> None:
         groups = self.optimizer.param_groups
         for index, (group, value) in enumerate(zip(groups, self._get_value(), strict=False)):
+            # Not for a minimum that is reached already, which would be logged as a change at every validation.
             if group[self.param_name] - value > self.eps:
                 group[self.param_name] = value
                 self.print_value(self.verbose, index, value)
 
     def _get_value(self) -> list[float]:
+        # torch's optimizers also take a tensor as lr; from here on it is a number, as in MMEngine.
         values = [
             float(group[self.param_name]) * self.factor for group in self.optimizer.param_groups
         ]

@@ -37,12 +37,14 @@ class PolicyScheduler(_ParamScheduler):
         return type(self)._transition(self.last_step, values, self.base_values, **settings)
 
     def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
+        # A user's subclass computes its own values.
         if type(self)._get_value is not PolicyScheduler._get_value:
             return super()._update(groups, name)
         # With hundreds of groups, reading and writing them is what takes time: do each only once, in C.
         values = [group[name] for group in groups]
         updated = self._next(values)
         if updated is not values:
+            # A deque of length 0 runs an iterator without a Python loop.
             deque(map(setitem, groups, repeat(name), updated), maxlen=0)
         return updated
 
@@ -71,6 +73,7 @@ class PolicyScheduler(_ParamScheduler):
             if name in by_position:
                 raise TypeError(f"{cls.__name__}.build_iter_from_epoch: give {name}=... by name.")
             if kwargs.get(name) is not None:
+                # `T_max=None` and `total_steps=None` follow the span, which is scaled already.
                 kwargs[name] = _scaled(kwargs[name], epoch_length)
         return cls(*args, **kwargs)
 
@@ -128,6 +131,7 @@ def policy_scheduler(
         del given["self"]
         attributes = {key: given.pop(key) for key in own}
         attributes |= cls._settings(given["end"] - given["begin"], **attributes)
+        # Before `super().__init__`, whose first `step` needs them.
         vars(self).update(attributes)
         super(cls, self).__init__(**given)
 
@@ -140,6 +144,7 @@ def policy_scheduler(
         "__module__": transition.__module__,
     }
     parameters = [*_FIRST, *(available[key] for key in order or available)]
+    # `init` finds the class by this name, since `super()` needs it and it does not exist before.
     cls = _made(name, (PolicyScheduler,), body, parameters, init)
     return cls
 
@@ -184,6 +189,7 @@ def _made(
         bound.apply_defaults()
         init(self, bound)
 
+    # The registry's messages, `explain` and documentation read the signature from here.
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     __init__.__qualname__ = f"{name}.__init__"
     cls = type(name, bases, {**body, "__init__": __init__})
