@@ -202,9 +202,10 @@ class RunDriver(ModuleDriver):
 
     def train(self, batch: Any, batch_idx: int) -> Any:
         """Run one iteration: the model's ``train_step``, or a custom loop's ``run_iter``, which returns nothing."""
+        if not self._run.training.loop_steps:
+            module = self.module
+            return module.model.train_step(batch, optim_wrapper=module.optim_wrapper)
         loop = self._run.train_loop
-        if not loop.overrides_run_iter:
-            return super().train(batch, batch_idx)
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
 
 

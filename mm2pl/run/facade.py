@@ -106,12 +106,15 @@ class RunnerFacade(RunnerView):
     @property
     def epoch(self) -> int:
         """Epochs finished so far; 0 as long as nothing has asked for the training loop."""
-        return self._run.epoch
+        loop = self._run.loops["train"]
+        return 0 if loop is None or isinstance(loop, dict) else loop.epoch
 
     @property
     def iter(self) -> int:
         """Iterations finished so far; 0 as long as nothing has asked for the training loop."""
-        return self._run.iter
+        # Read several times per iteration: not by way of the run's own property.
+        loop = self._run.loops["train"]
+        return 0 if loop is None or isinstance(loop, dict) else loop.iter
 
     def loop_of(self, stage: str) -> Any:
         """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.

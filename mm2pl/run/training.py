@@ -25,6 +25,7 @@ class Training:
         batch_open: Whether the hooks of a batch are being called; what follows it is decided after them.
         ahead: What was decided to follow the last batch, until it has happened.
         has_trained: Whether this process has trained on a batch.
+        loop_steps: Whether a custom loop's ``run_iter`` makes the step, calls the hooks and counts.
     """
 
     def __init__(self, run: Run) -> None:
@@ -32,7 +33,8 @@ class Training:
         self.stream: TrainStream | None = None
         self.epoch_open = self.batch_open = self.has_trained = False
         self.ahead: tuple[Event, ...] = ()
-        self._back_from_validation = False
+        self._back_from_validation = self.loop_steps = False
+        self._loop: Any = None
 
     def open_stream(self, loop: Any) -> TrainStream:
         """Return the data of the train loop as the Trainer is to see them; a second fit goes on in the first's."""
@@ -50,6 +52,7 @@ class Training:
     def begin(self) -> None:
         """Begin, or continue, counting accumulation windows; compile the step if asked to; call ``before_train``."""
         run, loop = self._run, self._run.train_loop
+        self._loop, self.loop_steps = loop, loop.overrides_run_iter
         run.continuing.restore_optimizer()
         run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
         run.runner._maybe_compile("train_step")
@@ -81,15 +84,15 @@ class Training:
             # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
             self._back_from_validation = False
             run.model.train()
-        if not run.train_loop.overrides_run_iter:
+        if not self.loop_steps:
             run.runner.call_hook("before_train_iter", batch_idx=batch_idx, data_batch=batch)
 
     def end_batch(self, batch_idx: int, batch: Any, outputs: Any) -> tuple[Event, ...]:
         """Call ``after_train_iter``, count the batch, close the epoch if it is over, and return what follows."""
-        run, loop = self._run, self._run.train_loop
+        loop = self._loop
         self.has_trained = True
-        if not loop.overrides_run_iter:
-            run.runner.call_hook(
+        if not self.loop_steps:
+            self._run.runner.call_hook(
                 "after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs
             )
             loop.count_iter()
