@@ -5,20 +5,32 @@ rooms: ``from mm2pl import Config, MODELS, print_log``. They are imported on fir
 """
 
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from mm2pl.version import __version__ as __version__
 from mm2pl.version import version_info as version_info
 
 _ROOMS = ("registry", "utils", "logging", "fileio", "config")
 
+if TYPE_CHECKING:
+    # What `__getattr__` finds, for type checkers and editors: they take a misspelt name for an error.
+    from mm2pl.config import *  # noqa: F403
+    from mm2pl.fileio import *  # noqa: F403
+    from mm2pl.logging import *  # noqa: F403
+    from mm2pl.registry import *  # noqa: F403
+    from mm2pl.utils import *  # noqa: F403
+else:
 
-def __getattr__(name: str) -> Any:
-    """Return a public name of one of the rooms."""
-    # Python and its tools ask modules for names such as __path__, which must not import the rooms.
-    if not name.startswith("_"):
-        for room in _ROOMS:
-            module = import_module(f"mm2pl.{room}")
-            if name in vars(module):
-                return vars(module)[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        """Return a public name of one of the rooms."""
+        # Python and its tools ask modules for names such as __path__, which must not import the rooms.
+        if name in _ROOMS:
+            return import_module(f"mm2pl.{name}")
+        if not name.startswith("_"):
+            for room in _ROOMS:
+                value = vars(import_module(f"mm2pl.{room}")).get(name)
+                # A room's own files are not names of the package: `mm2pl.registry.utils` is not `mm2pl.utils`.
+                if value is not None and not isinstance(value, ModuleType):
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

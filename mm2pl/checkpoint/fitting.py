@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from mm2pl.checkpoint.format import without_prefix
-from mm2pl.checkpoint.loader import CheckpointError
+from mm2pl.checkpoint.reader import CheckpointError
 
 
-def fitting_weights(model: nn.Module, state_dict: Any, strict: bool = True) -> Any:
+def fitting_weights(
+    model: nn.Module, state_dict: Mapping[str, Any], strict: bool = True
+) -> Mapping[str, Any]:
     """Return weights without Lightning's ``model.`` prefix, if they are such as the model has.
 
     Raises:
@@ -29,7 +32,7 @@ def fitting_weights(model: nn.Module, state_dict: Any, strict: bool = True) -> A
     return state_dict
 
 
-def differences(own: dict[str, Any], given: dict[str, Any], strict: bool) -> str:
+def differences(own: Mapping[str, Any], given: Mapping[str, Any], strict: bool) -> str:
     """Describe what keeps weights from fitting a model, or return ``""``.
 
     >>> differences({"w": torch.zeros(2), "b": torch.zeros(1)}, {"w": torch.zeros(3)}, strict=True)

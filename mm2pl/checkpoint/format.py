@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -20,6 +20,9 @@ from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.checkpoint.writer import save_checkpoint
 from mm2pl.version import __version__
+
+if TYPE_CHECKING:
+    from mm2pl.logging import MessageHub
 
 Kind = Literal["mm2pl", "mmengine", "mmcv", "lightning", "state_dict"]
 
@@ -49,7 +52,7 @@ _MMENGINE_VERSION = "0.10.7"
 # What a file is
 
 
-def kind(checkpoint: Any) -> Kind:
+def kind(checkpoint: object) -> Kind:
     """Say who wrote a checkpoint.
 
     Raises:
@@ -107,13 +110,33 @@ def require_resumable(checkpoint: Mapping[str, Any], name: str = "This checkpoin
 # MMEngine's side
 
 
-def add_mmengine_keys(checkpoint: dict[str, Any], runner: Any) -> None:
+class SavedRunner(Protocol):
+    """What of a runner goes into a file.
+
+    Attributes:
+        message_hub: Its state is saved.
+        optim_wrapper: Saved if it has a ``state_dict``; a Trainer of the user's own may have none.
+        param_schedulers: A list, a dict of lists, or ``None``.
+    """
+
+    @property
+    def message_hub(self) -> MessageHub: ...  # noqa: D102
+    @property
+    def optim_wrapper(self) -> Any: ...  # noqa: D102
+    @property
+    def param_schedulers(self) -> Any: ...  # noqa: D102
+
+    def meta(self) -> dict[str, Any]:
+        """Return the entries of ``meta``."""
+
+
+def add_mmengine_keys(checkpoint: dict[str, Any], runner: SavedRunner) -> None:
     """Add what MMEngine reads to what Lightning has collected.
 
     Args:
         checkpoint: From the Trainer's ``dump_checkpoint``; changed in place. Without ``optimizer_states`` it is to hold
             weights only, and gets no ``optimizer`` and ``param_schedulers``.
-        runner: Has ``meta()``, ``message_hub``, ``optim_wrapper`` and ``param_schedulers``.
+        runner: Whoever trains.
     """
     checkpoint["meta"] = {**runner.meta(), **version_fields()}
     checkpoint["message_hub"] = runner.message_hub.state_dict()
@@ -134,7 +157,7 @@ def version_fields() -> dict[str, str]:
     return {"mm2pl_version": __version__, "mmengine_version": _MMENGINE_VERSION}
 
 
-def scheduler_states(param_schedulers: Any) -> Any:
+def scheduler_states(param_schedulers: Mapping[str, Any] | Sequence[Any]) -> Any:
     """Return the schedules' states in their own arrangement: a list, or a dict of lists."""
     if isinstance(param_schedulers, Mapping):
         return {name: scheduler_states(group) for name, group in param_schedulers.items()}

@@ -84,7 +84,7 @@ class CheckpointLoader:
         cls,
         filename: str,
         map_location: MapLocation = None,
-        logger: Any = "current",
+        logger: logging.Logger | str | None = "current",
         *,
         weights_only: bool = True,
     ) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mm2pl.logging import HistoryBuffer
 from mm2pl.logging.storable import NotStorableError, Path, restore_arrays, to_storable
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 #: Top-level key under which mm2pl keeps what neither MMEngine nor Lightning knows.
 OWN_KEY = "mm2pl"
@@ -42,15 +45,14 @@ def _warn_of(path: Path, error: NotStorableError) -> None:
     )
 
 
-def from_plain(checkpoint: Any) -> Any:
+def from_plain(checkpoint: object) -> Any:
     """Undo :func:`to_plain` for numpy arrays and scalar histories, in place.
 
     Example:
         >>> from_plain(to_plain({"meta": {"palette": np.eye(2)}}))["meta"]["palette"].shape
         (2, 2)
     """
-    own = checkpoint.get(OWN_KEY) if isinstance(checkpoint, dict) else None
-    if not isinstance(own, dict):
+    if not isinstance(checkpoint, dict) or not isinstance(own := checkpoint.get(OWN_KEY), dict):
         return checkpoint
     restore_arrays(checkpoint, own.pop("arrays", ()))
     _restore_histories(checkpoint, own.pop("histories", {}))
@@ -79,7 +81,7 @@ def _without_histories(checkpoint: Mapping[Any, Any]) -> Mapping[Any, Any]:
     }
 
 
-def _history(buffer: Any) -> dict[str, Any]:
+def _history(buffer: HistoryBuffer | Mapping[str, Any]) -> dict[str, Any]:
     """Take apart a ``HistoryBuffer``, or what :meth:`mm2pl.logging.MessageHub.state_dict` makes of one."""
     if isinstance(buffer, Mapping):
         log, count, length = (buffer[k] for k in ("log_history", "count_history", "max_length"))
@@ -92,7 +94,7 @@ def _history(buffer: Any) -> dict[str, Any]:
     }
 
 
-def _as_tensor(values: Any) -> torch.Tensor:
+def _as_tensor(values: torch.Tensor | npt.ArrayLike) -> torch.Tensor:
     return values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
 
 

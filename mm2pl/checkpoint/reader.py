@@ -27,6 +27,7 @@ from mm2pl.checkpoint.unpickle import (
 )
 
 MapLocation = Any
+File = str | os.PathLike[str] | BytesIO
 
 
 class CheckpointError(RuntimeError, ValueError):
@@ -37,7 +38,7 @@ class CheckpointError(RuntimeError, ValueError):
 
 
 def read_checkpoint(
-    file: str | os.PathLike[str] | BytesIO,
+    file: File,
     map_location: MapLocation = None,
     *,
     weights_only: bool = True,
@@ -98,7 +99,7 @@ _FORBIDDEN = (
 )
 
 
-def _load(file: Any, map_location: MapLocation, weights_only: bool) -> Any:
+def _load(file: File, map_location: MapLocation, weights_only: bool) -> Any:
     kwargs: dict[str, Any] = {} if weights_only else {"pickle_module": TRUSTING_PICKLE}
     try:
         with stand_ins_allowed():
@@ -125,7 +126,7 @@ def _load(file: Any, map_location: MapLocation, weights_only: bool) -> Any:
         raise _Unreadable(f"is damaged or no checkpoint: {_first_line(error)}") from error
 
 
-def _loads_on_the_cpu(file: Any) -> bool:
+def _loads_on_the_cpu(file: File) -> bool:
     if isinstance(file, BytesIO):
         file.seek(0)
     try:
@@ -140,7 +141,7 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _forbidden_names(file: Any) -> list[str]:
+def _forbidden_names(file: File) -> list[str]:
     """List what the file pickles and neither torch nor the stand-ins allow."""
     if isinstance(file, BytesIO):
         file.seek(0)
@@ -151,7 +152,7 @@ def _forbidden_names(file: Any) -> list[str]:
         return _names_in_old_format(file)
 
 
-def _names_in_old_format(file: Any) -> list[str]:
+def _names_in_old_format(file: File) -> list[str]:
     """List the same for torch's format before 1.6: four pickles in a row, then the tensors."""
     content = file.getvalue() if isinstance(file, BytesIO) else Path(file).read_bytes()
     stream, names = BytesIO(content), set()
@@ -178,7 +179,7 @@ _ZIP_ERRORS = (
 )
 
 
-def _verify(file: Any) -> None:
+def _verify(file: File) -> None:
     """Compare the checksums in a zip file with its contents; ``torch.load`` itself does not.
 
     A file in torch's format before 1.6 has none. About 2.5 GB/s.
@@ -187,10 +188,10 @@ def _verify(file: Any) -> None:
         _Unreadable: Something is wrong.
     """
     content = file.getbuffer() if isinstance(file, BytesIO) else None
-    size = len(content) if content is not None else os.path.getsize(file)
+    size = file.getbuffer().nbytes if isinstance(file, BytesIO) else os.path.getsize(file)
     if not size:
         raise _Unreadable("is empty")
-    with BytesIO(content) if content is not None else open(file, "rb") as opened:
+    with BytesIO(file.getbuffer()) if isinstance(file, BytesIO) else open(file, "rb") as opened:
         if opened.read(2) != b"PK":
             return
         try:

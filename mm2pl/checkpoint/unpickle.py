@@ -12,10 +12,10 @@ import pickle
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class PickledDict:
 class PickledList:
     """Answer for list-like classes (``collections.deque``)."""
 
-    def __new__(cls, items: Any = (), *args: Any) -> Any:
+    def __new__(cls, items: Iterable[Any] = (), *args: Any) -> Any:
         """Return a list; a deque's length limit is dropped."""
         return list(items)
 
@@ -79,7 +79,7 @@ class PickledHub(PickledState):
 class PickledConfig(PickledState):
     """A whole ``Config``: only its values are kept, not its file name and text."""
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[Any, ...] | dict[str, Any]) -> None:
         self.values = state[0] if isinstance(state, tuple) else state.get("_cfg_dict", {})
 
 
@@ -130,19 +130,19 @@ class PickledArray:
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
 
 
-def _bytes(data: Any) -> bytes:
+def _bytes(data: str | bytes) -> bytes:
     return data.encode("latin1") if isinstance(data, str) else bytes(data)
 
 
-def _reconstruct(subtype: Any, shape: Any, typecode: Any) -> PickledArray:
+def _reconstruct(subtype: type[PickledArray], shape: object, typecode: object) -> PickledArray:
     return subtype()
 
 
-def _scalar(dtype: PickledDtype, data: Any = b"") -> Any:
+def _scalar(dtype: PickledDtype, data: str | bytes = b"") -> Any:
     return np.frombuffer(_bytes(data), dtype.build())[0]
 
 
-def _frozenset(items: Any = ()) -> frozenset[Any]:
+def _frozenset(items: Iterable[Any] = ()) -> frozenset[Any]:
     return frozenset(items)
 
 
@@ -153,7 +153,7 @@ def _no_bytes(*args: Any) -> bytes:
     return b""
 
 
-def _attribute(owner: Any, name: str) -> NameOnly:
+def _attribute(owner: object, name: str) -> NameOnly:
     if not (isinstance(owner, type) and issubclass(owner, (PickledState, NameOnly))):
         raise ForbiddenError(f"getattr({owner!r}, {name!r})")
     return NameOnly()
@@ -205,7 +205,7 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
     return {name: _renamed(answer, name) for name, answer in names.items()}
 
 
-def _renamed(answer: Any, name: str) -> Any:
+def _renamed(answer: Callable[..., Any], name: str) -> Any:
     module, _, qualname = name.rpartition(".")
     own_name = {"__module__": module, "__qualname__": qualname, "__name__": qualname}
     if isinstance(answer, type):
@@ -238,7 +238,7 @@ def stand_ins_allowed() -> Iterator[None]:
             allow(known)
 
 
-def _name_of(entry: Any) -> str:
+def _name_of(entry: Callable[..., Any] | tuple[Callable[..., Any], str]) -> str:
     return entry[1] if isinstance(entry, tuple) else f"{entry.__module__}.{entry.__qualname__}"
 
 
@@ -254,12 +254,12 @@ class _TrustingUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _trusted_attribute(owner: Any, name: str) -> Any:
+def _trusted_attribute(owner: object, name: str) -> Any:
     ours = isinstance(owner, type) and issubclass(owner, (PickledState, NameOnly))
     return NameOnly() if ours else getattr(owner, name)
 
 
-def _load_any(file: Any, **kwargs: Any) -> Any:
+def _load_any(file: IO[bytes], **kwargs: Any) -> Any:
     return _TrustingUnpickler(file, **kwargs).load()
 
 

@@ -27,7 +27,10 @@ _FOREIGN_PREFIXES = ("model.", "module.", "_orig_mod.", "model._orig_mod.", "mod
 
 
 def load_state_dict(
-    module: nn.Module, state_dict: Mapping[str, Any], strict: bool = False, logger: Any = None
+    module: nn.Module,
+    state_dict: Mapping[str, Any],
+    strict: bool = False,
+    logger: logging.Logger | str | None = None,
 ) -> None:
     """Copy weights into a model and report every key that does not match.
 
@@ -141,7 +144,7 @@ def load_checkpoint(
     filename: str,
     map_location: MapLocation = None,
     strict: bool = False,
-    logger: Any = None,
+    logger: logging.Logger | str | None = None,
     revise_keys: ReviseKeys = _DDP_PREFIX,
     *,
     weights_only: bool = True,
@@ -179,7 +182,7 @@ def load_checkpoint_to_model(
     model: nn.Module,
     checkpoint: dict[str, Any],
     strict: bool = False,
-    logger: Any = None,
+    logger: logging.Logger | str | None = None,
     revise_keys: ReviseKeys = _DDP_PREFIX,
 ) -> dict[str, Any]:
     """Load the weights of a checkpoint that has been read already, and return it.
@@ -225,7 +228,7 @@ def _some(keys: Iterable[str], count: int = 3) -> str:
 def _load_checkpoint(
     filename: str,
     map_location: MapLocation = None,
-    logger: Any = None,
+    logger: logging.Logger | str | None = None,
     *,
     weights_only: bool = True,
 ) -> Any:

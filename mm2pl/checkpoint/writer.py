@@ -17,7 +17,7 @@ from mm2pl.logging import print_log
 
 
 def save_checkpoint(
-    checkpoint: Any,
+    checkpoint: object,
     filename: str,
     file_client_args: dict[str, Any] | None = None,
     backend_args: dict[str, Any] | None = None,

@@ -61,7 +61,7 @@ def lightning_yaml(cfg: Config, filename: str) -> str:
     return header + yaml.safe_dump(lists(plan), sort_keys=False, width=100)
 
 
-def lists(value: Any) -> Any:
+def lists(value: object) -> Any:
     """Replace tuples, which YAML does not know, by lists."""
     if isinstance(value, dict):
         return {str(key): lists(item) for key, item in value.items()}

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
@@ -69,7 +70,7 @@ class MMCLI(LightningCLI):
         }
         super().__init__(**{**defaults, **kwargs})
 
-    def parse_arguments(self, parser: Any, args: Any) -> None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse what ``mm2pl`` has left of the command line, without Lightning's warning that this is unusual."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LightningCLI's args parameter")
@@ -223,12 +224,12 @@ TRAINER_DEFAULTS = {
 }
 
 
-def is_run_callback(spec: Any) -> bool:
+def is_run_callback(spec: Namespace) -> bool:
     """Return whether the parsed ``class_path`` of a callback is that of a run."""
     return issubclass(get_object_from_string(spec.class_path), RunCallback)
 
 
-def init_args(spec: Any) -> dict[str, Any]:
+def init_args(spec: Namespace | None) -> dict[str, Any]:
     """Return the arguments of a parsed ``class_path``."""
     return vars(spec.init_args) if spec is not None and "init_args" in spec else {}
 

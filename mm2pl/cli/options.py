@@ -183,7 +183,7 @@ def _resume(cfg: Config, path: str) -> None:
     cfg.load_from = None if path == "auto" else path
 
 
-def _amp(cfg: Config, _: Any) -> None:
+def _amp(cfg: Config, _: object) -> None:
     wrapper = cfg.optim_wrapper
     kind = wrapper.get("type", "OptimWrapper")
     if kind not in ("OptimWrapper", "AmpOptimWrapper"):
@@ -194,7 +194,7 @@ def _amp(cfg: Config, _: Any) -> None:
     wrapper.setdefault("loss_scale", "dynamic")
 
 
-def _auto_scale_lr(cfg: Config, _: Any) -> None:
+def _auto_scale_lr(cfg: Config, _: object) -> None:
     if not cfg.get("auto_scale_lr") or "base_batch_size" not in cfg.auto_scale_lr:
         raise ValueError(
             "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in the config"
@@ -202,7 +202,7 @@ def _auto_scale_lr(cfg: Config, _: Any) -> None:
     cfg.auto_scale_lr["enable"] = True
 
 
-def _no_validate(cfg: Config, _: Any) -> None:
+def _no_validate(cfg: Config, _: object) -> None:
     for key in ("val_cfg", "val_dataloader", "val_evaluator"):
         cfg[key] = None
 
@@ -223,7 +223,7 @@ def _out(cfg: Config, path: str) -> None:
     cfg.test_evaluator = [*evaluators, {"type": "DumpResults", "out_file_path": path}]
 
 
-def _tta(cfg: Config, _: Any) -> None:
+def _tta(cfg: Config, _: object) -> None:
     if "tta_model" not in cfg or "tta_pipeline" not in cfg:
         raise ValueError("--tta needs tta_model and tta_pipeline in the config")
     dataset = cfg.test_dataloader.dataset

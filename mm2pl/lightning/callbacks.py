@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.checkpoint.progress import loops_state
-from mm2pl.hooks.stages import LightningStages, named
+from mm2pl.hooks.stages import LightningStages
 from mm2pl.lightning.datamodule import batches_stay_raw, leave_transfer_to_datamodule
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.loggers import connect_loggers
@@ -16,10 +16,18 @@ from mm2pl.plan.length import length_of_run
 from mm2pl.plan.translate import Plan, whole_config
 from mm2pl.run.clock import Event
 from mm2pl.run.facade import RunnerFacade
+from mm2pl.run.points import named
 from mm2pl.run.run import Run
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.utilities.types import STEP_OUTPUT
+
+    from mm2pl.lightning.datamodule import MMDataModule
+    from mm2pl.lightning.module import MMLightningModule
+    from mm2pl.run.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+
+    TrainLoop = EpochBasedTrainLoop | IterBasedTrainLoop
 
 
 class RunCallback(LightningStages, Checkpoint):
@@ -91,7 +99,9 @@ class RunCallback(LightningStages, Checkpoint):
 
     # Making and joining a run
 
-    def attach(self, run: Run, trainer: Trainer, module: Any, datamodule: Any) -> None:
+    def attach(
+        self, run: Run, trainer: Trainer, module: MMLightningModule, datamodule: MMDataModule
+    ) -> None:
         """Bind a run to the Trainer that this callback is in: hooks, loggers, validation, log and dumped config."""
         self.run = run
         run.attach(trainer, module, datamodule)
@@ -114,9 +124,9 @@ class RunCallback(LightningStages, Checkpoint):
             run.logger.info(f"Hooks will be executed in the following order:\n{hooks}")
             runner.dump_config()
 
-    def _own_run(self, trainer: Any, module: Any) -> None:
+    def _own_run(self, trainer: Trainer, module: Any) -> None:
         """Make the run of a Trainer that its user has made."""
-        datamodule = trainer.datamodule
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
         for part, needs in ((module, "follow"), (datamodule, "use_loader")):
             if not hasattr(part, needs):
                 raise TypeError(
@@ -164,7 +174,7 @@ class RunCallback(LightningStages, Checkpoint):
             trainer.check_val_every_n_epoch = 1 if now else NEVER
             trainer.val_check_batch = 1
 
-    def _agree_on_length(self, trainer: Any, loop: Any) -> None:
+    def _agree_on_length(self, trainer: Trainer, loop: TrainLoop) -> None:
         """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
         told = self._run.length_told
         if loop.by_epoch:
@@ -174,7 +184,8 @@ class RunCallback(LightningStages, Checkpoint):
         elif trainer.limit_train_batches == told.get("limit_train_batches"):
             trainer.limit_train_batches = told["limit_train_batches"] = loop.max_iters
         # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
-        trainer.log_every_n_steps = min(trainer.log_every_n_steps, loop.epoch_length)
+        interval = min(trainer.log_every_n_steps, loop.epoch_length)  # type: ignore[attr-defined]
+        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
 
     # Setup
 
@@ -196,12 +207,14 @@ class RunCallback(LightningStages, Checkpoint):
         if stage == "fit":
             self._agree_on_place(trainer, run.train_loop)
 
-    def _agree_on_place(self, trainer: Any, loop: Any) -> None:
+    def _agree_on_place(self, trainer: Trainer, loop: TrainLoop) -> None:
         """Begin where the loop stands, if a program has moved its counters: MMEngine's loops go on from there."""
         fit = trainer.fit_loop
-        moved = loop.iter != fit.epoch_loop.batch_progress.total.processed
+        batches: Any = fit.epoch_loop.batch_progress.total
+        epochs: Any = fit.epoch_progress.current
+        moved = loop.iter != batches.processed
         if loop.by_epoch:
-            moved = moved or loop.epoch != fit.epoch_progress.current.processed
+            moved = moved or loop.epoch != epochs.processed
         if moved:
             state = loops_state(
                 epoch=loop.epoch if loop.by_epoch else 0,
@@ -227,7 +240,9 @@ class RunCallback(LightningStages, Checkpoint):
             run.training.begin_epoch()
             run.training.close_epoch()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: Any) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
         stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if stopped and self.run is not None and trainer.state.fn == "fit":
@@ -270,13 +285,18 @@ class RunCallback(LightningStages, Checkpoint):
         self._run.training.begin_epoch()
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Call the hooks before a batch."""
         self._run.training.begin_batch(batch_idx, batch)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Call the hooks after a batch, and do what follows it: Lightning closes its own epoch by itself."""
         outputs = self.train_outputs(pl_module, outputs)
@@ -286,7 +306,7 @@ class RunCallback(LightningStages, Checkpoint):
             if Event.STOP in events and not self._run.train_loop.by_epoch:
                 trainer.should_stop = True
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the one epoch of a run by iterations; end a run by epochs where its loop says so."""
         run, loop = self._run, self._run.train_loop
         if not loop.by_epoch:
@@ -299,7 +319,7 @@ class RunCallback(LightningStages, Checkpoint):
 
     # Validation
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics to the hooks and go back to training."""
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit":
@@ -309,10 +329,14 @@ class RunCallback(LightningStages, Checkpoint):
 
     # Files: the module hands them on, since it knows the order of the two worlds' hooks.
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Leave the file to the module."""
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: Any) -> None:
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Leave the file to the module, which sees it before the weights are loaded."""
 
     # The hooks' own state, such as what EarlyStoppingHook has counted; MMEngine loses it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from lightning.fabric.plugins import CheckpointIO
 
 from mm2pl.checkpoint import format as files
 from mm2pl.checkpoint.loader import CheckpointLoader
+from mm2pl.checkpoint.reader import MapLocation
 from mm2pl.checkpoint.writer import save_checkpoint
 
 
@@ -20,13 +22,19 @@ class MMCheckpointIO(CheckpointIO):
     """
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: dict[str, Any] | None = None,
     ) -> None:
         """Write a checkpoint; ``storage_options`` are MMEngine's ``backend_args``."""
         save_checkpoint(checkpoint, str(path), backend_args=storage_options)
 
     def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+        self,
+        path: str | os.PathLike[str],
+        map_location: MapLocation = None,
+        weights_only: bool | None = None,
     ) -> dict[str, Any]:
         """Read a checkpoint and give it Lightning's keys.
 
@@ -41,6 +49,6 @@ class MMCheckpointIO(CheckpointIO):
         )
         return files.from_mmengine(checkpoint, resume=False)
 
-    def remove_checkpoint(self, path: Any) -> None:
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Delete a local checkpoint."""
         Path(path).unlink(missing_ok=True)

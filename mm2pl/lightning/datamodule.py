@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from mm2pl.dataset import batch_size_of, build_dataloader, loader_config
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.run.stream import EvalStream
+
+if TYPE_CHECKING:
+    import torch
 
 
 class MMDataModule(LightningDataModule):
@@ -66,7 +70,7 @@ class MMDataModule(LightningDataModule):
             self.loaders[stage] = build_dataloader(config, self.seed, self.diff_rank_seed)
         return self.loaders[stage]
 
-    def use_loader(self, stage: str, loader: Any) -> None:
+    def use_loader(self, stage: str, loader: Iterable[Any]) -> None:
         """Give the Trainer this loader of ``train``, ``val`` or ``test``: that of a run's loop."""
         self.loaders[stage] = loader
 
@@ -103,7 +107,9 @@ class MMDataModule(LightningDataModule):
         """Return the test loader, for ``mm2pl predict``; the training loader is never used for it."""
         return self._view("test")
 
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
         return batch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.dataset import batch_size_of
@@ -55,11 +56,11 @@ class ModuleDriver:
     def start_epoch(self) -> None:
         """Begin an epoch."""
 
-    def train(self, batch: Any, batch_idx: int) -> Any:
+    def train(self, batch: object, batch_idx: int) -> Any:
         """Run one iteration of manual optimization."""
         return self.module.model.train_step(batch, optim_wrapper=self.module.optim_wrapper)
 
-    def end_batch(self, outputs: Any) -> None:
+    def end_batch(self, outputs: Mapping[str, Any]) -> None:
         """Log and tick."""
 
     def open_evaluation(self, stage: str) -> None:
@@ -146,7 +147,7 @@ class OwnTrainer(ModuleDriver):
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
         self.module.model.train()
 
-    def end_batch(self, outputs: Any) -> None:
+    def end_batch(self, outputs: Mapping[str, Any]) -> None:
         """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules.
 
         The last losses of an epoch are logged too, for callbacks that monitor one; loggers keep to the interval.
@@ -200,7 +201,7 @@ class RunDriver(ModuleDriver):
         """Refuse the batch size finder: a run's loader and schedules are those of its config."""
         refuse_batch_size_finder(self.trainer)
 
-    def train(self, batch: Any, batch_idx: int) -> Any:
+    def train(self, batch: object, batch_idx: int) -> Any:
         """Run one iteration: the model's ``train_step``, or a custom loop's ``run_iter``, which returns nothing."""
         if not self._run.training.loop_steps:
             module = self.module
@@ -209,7 +210,7 @@ class RunDriver(ModuleDriver):
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
 
 
-def single(loaders: Any, stage: str) -> Any:
+def single(loaders: object, stage: str) -> Any:
     """Return the one loader of an evaluation.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.strategies import Strategy
@@ -20,6 +20,11 @@ from mm2pl.lightning.private import (
 )
 from mm2pl.lightning.profiler import NoProfiler
 
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from mm2pl.lightning.private import DataFetcher
+
 NEVER = sys.maxsize
 """As ``check_val_every_n_epoch``: Lightning does not validate by itself."""
 
@@ -34,7 +39,7 @@ class LeanEpochLoop(EpochLoop):
 
     lean = False
 
-    def on_run_start(self, data_fetcher: Any) -> None:
+    def on_run_start(self, data_fetcher: DataFetcher) -> None:
         """Look up who listens."""
         super().on_run_start(data_fetcher)
         trainer: Any = self.trainer
@@ -53,7 +58,7 @@ class LeanEpochLoop(EpochLoop):
             self._start = listeners(trainer, "on_train_batch_start")
             self._end = listeners(trainer, "on_train_batch_end")
 
-    def advance(self, data_fetcher: Any) -> None:
+    def advance(self, data_fetcher: DataFetcher) -> None:
         """Train on one batch.
 
         Raises:
@@ -98,7 +103,7 @@ class LeanEpochLoop(EpochLoop):
         if logged:
             self._connector.update_train_step_metrics()
 
-    def on_advance_end(self, data_fetcher: Any) -> None:
+    def on_advance_end(self, data_fetcher: DataFetcher) -> None:
         """Validate if this batch is followed by a validation, and see whether the run is to stop."""
         trainer = self.trainer
         idle = trainer.check_val_every_n_epoch == NEVER and not self.skips_validation
@@ -108,16 +113,17 @@ class LeanEpochLoop(EpochLoop):
             self.count_step()
 
 
-def listeners(trainer: Any, hook: str) -> list[Callable[..., Any]]:
+def listeners(trainer: Trainer, hook: str) -> list[Callable[..., Any]]:
     """Return, in Lightning's order, the methods for a hook of those who override it; the module's is always last."""
     module: Any = trainer.lightning_module
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     bound = [
         _with_trainer(getattr(callback, hook), trainer, module)
-        for callback in trainer.callbacks
+        for callback in callbacks
         if is_overridden(hook, callback, Callback)
     ]
     return [*bound, getattr(module, hook)]
 
 
-def _with_trainer(method: Callable[..., Any], trainer: Any, module: LightningModule) -> Any:
+def _with_trainer(method: Callable[..., Any], trainer: Trainer, module: LightningModule) -> Any:
     return lambda *args: method(trainer, module, *args)

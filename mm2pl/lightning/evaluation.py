@@ -9,6 +9,8 @@ import torch
 from mm2pl.lightning.private import LeanModule
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from mm2pl.lightning.driver import ModuleDriver
     from mm2pl.run.eval_loops import EvalLoop
 
@@ -62,7 +64,7 @@ class EvaluatedModule(LeanModule):
         """Return the model's predictions for one batch, as ``test_step`` of the model gives them."""
         return self.model.test_step(batch)
 
-    def _evaluate(self, stage: str, batch: Any, batch_idx: int) -> Any:
+    def _evaluate(self, stage: str, batch: object, batch_idx: int) -> Any:
         loop = self.loops.get(stage)
         if loop is None:
             data = self.model.data_preprocessor(batch, False)
@@ -110,7 +112,12 @@ class NoStopIteration:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if isinstance(error, StopIteration):
             raise RuntimeError(
                 f"{self.step} raised StopIteration → an iterator in it has run out: begin it again, or make it endless"

@@ -45,7 +45,7 @@ class LeanEvaluationLoop(EvaluationLoop):
             self._end = listeners(trainer, f"on_{self._name}_batch_end")
             self._step = getattr(trainer.strategy, f"{self._name}_step")
 
-    def evaluate(self, batch: Any, batch_idx: int) -> None:
+    def evaluate(self, batch: object, batch_idx: int) -> None:
         """Evaluate one batch.
 
         Raises:

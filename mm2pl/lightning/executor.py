@@ -32,7 +32,7 @@ class LightningExecutor:
         with strategy.model.no_sync() if hold else nullcontext():
             strategy.backward(loss, None, **kwargs)
 
-    def step(self, optimizer: torch.optim.Optimizer, scaler: Any = None, **kwargs: Any) -> Any:
+    def step(self, optimizer: torch.optim.Optimizer, scaler: object = None, **kwargs: Any) -> Any:
         """Step the optimizer through the strategy; ``kwargs`` go to ``Optimizer.step``.
 
         The precision plugin, :class:`~mm2pl.lightning.precision.AmpPrecision`, knows each optimizer's ``scaler``.

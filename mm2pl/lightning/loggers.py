@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 
 from mm2pl.dist import is_main_process
 from mm2pl.visualization.logger_backends import LoggersBackend, number
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+
+class ScalarBackend(Protocol):
+    """What a visualizer writes with: a backend of ours, of MMEngine or of the user's."""
+
+    @property
+    def experiment(self) -> Any:
+        """What the backend itself writes with."""
+
+    def add_scalars(self, scalar_dict: dict[str, Any], step: int = 0) -> None:
+        """Write numbers."""
 
 
 class BackendLogger(Logger):
@@ -20,7 +34,7 @@ class BackendLogger(Logger):
         version: Names the run; ``ModelCheckpoint`` makes a folder of it in ``work_dir``.
     """
 
-    def __init__(self, backend: Any, version: str) -> None:
+    def __init__(self, backend: ScalarBackend, version: str) -> None:
         super().__init__()
         self.backend = backend
         self._version = version
@@ -50,7 +64,7 @@ class BackendLogger(Logger):
         """Do nothing: the backend has the whole config already."""
 
 
-def connect_loggers(trainer: Any, visualizer: Any, version: str) -> None:
+def connect_loggers(trainer: Trainer, visualizer: object, version: str) -> None:
     """Make the visualizer's backends ``trainer.loggers``; loggers that the Trainer has already get the run's scalars.
 
     Lightning's own loggers come first, so ``module.logger`` is TensorBoard's where there is one.
@@ -68,7 +82,7 @@ def connect_loggers(trainer: Any, visualizer: Any, version: str) -> None:
         return
     backends.pop("lightning", None)  # of an earlier run with the same visualizer
     given = list(trainer.loggers)
-    if trainer.fast_dev_run or not is_main_process():
+    if trainer.fast_dev_run or not is_main_process():  # type: ignore[attr-defined]
         trainer.loggers = given or [DummyLogger()]
         return
     own = [getattr(b, "logger", None) or BackendLogger(b, version) for b in backends.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from mm2pl.run.model import build_model
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
-    from lightning.pytorch.utilities.types import OptimizerLRScheduler
+    from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 
     from mm2pl.run.run import Run
 
@@ -118,7 +119,7 @@ class MMLightningModule(EvaluatedModule):
         self.driver = RunDriver(self, run)
         self.batches_stay_raw = batches_stay_raw
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls this of children, but never their
         # `.to()`, in which MMEngine 0.10.7's data preprocessor remembers its device.
         super()._apply(fn, recurse)
@@ -133,7 +134,9 @@ class MMLightningModule(EvaluatedModule):
         """Return the model's own state dict; keys are those of an MMEngine checkpoint."""
         return self.model.state_dict(*args, **kwargs)
 
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
         """Load a model's state dict, with or without Lightning's ``model.`` prefix.
 
         Raises:
@@ -201,7 +204,7 @@ class MMLightningModule(EvaluatedModule):
         use_wrappers_precision(self.trainer, wrappers, self.automatic_optimization)
         return notes
 
-    def take_schedules(self, schedules: Any) -> None:
+    def take_schedules(self, schedules: object) -> None:
         """Take schedules in place of those that were given: built ones, or what they will be built from."""
         self.param_scheduler = schedules
         self.param_schedulers = schedules if are_built(schedules) else None
@@ -250,7 +253,7 @@ class MMLightningModule(EvaluatedModule):
         schedulers = self.param_schedulers or []
         return list(schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers)
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+    def lr_scheduler_step(self, scheduler: LRSchedulerTypeUnion, metric: Any | None) -> None:
         """Leave the schedules alone: they follow MMEngine's two clocks, not Lightning's optimizer steps.
 
         What a callback has put in their place (weight averaging, the learning rate finder) steps as Lightning says.
@@ -282,12 +285,12 @@ class MMLightningModule(EvaluatedModule):
         with NoStopIteration("train_step"):
             return with_tensor_loss(self.driver.train(batch, batch_idx))
 
-    def logged_outputs(self, outputs: Any) -> Any:
+    def logged_outputs(self, outputs: Mapping[str, Any]) -> Any:
         """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""
         known = self.automatic_optimization and type(self).training_step is _step  # no subclass's
         return {**outputs, "loss": self._loss} if known else outputs
 
-    def log_losses(self, outputs: Any) -> None:
+    def log_losses(self, outputs: Mapping[str, Any]) -> None:
         """Log what a training step has returned."""
         self.log_dict(scalars_of(self.logged_outputs(outputs)), prog_bar=True, batch_size=1)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from mm2pl.lightning.precision import trainers_precision
 from mm2pl.model import BaseModel
-from mm2pl.optim import OptimWrapperDict
+from mm2pl.optim import OptimWrapper, OptimWrapperDict
 from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PLAIN_TRAIN_STEPS = ("mm2pl.model", "mmengine.model.base_model")
 """Modules whose ``train_step`` is the standard one: forward, parse losses, update."""
 
 
-def wrappers_of(optim_wrapper: Any) -> dict[str, Any]:
+def wrappers_of(optim_wrapper: object) -> dict[str, Any]:
     """Return the single wrappers by name; one alone has the name ``""``."""
     return (
         dict(optim_wrapper.items())
@@ -38,12 +38,12 @@ INSTEAD_OF = {
 """Callbacks of Lightning that work on the loop of automatic optimization, and what to do without it."""
 
 
-def is_config(optim_wrapper: Any) -> bool:
+def is_config(optim_wrapper: object) -> bool:
     """Say whether an optimizer can be built anew from what was given."""
     return isinstance(optim_wrapper, dict) and isinstance(optim_wrapper.get("optimizer"), dict)
 
 
-def needs_manual_optimization(model: nn.Module, optim_wrapper: Any) -> bool:
+def needs_manual_optimization(model: nn.Module, optim_wrapper: object) -> bool:
     """Say whether a model or its optimizers leave no choice: own ``train_step``, several optimizers."""
     own_step = getattr(type(model), "train_step", BaseModel.train_step)
     if not own_step.__module__.startswith(PLAIN_TRAIN_STEPS):
@@ -66,7 +66,7 @@ UPDATES = (
 """Methods of an optimizer wrapper in whose place the loop of automatic optimization stands."""
 
 
-def updates_its_own_way(wrapper: Any) -> bool:
+def updates_its_own_way(wrapper: object) -> bool:
     """Say whether a built wrapper does what automatic optimization would leave out."""
     methods = (getattr(type(wrapper), name) for name in UPDATES)
     return isinstance(wrapper, OptimWrapperDict) or any(
@@ -154,7 +154,9 @@ def kinds_of_callbacks(trainer: Trainer) -> list[str]:
     return [base.__name__ for callback in callbacks for base in type(callback).__mro__]
 
 
-def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: bool) -> list[str]:
+def let_trainer_clip_and_accumulate(
+    trainer: Trainer, wrapper: OptimWrapper, flags_win: bool
+) -> list[str]:
     """Settle, for automatic optimization, what optimizer wrapper and Trainer were both given.
 
     Args:
@@ -191,7 +193,7 @@ def let_trainer_clip_and_accumulate(trainer: Trainer, wrapper: Any, flags_win: b
     return replaced
 
 
-def with_tensor_loss(outputs: Any) -> Any:
+def with_tensor_loss(outputs: object) -> Any:
     """Return a step's log variables with ``loss`` as a tensor: a model that only logs has the number 0 there.
 
     Lightning 2.6 calls ``detach`` of whatever a step under manual optimization returns by that name.

@@ -65,7 +65,11 @@ class ManualPrecision(Precision):
         return tensor
 
     def optimizer_step(  # type: ignore[override]
-        self, optimizer: Any, model: LightningModule, closure: Callable[[], Any], **kwargs: Any
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: LightningModule,
+        closure: Callable[[], Any],
+        **kwargs: Any,
     ) -> Any:
         """Step; with Lightning's empty closure, and nobody to listen, without a closure."""
         if closure is do_nothing_closure and not self.is_heard("on_before_optimizer_step", model):
@@ -126,7 +130,7 @@ class AmpPrecision(MixedPrecision):
 
     def optimizer_step(  # type: ignore[override]
         self,
-        optimizer: Any,
+        optimizer: torch.optim.Optimizer,
         model: LightningModule,
         closure: Callable[[], Any],
         **kwargs: Any,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
 from mm2pl.dist import collect_results
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
 
 
 class PredictionWriter(Callback):
@@ -24,8 +28,8 @@ class PredictionWriter(Callback):
 
     def on_predict_batch_end(
         self,
-        trainer: Any,
-        pl_module: Any,
+        trainer: Trainer,
+        pl_module: LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -34,16 +38,17 @@ class PredictionWriter(Callback):
         """Keep a batch's predictions."""
         self.samples.extend(samples_of(outputs))
 
-    def on_predict_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file on the first process."""
-        gathered = collect_results(self.samples, len(trainer.predict_dataloaders.dataset))
+        loader: Any = trainer.predict_dataloaders
+        gathered = collect_results(self.samples, len(loader.dataset))
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "wb") as file:
                 pickle.dump(gathered, file)
 
 
-def samples_of(batch: Any) -> list[Any]:
+def samples_of(batch: Iterable[Any]) -> list[Any]:
     """Split the prediction for a batch into one per sample.
 
     >>> samples_of(({"label": 1}, {"label": 2}))

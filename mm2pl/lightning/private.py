@@ -21,12 +21,19 @@ from lightning.pytorch.utilities import rank_zero_warn
 from mm2pl.errors import UnsupportedVersion
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from lightning.fabric.utilities.types import Steppable
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
     from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
-    from lightning.pytorch.loops.fetchers import _DataLoaderIterDataFetcher
+    from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
     from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+    from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnector
+    from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultCollection
     from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+    DataFetcher = _DataFetcher
 
 KNOWN = ("2.5.", "2.6.")
 """Beginnings of the versions whose loops the lean ones were compared with, call by call."""
@@ -135,7 +142,7 @@ def unsupported(lacking: list[str]) -> UnsupportedVersion:
     return UnsupportedVersion(f"lightning {lightning.__version__}", found, REQUIREMENT)
 
 
-def _inside(owner: Any, name: str) -> Any:
+def _inside(owner: object, name: str) -> Any:
     """Return a private attribute for which there is no way out.
 
     Raises:
@@ -154,7 +161,7 @@ class EpochLoop(_TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, to be replaced by a subclass that takes fewer steps."""
 
     @classmethod
-    def in_place_of(cls, loop: Any) -> Any:
+    def in_place_of(cls, loop: _TrainingEpochLoop) -> Any:
         """Return a loop that does what ``loop`` does; ``loop`` itself if it is not Lightning's own and known."""
         if type(loop) is not _TrainingEpochLoop or not is_known(loop.trainer):
             return loop
@@ -180,7 +187,7 @@ class EvaluationLoop(_EvaluationLoop):
     """Whether :meth:`evaluate` stands in the place of ``_EvaluationLoop._evaluation_step``."""
 
     @classmethod
-    def in_place_of(cls, loop: Any) -> Any:
+    def in_place_of(cls, loop: _EvaluationLoop) -> Any:
         """Return a loop that does what ``loop`` does; ``loop`` itself if it is not Lightning's own and known."""
         if type(loop) is not _EvaluationLoop or not is_known(loop.trainer):
             return loop
@@ -188,17 +195,17 @@ class EvaluationLoop(_EvaluationLoop):
 
     fetcher = property(attrgetter("_data_fetcher"), doc="What the batches come from, in a run.")
 
-    def evaluate(self, batch: Any, batch_idx: int) -> None:
+    def evaluate(self, batch: object, batch_idx: int) -> None:
         """Evaluate one batch."""
         raise NotImplementedError
 
-    def _evaluation_step(self, batch: Any, batch_idx: int, *rest: Any) -> None:
+    def _evaluation_step(self, batch: object, batch_idx: int, *rest: Any) -> None:
         if self.lean:
             self.evaluate(batch, batch_idx)
         else:
             super()._evaluation_step(batch, batch_idx, *rest)
 
-    def count_batch(self, connector: Any, logged: Any) -> None:
+    def count_batch(self, connector: _LoggerConnector, logged: _ResultCollection) -> None:
         """Note that a batch of the only loader is over, and hand on what ``self.log`` has got."""
         self._has_run = True
         seen = self._seen_batches_per_dataloader
@@ -207,7 +214,7 @@ class EvaluationLoop(_EvaluationLoop):
         seen[0] += 1
 
 
-def hands_out_iterator(fetcher: Any) -> bool:
+def hands_out_iterator(fetcher: object) -> bool:
     """Return whether a step gets the loader's iterator, ``training_step(dataloader_iter)``, and not batches."""
     return isinstance(fetcher, _DataLoaderIterDataFetcher)
 
@@ -225,7 +232,7 @@ def batches_that_stepped(trainer: Trainer) -> int:
 # What self.log writes to
 
 
-def logged_values(loop: Any) -> Any:
+def logged_values(loop: _TrainingEpochLoop | _EvaluationLoop) -> Any:
     """Return where a loop keeps the values of ``self.log``; one object for the loop's life, false while empty."""
     return loop._results
 
@@ -235,7 +242,7 @@ def logger_connector(trainer: Trainer) -> Any:
     return trainer._logger_connector
 
 
-def begin_batch(connector: Any, logged: Any, batch: Any) -> None:
+def begin_batch(connector: _LoggerConnector, logged: _ResultCollection, batch: object) -> None:
     """Do what the connector's ``on_batch_start`` does, which looks for the active loop first."""
     # None between epochs, True in the first batch of one, then False.
     connector._first_loop_iter = connector._first_loop_iter is None
@@ -261,7 +268,7 @@ class LeanModule(LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def _call_batch_hook(self, hook_name: str, batch: Any, *args: Any) -> Any:
+    def _call_batch_hook(self, hook_name: str, batch: object, *args: Any) -> Any:
         # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
         if self.batches_stay_raw:
             return batch
@@ -291,7 +298,7 @@ class SignalConnector(_SignalConnector):
         """Handle SIGTERM, within the signal handler."""
         raise NotImplementedError
 
-    def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
+    def _sigterm_notifier_fn(self, signum: int, _: FrameType | None) -> None:
         self.on_sigterm(int(signum))
 
 
@@ -306,7 +313,7 @@ def let_device_choose_backend(strategy: DDPStrategy) -> None:
     strategy._process_group_backend = None
 
 
-def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Any) -> None:
+def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Steppable) -> None:
     """Call ``on_before_optimizer_step`` of callbacks and module, and clip, as ``Precision.optimizer_step`` does."""
     _inside(plugin, "_after_closure")(module, optimizer)
 
@@ -319,11 +326,11 @@ def open_writer(logger: TensorBoardLogger) -> Any:
 class TQDMBar(TQDMProgressBar):
     """Lightning's progress bar, to be told by a subclass when to write."""
 
-    def is_due(self, current: int, total: Any) -> bool:
+    def is_due(self, current: int, total: int | float) -> bool:
         """Return whether to write to the terminal now, after ``current`` batches."""
         raise NotImplementedError
 
-    def _should_update(self, current: int, total: Any) -> bool:
+    def _should_update(self, current: int, total: int | float) -> bool:
         return self.is_due(current, total)
 
     def close(self) -> None:

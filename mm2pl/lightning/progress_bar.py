@@ -8,12 +8,16 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import ProgressBar
 
 from mm2pl.lightning.private import TQDMBar
 from mm2pl.run.trainer_view import runner_of
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 
 class RunProgressBar(TQDMBar):
@@ -47,7 +51,7 @@ class RunProgressBar(TQDMBar):
         """Return the bar of a prediction."""
         return _sized(super().init_predict_tqdm())
 
-    def is_due(self, current: int, total: Any) -> bool:
+    def is_due(self, current: int, total: int | float) -> bool:
         """Return whether ``seconds`` have passed, or the stage is over; asked at the end of each batch of any stage."""
         now = time.monotonic()
         if now < self._next and current != total:
@@ -55,7 +59,7 @@ class RunProgressBar(TQDMBar):
         self._next = now + self.seconds
         return self.is_enabled
 
-    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the values behind the bar: of the run, and what the user has logged with ``prog_bar=True``."""
         runner = runner_of(trainer)
         values = brief(runner.logged_scalars)
@@ -63,31 +67,33 @@ class RunProgressBar(TQDMBar):
             values["eta"] = str(datetime.timedelta(seconds=int(eta)))
         return {**values, **trainer.progress_bar_metrics}
 
-    def _describe(self, trainer: Any) -> None:
+    def _describe(self, trainer: Trainer) -> None:
         runner, bar = runner_of(trainer), self.train_progress_bar
         bar.total = int(self.total_train_batches)
         by_epoch = getattr(runner, "by_epoch", True)
         bar.set_description(f"Epoch {runner.epoch + 1}/{runner.max_epochs}" if by_epoch else "Iter")
 
-    def on_train_start(self, trainer: Any, *_: Any) -> None:
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         """Open the bar where the run begins or goes on, so that its rate counts only what is trained now."""
         super().on_train_start()
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
         if trainer.fit_loop.restarted_mid_epoch:
-            self.train_progress_bar.n = self.train_progress_bar.initial = done
+            batches: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+            self.train_progress_bar.n = self.train_progress_bar.initial = batches.processed
         self._describe(trainer)
 
-    def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
         """Begin at 0 again."""
         super().on_train_epoch_start(trainer)
         self._describe(trainer)
 
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         """Leave the terminal to the message."""
         self.close()
 
 
-def _sized(bar: Any) -> Any:
+def _sized(bar: Tqdm) -> Any:
     # A terminal that tells no size says 0 columns and rows, and tqdm would show nothing.
     if not bar.disable:
         bar.dynamic_ncols = lambda _: shutil.get_terminal_size()

@@ -38,7 +38,7 @@ class SchedulesOfOptimizer:
             scheduler.load_state_dict(state)
 
 
-def are_built(schedules: Any) -> bool:
+def are_built(schedules: object) -> bool:
     """Return whether schedules are built ones, as opposed to what a config says of them; both may be dicts of lists."""
     groups = schedules.values() if isinstance(schedules, dict) else [schedules]
     lists = [group if isinstance(group, list | tuple) else [group] for group in groups]

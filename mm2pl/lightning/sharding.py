@@ -76,7 +76,7 @@ class MMFSDPStrategy(FSDPStrategy):
         super().setup_environment()
 
 
-def checked_modules(config: Any) -> Any:
+def checked_modules(config: object) -> Any:
     """Return the policy of MMEngine's ``activation_checkpointing=dict(check_fn=…)``.
 
     Raises:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
 from mm2pl.lightning.private import SignalConnector, signal_connector
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +53,24 @@ class StopTogether(Callback):
         self._batches = 0
 
     @classmethod
-    def join(cls, trainer: Any) -> None:
+    def join(cls, trainer: Trainer) -> None:
         """Put one into the Trainer of a run with several processes."""
         if trainer.world_size > 1 and NotedSignals.put_into(trainer):
-            trainer.callbacks.insert(0, cls())
+            trainer.callbacks.insert(0, cls())  # type: ignore[attr-defined]
 
-    def ask(self, trainer: Any) -> None:
+    def ask(self, trainer: Trainer) -> None:
         """Let every process know if one of them has noted the signal."""
         connector = signal_connector(trainer)
         if trainer.strategy.reduce_boolean_decision(connector.noted, all=False):
             connector.received_sigterm = True
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Ask after every ``interval`` batches."""
         self._batches += 1
         if self._batches % self.interval == 0:
             self.ask(trainer)
 
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask; processes may have had different numbers of batches."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self.ask(trainer)

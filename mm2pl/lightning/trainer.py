@@ -109,7 +109,7 @@ for _verb in ("fit", "validate", "test", "predict"):
     setattr(RunTrainer, _verb, _for_a_run(_verb))
 
 
-def instantiate(node: Any) -> Any:
+def instantiate(node: object) -> Any:
     """Build ``{"class_path": …, "init_args": {…}}``, as LightningCLI does; anything else is returned as it is."""
     if isinstance(node, list):
         return [instantiate(item) for item in node]

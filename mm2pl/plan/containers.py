@@ -8,7 +8,7 @@ from typing import Any
 SCALARS = (str, int, float, bool, type(None))
 
 
-def live_objects(data: Any, path: str = "") -> list[tuple[str, Any]]:
+def live_objects(data: object, path: str = "") -> list[tuple[str, Any]]:
     """List what YAML cannot hold: all but strings, numbers, booleans and ``None``, with its dotted path.
 
     >>> live_objects({"model": {"type": object}, "lr": 0.1})
@@ -37,7 +37,7 @@ def as_dicts(data: Any) -> Any:
     return type(data)(map(as_dicts, data)) if type(data) in (list, tuple) else data
 
 
-def join(path: str, key: Any) -> str:
+def join(path: str, key: object) -> str:
     """Extend a dotted path.
 
     >>> join("optim_wrapper", "optimizer")

@@ -51,7 +51,7 @@ def explain(config: Mapping[str, Any]) -> list[Entry]:
     return [row for name, value in config.items() for row in top_level(name, value)]
 
 
-def top_level(name: str, value: Any) -> Iterator[Entry]:
+def top_level(name: str, value: object) -> Iterator[Entry]:
     """Explain one top-level key and what is known below it."""
     if name in KEYS:
         key = KEYS[name]
@@ -66,7 +66,7 @@ def top_level(name: str, value: Any) -> Iterator[Entry]:
         yield entry(name, value, "—", "unused", "a variable of the config's own")
 
 
-def below(name: str, value: Any) -> Iterator[Entry]:
+def below(name: str, value: object) -> Iterator[Entry]:
     """Explain the keys inside a known key: a dict, or a list of dicts."""
     known = SUBKEYS.get(name)
     if known is None:
@@ -84,7 +84,7 @@ def below(name: str, value: Any) -> Iterator[Entry]:
         yield from rows(known, name, value)
 
 
-def rows(known: SubKeys, path: str, value: Any) -> Iterator[Entry]:
+def rows(known: SubKeys, path: str, value: object) -> Iterator[Entry]:
     """Explain one dict against a table of known keys."""
     if not isinstance(value, Mapping):
         return
@@ -118,7 +118,7 @@ def rows(known: SubKeys, path: str, value: Any) -> Iterator[Entry]:
         )
 
 
-def entry(key: str, value: Any, target: str, status: Status, note: str = "") -> Entry:
+def entry(key: str, value: object, target: str, status: Status, note: str = "") -> Entry:
     """Make a row, with the value shortened to one line."""
     text = " ".join(repr(value).split())
     short = text if len(text) <= 48 else f"{text[:45]}..."

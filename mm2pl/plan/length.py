@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def length_of_run(train_cfg: Any) -> dict[str, Any]:
+def length_of_run(train_cfg: object) -> dict[str, Any]:
     """Return the Trainer's length of a run: epochs, or one epoch of ``max_iters`` batches.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,8 @@ from mm2pl.registry import OPTIMIZERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from mm2pl.config import Config
 
 NOMINAL_EPOCH = 1000
 """Iterations per epoch where nobody says how many; what is drawn then says so."""
@@ -57,7 +59,7 @@ class Length:
 
 
 def plot_schedule(
-    cfg: Any,
+    cfg: Mapping[str, Any] | Config,
     path: str | Path | None = None,
     *,
     epoch_length: int | None = None,
@@ -86,12 +88,12 @@ def plot_schedule(
         TypeError: An lr is no number, or a custom key's value no dict.
         FileNotFoundError: The folder of ``path`` does not exist.
     """
-    cfg = getattr(cfg, "_cfg_dict", cfg)
-    run = _length(cfg, epoch_length)
-    curves = list(schedule_curves(cfg, run, model))
+    config: Any = getattr(cfg, "_cfg_dict", cfg)
+    run = _length(config, epoch_length)
+    curves = list(schedule_curves(config, run, model))
     lines = [run.note, *(_sparkline(curve) for curve in curves), *_epoch_marks(run)]
     if model is None:
-        lines += _doubts(cfg["optim_wrapper"])
+        lines += _doubts(config["optim_wrapper"])
     if path is not None:
         if find_spec("matplotlib") is None:
             lines.append(f"{path} is not drawn: matplotlib is missing → pip install mm2pl[plot]")
@@ -100,7 +102,7 @@ def plot_schedule(
     return "\n".join(lines)
 
 
-def _length(cfg: Any, epoch_length: int | None) -> Length:
+def _length(cfg: Mapping[str, Any], epoch_length: int | None) -> Length:
     for key in ("optim_wrapper", "train_cfg"):
         if not cfg.get(key):
             raise ValueError(f"the config has no `{key}` → there is no training to draw.")
@@ -120,7 +122,9 @@ def _length(cfg: Any, epoch_length: int | None) -> Length:
     return Length(iters=iters, epoch_length=per_epoch, by_epoch=True, assumed=assumed)
 
 
-def schedule_curves(cfg: Any, run: Length, model: nn.Module | None = None) -> Iterator[Curve]:
+def schedule_curves(
+    cfg: Mapping[str, Any], run: Length, model: nn.Module | None = None
+) -> Iterator[Curve]:
     """Yield lr and momentum of each group that differs, for each of the optimizers.
 
     Raises:
@@ -149,7 +153,7 @@ _Groups = dict[tuple[tuple[str, float], ...], list[str]]
 """From the scheduled settings of a group to what the group is called."""
 
 
-def _optimizers(optim_wrapper: Any) -> Iterator[tuple[str, Any]]:
+def _optimizers(optim_wrapper: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if "optimizer" in optim_wrapper:
         yield "", optim_wrapper
         return
@@ -158,7 +162,7 @@ def _optimizers(optim_wrapper: Any) -> Iterator[tuple[str, Any]]:
             yield name, each
 
 
-def _groups(optim_wrapper: Any) -> _Groups:
+def _groups(optim_wrapper: Mapping[str, Any]) -> _Groups:
     """Return the groups that ``paramwise_cfg`` makes, as far as they are known without a model."""
     optimizer = optim_wrapper["optimizer"]
     options = optim_wrapper.get("paramwise_cfg")
@@ -174,7 +178,7 @@ def _groups(optim_wrapper: Any) -> _Groups:
     return groups
 
 
-def _doubts(optim_wrapper: Any) -> Iterator[str]:
+def _doubts(optim_wrapper: Mapping[str, Any]) -> Iterator[str]:
     """Say what a config alone leaves open."""
     for name, each in _optimizers(optim_wrapper):
         kind = each["optimizer"]["type"]
@@ -187,7 +191,7 @@ def _doubts(optim_wrapper: Any) -> Iterator[str]:
             yield f"note: which param groups {shown} makes depends on the model."
 
 
-def _settings(optimizer: Any) -> dict[str, float]:
+def _settings(optimizer: object) -> dict[str, float]:
     """Return lr and momentum of an optimizer's config; its class knows the defaults."""
     if not (isinstance(optimizer, dict) and "type" in optimizer):
         raise ValueError(
@@ -207,7 +211,7 @@ def _settings(optimizer: Any) -> dict[str, float]:
     return {"lr": given["lr"], **({} if momentum is None else {"momentum": momentum})}
 
 
-def _model_groups(optim_wrapper: Any, model: nn.Module) -> _Groups:
+def _model_groups(optim_wrapper: Mapping[str, Any], model: nn.Module) -> _Groups:
     """Build the groups, and call each by its parameters."""
     wrapper = build_optim_wrapper(model, optim_wrapper)
     names = {id(param): name for name, param in model.named_parameters()}

@@ -73,7 +73,7 @@ def several(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"strategy": strategy, "sync_batchnorm": True} if sync_bn else {"strategy": strategy}
 
 
-def left_out(config: Mapping[str, Any], strategy: Any, sync_batchnorm: bool) -> list[str]:
+def left_out(config: Mapping[str, Any], strategy: object, sync_batchnorm: bool) -> list[str]:
     """Return the config's keys that a strategy which the Trainer was given by name does not follow.
 
     >>> left_out({"find_unused_parameters": True, "sync_bn": "torch"}, "ddp", False)
@@ -85,7 +85,7 @@ def left_out(config: Mapping[str, Any], strategy: Any, sync_batchnorm: bool) -> 
     return [key for key in keys if config.get(key) and not (key == "sync_bn" and sync_batchnorm)]
 
 
-def are_several(devices: Any, num_nodes: Any) -> bool:
+def are_several(devices: int | str | list[Any], num_nodes: int | str) -> bool:
     """Say whether the Trainer's arguments ask for more than one process.
 
     >>> [are_several(devices, 1) for devices in (1, "1", [3], "3,", "auto")]
@@ -167,8 +167,8 @@ def _deepspeed(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"config": whole, **kept}
 
 
-def _looked_up(name: Any, table: Mapping[str, str], key: str) -> str:
-    short = name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", name)
+def _looked_up(name: object, table: Mapping[str, str], key: str) -> str:
+    short = name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", "")
     if short not in table:
         raise ValueError(
             f"{key} has type={name!r} → one of {list(table)}; others through --trainer.strategy"

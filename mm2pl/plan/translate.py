@@ -185,7 +185,7 @@ def trainer_arguments(
     return arguments
 
 
-def split_callbacks(hooks: Any) -> tuple[list[dict[str, Any]], list[Any] | None]:
+def split_callbacks(hooks: list[Any] | None) -> tuple[list[dict[str, Any]], list[Any] | None]:
     """Separate Lightning callbacks, named by dotted path, from MMEngine hooks."""
     if not isinstance(hooks, list):
         return [], hooks
@@ -220,7 +220,7 @@ def check_complete(config: Mapping[str, Any]) -> None:
         )
 
 
-def check_schedules(schedules: Any) -> None:
+def check_schedules(schedules: object) -> None:
     """Refuse a ``param_scheduler`` that cannot be one, before anything is built.
 
     Raises:
@@ -248,7 +248,7 @@ def check_schedules(schedules: Any) -> None:
             )
 
 
-def _may_be_schedules(value: Any) -> bool:
+def _may_be_schedules(value: object) -> bool:
     return isinstance(value, dict | list | tuple) or hasattr(value, "get_last_value")
 
 

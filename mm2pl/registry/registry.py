@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, overload
 from weakref import WeakSet
 
 from mm2pl.compat import import_module as import_package
@@ -16,6 +16,8 @@ from mm2pl.registry.default_scope import DefaultScope
 from mm2pl.registry.errors import RegistryKeyError, unknown_scope
 from mm2pl.utils import get_object_from_string, is_seq_of
 from mm2pl.utils.package_utils import MODULE2PACKAGE
+
+_Registered = TypeVar("_Registered", bound=Callable[..., Any])
 
 SCOPE = "mm2pl"
 """The scope of the root registries; ``mmengine`` is an alias of it, as prefix and as default."""
@@ -310,6 +312,18 @@ class Registry:
                 )
             self._module_dict[name] = module
 
+    @overload
+    def register_module(
+        self, name: str | Sequence[str] | None = None, force: bool = False, module: None = None
+    ) -> Callable[[_Registered], _Registered]: ...
+    @overload
+    def register_module(
+        self, name: str | Sequence[str] | None = None, force: bool = False, *, module: _Registered
+    ) -> _Registered: ...
+    @overload
+    def register_module(
+        self, name: str | Sequence[str] | None, force: bool, module: _Registered
+    ) -> _Registered: ...
     def register_module(
         self,
         name: str | Sequence[str] | None = None,

@@ -5,6 +5,8 @@ What mm2pl registers itself is imported when a name is first not found, from whe
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from mm2pl.compat import keep
 from mm2pl.registry import keeping
 from mm2pl.registry.build_functions import (
@@ -14,6 +16,27 @@ from mm2pl.registry.build_functions import (
     build_scheduler_from_cfg,
 )
 from mm2pl.registry.linked import RootRegistry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    class BuiltModel(nn.Module, Any):
+        """A module of a class that only a config names.
+
+        Type checkers take it for ``nn.Module`` and, since ``Any`` is a base, for any narrower class too. So
+        ``self.head: BBoxHead = MODELS.build(head)`` and ``self.head.loss(…)`` need no cast.
+        """
+
+        def __getattr__(self, name: str) -> Any: ...  # nn.Module's says "Tensor or Module"
+
+
+class ModelRegistry(RootRegistry):
+    """The registry whose entries are modules."""
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> BuiltModel:
+        """Build the model that ``cfg`` describes, or of a list of configs a `mm2pl.model.Sequential`."""
+        return super().build(cfg, *args, **kwargs)
+
 
 RUNNERS = RootRegistry("runner", build_runner_from_cfg)
 """Runners, which ``runner_type`` names."""
@@ -27,7 +50,7 @@ DATASETS = RootRegistry("dataset")
 DATA_SAMPLERS = RootRegistry("data sampler")
 TRANSFORMS = RootRegistry("transform")
 
-MODELS = RootRegistry("model", build_model_from_cfg)
+MODELS = ModelRegistry("model", build_model_from_cfg)
 MODEL_WRAPPERS = RootRegistry("model_wrapper")
 WEIGHT_INITIALIZERS = RootRegistry("weight initializer")
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mm2pl.lightning import MMDataModule, MMLightningModule
     from mm2pl.logging import MessageHub, MMLogger
     from mm2pl.registry import DefaultScope
+    from mm2pl.registry.root import BuiltModel
     from mm2pl.run.log_processor import LogProcessor
     from mm2pl.run.priority import Priority
     from mm2pl.run.run import Run
@@ -75,7 +76,7 @@ class RunnerFacade(RunnerView):
     _randomness_cfg: dict[str, Any] = of("randomness")
     hooks: list[Any] = of("hooks")
     _hooks: list[Any] = of("hooks")
-    model: Any = of("model")
+    model: BuiltModel = of("model")
     optim_wrapper: Any = of("optim_wrapper")
     param_schedulers: Any = of("param_schedulers")
     auto_scale_lr: dict[str, Any] | None = of("auto_scale_lr")

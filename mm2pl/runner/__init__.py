@@ -1,12 +1,12 @@
 """MMEngine's surface of a run: ``mmengine.runner``."""
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint as find_latest_checkpoint
-from mm2pl.checkpoint.loader import CheckpointError as CheckpointError
 from mm2pl.checkpoint.loader import CheckpointLoader as CheckpointLoader
 from mm2pl.checkpoint.model_zoo import get_deprecated_model_names as get_deprecated_model_names
 from mm2pl.checkpoint.model_zoo import get_external_models as get_external_models
 from mm2pl.checkpoint.model_zoo import get_mmcls_models as get_mmcls_models
 from mm2pl.checkpoint.model_zoo import get_torchvision_models as get_torchvision_models
+from mm2pl.checkpoint.reader import CheckpointError as CheckpointError
 from mm2pl.checkpoint.weights import _load_checkpoint as _load_checkpoint
 from mm2pl.checkpoint.weights import _load_checkpoint_with_prefix as _load_checkpoint_with_prefix
 from mm2pl.checkpoint.weights import get_state_dict as get_state_dict

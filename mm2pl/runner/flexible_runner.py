@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
 from mm2pl.dist import infer_launcher
 from mm2pl.registry import RUNNERS
-from mm2pl.runner.runner import ARGUMENTS, Runner
+from mm2pl.runner.runner import ARGUMENTS, Runner, arguments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+    from typing_extensions import Self
+
+    from mm2pl.evaluator import Evaluator
+    from mm2pl.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
+    from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.visualization import Visualizer
 
 
 @RUNNERS.register_module()
@@ -16,7 +27,8 @@ class FlexibleRunner(Runner):
     """A :class:`Runner` with ``strategy`` and ``compile`` as arguments (``mmengine.runner.FlexibleRunner``).
 
     What a strategy of MMEngine's does is done by the Trainer's own, so this is the same run under the other signature:
-    arguments after ``model`` are keywords, and ``work_dir`` has a default.
+    arguments after ``model`` are keywords, and ``work_dir`` has a default. What is not listed here is as for
+    :class:`Runner`.
 
     Args:
         model: As for :class:`Runner`.
@@ -26,7 +38,7 @@ class FlexibleRunner(Runner):
         resume: Also the checkpoint to resume, as a string.
         launcher: ``None`` finds out from the environment who has started the process.
         cfg: The whole config.
-        others: The other arguments of :class:`Runner`.
+        trainer: As for :class:`Runner`; MMEngine has no such argument.
 
     Raises:
         TypeError: If ``strategy`` is a live object, or ``compile`` neither a bool nor a dict.
@@ -35,27 +47,50 @@ class FlexibleRunner(Runner):
 
     def __init__(
         self,
-        model: Any,
+        model: nn.Module | dict[str, Any],
         *,
         work_dir: str = "work_dirs",
+        experiment_name: str | None = None,
+        train_dataloader: Iterable[Any] | None = None,
+        optim_wrapper: OptimWrapper | OptimWrapperDict | dict[str, Any] | None = None,
+        param_scheduler: _ParamScheduler | dict[str, Any] | list[Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        val_dataloader: Iterable[Any] | None = None,
+        val_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
+        val_cfg: dict[str, Any] | None = None,
+        test_dataloader: Iterable[Any] | None = None,
+        test_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
         strategy: dict[str, Any] | None = None,
-        compile: bool | dict[str, Any] = False,
+        auto_scale_lr: dict[str, Any] | None = None,
+        default_hooks: dict[str, Any] | None = None,
+        custom_hooks: list[Any] | None = None,
+        data_preprocessor: nn.Module | dict[str, Any] | None = None,
+        load_from: str | None = None,
         resume: bool | str = False,
         launcher: str | None = None,
+        env_cfg: dict[str, Any] | None = None,
+        log_processor: LogProcessor | dict[str, Any] | None = None,
+        log_level: str | int = "INFO",
+        visualizer: Visualizer | dict[str, Any] | None = None,
+        default_scope: str | None = "mmengine",
+        randomness: dict[str, Any] | None = None,
+        compile: bool | dict[str, Any] = False,
         cfg: Config | dict[str, Any] | None = None,
-        **others: Any,
+        trainer: dict[str, Any] | None = None,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name in ARGUMENTS}
         if not (strategy is None or isinstance(strategy, dict)):
             raise TypeError(f"strategy={strategy!r} → a dict(type='DDPStrategy', …) is needed")
         if not isinstance(compile, bool | dict):
             raise TypeError(f"compile should be a bool or dict, but got {compile!r}")
         if isinstance(resume, str):
-            if others.get("load_from") is not None:
+            if load_from is not None:
                 raise ValueError(
-                    f"resume={resume!r} and load_from={others['load_from']!r} → If resume is a str, "
+                    f"resume={resume!r} and load_from={load_from!r} → If resume is a str, "
                     "load_from should be None"
                 )
-            others["load_from"], resume = resume, True
+            given.update(load_from=resume, resume=True)
         own = {"strategy": strategy, "compile": compile}
         whole = Config(
             {
@@ -64,11 +99,11 @@ class FlexibleRunner(Runner):
             },
             filename=getattr(cfg, "filename", None),
         )
-        launcher = infer_launcher() if launcher is None else launcher
-        super().__init__(model, work_dir, cfg=whole, resume=resume, launcher=launcher, **others)
+        given["launcher"] = infer_launcher() if launcher is None else launcher
+        super().__init__(**given, cfg=whole, trainer=trainer)
 
     @classmethod
-    def from_cfg(cls, cfg: Config | dict[str, Any]) -> FlexibleRunner:
+    def from_cfg(cls, cfg: Config | dict[str, Any]) -> Self:
         """Make a runner from a whole config.
 
         Raises:
@@ -81,11 +116,5 @@ class FlexibleRunner(Runner):
         return cls(**given, cfg=cfg)
 
 
-_ARGUMENTS = {
-    **ARGUMENTS,
-    "work_dir": "work_dirs",
-    "strategy": None,
-    "compile": False,
-    "launcher": None,
-}
+_ARGUMENTS = arguments_of(FlexibleRunner)
 """The arguments of MMEngine's FlexibleRunner and their defaults."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
 from mm2pl.errors import ReadableKeyError
@@ -15,6 +13,17 @@ from mm2pl.plan.translate import translate
 from mm2pl.registry import RUNNERS
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+    from typing_extensions import Self
+
+    from mm2pl.evaluator import Evaluator
+    from mm2pl.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
+    from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.visualization import Visualizer
 
 
 @RUNNERS.register_module()
@@ -35,29 +44,29 @@ class Runner(RunnerFacade):
 
     def __init__(
         self,
-        model: Any,
+        model: nn.Module | dict[str, Any],
         work_dir: str,
-        train_dataloader: Any = None,
-        val_dataloader: Any = None,
-        test_dataloader: Any = None,
+        train_dataloader: Iterable[Any] | None = None,
+        val_dataloader: Iterable[Any] | None = None,
+        test_dataloader: Iterable[Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         val_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
         auto_scale_lr: dict[str, Any] | None = None,
-        optim_wrapper: Any = None,
-        param_scheduler: Any = None,
-        val_evaluator: Any = None,
-        test_evaluator: Any = None,
+        optim_wrapper: OptimWrapper | OptimWrapperDict | dict[str, Any] | None = None,
+        param_scheduler: _ParamScheduler | dict[str, Any] | list[Any] | None = None,
+        val_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
+        test_evaluator: Evaluator | dict[str, Any] | list[Any] | None = None,
         default_hooks: dict[str, Any] | None = None,
         custom_hooks: list[Any] | None = None,
-        data_preprocessor: Any = None,
+        data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
         resume: bool = False,
         launcher: str = "none",
         env_cfg: dict[str, Any] | None = None,
-        log_processor: Any = None,
+        log_processor: LogProcessor | dict[str, Any] | None = None,
         log_level: str | int = "INFO",
-        visualizer: Any = None,
+        visualizer: Visualizer | dict[str, Any] | None = None,
         default_scope: str | None = "mmengine",
         randomness: dict[str, Any] | None = None,
         experiment_name: str | None = None,
@@ -81,7 +90,7 @@ class Runner(RunnerFacade):
         assemble(self._run)
 
     @classmethod
-    def from_cfg(cls, cfg: Config | dict[str, Any]) -> Runner:
+    def from_cfg(cls, cfg: Config | dict[str, Any]) -> Self:
         """Make a runner from a whole config.
 
         Raises:
@@ -98,7 +107,7 @@ class Runner(RunnerFacade):
 
     # The three verbs
 
-    def train(self) -> torch.nn.Module:
+    def train(self) -> nn.Module:
         """Train, and return the model.
 
         Raises:
@@ -159,9 +168,14 @@ class Runner(RunnerFacade):
             )
 
 
-ARGUMENTS: dict[str, Any] = {
-    name: None if parameter.default is parameter.empty else parameter.default
-    for name, parameter in inspect.signature(Runner.__init__).parameters.items()
-    if name not in ("self", "cfg", "trainer")
-}
+def arguments_of(runner: type[Runner]) -> dict[str, Any]:
+    """Return the arguments that a runner takes from a config, in their order, and their defaults."""
+    return {
+        name: None if parameter.default is parameter.empty else parameter.default
+        for name, parameter in inspect.signature(runner.__init__).parameters.items()
+        if name not in ("self", "cfg", "trainer")
+    }
+
+
+ARGUMENTS = arguments_of(Runner)
 """The arguments of MMEngine's Runner and their defaults, in its order."""

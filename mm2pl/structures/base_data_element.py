@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, MutableSet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -275,6 +275,10 @@ class BaseDataElement:
         self._data_fields.discard(item)
 
     __delitem__ = __delattr__
+
+    if TYPE_CHECKING:
+        # Fields are attributes that only the data knows. At run time a missing one is Python's own AttributeError.
+        def __getattr__(self, name: str) -> Any: ...
 
     # As a tensor
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
+from typing_extensions import Self
 
 from mm2pl.errors import ArgumentError
 from mm2pl.structures.base_data_element import PRIVATE, BaseDataElement
 
-IndexType = str | slice | int | list | torch.Tensor | np.ndarray
+IndexType = str | slice | int | list[Any] | torch.Tensor | np.ndarray
 """What :class:`InstanceData` can be indexed by; tensors are 1-dim, of dtype long or bool."""
 
 
@@ -46,6 +47,12 @@ class InstanceData(BaseDataElement):
 
     __setitem__ = __setattr__
 
+    @overload
+    def __getitem__(self, item: str) -> Any: ...
+    @overload
+    def __getitem__(
+        self, item: slice | int | list[Any] | torch.Tensor | np.ndarray[Any, Any]
+    ) -> Self: ...
     def __getitem__(self, item: IndexType) -> Any:
         """Return the field that a string names, or an element with some of the instances (a single one too).
 
