@@ -16,7 +16,7 @@ from mm2pl.dist import is_main_process, master_only
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
-from mm2pl.hooks.checkpoint_face import CheckpointFace
+from mm2pl.hooks.checkpoint_callback import CheckpointCallback
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.hooks.storage import chosen_backend_args
@@ -25,7 +25,7 @@ from mm2pl.registry import HOOKS
 
 
 @HOOKS.register_module()
-class CheckpointHook(Hook, CheckpointFace):
+class CheckpointHook(Hook, CheckpointCallback):
     """Save ``epoch_N.pth`` or ``iter_N.pth``, ``best_*.pth`` and the text file ``last_checkpoint``.
 
     File names, the order of saving and what the message hub remembers are those of
