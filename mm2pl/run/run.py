@@ -25,7 +25,7 @@ from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
-from mm2pl.run.environment import described, make_folder, telling_children, told_by_first_process
+from mm2pl.run.environment import described, inherited_time_and_seed, make_folder, telling_children
 from mm2pl.run.loops import BaseLoop
 from mm2pl.run.training import Training
 from mm2pl.utils import import_modules_from_strings
@@ -149,7 +149,7 @@ class Run:
     @property
     def is_first_process(self) -> bool:
         """Whether this process writes what all have in common; also before Lightning has joined its processes."""
-        return get_rank() == 0 and told_by_first_process() is None
+        return get_rank() == 0 and inherited_time_and_seed() is None
 
     def build_model(self) -> nn.Module:
         """Build the model through the runner's ``build_model`` and ``wrap_model``, once.
