@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from mm2pl.evaluator import Evaluator
+    from mm2pl.run.protocols import RunnerLike
 
 
 class EvalLoop(BaseLoop):
@@ -26,7 +27,7 @@ class EvalLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from mm2pl.dataset import batch_size_of, build_dataloader
+from mm2pl.dataset import batch_size_of
 from mm2pl.errors import ArgumentError
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
@@ -163,8 +163,6 @@ class RunnerFacade(RunnerView):
         """Seed Python, NumPy and torch; ``seed=None`` draws a seed that all processes share."""
         self.deterministic, self.diff_rank_seed = deterministic, diff_rank_seed
         self.seed = set_random_seed(seed, deterministic, diff_rank_seed)
-
-    build_dataloader = staticmethod(build_dataloader)
 
     def build_model(self, model: Any) -> nn.Module:
         """Build a model from its dict; a module is returned as it is."""

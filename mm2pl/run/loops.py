@@ -18,6 +18,8 @@ from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
+    from mm2pl.run.protocols import ModelLike, RunnerLike, RunnerOfRunLike
+
 
 class BaseLoop:
     """Hold one stage of a run.
@@ -33,7 +35,7 @@ class BaseLoop:
     #: MMEngine's methods of these names; a class whose method is another has one of its own.
     standard: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict) -> None:
+    def __init__(self, runner: RunnerLike, dataloader: DataLoader | dict) -> None:
         self._runner = runner
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(
@@ -42,7 +44,7 @@ class BaseLoop:
         self.dataloader: Any = dataloader
 
     @property
-    def runner(self) -> Any:
+    def runner(self) -> RunnerLike:
         """The run this loop belongs to."""
         return self._runner
 
@@ -81,6 +83,7 @@ class _TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
     by_epoch: ClassVar[bool]
+    _runner: RunnerOfRunLike
     _max_epochs: int
     _max_iters: int
     epoch_length: int
@@ -88,7 +91,7 @@ class _TrainLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerOfRunLike,
         dataloader: DataLoader | dict,
         val_begin: int,
         val_interval: int,
@@ -146,7 +149,7 @@ class _TrainLoop(BaseLoop):
             self.val_begin,
             tuple(self.dynamic_milestones),
             tuple(self.dynamic_intervals),
-            self.runner.has_val_loop,
+            self._runner.has_val_loop,
         )
 
     def follows(self, batch: int, uncounted: int = 0) -> tuple[Event, ...]:
@@ -191,7 +194,9 @@ class _TrainLoop(BaseLoop):
     def _train_one(self, idx: int, data_batch: Any) -> None:
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        # torch 2 types what a Module does not know as a tensor or a module, never as a method.
+        model: ModelLike = runner.model  # type: ignore[assignment]
+        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 
@@ -216,7 +221,7 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerOfRunLike,
         dataloader: DataLoader | dict,
         max_epochs: int,
         val_begin: int = 1,
@@ -268,7 +273,7 @@ class IterBasedTrainLoop(_TrainLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerOfRunLike,
         dataloader: DataLoader | dict,
         max_iters: int,
         val_begin: int = 1,

@@ -19,6 +19,8 @@ from mm2pl.visualization import LoggersBackend, Visualizer
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from mm2pl.run.facade import RunnerFacade
+
 
 class TrainerView(RunnerView):
     """What hooks in ``Trainer(callbacks=[…])`` get: the Trainer, under the names of MMEngine's Runner."""
@@ -227,7 +229,7 @@ class TrainerOptimizers:
 _VIEWS: weakref.WeakKeyDictionary[Any, TrainerView] = weakref.WeakKeyDictionary()
 
 
-def runner_of(trainer: Trainer) -> RunnerView:
+def runner_of(trainer: Trainer) -> RunnerFacade | TrainerView:
     """Return the runner of a Trainer: that of its run, or a view of the Trainer."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.checkpoint import format as files
+from mm2pl.dataset import build_dataloader
 from mm2pl.evaluator import Evaluator
 from mm2pl.registry import EVALUATOR
 from mm2pl.run.points import methods_at
@@ -150,6 +151,8 @@ class RunnerView:
             method(self, **kwargs)
 
     # Building
+
+    build_dataloader = staticmethod(build_dataloader)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
