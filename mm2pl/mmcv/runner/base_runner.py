@@ -65,7 +65,8 @@ class BaseRunner(HookRegistration, Checkpoints):
         self.optimizer: Any = optimizer
         self.logger = logger or logging.getLogger("mm2pl.mmcv")
         self.meta = meta
-        self.work_dir = None if work_dir is None else os.path.abspath(work_dir)
+        # ``| Any``, here and below: MMCV 1.7's hooks use the folder and the end without asking whether there is one.
+        self.work_dir: str | Any = None if work_dir is None else os.path.abspath(work_dir)
         if self.work_dir is not None:
             os.makedirs(self.work_dir, exist_ok=True)
         self._rank, self._world_size = get_dist_info()
@@ -128,12 +129,12 @@ class BaseRunner(HookRegistration, Checkpoints):
         return self._inner_iter
 
     @property
-    def max_epochs(self) -> int | None:
+    def max_epochs(self) -> int | Any:
         """Epochs of the run."""
         return self._max_epochs
 
     @property
-    def max_iters(self) -> int | None:
+    def max_iters(self) -> int | Any:
         """Training iterations of the run."""
         return self._max_iters
 

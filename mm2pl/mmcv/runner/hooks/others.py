@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,20 +14,23 @@ from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import allreduce_params
 from mm2pl.mmcv.runner.hooks.hook import Hook
 
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
+
 
 @HOOKS.register_module()
 class IterTimerHook(Hook):
     """Log how long an iteration takes, and how long it waited for its data; seconds."""
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Start the clock."""
         self.t = time.time()
 
-    def before_iter(self, runner: Any) -> None:
+    def before_iter(self, runner: BaseRunner) -> None:
         """Log the waiting time."""
         runner.log_buffer.update({"data_time": time.time() - self.t})
 
-    def after_iter(self, runner: Any) -> None:
+    def after_iter(self, runner: BaseRunner) -> None:
         """Log the whole time, and start the clock again."""
         runner.log_buffer.update({"time": time.time() - self.t})
         self.t = time.time()
@@ -37,7 +40,7 @@ class IterTimerHook(Hook):
 class DistSamplerSeedHook(Hook):
     """Tell the sampler, or the batch sampler's, which epoch begins."""
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Call ``set_epoch``."""
         set_sampler_epoch(runner.data_loader, runner.epoch)
 
@@ -53,7 +56,7 @@ class SyncBuffersHook(Hook):
     def __init__(self, distributed: bool = True) -> None:
         self.distributed = distributed
 
-    def after_epoch(self, runner: Any) -> None:
+    def after_epoch(self, runner: BaseRunner) -> None:
         """Average."""
         if self.distributed:
             allreduce_params(runner.model.buffers())
@@ -82,15 +85,15 @@ class EmptyCacheHook(Hook):
         if self._at[point]:
             torch.cuda.empty_cache()
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Free, if asked to."""
         self._empty("before_epoch")
 
-    def after_epoch(self, runner: Any) -> None:
+    def after_epoch(self, runner: BaseRunner) -> None:
         """Free, if asked to."""
         self._empty("after_epoch")
 
-    def after_iter(self, runner: Any) -> None:
+    def after_iter(self, runner: BaseRunner) -> None:
         """Free, if asked to."""
         self._empty("after_iter")
 
@@ -148,9 +151,9 @@ class EMAHook(Hook):
         self.warm_up = warm_up
         self.checkpoint = resume_from
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Register the buffers."""
-        model = runner.model
+        model: Any = runner.model
         model = model.module if is_module_wrapper(model) else model
         self.pairs = []
         for name, parameter in model.named_parameters():
@@ -161,7 +164,7 @@ class EMAHook(Hook):
         if self.checkpoint is not None:
             runner.resume(self.checkpoint)
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Update the average."""
         step = runner.iter
         if step % self.interval:
@@ -171,11 +174,11 @@ class EMAHook(Hook):
             average = getattr(self.model, buffer)
             average.mul_(1 - momentum).add_(parameter.data, alpha=momentum)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: BaseRunner) -> None:
         """Put the average in the parameters' place, for validation and checkpoints."""
         self._swap()
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: BaseRunner) -> None:
         """Put the parameters back."""
         self._swap()
 
