@@ -202,7 +202,7 @@ class LoggerHook(Hook):
                 os.remove(path)
 
 
-def _json_or_null(value: Any) -> Any:
+def _json_or_null(value: object) -> Any:
     """Return what JSON can hold; as in MMEngine 0.10.7, NumPy's numbers but ``float64``, a float, are lost too."""
     if isinstance(value, list | tuple):
         return [_json_or_null(item) for item in value]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.optim.scheduler.tick import tick, tick_metrics
 from mm2pl.registry import HOOKS
 
 if TYPE_CHECKING:
-    from mm2pl.run.protocols import RunnerLike
+    from mm2pl.run.protocols import RunnerLike, SchedulerLike
 
 
 @HOOKS.register_module()
@@ -44,7 +44,7 @@ class ParamSchedulerHook(Hook):
             tick_metrics(_schedulers(runner), metrics)
 
 
-def _schedulers(runner: RunnerLike) -> Iterator[Any]:
+def _schedulers(runner: RunnerLike) -> Iterator[SchedulerLike]:
     found = runner.param_schedulers
     if found is None:
         return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MMENGINE_VERSION = "0.10.7"
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     if isinstance(value, np.ndarray):
         return value.size == 1
     if isinstance(value, torch.Tensor):

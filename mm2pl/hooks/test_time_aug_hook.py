@@ -9,6 +9,7 @@ from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS, MODELS, RUNNERS
 
 if TYPE_CHECKING:
+    from mm2pl.config import Config
     from mm2pl.run.protocols import RunnerOfRunLike
 
 
@@ -28,7 +29,7 @@ class PrepareTTAHook(Hook):
         runner.model = MODELS.build({**self.tta_cfg, "module": runner.model})
 
 
-def build_runner_with_tta(cfg: Any) -> Any:
+def build_runner_with_tta(cfg: Config | dict) -> Any:
     """Build the runner of a config whose test uses ``tta_pipeline`` and ``tta_model``.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,22 @@ from mm2pl.run.view import RunnerView
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+    from torch.optim import Optimizer
 
+    from mm2pl.checkpoint.reader import MapLocation
     from mm2pl.config import Config
     from mm2pl.lightning import MMDataModule, MMLightningModule
     from mm2pl.logging import MessageHub, MMLogger
+    from mm2pl.optim import OptimWrapper, _ParamScheduler
     from mm2pl.registry import DefaultScope
+    from mm2pl.run.eval_loops import EvalLoop
     from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.run.loops import BaseLoop, TrainLoop
     from mm2pl.run.priority import Priority
+    from mm2pl.run.protocols import HookLike
     from mm2pl.run.run import Run
+    from mm2pl.run.stream import TrainStream
+    from mm2pl.visualization import Visualizer
 
 
 class RunnerFacade(RunnerView):
@@ -75,7 +83,7 @@ class RunnerFacade(RunnerView):
     _randomness_cfg: dict[str, Any] = of("randomness")
     hooks: list[Any] = of("hooks")
     _hooks: list[Any] = of("hooks")
-    model: Any = of("model")
+    model: nn.Module = of("model")
     optim_wrapper: Any = of("optim_wrapper")
     param_schedulers: Any = of("param_schedulers")
     auto_scale_lr: dict[str, Any] | None = of("auto_scale_lr")
@@ -109,7 +117,7 @@ class RunnerFacade(RunnerView):
         """Iterations finished so far; 0 as long as nothing has asked for the training loop."""
         return self._run.iter
 
-    def loop_of(self, stage: str) -> Any:
+    def loop_of(self, stage: str) -> TrainLoop | EvalLoop | Any:
         """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.
 
         Raises:
@@ -118,17 +126,17 @@ class RunnerFacade(RunnerView):
         return self._run.loop_of(stage)
 
     @property
-    def train_loop(self) -> Any:
+    def train_loop(self) -> TrainLoop | Any:
         """The training loop, built when it is first read; ``None`` for a run without ``train_cfg``."""
         return None if self._train_loop is None else self.loop_of("train")
 
     @property
-    def val_loop(self) -> Any:
+    def val_loop(self) -> EvalLoop | Any:
         """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
         return None if self._val_loop is None else self.loop_of("val")
 
     @property
-    def test_loop(self) -> Any:
+    def test_loop(self) -> EvalLoop | Any:
         """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
         return None if self._test_loop is None else self.loop_of("test")
 
@@ -143,7 +151,7 @@ class RunnerFacade(RunnerView):
         return self._run.by_epoch
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> TrainStream | None:
         """The training data as the Trainer sees them."""
         return self._run.training.stream
 
@@ -164,7 +172,7 @@ class RunnerFacade(RunnerView):
         self.deterministic, self.diff_rank_seed = deterministic, diff_rank_seed
         self.seed = set_random_seed(seed, deterministic, diff_rank_seed)
 
-    def build_model(self, model: Any) -> nn.Module:
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build a model from its dict; a module is returned as it is."""
         return build_model(model)
 
@@ -179,11 +187,11 @@ class RunnerFacade(RunnerView):
         """
         return self._run.without_sync_batchnorm(model)
 
-    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+    def build_optim_wrapper(self, optim_wrapper: Optimizer | OptimWrapper | dict) -> OptimWrapper:
         """Build an optimizer wrapper over the model; a built one is returned as it is."""
         return as_optim_wrapper(self.model, optim_wrapper)
 
-    def build_param_scheduler(self, scheduler: Any) -> Any:
+    def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> Any:
         """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers.
 
         Raises:
@@ -202,7 +210,9 @@ class RunnerFacade(RunnerView):
             name: self._build_param_scheduler(parts[name], one) for name, one in wrapper.items()
         }
 
-    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+    def _build_param_scheduler(
+        self, scheduler: _ParamScheduler | dict | list, optim_wrapper: OptimWrapper
+    ) -> Any:
         # MMEngine's name for the schedules of one optimizer.
         loop = self.train_loop
         return build_param_schedulers(
@@ -214,7 +224,9 @@ class RunnerFacade(RunnerView):
             by_epoch=loop.by_epoch,
         )
 
-    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+    def scale_lr(
+        self, optim_wrapper: OptimWrapper, auto_scale_lr: dict[str, Any] | None = None
+    ) -> None:
         """Scale the learning rates from ``base_batch_size`` to the real total batch size.
 
         Raises:
@@ -224,19 +236,19 @@ class RunnerFacade(RunnerView):
             batch_size = batch_size_of(self.train_loop.dataloader)
             scale_rates(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
 
-    def build_train_loop(self, loop: Any) -> Any:
+    def build_train_loop(self, loop: BaseLoop | dict) -> Any:
         """Build the training loop from a ``train_cfg``; see :func:`mm2pl.run.building.train_loop`."""
         return building.train_loop(self, loop, self._run.loader_of("train"))
 
-    def build_val_loop(self, loop: Any) -> Any:
+    def build_val_loop(self, loop: BaseLoop | dict) -> Any:
         """Build the validation loop from a ``val_cfg``."""
         return building.val_loop(self, loop, **self._run.evaluation_parts("val"))
 
-    def build_test_loop(self, loop: Any) -> Any:
+    def build_test_loop(self, loop: BaseLoop | dict) -> Any:
         """Build the test loop from a ``test_cfg``."""
         return building.test_loop(self, loop, **self._run.evaluation_parts("test"))
 
-    def build_log_processor(self, log_processor: Any) -> LogProcessor:
+    def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
         """Build the log processor from its dict; a built one is returned as it is."""
         return building.log_processor(log_processor)
 
@@ -247,17 +259,17 @@ class RunnerFacade(RunnerView):
         file = Path(log_file) if log_file else Path(self.log_dir) / f"{self.timestamp}.log"
         return building.logger(self.experiment_name, file, log_level, **kwargs)
 
-    def build_message_hub(self, message_hub: Any = None) -> MessageHub:
+    def build_message_hub(self, message_hub: MessageHub | dict | None = None) -> MessageHub:
         """Make the run's message hub; a built one is returned as it is."""
         return building.message_hub(self.experiment_name, message_hub)
 
-    def build_visualizer(self, visualizer: Any = None) -> Any:
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Any:
         """Build the visualizer; without a config it writes scalars to ``vis_data/`` in the log folder."""
         return building.visualizer(self.experiment_name, self.log_dir, visualizer)
 
     # MMEngine's private names, which projects override and hand-written loops call.
 
-    def _check_scheduler_cfg(self, param_scheduler: Any) -> None:
+    def _check_scheduler_cfg(self, param_scheduler: _ParamScheduler | dict | list | None) -> None:
         check_schedules(param_scheduler)
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
@@ -271,7 +283,9 @@ class RunnerFacade(RunnerView):
 
     # Hooks
 
-    def register_hook(self, hook: Any, priority: int | str | Priority | None = None) -> None:
+    def register_hook(
+        self, hook: HookLike | Mapping[str, Any], priority: int | str | Priority | None = None
+    ) -> None:
         """Insert a hook behind those of the same or a higher priority.
 
         Args:
@@ -381,9 +395,9 @@ class RunnerFacade(RunnerView):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: Any = "cpu",
+        map_location: MapLocation = "cpu",
         strict: bool = False,
-        revise_keys: Any = ((r"^module\.", ""),),
+        revise_keys: Sequence[tuple[str, str]] = ((r"^module\.", ""),),
     ) -> dict[str, Any]:
         """Load weights only, from an MMEngine, Lightning or bare state-dict file.
 
@@ -403,7 +417,7 @@ class RunnerFacade(RunnerView):
         filename: str,
         resume_optimizer: bool = True,
         resume_param_scheduler: bool = True,
-        map_location: Any = "default",
+        map_location: MapLocation = "default",
     ) -> None:
         """Load the weights of a checkpoint now; the next :meth:`train` continues its run.
 

@@ -151,7 +151,7 @@ class LogProcessor:
             epoch = epoch.rjust(len(str(runner.max_epochs)) + 3)
         return f"Epoch({mode}){epoch}[{count}]"
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: object) -> str:
         if isinstance(value, float):
             return f"{value:.{self.num_digits}f}"
         if isinstance(value, torch.Tensor | np.ndarray):

@@ -18,7 +18,7 @@ from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from mm2pl.run.protocols import ModelLike, RunnerLike, RunnerOfRunLike
+    from mm2pl.run.protocols import LoaderLike, ModelLike, RunnerLike, RunnerOfRunLike
 
 
 class BaseLoop:
@@ -41,7 +41,7 @@ class BaseLoop:
             dataloader = runner.build_dataloader(
                 dataloader, seed=runner.seed, diff_rank_seed=runner.diff_rank_seed
             )
-        self.dataloader: Any = dataloader
+        self.dataloader: LoaderLike = dataloader
 
     @property
     def runner(self) -> RunnerLike:
@@ -53,7 +53,8 @@ class BaseLoop:
         """Whether a user's class replaces the single step."""
         return type(self).run_iter is not self.standard["run_iter"]
 
-    def run_iter(self, idx: int, data_batch: Any) -> None:
+    # Any arguments: MMEngine's loop by iterations takes the batch alone, all others its number and the batch.
+    def run_iter(self, *args: Any, **kwargs: Any) -> None:
         """Process one batch."""
         raise NotImplementedError
 
@@ -79,7 +80,7 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
             )
 
 
-class _TrainLoop(BaseLoop):
+class TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
     by_epoch: ClassVar[bool]
@@ -191,7 +192,7 @@ class _TrainLoop(BaseLoop):
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
 
-    def _train_one(self, idx: int, data_batch: Any) -> None:
+    def _train_one(self, idx: int, data_batch: object) -> None:
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
         # torch 2 types what a Module does not know as a tensor or a module, never as a method.
@@ -202,7 +203,7 @@ class _TrainLoop(BaseLoop):
 
 
 @LOOPS.register_module()
-class EpochBasedTrainLoop(_TrainLoop):
+class EpochBasedTrainLoop(TrainLoop):
     """Train by epochs; stands for ``train_cfg=dict(by_epoch=True, max_epochs=…)``.
 
     Args:
@@ -254,7 +255,7 @@ class _InfiniteDataloaderIterator:
 
 
 @LOOPS.register_module()
-class IterBasedTrainLoop(_TrainLoop):
+class IterBasedTrainLoop(TrainLoop):
     """Train by iterations; stands for ``train_cfg=dict(by_epoch=False, max_iters=…)``.
 
     Args:
@@ -289,7 +290,7 @@ class IterBasedTrainLoop(_TrainLoop):
         """Batches of the one epoch that Lightning sees: those of the whole run."""
         return self._max_iters
 
-    def run_iter(self, data_batch: Any) -> None:  # type: ignore[override]
+    def run_iter(self, data_batch: Any) -> None:
         """Train on one batch."""
         self._train_one(self._iter, data_batch)
 
@@ -330,7 +331,7 @@ def calc_dynamic_intervals(
     return [milestone for milestone, _ in pairs], [interval for _, interval in pairs]
 
 
-def next_pass(dataloader: Any, epoch: int) -> None:
+def next_pass(dataloader: LoaderLike, epoch: int) -> None:
     """Tell a finite loader's sampler that pass ``epoch`` begins, and the user that the data were used up."""
     print_log(
         "Reach the end of the dataloader, it will be restarted and continue to iterate. "
@@ -340,7 +341,7 @@ def next_pass(dataloader: Any, epoch: int) -> None:
     set_sampler_epoch(dataloader, epoch)
 
 
-def _whole(value: Any, name: str) -> int:
+def _whole(value: object, name: str) -> int:
     if not isinstance(value, int | float) or int(value) != value or value < 1:
         raise ValueError(f"train_cfg: {name}={value!r} → a whole number of at least 1 is needed")
     return int(value)

@@ -107,6 +107,10 @@ class SchedulerLike(Protocol):
         """Stand where :meth:`state_dict` was called."""
 
 
+SchedulersLike = dict[str, list[SchedulerLike]] | list[SchedulerLike] | None
+"""The schedules of a run: a dict of lists for several optimizers; ``None`` if there are none."""
+
+
 class HookLike(Protocol):
     """What a run reads of a hook; which of MMEngine's points it has is looked up when they are reached."""
 
@@ -285,11 +289,11 @@ class RunnerLike(Protocol):
         """Call one point of every hook that has it."""
 
     def build_dataloader(
-        self, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False
+        self, dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         """Build a loader from its dict; a built one is returned as it is."""
 
-    def build_evaluator(self, evaluator: Any) -> Evaluator:
+    def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
         """Build an evaluator from metrics; a built one is returned as it is."""
 
     def save_checkpoint(
@@ -330,7 +334,7 @@ class StrategyLike(Protocol):
     def root_device(self) -> torch.device:
         """The device that this process computes on."""
 
-    def broadcast(self, obj: Any) -> Any:
+    def broadcast(self, obj: object) -> Any:
         """Give every process the first one's object."""
 
     def connect(self, model: Any) -> None:
@@ -366,7 +370,10 @@ class TrainerLike(Protocol):
         """The file that it is restoring."""
 
     def save_checkpoint(
-        self, filepath: Any, weights_only: bool = False, storage_options: Any = None
+        self,
+        filepath: str,
+        weights_only: bool = False,
+        storage_options: dict[str, Any] | None = None,
     ) -> None:
         """Write a checkpoint."""
 
@@ -392,7 +399,7 @@ class ModuleLike(Protocol):
     def choose_optimization(self) -> list[str]:
         """Decide who drives the optimizer, and return what follows Lightning instead of MMEngine."""
 
-    def take_schedules(self, schedules: Any) -> None:
+    def take_schedules(self, value: object) -> None:
         """Take schedules, or what they will be built from."""
 
     def use_loop(self, stage: str, loop: EvalLoop) -> None:

@@ -17,8 +17,12 @@ from mm2pl.registry import EVALUATOR
 from mm2pl.run.points import methods_at
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mm2pl.config import Config
     from mm2pl.logging import MessageHub, MMLogger
+    from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.run.protocols import LoaderLike
 
 
 class RunnerView:
@@ -36,7 +40,7 @@ class RunnerView:
     logger: MMLogger
     message_hub: MessageHub
     visualizer: Any
-    log_processor: Any
+    log_processor: LogProcessor
     cfg: Config
     hooks: list[Any]
     work_dir: str
@@ -49,7 +53,7 @@ class RunnerView:
     seed: int | None
     deterministic: bool
     diff_rank_seed: bool
-    model: Any
+    model: nn.Module
     optim_wrapper: Any
     param_schedulers: Any
     _resume: bool
@@ -111,27 +115,27 @@ class RunnerView:
         return getattr(self, f"{stage}_loop")
 
     @property
-    def train_dataloader(self) -> Any:
+    def train_dataloader(self) -> LoaderLike | Any:
         """The training loader."""
         return self.loop_of("train").dataloader
 
     @property
-    def val_dataloader(self) -> Any:
+    def val_dataloader(self) -> LoaderLike | Any:
         """The validation loader."""
         return self.loop_of("val").dataloader
 
     @property
-    def test_dataloader(self) -> Any:
+    def test_dataloader(self) -> LoaderLike | Any:
         """The test loader."""
         return self.loop_of("test").dataloader
 
     @property
-    def val_evaluator(self) -> Any:
+    def val_evaluator(self) -> Evaluator | Any:
         """The evaluator of the validation loop."""
         return self.loop_of("val").evaluator
 
     @property
-    def test_evaluator(self) -> Any:
+    def test_evaluator(self) -> Evaluator | Any:
         """The evaluator of the test loop."""
         return self.loop_of("test").evaluator
 
@@ -154,7 +158,7 @@ class RunnerView:
 
     build_dataloader = staticmethod(build_dataloader)
 
-    def build_evaluator(self, evaluator: Any) -> Evaluator:
+    def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
         """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
 
         Raises:
