@@ -73,7 +73,7 @@ class TorchMetricAdapter(Metric):
             )
         return values[matches[0]]
 
-    def _scalar(self, value: Any) -> Any:
+    def _scalar(self, value: object) -> Any:
         if isinstance(value, (bool, int, float, np.number)):
             return torch.tensor(float(value), device=self.device)
         return value

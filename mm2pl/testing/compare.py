@@ -28,8 +28,8 @@ _TOLERANCES = {
 
 
 def assert_allclose(
-    actual: Any,
-    expected: Any,
+    actual: object,
+    expected: object,
     rtol: float | None = None,
     atol: float | None = None,
     equal_nan: bool = True,
@@ -87,7 +87,7 @@ def assert_dict_contains_subset(dict_obj: Mapping, expected_subset: Mapping) -> 
     )
 
 
-def assert_attrs_equal(obj: Any, expected_attrs: Mapping[str, Any]) -> bool:
+def assert_attrs_equal(obj: object, expected_attrs: Mapping[str, Any]) -> bool:
     """Say whether an object has all these attributes with these values."""
     return all(
         hasattr(obj, name) and _same(getattr(obj, name), value)
@@ -118,7 +118,7 @@ def assert_params_all_zeros(module: Any) -> bool:
     )
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: object, right: object) -> bool:
     """Compare as ``==`` does; arrays and tensors are equal if all their elements and their shapes are."""
     if isinstance(left, np.ndarray | torch.Tensor) or isinstance(right, np.ndarray | torch.Tensor):
         first, second = (

@@ -165,7 +165,7 @@ _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 """Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
 
 
-def check_optimizer(optimizer: Any) -> None:
+def check_optimizer(optimizer: object) -> None:
     """Raise TypeError unless ``optimizer`` has one list of param groups."""
     groups = getattr(optimizer, "param_groups", None)
     if isinstance(optimizer, Optimizer | BaseOptimWrapper) and not isinstance(groups, dict):
@@ -176,7 +176,7 @@ def check_optimizer(optimizer: Any) -> None:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Counter):
         return dict(value)
     return value.item() if isinstance(value, np.generic) else value
