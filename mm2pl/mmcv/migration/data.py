@@ -156,7 +156,7 @@ class Datasets:
         self.state.rewrites.append((dataset, new))
         return new
 
-    def _migrated(self, dataset: Any, path: str, test: bool) -> Any:
+    def _migrated(self, dataset: object, path: str, test: bool) -> Any:
         if isinstance(dataset, list | tuple):
             where, wrapper = Part(self.state, path, {}), self._wrapper_name("ConcatDataset")
             where.noted("", f"{self.target}.dataset", f"a list of datasets → {wrapper}")
@@ -271,7 +271,7 @@ def migrate_helpers(state: State) -> None:
                 break
 
 
-def _before_pipeline(dataset: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def _before_pipeline(dataset: dict[str, Any], key: str, value: object) -> dict[str, Any]:
     rest = {k: v for k, v in dataset.items() if k != "pipeline"}
     rest[key] = value
     return {**rest, **({"pipeline": dataset["pipeline"]} if "pipeline" in dataset else {})}

@@ -91,7 +91,7 @@ def _pipelines(config: Mapping[str, Any]) -> Iterator[Any]:
     return (v for k, v in config.items() if k == "data" or k.endswith("pipeline"))
 
 
-def _collected(value: Any) -> Iterator[str]:
+def _collected(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         if value.get("type") == "Collect":
             yield from value.get("keys", ())

@@ -275,10 +275,10 @@ class BaseRunner(HookRegistration, Checkpoints):
             self.log_buffer.update(outputs["log_vars"], outputs["num_samples"])
         self.outputs = outputs
 
-    def _val_step(self, data_batch: Any, **kwargs: Any) -> Any:
+    def _val_step(self, data_batch: object, **kwargs: Any) -> Any:
         return self.model.val_step(data_batch, self.optimizer, **kwargs)  # type: ignore[operator]
 
-    def _iteration(self, batch: Any, train: bool, kwargs: dict[str, Any]) -> None:
+    def _iteration(self, batch: object, train: bool, kwargs: dict[str, Any]) -> None:
         mode = "train" if train else "val"
         self.data_batch = batch
         self.call_hook(f"before_{mode}_iter")
@@ -294,7 +294,9 @@ class BaseRunner(HookRegistration, Checkpoints):
             loss.backward(**kwargs)
 
 
-def _check(model: Any, batch_processor: Any, optimizer: Any, logger: Any, meta: Any) -> None:
+def _check(
+    model: object, batch_processor: object, optimizer: object, logger: object, meta: object
+) -> None:
     if batch_processor is not None:
         if not callable(batch_processor):
             raise TypeError(f"batch_processor={batch_processor!r} must be callable.")

@@ -145,7 +145,7 @@ class EvalHook(Hook):
         results = self.test_fn(runner.model, self.dataloader)
         self._report(runner, results)
 
-    def _report(self, runner: BaseRunner, results: Any) -> None:
+    def _report(self, runner: BaseRunner, results: object) -> None:
         runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
         score = self.evaluate(runner, results)
         if self.save_best and score:

@@ -267,7 +267,7 @@ def _val_head(values: dict[str, Any], by_epoch: bool) -> str:
     return f"Iter({values['mode']}) [{values['iter']}]\t"
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> Any:
     if isinstance(value, dict):
         return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
     return value
