@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mm2pl.hooks.stages import LightningStages, hooks_driven_by_first
 from mm2pl.run.points import GENERIC, STAGES, overridden_stages
 from mm2pl.run.priority import Priority
-from mm2pl.run.protocols import DATA_BATCH as DATA_BATCH
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from mm2pl.run.protocols import RunnerLike
+
+DATA_BATCH = dict | tuple | list | None
 
 
 def _point(name: str) -> Any:

@@ -1,6 +1,6 @@
 """What the run, its hooks and its loops need of each other's objects, and of Lightning's; anything that has it will do.
 
-A property here is a promise to readers: a class may keep a plain attribute of a narrower type under that name.
+What is a property here is only read; a class may have a plain attribute of a narrower type under that name.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from mm2pl.run.eval_loops import EvalLoop
     from mm2pl.run.log_processor import LogProcessor
     from mm2pl.run.priority import Priority
-
-DATA_BATCH = dict | tuple | list | None
-"""A batch as hooks get it, under MMEngine 0.10.7's name for this type."""
 
 
 class LoaderLike(Protocol):
@@ -53,19 +50,8 @@ class ModelLike(Protocol):
         """Return the predictions for a batch of the test."""
 
 
-class LoopLike(Protocol):
-    """What hooks read of any loop."""
-
-    @property
-    def dataloader(self) -> LoaderLike:
-        """The loop's data."""
-
-
-class TrainLoopLike(LoopLike, Protocol):
-    """What hooks read and set of the training loop."""
-
-    stop_training: bool
-    """Set it to end the run; MMEngine's loops look at it between two epochs."""
+class PositionLike(Protocol):
+    """Where a training is and where it ends: of a training loop, or of the runner around it."""
 
     @property
     def epoch(self) -> int:
@@ -90,6 +76,17 @@ class TrainLoopLike(LoopLike, Protocol):
     @property
     def val_interval(self) -> int:
         """Epochs or iterations between validations, at this moment."""
+
+
+class TrainLoopLike(PositionLike, Protocol):
+    """What hooks read and set of the training loop."""
+
+    stop_training: bool
+    """Set it to end the run; MMEngine's loops look at it between two epochs."""
+
+    @property
+    def dataloader(self) -> LoaderLike:
+        """The loop's data."""
 
 
 class SchedulerLike(Protocol):
@@ -120,40 +117,12 @@ class HookLike(Protocol):
         """List the points that the hook does something at."""
 
 
-class RunnerLike(Protocol):
-    """The ``runner`` that hooks, loops and models get: of a run, or of a user's own Trainer.
+class PartsLike(Protocol):
+    """What a run works with.
 
     ``| Any`` stands at what a run may lack, where MMEngine has None: a hook that acts in ``after_train_iter`` need not
     ask whether there is a training loop.
     """
-
-    # Where the run is
-
-    @property
-    def epoch(self) -> int:
-        """Epochs finished so far."""
-
-    @property
-    def iter(self) -> int:
-        """Iterations finished so far."""
-
-    @property
-    def max_epochs(self) -> int:
-        """Epochs of the whole run."""
-
-    @property
-    def max_iters(self) -> int:
-        """Iterations of the whole run."""
-
-    @property
-    def val_begin(self) -> int:
-        """The first epoch or iteration that is followed by a validation."""
-
-    @property
-    def val_interval(self) -> int:
-        """Epochs or iterations between validations, at this moment."""
-
-    # What it works with
 
     @property
     def trainer(self) -> Trainer:
@@ -215,7 +184,9 @@ class RunnerLike(Protocol):
     def hooks(self) -> list[Any]:
         """The hooks, in the order in which they are called."""
 
-    # Services
+
+class ServicesLike(Protocol):
+    """The config of a run, and where the run reports."""
 
     @property
     def cfg(self) -> Config:
@@ -237,7 +208,9 @@ class RunnerLike(Protocol):
     def visualizer(self) -> Any:
         """A Visualizer; projects' own have further methods."""
 
-    # Names, places and processes
+
+class StartLike(Protocol):
+    """Under which name, where, in which processes and with which random numbers a run was started."""
 
     @property
     def experiment_name(self) -> str:
@@ -283,7 +256,9 @@ class RunnerLike(Protocol):
     def diff_rank_seed(self) -> bool:
         """Whether every process seeds differently."""
 
-    # What hooks and loops ask it to do
+
+class RunnerLike(PositionLike, PartsLike, ServicesLike, StartLike, Protocol):
+    """The ``runner`` that hooks, loops and models get: of a run, or of a user's own Trainer."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call one point of every hook that has it."""
