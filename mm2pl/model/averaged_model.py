@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -60,7 +59,7 @@ class BaseAveragedModel(nn.Module):
             self._averaged = self._tensors_of(self.module)
         return self._averaged
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self._averaged = None  # a move may replace the parameters
         return super()._apply(fn, recurse)
 

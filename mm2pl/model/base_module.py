@@ -128,9 +128,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 class Sequential(BaseModule, nn.Sequential):
     """`torch.nn.Sequential` with an ``init_cfg``."""
 
-    def __init__(
-        self, *args: Any, init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, *args: Any, init_cfg: Any = None) -> None:
         BaseModule.__init__(self, init_cfg)
         nn.Sequential.__init__(self, *args)
 
@@ -138,11 +136,7 @@ class Sequential(BaseModule, nn.Sequential):
 class ModuleList(BaseModule, nn.ModuleList):
     """`torch.nn.ModuleList` with an ``init_cfg``."""
 
-    def __init__(
-        self,
-        modules: Iterable[nn.Module] | None = None,
-        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, modules: Iterable[nn.Module] | None = None, init_cfg: Any = None) -> None:
         BaseModule.__init__(self, init_cfg)
         nn.ModuleList.__init__(self, modules)
 
@@ -151,9 +145,7 @@ class ModuleDict(BaseModule, nn.ModuleDict):
     """`torch.nn.ModuleDict` with an ``init_cfg``."""
 
     def __init__(
-        self,
-        modules: Mapping[str, nn.Module] | None = None,
-        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        self, modules: Mapping[str, nn.Module] | None = None, init_cfg: Any = None
     ) -> None:
         BaseModule.__init__(self, init_cfg)
         nn.ModuleDict.__init__(self, modules)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -53,9 +52,7 @@ def efficient_conv_bn_eval_forward(bn: Any, conv: Any, x: torch.Tensor) -> torch
         x: Its input.
     """
 
-    def given(
-        value: torch.Tensor | None, default: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
+    def given(value: torch.Tensor | None, default: Any) -> torch.Tensor:
         return default(bn.running_var) if value is None else value
 
     per_output = (-1, *[1] * (conv.weight.dim() - 1))

@@ -38,11 +38,7 @@ class BaseTTAModel(BaseModel):
         [2.0, 20.0]
     """
 
-    def __init__(
-        self,
-        module: dict[str, Any] | nn.Module,
-        data_preprocessor: dict[str, Any] | nn.Module | None = None,
-    ) -> None:
+    def __init__(self, module: dict[str, Any] | nn.Module, data_preprocessor: Any = None) -> None:
         super().__init__()
         self.module: Any
         if isinstance(module, nn.Module):

@@ -276,7 +276,7 @@ class Continuing:
             else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
                 self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
 
-    def resume(self, filename: str, map_location: MapLocation) -> None:
+    def resume(self, filename: str, map_location: Any) -> None:
         """Load the weights of a checkpoint now; the next fit continues its run."""
         run = self._run
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)

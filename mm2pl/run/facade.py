@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -397,7 +397,7 @@ class RunnerFacade(RunnerView):
         filename: str,
         map_location: MapLocation = "cpu",
         strict: bool = False,
-        revise_keys: Sequence[tuple[str, str]] = ((r"^module\.", ""),),
+        revise_keys: Any = ((r"^module\.", ""),),
     ) -> dict[str, Any]:
         """Load weights only, from an MMEngine, Lightning or bare state-dict file.
 

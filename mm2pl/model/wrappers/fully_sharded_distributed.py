@@ -138,7 +138,7 @@ def _precision(value: MixedPrecision | dict | None) -> MixedPrecision | None:
     return MixedPrecision(**options)
 
 
-def _dtype(value: torch.dtype | str | None) -> torch.dtype | None:
+def _dtype(value: Any) -> torch.dtype | None:
     found = getattr(torch, value, None) if isinstance(value, str) else value
     if (found is None and value is not None) or not isinstance(found, (torch.dtype, type(None))):
         raise TypeError(f"dtype {value!r}: None, a torch.dtype or the name of one is accepted")

@@ -165,7 +165,7 @@ _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
 """Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
 
 
-def check_optimizer(optimizer: object) -> None:
+def check_optimizer(optimizer: Any) -> None:
     """Raise TypeError unless ``optimizer`` has one list of param groups."""
     groups = getattr(optimizer, "param_groups", None)
     if isinstance(optimizer, Optimizer | BaseOptimWrapper) and not isinstance(groups, dict):
