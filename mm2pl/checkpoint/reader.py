@@ -22,7 +22,7 @@ from mm2pl.checkpoint.unpickle import (
     STAND_INS,
     TRUSTING_PICKLE,
     ForbiddenError,
-    settle,
+    replace_stand_ins,
     stand_ins_allowed,
 )
 
@@ -103,7 +103,9 @@ def _load(file: File, map_location: MapLocation, weights_only: bool) -> Any:
     kwargs: dict[str, Any] = {} if weights_only else {"pickle_module": TRUSTING_PICKLE}
     try:
         with stand_ins_allowed():
-            return settle(torch.load(file, map_location, weights_only=weights_only, **kwargs))
+            return replace_stand_ins(
+                torch.load(file, map_location, weights_only=weights_only, **kwargs)
+            )
     except ModuleNotFoundError as error:
         raise _Unreadable(
             f"pickles objects of {error.name!r}, which cannot be imported → install that package, or ask the "

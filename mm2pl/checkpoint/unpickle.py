@@ -2,7 +2,7 @@
 
 MMEngine 0.x pickles ``HistoryBuffer``, ``ConfigDict``, functions of its schedulers, numpy scalars and arrays; MMCV 1.x
 ``ConfigDict`` and numpy. None of these classes is imported to read such a file: each name is answered by a small class
-here that only stores the pickled data, and :func:`settle` turns the result into plain Python, numpy and
+here that only stores the pickled data, and :func:`replace_stand_ins` turns the result into plain Python, numpy and
 :class:`mm2pl.logging.HistoryBuffer`. Nothing of the file is ever called.
 """
 
@@ -39,7 +39,7 @@ class PickledDict:
     """Answer for dict subclasses: creates an ``OrderedDict``, the type torch's unpickler lets a file fill."""
 
     def __new__(cls, *args: Any) -> Any:
-        """Return a dict, marked for :func:`settle`; a ``defaultdict``'s factory is dropped."""
+        """Return a dict, marked for :func:`replace_stand_ins`; a ``defaultdict``'s factory is dropped."""
         made: OrderedDict[Any, Any] = OrderedDict(
             args[0] if args and isinstance(args[0], dict) else {}
         )
@@ -120,7 +120,7 @@ class PickledArray:
         dtype = self.dtype.build()
         if dtype.hasobject:
             flat = np.empty(len(self.data), dtype=object)
-            flat[:] = settle(self.data)
+            flat[:] = replace_stand_ins(self.data)
         else:
             flat = (
                 np.fromiter((), dtype)
@@ -269,7 +269,7 @@ TRUSTING_PICKLE = SimpleNamespace(
 )
 
 
-def settle(value: Any, memo: dict[int, tuple[Any, Any]] | None = None) -> Any:
+def replace_stand_ins(value: Any, memo: dict[int, tuple[Any, Any]] | None = None) -> Any:
     """Replace stand-ins by what they stand for, in place where the container can be changed.
 
     Dict entries that hold a :class:`NameOnly` are removed. Shared and cyclic references stay shared.
@@ -279,26 +279,26 @@ def settle(value: Any, memo: dict[int, tuple[Any, Any]] | None = None) -> Any:
         return memo[id(value)][1]
     kind = type(value)
     if kind in (OrderedDict, dict):
-        return _settle_dict(value, memo)
+        return _replace_in_dict(value, memo)
     if kind is list:
         memo[id(value)] = value, value
-        value[:] = [settle(item, memo) for item in value]
+        value[:] = [replace_stand_ins(item, memo) for item in value]
         return value
     made = value
     if kind is tuple:
-        items = [settle(item, memo) for item in value]
+        items = [replace_stand_ins(item, memo) for item in value]
         if any(a is not b for a, b in zip(items, value, strict=True)):
             made = tuple(items)
     elif isinstance(value, (PickledDtype, PickledArray)):
         made = value.build()
     elif isinstance(value, PickledState):
-        made = _settle_state(value, memo)
+        made = _replace_state(value, memo)
     if made is not value:
         memo[id(value)] = value, made  # keeps ``value`` alive, so that its id stays its own
     return made
 
 
-def _settle_dict(value: dict[Any, Any], memo: dict[int, tuple[Any, Any]]) -> dict[Any, Any]:
+def _replace_in_dict(value: dict[Any, Any], memo: dict[int, tuple[Any, Any]]) -> dict[Any, Any]:
     plain = isinstance(value, OrderedDict) and vars(value).pop(_MARK, False)
     made: dict[Any, Any] = {} if plain else value
     memo[id(value)] = value, made
@@ -306,12 +306,12 @@ def _settle_dict(value: dict[Any, Any], memo: dict[int, tuple[Any, Any]]) -> dic
         if isinstance(item, NameOnly) or (isinstance(item, type) and issubclass(item, NameOnly)):
             del value[key]
         else:
-            made[key] = settle(item, memo)
+            made[key] = replace_stand_ins(item, memo)
     return made
 
 
-def _settle_state(value: PickledState, memo: dict[int, tuple[Any, Any]]) -> Any:
-    state = settle(dict(vars(value)), memo)
+def _replace_state(value: PickledState, memo: dict[int, tuple[Any, Any]]) -> Any:
+    state = replace_stand_ins(dict(vars(value)), memo)
     if isinstance(value, PickledConfig):
         return state["values"]
     if isinstance(value, PickledHub):

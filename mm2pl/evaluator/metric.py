@@ -146,7 +146,7 @@ class DumpResults(BaseMetric):
         return {}
 
 
-def warn_empty(metric: Any) -> None:
+def warn_empty(metric: object) -> None:
     """Log that a metric is evaluated though ``process`` added nothing."""
     print_log(
         f"{type(metric).__name__} got empty `self.results`. Please ensure that the processed "

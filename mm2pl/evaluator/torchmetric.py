@@ -144,7 +144,7 @@ class TorchMetric(BaseMetric):
         )
 
 
-def build_metric(metric: Any) -> Any:
+def build_metric(metric: object) -> Any:
     """Return the metric that a config, a torchmetrics metric or a metric object means.
 
     Raises:
@@ -174,7 +174,7 @@ def _build_from_config(cfg: Any) -> Any:
         return TorchMetric(construct(metric_cls, rest, registry), **own)
 
 
-def as_torchmetric(metric: Any, size: int | None = None, key: str | None = None) -> Metric:
+def as_torchmetric(metric: object, size: int | None = None, key: str | None = None) -> Metric:
     """Turn a `BaseMetric` (ours or MMEngine's) or its config into a `torchmetrics.Metric`.
 
     Args:
@@ -218,11 +218,11 @@ def _never() -> bool:
     return False
 
 
-def _is_array(value: Any) -> bool:
+def _is_array(value: object) -> bool:
     return isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim > 0
 
 
-def _take(sample: Any, path: str) -> Any:
+def _take(sample: object, path: str) -> Any:
     """Follow a path of keys, indices and attributes into one prediction."""
     found = sample
     for part in path.split("."):
@@ -251,7 +251,7 @@ def _batch(values: list[Any]) -> Any:
     return torch.stack(tensors) if len({t.shape for t in tensors}) == 1 else tensors
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     """Say in a few words what a prediction is."""
     if isinstance(value, Mapping):
         return f"a {type(value).__name__} with the keys {list(value)}"

@@ -77,7 +77,7 @@ class TorchMetricAdapter(Metric):
             )
         return values[matches[0]]
 
-    def _scalar(self, value: Any) -> Any:
+    def _scalar(self, value: object) -> Any:
         if isinstance(value, (bool, int, float, np.number)):
             # On the metric's device, as the values of torchmetrics' own metrics are.
             return torch.tensor(float(value), device=self.device)

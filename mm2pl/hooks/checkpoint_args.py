@@ -49,7 +49,7 @@ def names(argument: str, value: str | list[str] | None) -> list[str] | None:
     return list(value)
 
 
-def keys(argument: str, value: Any, default: list[str]) -> Any:
+def keys(argument: str, value: object, default: list[str]) -> Any:
     """Return a sequence of names, ``default`` for None.
 
     Raises:

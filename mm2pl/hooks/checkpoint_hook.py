@@ -8,7 +8,7 @@ import pickle
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.checkpoint.weights import _load_checkpoint
 from mm2pl.checkpoint.writer import save_checkpoint
@@ -16,16 +16,19 @@ from mm2pl.dist import is_main_process, master_only
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
-from mm2pl.hooks.checkpoint_face import CheckpointFace
+from mm2pl.hooks.checkpoint_callback import CheckpointCallback
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.hooks.storage import chosen_backend_args
 from mm2pl.logging import print_log
 from mm2pl.registry import HOOKS
 
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
+
 
 @HOOKS.register_module()
-class CheckpointHook(Hook, CheckpointFace):
+class CheckpointHook(Hook, CheckpointCallback):
     """Save ``epoch_N.pth`` or ``iter_N.pth``, ``best_*.pth`` and the text file ``last_checkpoint``.
 
     File names, the order of saving and what the message hub remembers are those of
@@ -151,7 +154,7 @@ class CheckpointHook(Hook, CheckpointFace):
 
     # When to save
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Find the folder, and take up what a resumed message hub remembers."""
         root = runner.work_dir if self._out_root is None else self._out_root
         self.file_client = FileClient.infer_client(self.file_client_args, root)
@@ -178,7 +181,7 @@ class CheckpointHook(Hook, CheckpointFace):
                 self._remove(path)
             self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Save every ``interval`` epochs, and at the last one."""
         if self.by_epoch and (
             self.every_n_epochs(runner, self.interval, self.save_begin)
@@ -189,7 +192,7 @@ class CheckpointHook(Hook, CheckpointFace):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
@@ -202,7 +205,7 @@ class CheckpointHook(Hook, CheckpointFace):
             runner.logger.info(f"Saving checkpoint at {runner.iter + 1} iterations")
             self._save_checkpoint(runner)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Save the model if a watched metric is better than ever."""
         if not metrics:
             runner.logger.warning(
@@ -213,7 +216,7 @@ class CheckpointHook(Hook, CheckpointFace):
         if self._hub is not None:  # evaluation alone has no new weights to save
             self._save_best_checkpoint(runner, metrics)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Publish the last and the best checkpoints."""
         if self.published_keys is None:
             return
@@ -224,7 +227,7 @@ class CheckpointHook(Hook, CheckpointFace):
 
     # How to save
 
-    def _save_checkpoint(self, runner: Any) -> None:
+    def _save_checkpoint(self, runner: RunnerLike) -> None:
         step = (runner.epoch if self.by_epoch else runner.iter) + 1
         meta = (
             {"epoch": step, "iter": runner.iter}
@@ -233,7 +236,7 @@ class CheckpointHook(Hook, CheckpointFace):
         )
         self._save_checkpoint_with_step(runner, step, meta)
 
-    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
+    def _save_checkpoint_with_step(self, runner: RunnerLike, step: int, meta: dict) -> None:
         """Write the periodic checkpoint of ``step``, then delete the one that is too many."""
         outdated: list[str] = []
         if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:
@@ -258,7 +261,7 @@ class CheckpointHook(Hook, CheckpointFace):
         for path in outdated:
             self._remove(path)
 
-    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+    def _save_best_checkpoint(self, runner: RunnerLike, metrics: dict[str, Any]) -> None:
         """Write the best checkpoint of each metric that improved, and the periodic one again."""
         if not self.save_best:
             return
@@ -316,7 +319,7 @@ class CheckpointHook(Hook, CheckpointFace):
         )
 
     @master_only
-    def _publish_model(self, runner: Any, ckpt_path: str) -> None:
+    def _publish_model(self, runner: RunnerLike, ckpt_path: str) -> None:
         checkpoint = _load_checkpoint(ckpt_path)
         assert self.published_keys is not None
         removed = [key for key in checkpoint if key not in self.published_keys]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import Hook
 from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -60,7 +63,7 @@ class EarlyStoppingHook(Hook):
         self.wait_count = 0
         self.best_score = WORST[self.rule]
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerLike) -> None:
         """Check that the loop can be stopped.
 
         Raises:
@@ -72,7 +75,7 @@ class EarlyStoppingHook(Hook):
                 "has none: set self.stop_training = False in its __init__"
             )
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Decide whether to stop.
 
         Raises:

@@ -6,7 +6,7 @@ import copy
 import itertools
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +16,9 @@ from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.logging import print_log
 from mm2pl.model import is_model_wrapper
 from mm2pl.registry import HOOKS, MODELS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -61,13 +64,14 @@ class EMAHook(Hook):
         self.begin_epoch = begin_epoch
         self.enabled_by_epoch = begin_epoch > 0
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerLike) -> None:
         """Copy the model as it is now, before ``init_weights`` or loading."""
-        model = runner.model
-        self.src_model = model.module if is_model_wrapper(model) else model
+        # torch types what a Module does not know as a tensor or a module; a wrapper's ``module`` is one.
+        model: Any = runner.model
+        self.src_model: torch.nn.Module = model.module if is_model_wrapper(model) else model
         self.ema_model = MODELS.build(dict(self.ema_cfg), default_args={"model": self.src_model})
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Check the beginning, and follow the model to its device.
 
         Raises:
@@ -86,7 +90,7 @@ class EMAHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
@@ -99,29 +103,29 @@ class EMAHook(Hook):
             for key, value in self.ema_model.module.state_dict().items():
                 value.data.copy_(source[key].data)
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: RunnerLike) -> None:
         """Validate the average."""
         self._swap_ema_parameters()
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Take the trained weights back."""
         self._swap_ema_parameters()
 
-    def before_test_epoch(self, runner: Any) -> None:
+    def before_test_epoch(self, runner: RunnerLike) -> None:
         """Test the average."""
         self._swap_ema_parameters()
 
-    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Take the trained weights back."""
         self._swap_ema_parameters()
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: RunnerLike, checkpoint: dict) -> None:
         """Put the average into ``state_dict`` and the model into ``ema_state_dict``."""
         ema = self.ema_model.state_dict()
         checkpoint["ema_state_dict"] = {key: value.cpu() for key, value in ema.items()}
         self._swap_ema_state_dict(checkpoint)
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: RunnerLike, checkpoint: dict) -> None:
         """Resume the average, or start it from the loaded weights."""
         resume = getattr(runner, "_resume", False)
         if "ema_state_dict" in checkpoint and resume:
@@ -161,7 +165,7 @@ class EMAHook(Hook):
                 name = key.removeprefix("module.")
                 ema[key], model[name] = model[name], ema[key]
 
-    def _ema_started(self, runner: Any) -> bool:
+    def _ema_started(self, runner: RunnerLike) -> bool:
         if self.enabled_by_epoch:
             return runner.epoch + 1 >= self.begin_epoch
         return runner.iter + 1 >= self.begin_iter

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -32,7 +35,7 @@ class EmptyCacheHook(Hook):
 
     def _after_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | Sequence | None = None,
@@ -40,10 +43,10 @@ class EmptyCacheHook(Hook):
     ) -> None:
         _release(self._do_after_iter)
 
-    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _before_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         _release(self._do_before_epoch)
 
-    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _after_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         _release(self._do_after_epoch)
 
 

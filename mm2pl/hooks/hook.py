@@ -12,6 +12,8 @@ from mm2pl.run.priority import Priority
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
+    from mm2pl.run.protocols import RunnerLike
+
 DATA_BATCH = dict | tuple | list | None
 
 
@@ -25,19 +27,23 @@ def _point(name: str) -> Any:
     generic = GENERIC.get(name)
     when, mode, _ = [*name.split("_"), ""][:3]
 
-    def plain(self: Hook, runner: Any) -> None:
+    def plain(self: Hook, runner: RunnerLike) -> None:
         if generic:
             getattr(self, generic)(runner, mode=mode)
 
-    def with_metrics(self: Hook, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def with_metrics(
+        self: Hook, runner: RunnerLike, metrics: dict[str, float] | None = None
+    ) -> None:
         getattr(self, f"_{when}_epoch")(runner, mode=mode)
 
-    def with_batch(self: Hook, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
+    def with_batch(
+        self: Hook, runner: RunnerLike, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         self._before_iter(runner, batch_idx=batch_idx, data_batch=data_batch, mode=mode)
 
     def with_outputs(
         self: Hook,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | Sequence | None = None,
@@ -45,7 +51,7 @@ def _point(name: str) -> Any:
         batch = {"batch_idx": batch_idx, "data_batch": data_batch, "outputs": outputs}
         self._after_iter(runner, **batch, mode=mode)  # type: ignore[arg-type]
 
-    def with_checkpoint(self: Hook, runner: Any, checkpoint: dict) -> None:
+    def with_checkpoint(self: Hook, runner: RunnerLike, checkpoint: dict) -> None:
         pass
 
     method: Callable[..., None] = plain
@@ -113,20 +119,20 @@ class Hook(LightningStages):
     after_test = _point("after_test")
     after_run = _point("after_run")
 
-    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _before_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         """Do something before an epoch of any ``mode``: train, val or test."""
 
-    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _after_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         """Do something after an epoch of any ``mode``."""
 
     def _before_iter(
-        self, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None, mode: str = "train"
+        self, runner: RunnerLike, batch_idx: int, data_batch: DATA_BATCH = None, mode: str = "train"
     ) -> None:
         """Do something before an iteration of any ``mode``."""
 
     def _after_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | Sequence | None = None,
@@ -134,7 +140,7 @@ class Hook(LightningStages):
     ) -> None:
         """Do something after an iteration of any ``mode``."""
 
-    def every_n_epochs(self, runner: Any, n: int, start: int = 0) -> bool:
+    def every_n_epochs(self, runner: RunnerLike, n: int, start: int = 0) -> bool:
         """Tell whether the epoch, counted from 1, is ``start`` plus a multiple of ``n``."""
         return _is_multiple(runner.epoch + 1 - start, n)
 
@@ -142,7 +148,7 @@ class Hook(LightningStages):
         """Tell whether the current batch, counted from 1 in its epoch, is a multiple of ``n``."""
         return _is_multiple(batch_idx + 1, n)
 
-    def every_n_train_iters(self, runner: Any, n: int, start: int = 0) -> bool:
+    def every_n_train_iters(self, runner: RunnerLike, n: int, start: int = 0) -> bool:
         """Tell whether the iteration, counted from 1, is ``start`` plus a multiple of ``n``."""
         return _is_multiple(runner.iter + 1 - start, n)
 
@@ -153,11 +159,11 @@ class Hook(LightningStages):
         except TypeError:
             return False
 
-    def is_last_train_epoch(self, runner: Any) -> bool:
+    def is_last_train_epoch(self, runner: RunnerLike) -> bool:
         """Tell whether the current training epoch is the last one."""
         return runner.epoch + 1 == runner.max_epochs
 
-    def is_last_train_iter(self, runner: Any) -> bool:
+    def is_last_train_iter(self, runner: RunnerLike) -> bool:
         """Tell whether the current training iteration is the last one."""
         return runner.iter + 1 == runner.max_iters
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -27,24 +30,24 @@ class IterTimerHook(Hook):
         self.start_iter = 0
         self.t = time.time()
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Average over the iterations of this process only, not those before a resume."""
         self.start_iter = runner.iter
 
-    def _before_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _before_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         self.t = time.time()
 
-    def _after_epoch(self, runner: Any, mode: str = "train") -> None:
+    def _after_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         self.time_sec_test_val = 0.0
 
     def _before_iter(
-        self, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None, mode: str = "train"
+        self, runner: RunnerLike, batch_idx: int, data_batch: DATA_BATCH = None, mode: str = "train"
     ) -> None:
         runner.message_hub.update_scalar(f"{mode}/data_time", time.time() - self.t)
 
     def _after_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | Sequence | None = None,

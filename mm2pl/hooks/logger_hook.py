@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.storage import chosen_backend_args
 from mm2pl.registry import HOOKS
 from mm2pl.utils import is_seq_of, scandir
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 SUFFIX_TYPE = Sequence[str] | str
 
@@ -86,7 +89,7 @@ class LoggerHook(Hook):
         if out_dir is not None:
             self.file_backend = get_file_backend(out_dir, backend_args=self.backend_args)
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerLike) -> None:
         """Name the files of this run."""
         if self._out_root is not None:
             self.out_dir = self.file_backend.join_path(
@@ -99,7 +102,7 @@ class LoggerHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
@@ -123,7 +126,7 @@ class LoggerHook(Hook):
 
     def after_val_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: Sequence | None = None,
@@ -133,7 +136,7 @@ class LoggerHook(Hook):
 
     def after_test_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: Sequence | None = None,
@@ -141,12 +144,12 @@ class LoggerHook(Hook):
         """Log a line every ``interval`` test batches."""
         self._log_progress(runner, batch_idx, "test")
 
-    def _log_progress(self, runner: Any, batch_idx: int, mode: str) -> None:
+    def _log_progress(self, runner: RunnerLike, batch_idx: int, mode: str) -> None:
         if self.every_n_inner_iters(batch_idx, self.interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, mode)
             runner.logger.info(line)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Log the validation metrics."""
         tag, line = runner.log_processor.get_log_after_epoch(
             runner, len(runner.val_dataloader), "val"
@@ -159,7 +162,7 @@ class LoggerHook(Hook):
             step = runner.epoch if self.log_metric_by_epoch else runner.iter
         runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
-    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Log the test metrics, and write them to ``<log_dir>/<timestamp>.json``."""
         tag, line = runner.log_processor.get_log_after_epoch(
             runner, len(runner.test_dataloader), "test", with_non_scalar=True
@@ -174,7 +177,7 @@ class LoggerHook(Hook):
         """Convert values to what JSON knows; what it cannot hold becomes null."""
         return {key: _json_or_null(value) for key, value in tags.items()}
 
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: RunnerLike) -> None:
         """Close the visualizer and copy the logs to ``out_dir``."""
         runner.visualizer.close()
         if self.out_dir is None or not is_main_process():
@@ -199,7 +202,7 @@ class LoggerHook(Hook):
                 os.remove(path)
 
 
-def _json_or_null(value: Any) -> Any:
+def _json_or_null(value: object) -> Any:
     """Return what JSON can hold; as in MMEngine 0.10.7, NumPy's numbers but ``float64``, a float, are lost too."""
     if isinstance(value, list | tuple):
         return [_json_or_null(item) for item in value]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.optim.scheduler.tick import tick, tick_metrics
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike, SchedulerLike
 
 
 @HOOKS.register_module()
@@ -23,7 +26,7 @@ class ParamSchedulerHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
@@ -31,17 +34,17 @@ class ParamSchedulerHook(Hook):
         """Step the schedulers that count iterations."""
         tick(_schedulers(runner), by_epoch=False)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Step the schedulers that count epochs."""
         tick(_schedulers(runner), by_epoch=True)
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Hand the metrics to the schedulers that wait for them."""
         if metrics is not None:
             tick_metrics(_schedulers(runner), metrics)
 
 
-def _schedulers(runner: Any) -> Iterator[Any]:
+def _schedulers(runner: RunnerLike) -> Iterator[SchedulerLike]:
     found = runner.param_schedulers
     if found is None:
         return

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import profiler
 
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -89,7 +92,7 @@ class ProfilerHook(Hook):
         self.json_trace_path = json_trace_path
         self._closed = False
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerLike) -> None:
         """Start the profiler.
 
         Raises:
@@ -113,7 +116,7 @@ class ProfilerHook(Hook):
         self._closed = False
         runner.logger.info("profiler is profiling...")
 
-    def _parse_trace_config(self, runner: Any) -> Callable | None:
+    def _parse_trace_config(self, runner: RunnerLike) -> Callable | None:
         if self.on_trace_ready is None or callable(self.on_trace_ready):
             return self.on_trace_ready
         if not isinstance(self.on_trace_ready, dict):
@@ -136,14 +139,14 @@ class ProfilerHook(Hook):
             )
         return profiler.tensorboard_trace_handler(folder, **arguments)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Stop the profiler, unless its iterations are over."""
         if not self._closed:
             self._export_chrome_trace(runner)
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
@@ -155,7 +158,7 @@ class ProfilerHook(Hook):
         if not self.by_epoch and runner.iter == self.profile_times - 1:
             self._export_chrome_trace(runner)
 
-    def _export_chrome_trace(self, runner: Any) -> None:
+    def _export_chrome_trace(self, runner: RunnerLike) -> None:
         self._closed = True
         runner.logger.info("profiler may take a few minutes...")
         self.profiler.__exit__(None, None, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,10 +12,13 @@ from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
 from mm2pl.version import __version__
 
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
+
 MMENGINE_VERSION = "0.10.7"
 
 
-def _is_scalar(value: Any) -> bool:
+def _is_scalar(value: object) -> bool:
     if isinstance(value, np.ndarray):
         return value.size == 1
     if isinstance(value, torch.Tensor):
@@ -34,7 +37,7 @@ class RuntimeInfoHook(Hook):
     priority = "VERY_HIGH"
     last_loop_stage: str | None = None
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: RunnerLike) -> None:
         """Record config text, seed, experiment name and versions."""
         info = {
             "cfg": runner.cfg.pretty_text,
@@ -46,7 +49,7 @@ class RuntimeInfoHook(Hook):
         runner.message_hub.update_info_dict(info)
         self.last_loop_stage = None
 
-    def before_train(self, runner: Any) -> None:
+    def before_train(self, runner: RunnerLike) -> None:
         """Record the counters a resumed run starts from, and the data set's meta information."""
         hub = runner.message_hub
         hub.update_info("loop_stage", "train")
@@ -56,15 +59,17 @@ class RuntimeInfoHook(Hook):
         if dataset is not None and hasattr(dataset, "metainfo"):
             hub.update_info("dataset_meta", dataset.metainfo)
 
-    def after_train(self, runner: Any) -> None:
+    def after_train(self, runner: RunnerLike) -> None:
         """Leave the training stage."""
         runner.message_hub.pop_info("loop_stage")
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: RunnerLike) -> None:
         """Record the epoch."""
         runner.message_hub.update_info("epoch", runner.epoch)
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: DATA_BATCH = None) -> None:
+    def before_train_iter(
+        self, runner: RunnerLike, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         """Record the iteration and the learning rate of each optimizer's first group.
 
         Raises:
@@ -83,7 +88,7 @@ class RuntimeInfoHook(Hook):
 
     def after_train_iter(
         self,
-        runner: Any,
+        runner: RunnerLike,
         batch_idx: int,
         data_batch: DATA_BATCH = None,
         outputs: dict | None = None,
@@ -94,16 +99,16 @@ class RuntimeInfoHook(Hook):
             for key, value in outputs.items():
                 update(f"train/{key}", value)
 
-    def before_val(self, runner: Any) -> None:
+    def before_val(self, runner: RunnerLike) -> None:
         """Enter the validation stage, which may lie inside the training stage."""
         self.last_loop_stage = runner.message_hub.get_info("loop_stage")
         runner.message_hub.update_info("loop_stage", "val")
 
-    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Record the validation metrics: scalars in the history, others as information."""
         self._record(runner, "val", metrics)
 
-    def after_val(self, runner: Any) -> None:
+    def after_val(self, runner: RunnerLike) -> None:
         """Return to the stage before the validation."""
         if self.last_loop_stage == "train":
             runner.message_hub.update_info("loop_stage", self.last_loop_stage)
@@ -111,19 +116,19 @@ class RuntimeInfoHook(Hook):
         else:
             runner.message_hub.pop_info("loop_stage")
 
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: RunnerLike) -> None:
         """Enter the test stage."""
         runner.message_hub.update_info("loop_stage", "test")
 
-    def after_test(self, runner: Any) -> None:
+    def after_test(self, runner: RunnerLike) -> None:
         """Leave the test stage."""
         runner.message_hub.pop_info("loop_stage")
 
-    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+    def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Record the test metrics."""
         self._record(runner, "test", metrics)
 
-    def _record(self, runner: Any, mode: str, metrics: dict[str, Any] | None) -> None:
+    def _record(self, runner: RunnerLike, mode: str, metrics: dict[str, Any] | None) -> None:
         hub = runner.message_hub
         for key, value in (metrics or {}).items():
             update = hub.update_scalar if _is_scalar(value) else hub.update_info

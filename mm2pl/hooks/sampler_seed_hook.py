@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -18,6 +21,6 @@ class DistSamplerSeedHook(Hook):
 
     priority = "NORMAL"
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: RunnerLike) -> None:
         """Tell the sampler the epoch."""
         set_sampler_epoch(runner.train_loop.dataloader, runner.epoch)

@@ -26,6 +26,8 @@ from mm2pl.run.trainer_view import runner_of
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
+    from mm2pl.run.view import RunnerView
+
 LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
     "setup": ("before_run",),
     "on_load_checkpoint": ("after_load_checkpoint",),
@@ -61,7 +63,7 @@ class LightningStages(Callback):
     """
 
     _stage_calls: dict[str, list[Callable[..., None]]] | None = None
-    _stage_runner: Any = None
+    _stage_runner: RunnerView | Any = None
     _epoch_open = False
     _metrics_before: dict[str, Any]
 
@@ -69,7 +71,7 @@ class LightningStages(Callback):
         """Return the hooks to drive, in calling order."""
         raise NotImplementedError
 
-    def find_runner(self, trainer: Trainer) -> Any:
+    def find_runner(self, trainer: Trainer) -> RunnerView:
         """Return the ``runner`` that is handed to the hooks: the facade over ``trainer``."""
         return runner_of(trainer)
 

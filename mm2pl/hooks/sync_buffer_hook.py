@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mm2pl.dist import all_reduce_params, is_distributed
 from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @HOOKS.register_module()
@@ -28,14 +31,14 @@ class SyncBuffersHook(Hook):
         """Whether there is more than one process to synchronise with."""
         return is_distributed()
 
-    def before_val_epoch(self, runner: Any) -> None:
+    def before_val_epoch(self, runner: RunnerLike) -> None:
         """Average the buffers unless the end of the epoch has."""
         if self.distributed:
             if not self.called_in_train:
                 all_reduce_params(runner.model.buffers(), op="mean")
             self.called_in_train = False
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: RunnerLike) -> None:
         """Average the buffers."""
         if self.distributed:
             all_reduce_params(runner.model.buffers(), op="mean")

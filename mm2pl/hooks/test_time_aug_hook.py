@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ReadableKeyError
 from mm2pl.hooks.hook import Hook
 from mm2pl.registry import HOOKS, MODELS, RUNNERS
+
+if TYPE_CHECKING:
+    from mm2pl.config import Config
+    from mm2pl.run.protocols import RunnerOfRunLike
 
 
 @HOOKS.register_module()
@@ -20,12 +24,12 @@ class PrepareTTAHook(Hook):
     def __init__(self, tta_cfg: dict) -> None:
         self.tta_cfg = tta_cfg
 
-    def before_test(self, runner: Any) -> None:
+    def before_test(self, runner: RunnerOfRunLike) -> None:
         """Replace ``runner.model``."""
         runner.model = MODELS.build({**self.tta_cfg, "module": runner.model})
 
 
-def build_runner_with_tta(cfg: Any) -> Any:
+def build_runner_with_tta(cfg: Config | dict) -> Any:
     """Build the runner of a config whose test uses ``tta_pipeline`` and ``tta_model``.
 
     Raises:

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     from mm2pl.lightning.datamodule import MMDataModule
     from mm2pl.lightning.module import MMLightningModule
-    from mm2pl.run.loops import EpochBasedTrainLoop, IterBasedTrainLoop
-
-    TrainLoop = EpochBasedTrainLoop | IterBasedTrainLoop
+    from mm2pl.run.loops import TrainLoop
 
 
 class RunCallback(LightningStages, Checkpoint):

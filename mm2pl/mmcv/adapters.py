@@ -173,5 +173,5 @@ class MMCVRepeatDataset(_OfDatasets, Dataset):
         return self.first[index % len(self.first)]
 
 
-def _built(dataset: Any) -> Any:
+def _built(dataset: object) -> Any:
     return DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset

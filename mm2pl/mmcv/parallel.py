@@ -133,7 +133,7 @@ def _stacked(group: Sequence[DataContainer]) -> Tensor:
     return default_collate(padded)
 
 
-def scatter(inputs: Any, target_gpus: Sequence[Any], dim: int = 0) -> list[Any]:
+def scatter(inputs: object, target_gpus: Sequence[Any], dim: int = 0) -> list[Any]:
     """Unpack the containers and move tensors to one device; return a list with that one result.
 
     Args:

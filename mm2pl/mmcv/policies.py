@@ -305,7 +305,7 @@ def argument_of(key: str, param_name: str) -> str:
     return renamed.get(key, key)
 
 
-def pair_of_ratios(ratio: Any) -> list[float]:
+def pair_of_ratios(ratio: object) -> list[float]:
     """Return both of ``target_ratio``; MMCV lets a single number, or one in a sequence, fix the other.
 
     Raises:

@@ -105,7 +105,7 @@ def get_root_logger(
 
 
 def print_log(
-    msg: Any, logger: logging.Logger | str | None = None, level: int = logging.INFO
+    msg: object, logger: logging.Logger | str | None = None, level: int = logging.INFO
 ) -> None:
     """Print, or log to a logger, one of that name, or with ``'silent'`` nowhere.
 

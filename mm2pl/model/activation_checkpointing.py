@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import wraps
 from operator import attrgetter
 from typing import Any
@@ -29,7 +30,7 @@ def turn_on_activation_checkpointing(model: nn.Module, modules: list[str] | str)
         module.forward = _checkpointed(module.forward)
 
 
-def _checkpointed(forward: Any) -> Any:
+def _checkpointed(forward: Callable[..., Any]) -> Any:
     @wraps(forward)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         # torch's reentrant variant, MMEngine's only one, sees nothing but tensors that are arguments themselves. Where

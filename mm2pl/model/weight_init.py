@@ -290,7 +290,7 @@ def _initialize(module: nn.Module, cfg: dict[str, Any], wholemodule: bool = Fals
     func(module)
 
 
-def _initialize_override(module: nn.Module, override: Any, cfg: dict[str, Any]) -> None:
+def _initialize_override(module: nn.Module, override: object, cfg: dict[str, Any]) -> None:
     if not isinstance(override, (dict, list)):
         raise TypeError(f"override must be a dict or a list of dict, but got {type(override)}")
     for own in [override] if isinstance(override, dict) else override:

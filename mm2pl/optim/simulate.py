@@ -63,7 +63,7 @@ def simulate(
     return trace(param_scheduler, groups, iters, epoch_length, by_epoch=by_epoch)[0][param_name]
 
 
-def waits_for_metric(cfg: Any) -> bool:
+def waits_for_metric(cfg: object) -> bool:
     """Say whether a schedule's config is one of `ReduceOnPlateauLR` and its kin."""
     kind = cfg.get("type") if isinstance(cfg, dict) else None
     cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
@@ -71,7 +71,7 @@ def waits_for_metric(cfg: Any) -> bool:
 
 
 def trace(
-    param_scheduler: Any,
+    param_scheduler: object,
     groups: list[dict[str, float]],
     iters: int,
     epoch_length: int,

@@ -149,11 +149,11 @@ def notes_on_processes(config: Mapping[str, Any], given: Mapping[str, Any]) -> t
     if not are_several(given.get("devices", 1), given.get("num_nodes", 1)):
         return ()
     strategy = given.get("strategy", "auto")
-    unheard = left_out(config, strategy, bool(given.get("sync_batchnorm")))
-    if not unheard:
+    ignored_keys = left_out(config, strategy, bool(given.get("sync_batchnorm")))
+    if not ignored_keys:
         return ()
     return (
-        f"--trainer.strategy {strategy} does not follow {unheard} of the config → leave the flag out",
+        f"--trainer.strategy {strategy} does not follow {ignored_keys} of the config → leave the flag out",
     )
 
 

@@ -128,7 +128,7 @@ class MirrorRegistry(LinkedRegistry):
     def _entered(self, for_a_while: bool) -> AbstractContextManager[Any]:
         stack = ExitStack()
         stack.enter_context(_their_default_scope(self._scope, for_a_while))
-        stack.enter_context(_lent())
+        stack.enter_context(_visible_to_mmengine())
         return stack
 
 
@@ -157,7 +157,7 @@ def _is_mmengines(obj: Any) -> bool:
 
 
 @contextmanager
-def _lent() -> Iterator[None]:
+def _visible_to_mmengine() -> Iterator[None]:
     """Let MMEngine's root registries find what users registered in ours, for a while."""
     lent = []
     for ours in [r for r in Registry._all if isinstance(r, RootRegistry)]:

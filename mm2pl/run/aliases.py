@@ -26,7 +26,7 @@ def part(table: str, stage: str) -> Any:
 def fixed(path: str) -> Any:
     """Make a property that reads an attribute of the run, and refuses to be assigned: the Trainer exists already."""
 
-    def refuse(self: Any, value: Any) -> None:
+    def refuse(self: object, value: object) -> None:
         raise AttributeError(
             f"{path}={value!r} after the runner was made → its Trainer has its processes by then → launcher=… in the "
             "config, or trainer=dict(devices=…, num_nodes=…)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from mm2pl.run.priority import Priority, get_priority
 
 if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
+    from mm2pl.run.protocols import HookLike, LoaderLike
+    from mm2pl.visualization import Visualizer
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
     "runtime_info": {"type": "RuntimeInfoHook"},
@@ -35,7 +37,7 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
 """The hooks of every run, in MMEngine's order; ``None`` under one of these names takes it out."""
 
 
-def train_loop(runner: RunnerFacade, loop: Any, dataloader: Any) -> Any:
+def train_loop(runner: RunnerFacade, loop: BaseLoop | dict, dataloader: LoaderLike | dict) -> Any:
     """Build the training loop from a ``train_cfg``; a built one is returned as it is.
 
     Raises:
@@ -58,31 +60,33 @@ def train_loop(runner: RunnerFacade, loop: Any, dataloader: Any) -> Any:
     return _loop(runner, loop, EpochBasedTrainLoop, dataloader=dataloader)
 
 
-def val_loop(runner: RunnerFacade, loop: Any, **parts: Any) -> Any:
+def val_loop(runner: RunnerFacade, loop: BaseLoop | dict, **parts: Any) -> Any:
     """Build the validation loop from a ``val_cfg``; ``parts`` are its ``dataloader`` and ``evaluator``."""
     return _loop(runner, loop, ValLoop, **parts)
 
 
-def test_loop(runner: RunnerFacade, loop: Any, **parts: Any) -> Any:
+def test_loop(runner: RunnerFacade, loop: BaseLoop | dict, **parts: Any) -> Any:
     """Build the test loop from a ``test_cfg``; ``parts`` are its ``dataloader`` and ``evaluator``."""
     return _loop(runner, loop, TestLoop, **parts)
 
 
-def _loop(runner: RunnerFacade, loop: Any, default: type[BaseLoop], **parts: Any) -> Any:
+def _loop(
+    runner: RunnerFacade, loop: BaseLoop | dict, default: type[BaseLoop], **parts: Any
+) -> Any:
     if isinstance(loop, BaseLoop):
         return loop
     if not isinstance(loop, dict):
         raise TypeError(f"the loop should be a loop object or a dict, but got {loop!r}")
-    loop = as_config(copy.deepcopy(dict(loop)))
-    if "type" not in loop:
-        return default(runner=runner, **parts, **loop)
-    cls = LOOPS.get(loop["type"]) if isinstance(loop["type"], str) else loop["type"]
+    config = as_config(copy.deepcopy(dict(loop)))
+    if "type" not in config:
+        return default(runner=runner, **parts, **config)
+    cls = LOOPS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
     if isinstance(cls, type) and issubclass(cls, BaseLoop):
         refuse_own_run(cls)
-    return LOOPS.build(loop, default_args={"runner": runner, **parts})
+    return LOOPS.build(config, default_args={"runner": runner, **parts})
 
 
-def log_processor(given: Any) -> LogProcessor:
+def log_processor(given: LogProcessor | dict) -> LogProcessor:
     """Build the log processor from its dict; a built one is returned as it is."""
     if not isinstance(given, dict):
         return _built(given, "log_processor", "get_log_after_iter")
@@ -95,14 +99,14 @@ def logger(name: str, file: Path, level: int | str, **options: Any) -> MMLogger:
     return MMLogger.get_instance(log_level=level, **options)
 
 
-def message_hub(name: str, given: Any) -> MessageHub:
+def message_hub(name: str, given: MessageHub | dict | None) -> MessageHub:
     """Make the message hub of a run; a built one is returned as it is."""
     if not isinstance(given, dict | None):
         return _built(given, "message_hub", "update_info")
     return MessageHub.get_instance(**{"name": name, **(given or {})})
 
 
-def visualizer(name: str, save_dir: str, given: Any) -> Any:
+def visualizer(name: str, save_dir: str, given: Visualizer | dict | None) -> Any:
     """Build the visualizer; without a config it writes scalars to ``vis_data/`` in the log folder."""
     if given is None:
         given = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
@@ -112,7 +116,7 @@ def visualizer(name: str, save_dir: str, given: Any) -> Any:
     return VISUALIZERS.build({**defaults, **as_config(copy.deepcopy(dict(given)))})
 
 
-def _built(part: Any, name: str, method: str) -> Any:
+def _built(part: object, name: str, method: str) -> Any:
     """Return ``part``, which is told from a misplaced value by one method of its kind."""
     if not hasattr(part, method):
         raise TypeError(f"{name} should be a built object or a dict, but got {part!r}")
@@ -122,7 +126,7 @@ def _built(part: Any, name: str, method: str) -> Any:
 # Hooks
 
 
-def hook_of(given: Any, priority: int | str | Priority | None) -> Any:
+def hook_of(given: HookLike | Mapping[str, Any], priority: int | str | Priority | None) -> Any:
     """Build a hook from its dict, which may hold ``priority``; a built one is returned as it is.
 
     Args:
@@ -132,26 +136,27 @@ def hook_of(given: Any, priority: int | str | Priority | None) -> Any:
     Raises:
         TypeError: If ``given`` is none of these.
     """
+    made: Any = given
     if isinstance(given, Mapping):
-        given = as_config(copy.deepcopy(dict(given)))
-        own = given.pop("priority", None)
+        config = as_config(copy.deepcopy(dict(given)))
+        own = config.pop("priority", None)
         priority = own if priority is None else priority
-        given = HOOKS.build(given)
+        made = HOOKS.build(config)
     elif not hasattr(given, "priority"):
         raise TypeError(f"hook should be an instance of Hook or dict(type=…), but got {given!r}")
     if priority is not None:
-        given.priority = priority
-    return given
+        made.priority = priority
+    return made
 
 
-def insert_by_priority(hooks: list[Any], hook: Any) -> None:
+def insert_by_priority(hooks: list[HookLike], hook: HookLike) -> None:
     """Put a hook behind those of the same or a higher priority."""
     rank = get_priority(hook.priority)
     behind = [i for i, other in enumerate(hooks) if get_priority(other.priority) <= rank]
     hooks.insert(behind[-1] + 1 if behind else 0, hook)
 
 
-def hooks_by_stage(hooks: list[Any]) -> str:
+def hooks_by_stage(hooks: Sequence[HookLike]) -> str:
     """Describe which hooks act at which point, in their order."""
     blocks = []
     for stage in STAGES:
@@ -165,7 +170,7 @@ def hooks_by_stage(hooks: list[Any]) -> str:
     return "\n".join(blocks)
 
 
-def _priority_name(hook: Any) -> str:
+def _priority_name(hook: HookLike) -> str:
     try:
         return Priority(get_priority(hook.priority)).name
     except ValueError:

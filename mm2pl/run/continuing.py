@@ -18,6 +18,8 @@ from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.dist import all_gather_object
 
 if TYPE_CHECKING:
+    from mm2pl.checkpoint.reader import MapLocation
+    from mm2pl.run.protocols import SchedulersLike
     from mm2pl.run.run import Run
 
 _DDP_PREFIX = (r"^module\.", "")
@@ -68,8 +70,8 @@ class Continuing:
         run = self._run
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta={meta!r} → a dict or None is needed")
-        if (
-            run.trainer.fast_dev_run
+        if getattr(
+            run.trainer, "fast_dev_run", False
         ):  # a trial leaves no files, as Lightning's own callbacks have it
             return
         if run.trainer.model is None:  # nothing has run yet
@@ -308,7 +310,7 @@ class Continuing:
     def load_weights(
         self,
         filename: str,
-        map_location: Any,
+        map_location: MapLocation,
         strict: bool,
         revise_keys: list[tuple[str, str]],
         resuming: bool = False,
@@ -327,7 +329,7 @@ class Continuing:
         return checkpoint
 
 
-def load_states(param_schedulers: Any, states: Any) -> None:
+def load_states(param_schedulers: SchedulersLike, states: Any) -> None:
     """Restore what :func:`mm2pl.checkpoint.format.scheduler_states` returned."""
     if param_schedulers is None or states is None:
         return

@@ -39,8 +39,8 @@ def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
     if distributed and not is_distributed():
         init_dist(launcher, **env_cfg.get("dist_cfg", {}))
     raise_file_limit(env_cfg.get("resource_limit", 4096))
-    if (told := told_by_first_process()) is not None:
-        return told[0]
+    if (inherited := inherited_time_and_seed()) is not None:
+        return inherited[0]
     now = torch.tensor(time.time(), dtype=torch.float64)
     broadcast(now)
     return _new_time_stamp(now.item())
@@ -59,7 +59,7 @@ def telling_children(time_stamp: str, seed: int) -> Iterator[None]:
         os.environ.pop(_TOLD, None)
 
 
-def told_by_first_process() -> tuple[str, int] | None:
+def inherited_time_and_seed() -> tuple[str, int] | None:
     """Return the run's time and seed, in a process that Lightning has started."""
     told = os.environ.get(_TOLD, "").split()
     if not told or is_distributed() or os.environ.get("LOCAL_RANK", "0") == "0":
@@ -98,11 +98,11 @@ def set_random_seed(
     Returns:
         The seed of this process.
     """
-    told = told_by_first_process()
+    inherited = inherited_time_and_seed()
     if seed is None:
-        seed = sync_random_seed() if told is None else told[1]
+        seed = sync_random_seed() if inherited is None else inherited[1]
     if diff_rank_seed:
-        seed += get_rank() if told is None else int(os.environ["LOCAL_RANK"])
+        seed += get_rank() if inherited is None else int(os.environ["LOCAL_RANK"])
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from mm2pl.evaluator import Evaluator
+    from mm2pl.run.protocols import RunnerLike
 
 
 class EvalLoop(BaseLoop):
@@ -26,7 +27,7 @@ class EvalLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerLike,
         dataloader: DataLoader | dict,
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
@@ -37,7 +38,7 @@ class EvalLoop(BaseLoop):
         self.losses: dict[str, HistoryBuffer] = {}
         self._share_metainfo(self.evaluator, runner.visualizer)
 
-    def step(self, data_batch: Any) -> Any:
+    def step(self, data_batch: object) -> Any:
         """Run the model on one batch, feed the evaluator, return the predictions."""
         step = getattr(self.runner.model, f"{self.stage}_step")
         with torch.autocast(self.runner.device.type) if self.fp16 else nullcontext():
@@ -114,7 +115,7 @@ class TestLoop(EvalLoop):
         self.losses = losses
 
 
-def split_losses(outputs: Any, losses: dict[str, HistoryBuffer]) -> Any:
+def split_losses(outputs: object, losses: dict[str, HistoryBuffer]) -> Any:
     """Move a last element that carries only ``loss`` from the predictions into ``losses``."""
     if not isinstance(outputs, Sequence) or not len(outputs):
         return outputs

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from mm2pl.dataset import batch_size_of, build_dataloader
+from mm2pl.dataset import batch_size_of
 from mm2pl.errors import ArgumentError
+from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
 from mm2pl.optim.scheduler.builder import per_optimizer
@@ -23,15 +24,23 @@ from mm2pl.run.view import RunnerView
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+    from torch.optim import Optimizer
 
+    from mm2pl.checkpoint.reader import MapLocation
     from mm2pl.config import Config
     from mm2pl.lightning import MMDataModule, MMLightningModule
     from mm2pl.logging import MessageHub, MMLogger
+    from mm2pl.optim import OptimWrapper, _ParamScheduler
     from mm2pl.registry import DefaultScope
     from mm2pl.registry.root import BuiltModel
+    from mm2pl.run.eval_loops import EvalLoop
     from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.run.loops import BaseLoop, TrainLoop
     from mm2pl.run.priority import Priority
+    from mm2pl.run.protocols import HookLike
     from mm2pl.run.run import Run
+    from mm2pl.run.stream import TrainStream
+    from mm2pl.visualization import Visualizer
 
 
 class RunnerFacade(RunnerView):
@@ -117,7 +126,7 @@ class RunnerFacade(RunnerView):
         loop = self._run.loops["train"]
         return 0 if loop is None or isinstance(loop, dict) else loop.iter
 
-    def loop_of(self, stage: str) -> Any:
+    def loop_of(self, stage: str) -> TrainLoop | EvalLoop | Any:
         """Return the loop of ``train``, ``val`` or ``test``, built now if the run has not needed it yet.
 
         Raises:
@@ -126,17 +135,17 @@ class RunnerFacade(RunnerView):
         return self._run.loop_of(stage)
 
     @property
-    def train_loop(self) -> Any:
+    def train_loop(self) -> TrainLoop | Any:
         """The training loop, built when it is first read; ``None`` for a run without ``train_cfg``."""
         return None if self._train_loop is None else self.loop_of("train")
 
     @property
-    def val_loop(self) -> Any:
+    def val_loop(self) -> EvalLoop | Any:
         """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
         return None if self._val_loop is None else self.loop_of("val")
 
     @property
-    def test_loop(self) -> Any:
+    def test_loop(self) -> EvalLoop | Any:
         """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
         return None if self._test_loop is None else self.loop_of("test")
 
@@ -151,7 +160,7 @@ class RunnerFacade(RunnerView):
         return self._run.by_epoch
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> TrainStream | None:
         """The training data as the Trainer sees them."""
         return self._run.training.stream
 
@@ -172,9 +181,7 @@ class RunnerFacade(RunnerView):
         self.deterministic, self.diff_rank_seed = deterministic, diff_rank_seed
         self.seed = set_random_seed(seed, deterministic, diff_rank_seed)
 
-    build_dataloader = staticmethod(build_dataloader)
-
-    def build_model(self, model: Any) -> nn.Module:
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Build a model from its dict; a module is returned as it is."""
         return build_model(model)
 
@@ -187,13 +194,13 @@ class RunnerFacade(RunnerView):
         is wrapped here. Without a launcher, SyncBN layers are turned back, as MMEngine does. An override may return a
         module around ``model``; a distributed one is refused, since gradients would be reduced twice.
         """
-        return self._run.without_sync_batchnorm(model)
+        return model if self.launcher != "none" else revert_sync_batchnorm(model)
 
-    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+    def build_optim_wrapper(self, optim_wrapper: Optimizer | OptimWrapper | dict) -> OptimWrapper:
         """Build an optimizer wrapper over the model; a built one is returned as it is."""
         return as_optim_wrapper(self.model, optim_wrapper)
 
-    def build_param_scheduler(self, scheduler: Any) -> Any:
+    def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> Any:
         """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers.
 
         Raises:
@@ -212,7 +219,9 @@ class RunnerFacade(RunnerView):
             name: self._build_param_scheduler(parts[name], one) for name, one in wrapper.items()
         }
 
-    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> Any:
+    def _build_param_scheduler(
+        self, scheduler: _ParamScheduler | dict | list, optim_wrapper: OptimWrapper
+    ) -> Any:
         # MMEngine's name for the schedules of one optimizer.
         loop = self.train_loop
         return build_param_schedulers(
@@ -224,7 +233,9 @@ class RunnerFacade(RunnerView):
             by_epoch=loop.by_epoch,
         )
 
-    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: dict[str, Any] | None = None) -> None:
+    def scale_lr(
+        self, optim_wrapper: OptimWrapper, auto_scale_lr: dict[str, Any] | None = None
+    ) -> None:
         """Scale the learning rates from ``base_batch_size`` to the real total batch size.
 
         Raises:
@@ -234,19 +245,19 @@ class RunnerFacade(RunnerView):
             batch_size = batch_size_of(self.train_loop.dataloader)
             scale_rates(optim_wrapper, auto_scale_lr, batch_size * self.world_size)
 
-    def build_train_loop(self, loop: Any) -> Any:
+    def build_train_loop(self, loop: BaseLoop | dict) -> Any:
         """Build the training loop from a ``train_cfg``; see :func:`mm2pl.run.building.train_loop`."""
         return building.train_loop(self, loop, self._run.loader_of("train"))
 
-    def build_val_loop(self, loop: Any) -> Any:
+    def build_val_loop(self, loop: BaseLoop | dict) -> Any:
         """Build the validation loop from a ``val_cfg``."""
         return building.val_loop(self, loop, **self._run.evaluation_parts("val"))
 
-    def build_test_loop(self, loop: Any) -> Any:
+    def build_test_loop(self, loop: BaseLoop | dict) -> Any:
         """Build the test loop from a ``test_cfg``."""
         return building.test_loop(self, loop, **self._run.evaluation_parts("test"))
 
-    def build_log_processor(self, log_processor: Any) -> LogProcessor:
+    def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
         """Build the log processor from its dict; a built one is returned as it is."""
         return building.log_processor(log_processor)
 
@@ -257,17 +268,17 @@ class RunnerFacade(RunnerView):
         file = Path(log_file) if log_file else Path(self.log_dir) / f"{self.timestamp}.log"
         return building.logger(self.experiment_name, file, log_level, **kwargs)
 
-    def build_message_hub(self, message_hub: Any = None) -> MessageHub:
+    def build_message_hub(self, message_hub: MessageHub | dict | None = None) -> MessageHub:
         """Make the run's message hub; a built one is returned as it is."""
         return building.message_hub(self.experiment_name, message_hub)
 
-    def build_visualizer(self, visualizer: Any = None) -> Any:
+    def build_visualizer(self, visualizer: Visualizer | dict | None = None) -> Any:
         """Build the visualizer; without a config it writes scalars to ``vis_data/`` in the log folder."""
         return building.visualizer(self.experiment_name, self.log_dir, visualizer)
 
     # MMEngine's private names, which projects override and hand-written loops call.
 
-    def _check_scheduler_cfg(self, param_scheduler: Any) -> None:
+    def _check_scheduler_cfg(self, param_scheduler: _ParamScheduler | dict | list | None) -> None:
         check_schedules(param_scheduler)
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
@@ -281,7 +292,9 @@ class RunnerFacade(RunnerView):
 
     # Hooks
 
-    def register_hook(self, hook: Any, priority: int | str | Priority | None = None) -> None:
+    def register_hook(
+        self, hook: HookLike | Mapping[str, Any], priority: int | str | Priority | None = None
+    ) -> None:
         """Insert a hook behind those of the same or a higher priority.
 
         Args:
@@ -391,7 +404,7 @@ class RunnerFacade(RunnerView):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: Any = "cpu",
+        map_location: MapLocation = "cpu",
         strict: bool = False,
         revise_keys: list[tuple[str, str]] = [(r"^module.", "")],  # noqa: B006 - as in MMEngine
     ) -> dict[str, Any]:
@@ -413,7 +426,7 @@ class RunnerFacade(RunnerView):
         filename: str,
         resume_optimizer: bool = True,
         resume_param_scheduler: bool = True,
-        map_location: Any = "default",
+        map_location: MapLocation = "default",
     ) -> None:
         """Load the weights of a checkpoint now; the next :meth:`train` continues its run.
 

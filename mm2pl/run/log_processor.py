@@ -6,13 +6,16 @@ import copy
 import datetime
 import re
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mm2pl.errors import ArgumentError
 from mm2pl.registry import LOG_PROCESSORS
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import RunnerLike
 
 
 @LOG_PROCESSORS.register_module()
@@ -55,7 +58,7 @@ class LogProcessor:
         self.mean_pattern = re.compile(mean_pattern)
         self._check_custom_cfg()
 
-    def get_log_after_iter(self, runner: Any, batch_idx: int, mode: str) -> tuple[dict, str]:
+    def get_log_after_iter(self, runner: RunnerLike, batch_idx: int, mode: str) -> tuple[dict, str]:
         """Return the scalars and the line after an iteration of ``mode``: train, val or test."""
         parsed = self._parse_windows_size(runner, batch_idx)
         shown = self._collect_scalars(parsed, runner, mode)
@@ -91,7 +94,7 @@ class LogProcessor:
         return tag, line
 
     def get_log_after_epoch(
-        self, runner: Any, batch_idx: int, mode: str, with_non_scalar: bool = False
+        self, runner: RunnerLike, batch_idx: int, mode: str, with_non_scalar: bool = False
     ) -> tuple[dict, str]:
         """Return the scalars and the line after a validation or test.
 
@@ -132,7 +135,7 @@ class LogProcessor:
         tag.update(time_tag)
         return tag, line
 
-    def _header(self, runner: Any, batch_idx: int, mode: str, tag: dict) -> str:
+    def _header(self, runner: RunnerLike, batch_idx: int, mode: str, tag: dict) -> str:
         """Write ``Epoch(train)  [3][ 10/1563]``, aligned; the epoch goes into ``tag`` too."""
         if mode == "train" and not self.by_epoch:
             return f"Iter(train) [{_aligned(self._get_iter(runner, batch_idx), runner.max_iters)}]"
@@ -148,7 +151,7 @@ class LogProcessor:
             epoch = epoch.rjust(len(str(runner.max_epochs)) + 3)
         return f"Epoch({mode}){epoch}[{count}]"
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: object) -> str:
         if isinstance(value, float):
             return f"{value:.{self.num_digits}f}"
         if isinstance(value, torch.Tensor | np.ndarray):
@@ -156,7 +159,7 @@ class LogProcessor:
         return str(value)
 
     def _collect_scalars(
-        self, custom_cfg: list[dict], runner: Any, mode: str, reserve_prefix: bool = False
+        self, custom_cfg: list[dict], runner: RunnerLike, mode: str, reserve_prefix: bool = False
     ) -> dict:
         """Reduce the histories of ``mode`` to one value each, then add the custom statistics."""
         prefix = f"{mode}/"
@@ -181,7 +184,7 @@ class LogProcessor:
                 tag[name] = histories[source].statistics(**statistic)
         return tag
 
-    def _collect_non_scalars(self, runner: Any, mode: str) -> dict:
+    def _collect_non_scalars(self, runner: RunnerLike, mode: str) -> dict:
         """Collect what was recorded of ``mode`` that is no number, such as tables."""
         return {
             key if self.log_with_hierarchy else self._remove_prefix(key, f"{mode}/"): value
@@ -210,7 +213,7 @@ class LogProcessor:
                 )
 
     def _parse_windows_size(
-        self, runner: Any, batch_idx: int, custom_cfg: list | None = None
+        self, runner: RunnerLike, batch_idx: int, custom_cfg: list | None = None
     ) -> list[dict]:
         """Return ``custom_cfg`` with windows as numbers of iterations."""
         parsed = copy.deepcopy(self.custom_cfg if custom_cfg is None else custom_cfg)
@@ -226,17 +229,17 @@ class LogProcessor:
                 )
         return parsed
 
-    def _get_max_memory(self, runner: Any) -> int:
+    def _get_max_memory(self, runner: RunnerLike) -> int:
         """Return the peak memory on the GPU in MiB since the last call."""
         device = getattr(runner.model, "output_device", None)
         peak = torch.cuda.max_memory_allocated(device) // 2**20
         torch.cuda.reset_peak_memory_stats(device)
         return peak
 
-    def _get_iter(self, runner: Any, batch_idx: int) -> int:
+    def _get_iter(self, runner: RunnerLike, batch_idx: int) -> int:
         return batch_idx + 1 if self.by_epoch else runner.iter + 1
 
-    def _get_epoch(self, runner: Any, mode: str) -> int:
+    def _get_epoch(self, runner: RunnerLike, mode: str) -> int:
         """Return the epoch to show; ``runner.epoch`` has gone up already when validation runs."""
         if mode == "train":
             return runner.epoch + 1
@@ -244,10 +247,10 @@ class LogProcessor:
             return runner.epoch if _is_training_built(runner) else 0
         raise ArgumentError(f"runner mode should be 'train' or 'val', but got {mode!r}")
 
-    def _get_cur_loop(self, runner: Any, mode: str) -> Any:
+    def _get_cur_loop(self, runner: RunnerLike, mode: str) -> Any:
         return getattr(runner, f"{mode}_loop")
 
-    def _get_dataloader_size(self, runner: Any, mode: str) -> int:
+    def _get_dataloader_size(self, runner: RunnerLike, mode: str) -> int:
         return len(self._get_cur_loop(runner=runner, mode=mode).dataloader)
 
 
@@ -256,7 +259,7 @@ def _aligned(count: int, total: int) -> str:
     return f"{str(count).rjust(len(str(total)))}/{total}"
 
 
-def _is_training_built(runner: Any) -> bool:
+def _is_training_built(runner: RunnerLike) -> bool:
     """Tell whether there is a training loop to read counters from: not so in a pure test."""
     loop = runner._train_loop if hasattr(runner, "_train_loop") else runner.train_loop
     return loop is not None and not isinstance(loop, dict)

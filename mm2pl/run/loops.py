@@ -18,6 +18,8 @@ from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
+    from mm2pl.run.protocols import LoaderLike, ModelLike, RunnerLike, RunnerOfRunLike
+
 
 class BaseLoop:
     """Hold one stage of a run.
@@ -33,16 +35,16 @@ class BaseLoop:
     #: MMEngine's methods of these names; a class whose method is another has one of its own.
     standard: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, runner: Any, dataloader: DataLoader | dict) -> None:
+    def __init__(self, runner: RunnerLike, dataloader: DataLoader | dict) -> None:
         self._runner = runner
         if isinstance(dataloader, dict):
             dataloader = runner.build_dataloader(
                 dataloader, seed=runner.seed, diff_rank_seed=runner.diff_rank_seed
             )
-        self.dataloader: Any = dataloader
+        self.dataloader: LoaderLike = dataloader
 
     @property
-    def runner(self) -> Any:
+    def runner(self) -> RunnerLike:
         """The run this loop belongs to."""
         return self._runner
 
@@ -51,7 +53,8 @@ class BaseLoop:
         """Whether a user's class replaces the single step."""
         return type(self).run_iter is not self.standard["run_iter"]
 
-    def run_iter(self, idx: int, data_batch: Any) -> None:
+    # Any arguments: MMEngine's loop by iterations takes the batch alone, all others its number and the batch.
+    def run_iter(self, *args: Any, **kwargs: Any) -> None:
         """Process one batch."""
         raise NotImplementedError
 
@@ -77,10 +80,11 @@ def refuse_own_run(loop: type[BaseLoop]) -> None:
             )
 
 
-class _TrainLoop(BaseLoop):
+class TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
     by_epoch: ClassVar[bool]
+    _runner: RunnerOfRunLike
     _max_epochs: int
     _max_iters: int
     epoch_length: int
@@ -88,7 +92,7 @@ class _TrainLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerOfRunLike,
         dataloader: DataLoader | dict,
         val_begin: int,
         val_interval: int,
@@ -146,7 +150,7 @@ class _TrainLoop(BaseLoop):
             self.val_begin,
             tuple(self.dynamic_milestones),
             tuple(self.dynamic_intervals),
-            self.runner.has_val_loop,
+            self._runner.has_val_loop,
         )
 
     def follows(self, batch: int, uncounted: int = 0) -> tuple[Event, ...]:
@@ -188,16 +192,18 @@ class _TrainLoop(BaseLoop):
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
 
-    def _train_one(self, idx: int, data_batch: Any) -> None:
+    def _train_one(self, idx: int, data_batch: object) -> None:
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        # torch 2 types what a Module does not know as a tensor or a module, never as a method.
+        model: ModelLike = runner.model  # type: ignore[assignment]
+        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 
 
 @LOOPS.register_module()
-class EpochBasedTrainLoop(_TrainLoop):
+class EpochBasedTrainLoop(TrainLoop):
     """Train by epochs; stands for ``train_cfg=dict(by_epoch=True, max_epochs=…)``.
 
     Args:
@@ -216,7 +222,7 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerOfRunLike,
         dataloader: DataLoader | dict,
         max_epochs: int,
         val_begin: int = 1,
@@ -249,7 +255,7 @@ class _InfiniteDataloaderIterator:
 
 
 @LOOPS.register_module()
-class IterBasedTrainLoop(_TrainLoop):
+class IterBasedTrainLoop(TrainLoop):
     """Train by iterations; stands for ``train_cfg=dict(by_epoch=False, max_iters=…)``.
 
     Args:
@@ -268,7 +274,7 @@ class IterBasedTrainLoop(_TrainLoop):
 
     def __init__(
         self,
-        runner: Any,
+        runner: RunnerOfRunLike,
         dataloader: DataLoader | dict,
         max_iters: int,
         val_begin: int = 1,
@@ -284,7 +290,7 @@ class IterBasedTrainLoop(_TrainLoop):
         """Batches of the one epoch that Lightning sees: those of the whole run."""
         return self._max_iters
 
-    def run_iter(self, data_batch: Any) -> None:  # type: ignore[override]
+    def run_iter(self, data_batch: Any) -> None:
         """Train on one batch."""
         self._train_one(self._iter, data_batch)
 
@@ -325,7 +331,7 @@ def calc_dynamic_intervals(
     return [milestone for milestone, _ in pairs], [interval for _, interval in pairs]
 
 
-def next_pass(dataloader: Any, epoch: int) -> None:
+def next_pass(dataloader: LoaderLike, epoch: int) -> None:
     """Tell a finite loader's sampler that pass ``epoch`` begins, and the user that the data were used up."""
     print_log(
         "Reach the end of the dataloader, it will be restarted and continue to iterate. "
@@ -335,7 +341,7 @@ def next_pass(dataloader: Any, epoch: int) -> None:
     set_sampler_epoch(dataloader, epoch)
 
 
-def _whole(value: Any, name: str) -> int:
+def _whole(value: object, name: str) -> int:
     if not isinstance(value, int | float) or int(value) != value or value < 1:
         raise ValueError(f"train_cfg: {name}={value!r} → a whole number of at least 1 is needed")
     return int(value)

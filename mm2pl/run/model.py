@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from mm2pl.config import as_config
 from mm2pl.registry import MODELS
 
 
-def build_model(model: Any, data_preprocessor: Any = None) -> nn.Module:
+def build_model(
+    model: nn.Module | dict | None, data_preprocessor: nn.Module | dict | None = None
+) -> nn.Module:
     """Build a model from its dict (a given module is returned as it is).
 
     Raises:

@@ -55,7 +55,7 @@ def named(point: str, args: tuple) -> dict[str, Any]:
     return dict(zip(_ARGUMENTS[point.rpartition("_")[2]], args, strict=False)) if args else {}
 
 
-def overridden_stages(hook: Any) -> list[str]:
+def overridden_stages(hook: object) -> list[str]:
     """List the points ``hook`` does something at, in the order of :data:`STAGES`.
 
     Overriding a generic (``_after_epoch``) counts for the three points behind it. Hooks of a real
@@ -68,7 +68,7 @@ def overridden_stages(hook: Any) -> list[str]:
     ]
 
 
-def _defines(hook: Any, name: str) -> bool:
+def _defines(hook: object, name: str) -> bool:
     if name in getattr(hook, "__dict__", ()):
         return True
     for cls in type(hook).__mro__:

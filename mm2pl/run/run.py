@@ -17,7 +17,6 @@ from mm2pl.dataset import loader_config
 from mm2pl.dist import get_rank, get_world_size
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.model import (
-    revert_sync_batchnorm,
     turn_on_activation_checkpointing,
     turn_on_efficient_conv_bn_eval,
 )
@@ -25,16 +24,18 @@ from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
-from mm2pl.run.environment import described, make_folder, telling_children, told_by_first_process
-from mm2pl.run.loops import BaseLoop
+from mm2pl.run.environment import described, inherited_time_and_seed, make_folder, telling_children
 from mm2pl.run.training import Training
 from mm2pl.utils import import_modules_from_strings
 
 if TYPE_CHECKING:
     from mm2pl.logging import MessageHub, MMLogger
     from mm2pl.plan.translate import Plan
+    from mm2pl.run.eval_loops import EvalLoop
     from mm2pl.run.facade import RunnerFacade
     from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.run.loops import TrainLoop
+    from mm2pl.run.protocols import DataModuleLike, ModuleLike, TrainerLike
 
 STAGES = ("train", "val", "test")
 
@@ -75,9 +76,10 @@ class Run:
     log_processor: LogProcessor
     message_hub: MessageHub
     visualizer: Any
-    trainer: Any = None
-    module: Any = None
-    datamodule: Any = None
+    # None until :meth:`attach`; nothing that needs them is asked for before.
+    trainer: TrainerLike | Any = None
+    module: ModuleLike | Any = None
+    datamodule: DataModuleLike | Any = None
     stage: str | None = None
     _model_name: str | None = None
 
@@ -150,7 +152,7 @@ class Run:
     @property
     def is_first_process(self) -> bool:
         """Whether this process writes what all have in common; also before Lightning has joined its processes."""
-        return get_rank() == 0 and told_by_first_process() is None
+        return get_rank() == 0 and inherited_time_and_seed() is None
 
     def build_model(self) -> nn.Module:
         """Build the model through the runner's ``build_model`` and ``wrap_model``, once.
@@ -173,11 +175,7 @@ class Run:
             )
         return made
 
-    def without_sync_batchnorm(self, model: nn.Module) -> nn.Module:
-        """Turn SyncBN layers back where no launcher has started several processes."""
-        return model if self.launcher != "none" else revert_sync_batchnorm(model)
-
-    def attach(self, trainer: Any, module: Any, datamodule: Any) -> None:
+    def attach(self, trainer: TrainerLike, module: ModuleLike, datamodule: DataModuleLike) -> None:
         """Take up the Lightning objects that were made for this run."""
         self.trainer, self.module, self.datamodule = trainer, module, datamodule
         # One table each, so that what is assigned here is what they build from.
@@ -187,19 +185,19 @@ class Run:
         """Go on with the seed of a resumed run; samplers and workers that are made from now on take it."""
         self.seed = seed
 
-    def add_callback(self, callback: Any) -> None:
+    def add_callback(self, callback: object) -> None:
         """Take in a Lightning callback that was given as a hook."""
         self.callbacks.append(callback)
 
     # What the module holds, since Lightning asks it
 
     @property
-    def model(self) -> Any:
+    def model(self) -> nn.Module:
         """The bare model; Lightning's strategy wraps the module around it, never the model itself."""
         return self._built if self.module is None else self.module.model
 
     @model.setter
-    def model(self, value: Any) -> None:
+    def model(self, value: nn.Module) -> None:
         if self.module is None:
             self._built = value
         else:
@@ -211,7 +209,7 @@ class Run:
         return self.module.optim_wrapper
 
     @optim_wrapper.setter
-    def optim_wrapper(self, value: Any) -> None:
+    def optim_wrapper(self, value: object) -> None:
         self.module.optim_wrapper = value
 
     @property
@@ -221,7 +219,7 @@ class Run:
         return self.module.param_scheduler if built is None else built
 
     @param_schedulers.setter
-    def param_schedulers(self, value: Any) -> None:
+    def param_schedulers(self, value: object) -> None:
         self.module.take_schedules(value)
 
     @property
@@ -253,7 +251,7 @@ class Run:
     # Loops
 
     @property
-    def train_loop(self) -> Any:
+    def train_loop(self) -> TrainLoop:
         """The training loop; only to be asked for once it is built."""
         return self.loops["train"]
 
@@ -263,7 +261,7 @@ class Run:
         return self.counts_epochs(self.loops["train"])
 
     @staticmethod
-    def counts_epochs(loop: Any) -> bool:
+    def counts_epochs(loop: object) -> bool:
         """Return whether a training loop, or the config of one, counts epochs."""
         if isinstance(loop, dict):
             return loop.get("by_epoch", "max_epochs" in loop)
@@ -366,14 +364,15 @@ class Run:
         self._change_model()
 
     def _prepare_evaluation(self, stage: str) -> None:
-        loop: BaseLoop = self.loop_of(stage)
+        loop: EvalLoop = self.loop_of(stage)
         self.module.use_loop(stage, loop)
         self.datamodule.use_loader(stage, loop.dataloader)
 
     def init_weights(self) -> None:
         """Call the model's ``init_weights``, and give every process the first one's weights."""
-        if hasattr(self.model, "init_weights"):
-            self.model.init_weights()
+        initialize = getattr(self.model, "init_weights", None)
+        if initialize is not None:
+            initialize()
             if self.trainer.world_size > 1:
                 for tensor in self.model.state_dict().values():
                     self.trainer.strategy.broadcast(tensor)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.dataset import WorkerStates, never_ends, skip_batches
 from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.logging import print_log
 from mm2pl.run.loops import next_pass
+
+if TYPE_CHECKING:
+    from mm2pl.run.protocols import LoaderLike
 
 
 class TrainStream:
@@ -29,7 +32,9 @@ class TrainStream:
         stop: Batches after which the Trainer ends the epoch, if it was told to limit them.
     """
 
-    def __init__(self, loader: Any, length: int, endless: bool, stop: int | None = None) -> None:
+    def __init__(
+        self, loader: LoaderLike, length: int, endless: bool, stop: int | None = None
+    ) -> None:
         self.loader = loader
         self.length = length
         self.stop = length if stop is None else stop
@@ -183,7 +188,7 @@ class EvalStream:
     Lightning inspects, warns about and (for ``predict``) rebuilds DataLoaders; the config has said what it wants.
     """
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: LoaderLike) -> None:
         self.loader = loader
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 import weakref
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from mm2pl.visualization import LoggersBackend, Visualizer
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+    from torch import nn
+
+    from mm2pl.run.facade import RunnerFacade
 
 
 class TrainerView(RunnerView):
@@ -72,7 +76,7 @@ class TrainerView(RunnerView):
         )  # as an MMLightningModule has, which imports this room
 
     @property
-    def model(self) -> Any:
+    def model(self) -> nn.Module:  # type: ignore[override]
         """The model inside an ``MMLightningModule``; any other LightningModule is the model itself."""
         return self.module.model if self._is_ours else self.module
 
@@ -216,7 +220,9 @@ class TrainerOptimizers:
             "momentum", lambda group: group.get("momentum", group.get("betas", (0,))[0])
         )
 
-    def _per_group(self, name: str, read: Any) -> dict[str, list[float]]:
+    def _per_group(
+        self, name: str, read: Callable[[dict[str, Any]], float]
+    ) -> dict[str, list[float]]:
         optimizers = self._trainer.optimizers
         return {
             name if len(optimizers) == 1 else f"{i}.{name}": [read(g) for g in each.param_groups]
@@ -227,7 +233,7 @@ class TrainerOptimizers:
 _VIEWS: weakref.WeakKeyDictionary[Any, TrainerView] = weakref.WeakKeyDictionary()
 
 
-def runner_of(trainer: Trainer) -> RunnerView:
+def runner_of(trainer: Trainer) -> RunnerFacade | TrainerView:
     """Return the runner of a Trainer: that of its run, or a view of the Trainer."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:

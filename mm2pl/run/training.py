@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mm2pl.run.clock import Event
 from mm2pl.run.stream import TrainStream
 
 if TYPE_CHECKING:
+    from mm2pl.run.loops import TrainLoop
     from mm2pl.run.run import Run
 
 
@@ -34,9 +35,9 @@ class Training:
         self.epoch_open = self.batch_open = self.has_trained = False
         self.ahead: tuple[Event, ...] = ()
         self._back_from_validation = self.loop_steps = False
-        self._loop: Any = None
+        self._loop: TrainLoop
 
-    def open_stream(self, loop: Any) -> TrainStream:
+    def open_stream(self, loop: TrainLoop) -> TrainStream:
         """Return the data of the train loop as the Trainer is to see them; a second fit goes on in the first's."""
         if self.stream is None or self.stream.loader is not loop.dataloader:
             by_epoch = loop.by_epoch
@@ -76,7 +77,7 @@ class Training:
         """Stand where a checkpoint was written: in its epoch's last iteration, or between two epochs."""
         self.epoch_open = still_open
 
-    def begin_batch(self, batch_idx: int, batch: Any) -> None:
+    def begin_batch(self, batch_idx: int, batch: object) -> None:
         """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
         self.batch_open = True
         run = self._run
@@ -87,7 +88,7 @@ class Training:
         if not self.loop_steps:
             run.runner.call_hook("before_train_iter", batch_idx=batch_idx, data_batch=batch)
 
-    def end_batch(self, batch_idx: int, batch: Any, outputs: Any) -> tuple[Event, ...]:
+    def end_batch(self, batch_idx: int, batch: object, outputs: object) -> tuple[Event, ...]:
         """Call ``after_train_iter``, count the batch, close the epoch if it is over, and return what follows."""
         loop = self._loop
         self.has_trained = True

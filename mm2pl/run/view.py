@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.checkpoint import format as files
+from mm2pl.dataset import build_dataloader
 from mm2pl.evaluator import Evaluator
 from mm2pl.registry import EVALUATOR
 from mm2pl.run.points import methods_at
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mm2pl.config import Config
     from mm2pl.logging import MessageHub, MMLogger
+    from mm2pl.run.log_processor import LogProcessor
+    from mm2pl.run.protocols import LoaderLike
 
 
 class RunnerView:
@@ -35,7 +40,7 @@ class RunnerView:
     logger: MMLogger
     message_hub: MessageHub
     visualizer: Any
-    log_processor: Any
+    log_processor: LogProcessor
     cfg: Config
     hooks: list[Any]
     work_dir: str
@@ -48,7 +53,7 @@ class RunnerView:
     seed: int | None
     deterministic: bool
     diff_rank_seed: bool
-    model: Any
+    model: nn.Module
     optim_wrapper: Any
     param_schedulers: Any
     _resume: bool
@@ -110,27 +115,27 @@ class RunnerView:
         return getattr(self, f"{stage}_loop")
 
     @property
-    def train_dataloader(self) -> Any:
+    def train_dataloader(self) -> LoaderLike | Any:
         """The training loader."""
         return self.loop_of("train").dataloader
 
     @property
-    def val_dataloader(self) -> Any:
+    def val_dataloader(self) -> LoaderLike | Any:
         """The validation loader."""
         return self.loop_of("val").dataloader
 
     @property
-    def test_dataloader(self) -> Any:
+    def test_dataloader(self) -> LoaderLike | Any:
         """The test loader."""
         return self.loop_of("test").dataloader
 
     @property
-    def val_evaluator(self) -> Any:
+    def val_evaluator(self) -> Evaluator | Any:
         """The evaluator of the validation loop."""
         return self.loop_of("val").evaluator
 
     @property
-    def test_evaluator(self) -> Any:
+    def test_evaluator(self) -> Evaluator | Any:
         """The evaluator of the test loop."""
         return self.loop_of("test").evaluator
 
@@ -151,7 +156,9 @@ class RunnerView:
 
     # Building
 
-    def build_evaluator(self, evaluator: Any) -> Evaluator:
+    build_dataloader = staticmethod(build_dataloader)
+
+    def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
         """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
 
         Raises:

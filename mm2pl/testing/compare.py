@@ -28,8 +28,8 @@ _TOLERANCES = {
 
 
 def assert_allclose(
-    actual: Any,
-    expected: Any,
+    actual: object,
+    expected: object,
     rtol: float | None = None,
     atol: float | None = None,
     equal_nan: bool = True,
@@ -90,7 +90,7 @@ def assert_dict_contains_subset(dict_obj: Mapping, expected_subset: Mapping) -> 
     )
 
 
-def assert_attrs_equal(obj: Any, expected_attrs: Mapping[str, Any]) -> bool:
+def assert_attrs_equal(obj: object, expected_attrs: Mapping[str, Any]) -> bool:
     """Say whether an object has all these attributes with these values."""
     return all(
         hasattr(obj, name) and _same(getattr(obj, name), value)
@@ -122,7 +122,7 @@ def assert_params_all_zeros(module: Any) -> bool:
     )
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: object, right: object) -> bool:
     """Compare as ``==`` does; arrays and tensors are equal if all their elements and their shapes are."""
     # MMEngine 0.10.7 compares by !=, which broadcasts: ones(2) equals ones(2, 2) there.
     if isinstance(left, np.ndarray | torch.Tensor) or isinstance(right, np.ndarray | torch.Tensor):

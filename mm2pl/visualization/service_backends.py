@@ -244,7 +244,7 @@ class AimVisBackend(ServiceVisBackend):
         self.experiment.close()
 
 
-def _set_client(backend: ServiceVisBackend, client: Any) -> None:
+def _set_client(backend: ServiceVisBackend, client: object) -> None:
     backend._client = client
 
 

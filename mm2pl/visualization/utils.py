@@ -30,13 +30,13 @@ def value2list(value: Any, valid_type: Types, expand_dim: int) -> list:
     return [value] * expand_dim if isinstance(value, valid_type) else value
 
 
-def check_type(name: str, value: Any, valid_type: Types) -> None:
+def check_type(name: str, value: object, valid_type: Types) -> None:
     """Raise a TypeError unless ``value`` is of ``valid_type``."""
     if not isinstance(value, valid_type):
         raise TypeError(f"`{name}` should be {valid_type}  but got {type(value)}")
 
 
-def check_length(name: str, value: Any, valid_length: int) -> None:
+def check_length(name: str, value: object, valid_length: int) -> None:
     """Raise an error if ``value`` is a list that is too short."""
     # A longer list passes, as in MMEngine: palettes often have more colours than are needed.
     if isinstance(value, list) and len(value) < valid_length:
@@ -46,7 +46,7 @@ def check_length(name: str, value: Any, valid_length: int) -> None:
         )
 
 
-def check_type_and_length(name: str, value: Any, valid_type: Types, valid_length: int) -> None:
+def check_type_and_length(name: str, value: object, valid_type: Types, valid_length: int) -> None:
     """Check both: see :func:`check_type` and :func:`check_length`."""
     check_type(name, value, valid_type)
     check_length(name, value, valid_length)

@@ -18,7 +18,7 @@ from mm2pl.registry import VISBACKENDS
 from mm2pl.visualization.png import write_png
 
 
-def is_config(value: Any) -> bool:
+def is_config(value: object) -> bool:
     """Say whether a value is a config, MMEngine's included: visualizers of toolboxes hand on theirs."""
     theirs = getattr(sys.modules.get("mmengine.config"), "Config", Config)
     return isinstance(value, (Config, theirs))

@@ -131,7 +131,7 @@ def _check(config: Mapping[str, Any]) -> None:
         raise TypeError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
 
 
-def _is_flow(flow: Any) -> bool:
+def _is_flow(flow: object) -> bool:
     return isinstance(flow, list | tuple) and len(flow) == 2 and isinstance(flow[0], str)
 
 
@@ -164,7 +164,7 @@ def resolve_references(state: State) -> None:
             state.noted(key, key, f"values of {', '.join(dict.fromkeys(used))} put in")
 
 
-def _resolved(value: Any, config: Mapping[str, Any], used: list[str]) -> Any:
+def _resolved(value: object, config: Mapping[str, Any], used: list[str]) -> Any:
     if isinstance(value, dict):
         return {key: _resolved(child, config, used) for key, child in value.items()}
     if isinstance(value, list | tuple):
@@ -181,7 +181,7 @@ def _resolved(value: Any, config: Mapping[str, Any], used: list[str]) -> Any:
     return _REFERENCE.sub(lambda m: str(_look_up(config, m[1], m[0])), value)
 
 
-def _look_up(config: Any, path: str, otherwise: str) -> Any:
+def _look_up(config: object, path: str, otherwise: str) -> Any:
     for name in path.split("."):
         # MMDetection 2 raises here. Other toolboxes know no references, so the text must stay as it is.
         if not isinstance(config, Mapping) or name not in config:

@@ -175,7 +175,7 @@ class Datasets:
         self.state.rewrites.append((dataset, new))
         return new
 
-    def _migrated(self, dataset: Any, path: str, test: bool) -> Any:
+    def _migrated(self, dataset: object, path: str, test: bool) -> Any:
         if isinstance(dataset, list | tuple):
             # `build_dataset` of all 1.x toolboxes concatenates a list.
             where, wrapper = Part(self.state, path, {}), self._wrapper_name("ConcatDataset")
@@ -300,7 +300,7 @@ def migrate_helpers(state: State) -> None:
                 break
 
 
-def _before_pipeline(dataset: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def _before_pipeline(dataset: dict[str, Any], key: str, value: object) -> dict[str, Any]:
     rest = {k: v for k, v in dataset.items() if k != "pipeline"}
     rest[key] = value
     # The pipeline is long, so it stays last, where 1.x configs have it.

@@ -242,7 +242,7 @@ def _save_best(part: Part, rule: MetricRule | None) -> None:
         state.put("default_hooks", {"checkpoint": {"type": "CheckpointHook", **best}})
 
 
-def _metric(part: Part, rule: MetricRule, dataset: Any) -> dict[str, Any]:
+def _metric(part: Part, rule: MetricRule, dataset: object) -> dict[str, Any]:
     note = f"the data set's evaluate() is {rule.type} now"
     result: dict[str, Any] = {"type": rule.type}
     # The metric of a detector reads the file itself. It knows no data_root, which the data set puts before it.

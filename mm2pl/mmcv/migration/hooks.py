@@ -168,7 +168,7 @@ def _logger(part: Part, hook: dict[str, Any], backends: list[dict[str, Any]]) ->
     backends.append({"type": backend, **new})
 
 
-def _custom_hook(state: State, hook: Any, index: int) -> list[Any]:
+def _custom_hook(state: State, hook: object, index: int) -> list[Any]:
     path = f"custom_hooks[{index}]"
     # A config in Python may hold a hook object; it cannot be written as text either.
     if not isinstance(hook, Mapping):
@@ -209,7 +209,7 @@ _EARLY = (
 _EARLY_IS_FINE = frozenset({"SyncBuffersHook", "NumClassCheckHook", "SetEpochInfoHook"})
 
 
-def _with_priority(hook: dict[str, Any], priority: Any) -> dict[str, Any]:
+def _with_priority(hook: dict[str, Any], priority: object) -> dict[str, Any]:
     return hook if priority is None else {**hook, "priority": priority}
 
 

@@ -133,7 +133,7 @@ def _accumulation(part: Part, wrapper: dict[str, Any]) -> None:
                 wrapper["accumulative_counts"] = count
 
 
-def _fp16(state: State, wrapper: dict[str, Any], fp16: Any) -> None:
+def _fp16(state: State, wrapper: dict[str, Any], fp16: object) -> None:
     if fp16 is None:
         state.take("fp16", note="off")
         return

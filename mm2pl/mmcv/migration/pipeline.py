@@ -255,7 +255,7 @@ def find_preprocessor(pipelines: Sequence[Any], toolbox: Toolbox) -> dict[str, A
     return {"type": toolbox.preprocessor, **found, **padding}
 
 
-def walk_transforms(value: Any) -> list[Mapping[str, Any]]:
+def walk_transforms(value: object) -> list[Mapping[str, Any]]:
     """Return every dict with a ``type`` in nested lists and dicts, outer ones first."""
     if isinstance(value, Mapping):
         own = [value] if "type" in value else []

@@ -46,7 +46,7 @@ class Renderer:
         fits = len(flat) + used <= WIDTH
         return flat if fits and not commented else self._tall(value, indent)
 
-    def _name(self, value: Any) -> str:
+    def _name(self, value: object) -> str:
         if not _is_container(value):
             # Numbers and short strings are equal by chance.
             return ""
@@ -54,7 +54,7 @@ class Renderer:
         same = (n for n, known in self.names.items() if type(known) is type(value))
         return next((n for n in same if self.names[n] == value), "")
 
-    def _flat(self, value: Any) -> str:
+    def _flat(self, value: object) -> str:
         """Return the expression on one line."""
         if name := self._name(value):
             return name
@@ -87,7 +87,7 @@ class Renderer:
             lines.append(f"{pad}{left}{text},{'  ' + beside if beside else ''}")
         return "\n".join([*lines, " " * indent + closing])
 
-    def _comments(self, value: Any) -> tuple[list[str], str]:
+    def _comments(self, value: object) -> tuple[list[str], str]:
         """Return the comments of an element that have not been written yet."""
         leaf = first_leaf(value)
         if not self.words or not isinstance(leaf, Written):
@@ -110,11 +110,11 @@ def _plain_keys(value: Mapping) -> bool:
     return all(isinstance(k, str) and k.isidentifier() and not keyword.iskeyword(k) for k in value)
 
 
-def _is_container(value: Any) -> bool:
+def _is_container(value: object) -> bool:
     return isinstance(value, Mapping | list | tuple) and bool(value)
 
 
-def _has_comments(value: Any) -> bool:
+def _has_comments(value: object) -> bool:
     if isinstance(value, Mapping):
         return any(_has_comments(child) for child in value.values())
     if isinstance(value, list | tuple):
@@ -122,7 +122,7 @@ def _has_comments(value: Any) -> bool:
     return isinstance(value, Written) and bool(value.above or value.beside)
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     for kind in (str, int, float):
         # Through the plain type: `Text` and its siblings are subclasses. A bool is an int.
         if isinstance(value, kind) and not isinstance(value, bool):

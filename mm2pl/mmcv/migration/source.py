@@ -218,7 +218,7 @@ class _Writer:
     def _end(self, node: ast.AST) -> int:
         return node.end_lineno - self.first + 1  # type: ignore[attr-defined]
 
-    def _leaf(self, node: ast.expr, value: Any) -> Any:
+    def _leaf(self, node: ast.expr, value: object) -> Any:
         kind = _WRITTEN.get(type(value))
         if kind is None:
             return value
@@ -265,14 +265,14 @@ def _elements(node: ast.expr, value: Any) -> list[tuple[Any, ast.expr, ast.AST]]
     return None
 
 
-def first_leaf(value: Any) -> Any:
+def first_leaf(value: object) -> Any:
     """Return the first value inside nested containers."""
     while isinstance(value, Mapping | list | tuple) and value:
         value = next(iter(value.values())) if isinstance(value, Mapping) else value[0]
     return value
 
 
-def _commented(value: Any, above: tuple[str, ...], beside: str) -> Any:
+def _commented(value: object, above: tuple[str, ...], beside: str) -> Any:
     leaf = first_leaf(value)
     # A dict cannot carry a comment; its first value is written nearest to the place.
     if isinstance(leaf, Written) and (above or beside):

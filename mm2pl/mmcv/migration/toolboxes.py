@@ -95,7 +95,7 @@ def _pipelines(config: Mapping[str, Any]) -> Iterator[Any]:
     return (v for k, v in config.items() if k == "data" or k.endswith("pipeline"))
 
 
-def _collected(value: Any) -> Iterator[str]:
+def _collected(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
         # What a pipeline collects tells the toolbox: names of transforms are the same in several.
         if value.get("type") == "Collect":

@@ -66,7 +66,8 @@ class BaseRunner(HookRegistration, Checkpoints):
         # MMCV 1.7.2 refuses a runner without a logger. Small scripts run on a default logger here.
         self.logger = logger or logging.getLogger("mm2pl.mmcv")
         self.meta = meta
-        self.work_dir = None if work_dir is None else os.path.abspath(work_dir)
+        # ``| Any``, here and below: MMCV 1.7's hooks use the folder and the end without asking whether there is one.
+        self.work_dir: str | Any = None if work_dir is None else os.path.abspath(work_dir)
         if self.work_dir is not None:
             os.makedirs(self.work_dir, exist_ok=True)
         self._rank, self._world_size = get_dist_info()
@@ -132,12 +133,12 @@ class BaseRunner(HookRegistration, Checkpoints):
         return self._inner_iter
 
     @property
-    def max_epochs(self) -> int | None:
+    def max_epochs(self) -> int | Any:
         """Epochs of the run."""
         return self._max_epochs
 
     @property
-    def max_iters(self) -> int | None:
+    def max_iters(self) -> int | Any:
         """Training iterations of the run."""
         return self._max_iters
 
@@ -285,10 +286,10 @@ class BaseRunner(HookRegistration, Checkpoints):
             self.log_buffer.update(outputs["log_vars"], outputs["num_samples"])
         self.outputs = outputs
 
-    def _val_step(self, data_batch: Any, **kwargs: Any) -> Any:
+    def _val_step(self, data_batch: object, **kwargs: Any) -> Any:
         return self.model.val_step(data_batch, self.optimizer, **kwargs)  # type: ignore[operator]
 
-    def _iteration(self, batch: Any, train: bool, kwargs: dict[str, Any]) -> None:
+    def _iteration(self, batch: object, train: bool, kwargs: dict[str, Any]) -> None:
         mode = "train" if train else "val"
         self.data_batch = batch
         self.call_hook(f"before_{mode}_iter")
@@ -307,7 +308,9 @@ class BaseRunner(HookRegistration, Checkpoints):
             loss.backward(**kwargs)
 
 
-def _check(model: Any, batch_processor: Any, optimizer: Any, logger: Any, meta: Any) -> None:
+def _check(
+    model: object, batch_processor: object, optimizer: object, logger: object, meta: object
+) -> None:
     if batch_processor is not None:
         if not callable(batch_processor):
             raise TypeError(f"batch_processor={batch_processor!r} must be callable.")

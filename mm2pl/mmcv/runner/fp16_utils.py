@@ -11,7 +11,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def auto_fp16(
-    apply_to: Iterable[str] | None = None, out_fp32: bool = False, supported_types: Any = None
+    apply_to: Iterable[str] | None = None, out_fp32: bool = False, supported_types: object = None
 ) -> Callable[[Function], Function]:
     """Return the method as it is: torch's autocast chooses the precision of each operation.
 

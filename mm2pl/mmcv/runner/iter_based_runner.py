@@ -147,7 +147,7 @@ class IterBasedRunner(BaseRunner):
         self._iteration(next(self.data_loader), False, kwargs)
         self._inner_iter += 1
 
-    def _val_step(self, data_batch: Any, **kwargs: Any) -> Any:
+    def _val_step(self, data_batch: object, **kwargs: Any) -> Any:
         return self.model.val_step(data_batch, **kwargs)  # type: ignore[operator]
 
     def _resume_meta(self, meta: dict[str, Any]) -> None:
@@ -189,5 +189,5 @@ class _Opened:
         self.index = index
 
 
-def _by_iteration(config: Any) -> Any:
+def _by_iteration(config: object) -> Any:
     return {"by_epoch": False, **config} if isinstance(config, dict) else config

@@ -139,7 +139,7 @@ class HookRegistration:
             else:
                 self.register_hook(item, priority="NORMAL")
 
-    def _register(self, config: Any, priority: str, to_cfg: Callable[[Any], dict]) -> None:
+    def _register(self, config: object, priority: str, to_cfg: Callable[[Any], dict]) -> None:
         if config is not None:
             hook = HOOKS.build(to_cfg(config)) if isinstance(config, dict) else config
             self.register_hook(hook, priority=priority)
@@ -180,7 +180,7 @@ def _by_policy(config: dict[str, Any], suffix: str) -> dict[str, Any]:
     return {"type": title + suffix, **config}
 
 
-def _priority_name(priority: Any) -> str:
+def _priority_name(priority: object) -> str:
     try:
         return Priority(priority).name
     except ValueError:

@@ -113,7 +113,7 @@ def bare_model(model: Any) -> Any:
     return model.module if is_module_wrapper(model) else model
 
 
-def _raw(optimizer: Any) -> Any:
+def _raw(optimizer: object) -> Any:
     """Return the torch optimizers behind those that a Trainer has wrapped."""
     if isinstance(optimizer, dict):
         return {name: _raw(one) for name, one in optimizer.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,8 @@ from mm2pl.model.forward import run_forward
 from mm2pl.registry import FUNCTIONS, MODEL_WRAPPERS
 
 if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
     from mm2pl.optim import OptimWrapper
 
 
@@ -47,13 +50,13 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
     def __init__(
         self,
         module: nn.Module,
-        process_group: Any = None,
-        sharding_strategy: Any = None,
-        cpu_offload: Any = None,
-        auto_wrap_policy: Any = None,
-        backward_prefetch: Any = None,
-        mixed_precision: Any = None,
-        param_init_fn: Any = None,
+        process_group: ProcessGroup | None = None,
+        sharding_strategy: ShardingStrategy | str | None = None,
+        cpu_offload: CPUOffload | bool | None = None,
+        auto_wrap_policy: Callable[..., Any] | str | None = None,
+        backward_prefetch: BackwardPrefetch | str | None = None,
+        mixed_precision: MixedPrecision | dict | None = None,
+        param_init_fn: Callable[..., Any] | str | dict | None = None,
         use_orig_params: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -100,13 +103,13 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
         return run_forward(self.module, data, mode, wrapper=self)
 
 
-def _checked(value: Any, kind: type, argument: str, also: str) -> Any:
+def _checked(value: object, kind: type, argument: str, also: str) -> Any:
     if value is None or isinstance(value, kind):
         return value
     raise TypeError(f"{argument}={value!r}: None, {also} or a {kind.__name__} is accepted")
 
 
-def _member(value: Any, kind: Any, argument: str) -> Any:
+def _member(value: object, kind: type[Enum], argument: str) -> Any:
     """Return the member of an enumeration that ``value`` is or names."""
     names = [member.name for member in kind]
     if isinstance(value, str) and value in names:
@@ -114,7 +117,7 @@ def _member(value: Any, kind: Any, argument: str) -> Any:
     return _checked(value, kind, argument, f"one of {names}")
 
 
-def _function(value: Any, argument: str) -> Any:
+def _function(value: object, argument: str) -> Any:
     """Return the function that ``value`` is or names, with the other entries of a dict bound."""
     if isinstance(value, dict):
         # MMEngine 0.10.7 pops `type` from the config itself, and looks up no name in a dict for `param_init_fn`.
@@ -130,7 +133,7 @@ def _function(value: Any, argument: str) -> Any:
     raise TypeError(f"{argument}={value!r}: a str, a callable, a dict or None is accepted")
 
 
-def _precision(value: Any) -> MixedPrecision | None:
+def _precision(value: MixedPrecision | dict | None) -> MixedPrecision | None:
     if not isinstance(value, dict):
         return _checked(value, MixedPrecision, "mixed_precision", "a dict")
     dtypes = ("param_dtype", "reduce_dtype", "buffer_dtype")

@@ -46,7 +46,7 @@ def build_optim_wrapper(model: nn.Module, cfg: Any) -> OptimWrapper:
     return constructor(model)
 
 
-def as_optim_wrapper(model: nn.Module, value: Any) -> OptimWrapper:
+def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
     """Return the optimizer wrapper that a Runner's ``optim_wrapper`` argument means.
 
     Stands for `mmengine.runner.Runner.build_optim_wrapper`.

@@ -196,7 +196,7 @@ class DefaultOptimWrapperConstructor:
         return self.base_lr * factor
 
     def _rule_settings(
-        self, module: nn.Module, name: str, param: nn.Parameter, prefix: str, in_dcn: Any
+        self, module: nn.Module, name: str, param: nn.Parameter, prefix: str, in_dcn: object
     ) -> dict[str, Any]:
         """Return the settings that the kinds of layer and parameter ask for."""
         options = self.paramwise_cfg.get

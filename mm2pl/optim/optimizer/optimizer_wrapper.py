@@ -253,7 +253,7 @@ class OptimWrapper(BaseOptimWrapper):
         )
 
 
-def require_loss(loss: Any) -> Any:
+def require_loss(loss: object) -> Any:
     """Return a loss to minimise; ``parse_losses`` gives the number 0 instead where the model returned none.
 
     Raises:
@@ -268,7 +268,7 @@ def require_loss(loss: Any) -> Any:
     return loss
 
 
-def _parse_clip_grad(clip_grad: Any) -> tuple[Callable[..., Any], str, dict[str, Any]]:
+def _parse_clip_grad(clip_grad: object) -> tuple[Callable[..., Any], str, dict[str, Any]]:
     """Return the function, the name of what it returns, and its arguments."""
     if not isinstance(clip_grad, dict) or not clip_grad:
         raise ArgumentError(

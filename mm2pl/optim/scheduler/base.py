@@ -197,7 +197,7 @@ def check_optimizer(optimizer: Any) -> None:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, Counter):
         # A plain dict answers `in` and `[]` alike, and loading it needs no class.
         return dict(value)

@@ -109,7 +109,7 @@ def _anneal_linear(ends: list[tuple[float, float]], done: float) -> list[float]:
 _ANNEALING = {"cos": _anneal_cos, "linear": _anneal_linear}
 
 
-def _check(total_steps: Any, pct_start: Any, anneal_strategy: Any) -> None:
+def _check(total_steps: object, pct_start: object, anneal_strategy: object) -> None:
     if total_steps is not None and not (isinstance(total_steps, int) and total_steps > 0):
         raise ValueError(f"total_steps={total_steps!r} must be a positive integer.")
     if not (isinstance(pct_start, float) and 0 <= pct_start <= 1):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.fileio import get_file_backend
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import allreduce_params, master_only
 from mm2pl.mmcv.runner.hooks.hook import Hook
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
 
 
 @HOOKS.register_module()
@@ -42,19 +45,19 @@ class CheckpointHook(Hook):
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer
-        self.out_dir = out_dir
+        self.out_dir: str | Any = out_dir  # ``before_run`` makes it a folder
         self.max_keep_ckpts = max_keep_ckpts
         self.save_last = save_last
         self.sync_buffer = sync_buffer
         self.file_client_args = file_client_args
         self.args = kwargs
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Decide where the files go."""
         self.out_dir = out_folder(self.out_dir, runner.work_dir)
         runner.logger.info(f"Checkpoints will be saved to {self.out_dir}.")
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: BaseRunner) -> None:
         """Save, if it is time."""
         # IterBasedRunner never calls this point, so by_epoch=True saves nothing there: MMCV 1.7.2 does the same.
         if self.by_epoch and (
@@ -63,7 +66,7 @@ class CheckpointHook(Hook):
         ):
             self._save(runner, runner.epoch + 1, "epoch")
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Save, if it is time."""
         # `runner.iter` has not counted this iteration yet, so a file's number is `iter + 1`.
         if not self.by_epoch and (
@@ -72,7 +75,7 @@ class CheckpointHook(Hook):
         ):
             self._save(runner, runner.iter + 1, "iter")
 
-    def _save(self, runner: Any, number: int, unit: str) -> None:
+    def _save(self, runner: BaseRunner, number: int, unit: str) -> None:
         runner.logger.info(f"Saving checkpoint at {number} {unit}s")
         # On all processes, before `master_only`: an all-reduce that only rank 0 enters would wait for ever.
         if self.sync_buffer:
@@ -80,7 +83,7 @@ class CheckpointHook(Hook):
         self._save_checkpoint(runner, number, unit)
 
     @master_only
-    def _save_checkpoint(self, runner: Any, number: int, unit: str) -> None:
+    def _save_checkpoint(self, runner: BaseRunner, number: int, unit: str) -> None:
         """Save, and remove what is too old."""
         runner.save_checkpoint(self.out_dir, save_optimizer=self.save_optimizer, **self.args)
         template = self.args.get("filename_tmpl", unit + "_{}.pth")

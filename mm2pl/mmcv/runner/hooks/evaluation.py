@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
@@ -17,6 +17,9 @@ from mm2pl.mmcv.engine import multi_gpu_test, single_gpu_test
 from mm2pl.mmcv.runner.hooks.checkpoint import out_folder
 from mm2pl.mmcv.runner.hooks.hook import Hook
 from mm2pl.mmcv.runner.hooks.logger import LoggerHook
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
 
 
 class EvalHook(Hook):
@@ -100,7 +103,7 @@ class EvalHook(Hook):
         self.rule = rule
         self.key_indicator = key_indicator
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Decide where best checkpoints go, and which was the best before a resume."""
         self.out_dir = out_folder(self.out_dir, runner.work_dir)
         if self.save_best is not None:
@@ -108,7 +111,7 @@ class EvalHook(Hook):
             messages = runner.meta.setdefault("hook_msgs", {})
             self.best_ckpt_path = messages.get("best_ckpt")
 
-    def before_train_iter(self, runner: Any) -> None:
+    def before_train_iter(self, runner: BaseRunner) -> None:
         """Evaluate before the first iteration, if it is past ``start``."""
         if not self.by_epoch and self.initial_flag:
             # Without `start` MMCV 1.7.2 never evaluates before training. The interval counts the iteration to come:
@@ -117,14 +120,14 @@ class EvalHook(Hook):
                 self.after_train_iter(runner)
             self.initial_flag = False
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: BaseRunner) -> None:
         """Evaluate before the first epoch, if it is past ``start``."""
         if self.by_epoch and self.initial_flag:
             if self.start is not None and runner.epoch >= self.start:
                 self.after_train_epoch(runner)
             self.initial_flag = False
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Evaluate, if it is time; what was logged of the training is written before."""
         if not self.by_epoch and self._should_evaluate(runner):
             # EvalHook has priority LOW, the loggers VERY_LOW: without this
@@ -136,12 +139,12 @@ class EvalHook(Hook):
             runner.log_buffer.clear()
             self._do_evaluate(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: BaseRunner) -> None:
         """Evaluate, if it is time."""
         if self.by_epoch and self._should_evaluate(runner):
             self._do_evaluate(runner)
 
-    def _should_evaluate(self, runner: Any) -> bool:
+    def _should_evaluate(self, runner: BaseRunner) -> bool:
         now = (runner.epoch if self.by_epoch else runner.iter) + 1
         # `now` is one more, since the loops count up after the hooks.
         if self.start is None:
@@ -150,11 +153,11 @@ class EvalHook(Hook):
         # validates at multiples of the interval from there on.
         return now >= self.start and (now - self.start) % self.interval == 0
 
-    def _do_evaluate(self, runner: Any) -> None:
+    def _do_evaluate(self, runner: BaseRunner) -> None:
         results = self.test_fn(runner.model, self.dataloader)
         self._report(runner, results)
 
-    def _report(self, runner: Any, results: Any) -> None:
+    def _report(self, runner: BaseRunner, results: object) -> None:
         runner.log_buffer.output["eval_iter_num"] = len(self.dataloader)
         # TextLoggerHook prints `eval_iter_num` as the iteration of the line.
         score = self.evaluate(runner, results)
@@ -162,8 +165,9 @@ class EvalHook(Hook):
         if self.save_best and score:
             self._save_ckpt(runner, score)
 
-    def _save_ckpt(self, runner: Any, key_score: float) -> None:
+    def _save_ckpt(self, runner: BaseRunner, key_score: float) -> None:
         """Save the checkpoint if its score is the best so far, and remove the one before."""
+        assert runner.meta is not None  # made in before_run
         messages, rule = runner.meta["hook_msgs"], str(self.rule)
         if not self.rule_map[rule](
             key_score, messages.get("best_score", self.init_value_map[rule])
@@ -185,7 +189,7 @@ class EvalHook(Hook):
         runner.logger.info(f"Now best checkpoint is saved as {name}.")
         runner.logger.info(f"Best {self.key_indicator} is {key_score:0.4f} at {number} {unit}.")
 
-    def evaluate(self, runner: Any, results: Any) -> Any:
+    def evaluate(self, runner: BaseRunner, results: Any) -> Any:
         """Let the data set evaluate; log its results and return the one that ``save_best`` names."""
         dataset: Any = self.dataloader.dataset
         values = dataset.evaluate(results, logger=runner.logger, **self.eval_kwargs)
@@ -234,7 +238,7 @@ class DistEvalHook(EvalHook):
 
         return multi_gpu_test
 
-    def _do_evaluate(self, runner: Any) -> None:
+    def _do_evaluate(self, runner: BaseRunner) -> None:
         if self.broadcast_bn_buffer:
             # Running statistics differ between processes, as 1.x toolboxes train with broadcast_buffers=False.
             # All must evaluate one model: MMCV 1.7.2 takes that of rank 0.

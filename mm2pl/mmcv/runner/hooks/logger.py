@@ -8,7 +8,7 @@ import numbers
 import os
 import shutil
 from collections import OrderedDict
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import master_only
 from mm2pl.mmcv.runner.hooks.hook import Hook
 from mm2pl.utils import to_lists
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
 
 
 class LoggerHook(Hook):
@@ -42,7 +45,7 @@ class LoggerHook(Hook):
         self.reset_flag = reset_flag
         self.by_epoch = by_epoch
 
-    def log(self, runner: Any) -> Any:
+    def log(self, runner: BaseRunner) -> Any:
         """Write what is in ``runner.log_buffer.output``."""
         raise NotImplementedError
 
@@ -57,35 +60,35 @@ class LoggerHook(Hook):
         # MMCV 1.7.2 asks `len(tensor) == 1`, which raises for a tensor without dimensions.
         return include_torch and isinstance(value, torch.Tensor) and value.numel() == 1
 
-    def get_mode(self, runner: Any) -> str:
+    def get_mode(self, runner: BaseRunner) -> str:
         """Return ``'train'`` or ``'val'``: results of an `EvalHook` are logged during training."""
         # IterTimerHook puts 'time' among training values. EvalHook's
         # results come without it, while the mode is still 'train'.
         timed = "time" in runner.log_buffer.output
         return "train" if runner.mode == "train" and timed else "val"
 
-    def get_epoch(self, runner: Any) -> int:
+    def get_epoch(self, runner: BaseRunner) -> int:
         """Return the epoch from 1; a validation belongs to the one before."""
         # During a validation flow EpochBasedRunner has counted up already.
         return runner.epoch + 1 if runner.mode == "train" else runner.epoch
 
-    def get_iter(self, runner: Any, inner_iter: bool = False) -> int:
+    def get_iter(self, runner: BaseRunner, inner_iter: bool = False) -> int:
         """Return the iteration from 1, of the epoch or of the run."""
         # An epoch run prints the iteration within the epoch, but sends
         # loggers such as TensorBoard the one of the run.
         return (runner.inner_iter if self.by_epoch and inner_iter else runner.iter) + 1
 
-    def get_lr_tags(self, runner: Any) -> dict[str, float]:
+    def get_lr_tags(self, runner: BaseRunner) -> dict[str, float]:
         """Return the learning rate of the first group of each optimizer."""
         return _tags("learning_rate", runner.current_lr())
 
-    def get_momentum_tags(self, runner: Any) -> dict[str, float]:
+    def get_momentum_tags(self, runner: BaseRunner) -> dict[str, float]:
         """Return the momentum of the first group of each optimizer."""
         return _tags("momentum", runner.current_momentum())
 
     def get_loggable_tags(
         self,
-        runner: Any,
+        runner: BaseRunner,
         allow_scalar: bool = True,
         allow_text: bool = False,
         add_mode: bool = True,
@@ -100,20 +103,20 @@ class LoggerHook(Hook):
                 tags[prefix + name] = value
         return {**tags, **self.get_lr_tags(runner), **self.get_momentum_tags(runner)}
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Make the last logger clear the averages."""
         # All loggers read one buffer. MMCV 1.7.2 lets the last one clear it, so that the others see the values.
         loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
         if loggers:
             loggers[-1].reset_flag = True
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Forget the last epoch."""
         # MMCV 1.7.2 drops the rest of an epoch that is shorter than
         # the interval, unless `ignore_last=False` logged it.
         runner.log_buffer.clear()
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Average and log, if it is time."""
         # By inner iteration in an epoch run: each epoch starts its
         # count anew, so that its lines have the same numbers.
@@ -125,17 +128,17 @@ class LoggerHook(Hook):
         # `ready` may have been set by another logger with a smaller interval; this one logs too, as in MMCV 1.7.2.
         self._log_if_ready(runner)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: BaseRunner) -> None:
         """Log what an `EvalHook` has found."""
         self._log_if_ready(runner)
 
-    def after_val_epoch(self, runner: Any) -> None:
+    def after_val_epoch(self, runner: BaseRunner) -> None:
         """Average and log a validation epoch."""
         # All values of the validation epoch: MMCV 1.7.2 has no interval for it.
         runner.log_buffer.average()
         self._log_if_ready(runner)
 
-    def _log_if_ready(self, runner: Any) -> None:
+    def _log_if_ready(self, runner: BaseRunner) -> None:
         if runner.log_buffer.ready:
             self.log(runner)
             if self.reset_flag:
@@ -189,7 +192,7 @@ class TextLoggerHook(LoggerHook):
         self.out_suffix = out_suffix
         self.keep_local = keep_local
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Begin the JSON file with ``meta``."""
         super().before_run(runner)
         # A resumed run estimates its remaining time from its own iterations only.
@@ -200,7 +203,7 @@ class TextLoggerHook(LoggerHook):
         if runner.meta is not None:
             self._dump_log(runner.meta, runner)
 
-    def log(self, runner: Any) -> OrderedDict[str, Any]:
+    def log(self, runner: BaseRunner) -> OrderedDict[str, Any]:
         """Write a line of text and one of JSON; return what they say."""
         output = runner.log_buffer.output
         # EvalHook's number of batches. It must go, or it would be printed as a result.
@@ -220,7 +223,7 @@ class TextLoggerHook(LoggerHook):
         self._dump_log(values, runner)
         return values
 
-    def _log_info(self, values: dict[str, Any], runner: Any) -> None:
+    def _log_info(self, values: dict[str, Any], runner: BaseRunner) -> None:
         if runner.meta is not None and "exp_name" in runner.meta:
             at_end = self.by_epoch and self.end_of_epoch(runner)
             if self.every_n_iters(runner, self.interval_exp_name) or at_end:
@@ -237,7 +240,7 @@ class TextLoggerHook(LoggerHook):
         ]
         runner.logger.info(head + ", ".join(rest))
 
-    def _train_head(self, values: dict[str, Any], runner: Any) -> str:
+    def _train_head(self, values: dict[str, Any], runner: BaseRunner) -> str:
         lr = values["lr"]
         rates = (
             " ".join(f"lr_{name}: {value:.3e}" for name, value in lr.items())
@@ -262,13 +265,13 @@ class TextLoggerHook(LoggerHook):
         return head
 
     @master_only
-    def _dump_log(self, values: dict[str, Any], runner: Any) -> None:
+    def _dump_log(self, values: dict[str, Any], runner: BaseRunner) -> None:
         with open(self.json_log_path, "a", encoding="utf-8") as file:
             # MMCV 1.7.2's JSON handler writes arrays as lists and fails on objects that it does not know.
             file.write(json.dumps(to_lists(_rounded(dict(values))), default=str) + "\n")
 
     @master_only
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: BaseRunner) -> None:
         """Copy the logs to ``out_dir``."""
         if self.out_dir is None:
             return
@@ -289,7 +292,7 @@ def _val_head(values: dict[str, Any], by_epoch: bool) -> str:
     return f"Iter({values['mode']}) [{values['iter']}]\t"
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> Any:
     if isinstance(value, dict):
         # MMCV 1.7.2 rounds in the JSON file only; the text has four digits.
         return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
@@ -312,24 +315,24 @@ class _LightningLoggerHook(LoggerHook):
         self.arguments = kwargs
         self.logger: Any = None
 
-    def _make(self, runner: Any) -> Any:
+    def _make(self, runner: BaseRunner) -> Any:
         raise NotImplementedError
 
     @master_only
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Open the logger."""
         super().before_run(runner)
         self.logger = self._make(runner)
 
     @master_only
-    def log(self, runner: Any) -> None:
+    def log(self, runner: BaseRunner) -> None:
         """Send the scalars."""
         # Lightning's loggers take numbers only. The step is the iteration of the run, as in MMCV 1.7.2.
         tags = {k: float(v) for k, v in self.get_loggable_tags(runner).items()}
         self.logger.log_metrics(tags, step=self.get_iter(runner))
 
     @master_only
-    def after_run(self, runner: Any) -> None:
+    def after_run(self, runner: BaseRunner) -> None:
         """Close the logger."""
         self.logger.finalize("success")
 
@@ -338,7 +341,7 @@ class _LightningLoggerHook(LoggerHook):
 class TensorboardLoggerHook(_LightningLoggerHook):
     """Log to TensorBoard, by default in ``work_dir/tf_logs`` (``log_dir``)."""
 
-    def _make(self, runner: Any) -> Any:
+    def _make(self, runner: BaseRunner) -> Any:
         folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
         # Empty name and version: Lightning would add `lightning_logs/version_0`, where 1.x tools do not look.
         return TensorBoardLogger(folder, name="", version="")
@@ -348,7 +351,7 @@ class TensorboardLoggerHook(_LightningLoggerHook):
 class WandbLoggerHook(_LightningLoggerHook):
     """Log to Weights & Biases with ``init_kwargs``."""
 
-    def _make(self, runner: Any) -> Any:
+    def _make(self, runner: BaseRunner) -> Any:
         return WandbLogger(save_dir=runner.work_dir, **(self.arguments.get("init_kwargs") or {}))
 
 
@@ -356,6 +359,6 @@ class WandbLoggerHook(_LightningLoggerHook):
 class MlflowLoggerHook(_LightningLoggerHook):
     """Log to MLflow: ``exp_name``, ``tags``."""
 
-    def _make(self, runner: Any) -> Any:
+    def _make(self, runner: BaseRunner) -> Any:
         name = self.arguments.get("exp_name") or "mm2pl"
         return MLFlowLogger(experiment_name=name, tags=self.arguments.get("tags"))

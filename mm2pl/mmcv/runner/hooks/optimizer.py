@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,6 +12,9 @@ from torch import nn
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.fp16_utils import wrap_fp16_model
 from mm2pl.mmcv.runner.hooks.hook import Hook
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
 
 
 @HOOKS.register_module()
@@ -38,13 +41,13 @@ class OptimizerHook(Hook):
             return None
         return nn.utils.clip_grad_norm_(params, **self.grad_clip)
 
-    def _clip_and_log(self, runner: Any) -> None:
+    def _clip_and_log(self, runner: BaseRunner) -> None:
         norm = self.clip_grads(runner.model.parameters())
         if norm is not None:
             # MMCV 1.7.2 logs the norm before clipping, weighted as the losses are.
             runner.log_buffer.update({"grad_norm": float(norm)}, runner.outputs["num_samples"])
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Take one step."""
         # MMCV 1.7.2 clears before backward, not after the step: hooks that follow still see the gradients.
         runner.optimizer.zero_grad()
@@ -54,7 +57,7 @@ class OptimizerHook(Hook):
         self._clip_and_log(runner)
         runner.optimizer.step()
 
-    def detect_anomalous_parameters(self, loss: torch.Tensor, runner: Any) -> None:
+    def detect_anomalous_parameters(self, loss: torch.Tensor, runner: BaseRunner) -> None:
         """Log an error for each parameter that is not in the graph of ``loss``."""
         seen, stack, used = set(), [loss.grad_fn], set()
         # MMCV 1.7.2 recurses here, which can exceed Python's limit in a deep model.
@@ -96,7 +99,7 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         # MMCV 1.7.2 waits for the first iteration: `max_iters` and a resumed `iter` are not known before.
         self.initialized = False
 
-    def _init(self, runner: Any) -> None:
+    def _init(self, runner: BaseRunner) -> None:
         if runner.iter % self.cumulative_iters:
             runner.logger.warning(
                 "The run was resumed inside an accumulation window, whose earlier gradients are lost."
@@ -105,7 +108,7 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         self.divisible_iters = runner.max_iters - self.remainder_iters
         self.initialized = True
 
-    def _loss(self, runner: Any) -> torch.Tensor:
+    def _loss(self, runner: BaseRunner) -> torch.Tensor:
         if not self.initialized:
             self._init(runner)
         # Iterations after the last full window share the last step,
@@ -113,10 +116,10 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         last = runner.iter >= self.divisible_iters
         return runner.outputs["loss"] / (self.remainder_iters if last else self.cumulative_iters)
 
-    def _steps_now(self, runner: Any) -> bool:
+    def _steps_now(self, runner: BaseRunner) -> bool:
         return self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner)
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Add the gradients, and step at the end of a window."""
         runner.backward(self._loss(runner))
         # Windows count over epoch ends, as in MMCV 1.7.2.
@@ -166,7 +169,7 @@ class Fp16OptimizerHook(OptimizerHook):
         # Without a GPU MMCV 1.7.2's scaler turns itself off with a warning. The run then goes on unscaled.
         self.loss_scaler = torch.amp.GradScaler(enabled=torch.cuda.is_available(), **arguments)
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Turn autocast on, and restore a resumed scale."""
         # Models read `fp16_enabled` to choose between two code paths.
         wrap_fp16_model(runner.model)
@@ -176,7 +179,7 @@ class Fp16OptimizerHook(OptimizerHook):
         if state and self.loss_scaler.is_enabled():
             self.loss_scaler.load_state_dict(state)
 
-    def _step(self, runner: Any) -> None:
+    def _step(self, runner: BaseRunner) -> None:
         self.loss_scaler.unscale_(runner.optimizer)
         # After unscaling: `max_norm` is meant for the true gradients.
         self._clip_and_log(runner)
@@ -186,7 +189,7 @@ class Fp16OptimizerHook(OptimizerHook):
         if runner.meta is not None:
             runner.meta.setdefault("fp16", {})["loss_scaler"] = self.loss_scaler.state_dict()
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Take one step with a scaled loss."""
         # Both, as in MMCV 1.7.2: parameters that no optimizer has would
         # add up gradients, and clipping counts those too.
@@ -201,7 +204,7 @@ class Fp16OptimizerHook(OptimizerHook):
 class GradientCumulativeFp16OptimizerHook(GradientCumulativeOptimizerHook, Fp16OptimizerHook):
     """Accumulate in float16; see both parents."""
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Add the scaled gradients, and step at the end of a window."""
         runner.backward(self.loss_scaler.scale(self._loss(runner)))
         if self._steps_now(runner):

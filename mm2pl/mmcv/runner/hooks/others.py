@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,21 +14,24 @@ from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import allreduce_params
 from mm2pl.mmcv.runner.hooks.hook import Hook
 
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
+
 
 @HOOKS.register_module()
 class IterTimerHook(Hook):
     """Log how long an iteration takes, and how long it waited for its data; seconds."""
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Start the clock."""
         # Validation epochs start it too: the time between two epochs belongs to no iteration.
         self.t = time.time()
 
-    def before_iter(self, runner: Any) -> None:
+    def before_iter(self, runner: BaseRunner) -> None:
         """Log the waiting time."""
         runner.log_buffer.update({"data_time": time.time() - self.t})
 
-    def after_iter(self, runner: Any) -> None:
+    def after_iter(self, runner: BaseRunner) -> None:
         """Log the whole time, and start the clock again."""
         # With MMCV 1.7.2's priority LOW this includes the optimizer's step and the writing of a checkpoint.
         runner.log_buffer.update({"time": time.time() - self.t})
@@ -39,7 +42,7 @@ class IterTimerHook(Hook):
 class DistSamplerSeedHook(Hook):
     """Tell the sampler, or the batch sampler's, which epoch begins."""
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Call ``set_epoch``."""
         # `runner.epoch` is the index of the epoch to come. MMCV 1.7.2
         # falls back on the sampler of the batch sampler.
@@ -57,7 +60,7 @@ class SyncBuffersHook(Hook):
     def __init__(self, distributed: bool = True) -> None:
         self.distributed = distributed
 
-    def after_epoch(self, runner: Any) -> None:
+    def after_epoch(self, runner: BaseRunner) -> None:
         """Average."""
         # Priority NORMAL is before EvalHook's LOW, so that each process evaluates the same statistics.
         if self.distributed:
@@ -87,15 +90,15 @@ class EmptyCacheHook(Hook):
         if self._at[point]:
             torch.cuda.empty_cache()
 
-    def before_epoch(self, runner: Any) -> None:
+    def before_epoch(self, runner: BaseRunner) -> None:
         """Free, if asked to."""
         self._empty("before_epoch")
 
-    def after_epoch(self, runner: Any) -> None:
+    def after_epoch(self, runner: BaseRunner) -> None:
         """Free, if asked to."""
         self._empty("after_epoch")
 
-    def after_iter(self, runner: Any) -> None:
+    def after_iter(self, runner: BaseRunner) -> None:
         """Free, if asked to."""
         self._empty("after_iter")
 
@@ -155,9 +158,9 @@ class EMAHook(Hook):
         self.warm_up = warm_up
         self.checkpoint = resume_from
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Register the buffers."""
-        model = runner.model
+        model: Any = runner.model
         model = model.module if is_module_wrapper(model) else model
         self.pairs = []
         # Buffers, so that they are saved and moved with the model. A buffer's name must have no dots.
@@ -171,7 +174,7 @@ class EMAHook(Hook):
             # After the buffers exist: loading would otherwise drop the saved averages as unexpected keys.
             runner.resume(self.checkpoint)
 
-    def after_train_iter(self, runner: Any) -> None:
+    def after_train_iter(self, runner: BaseRunner) -> None:
         """Update the average."""
         step = runner.iter
         # `runner.iter` counts from 0, so the first iteration of the run updates the average.
@@ -183,12 +186,12 @@ class EMAHook(Hook):
             average = getattr(self.model, buffer)
             average.mul_(1 - momentum).add_(parameter.data, alpha=momentum)
 
-    def after_train_epoch(self, runner: Any) -> None:
+    def after_train_epoch(self, runner: BaseRunner) -> None:
         """Put the average in the parameters' place, for validation and checkpoints."""
         # Only a priority above CheckpointHook's makes the file hold the average: 1.x configs give 49.
         self._swap()
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: BaseRunner) -> None:
         """Put the parameters back."""
         # Before the first epoch both are equal. After a resume the
         # file has them exchanged, and this puts them right.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.mmcv.policies import (
     BY_ITERATION,
@@ -15,6 +15,9 @@ from mm2pl.mmcv.policies import (
 )
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.hooks.hook import Hook
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.runner.base_runner import BaseRunner
 
 Groups = list[float] | dict[str, list[float]]
 
@@ -51,7 +54,7 @@ class _UpdaterHook(Hook):
         self._base: Groups = []
         self._regular: Groups = []
 
-    def _value(self, runner: Any, base: float) -> float:
+    def _value(self, runner: BaseRunner, base: float) -> float:
         raise NotImplementedError
 
     def _get(self, group: dict[str, Any]) -> float:
@@ -63,13 +66,13 @@ class _UpdaterHook(Hook):
     def _scaled(self, value: float, factor: float) -> float:
         return value * factor
 
-    def _write(self, runner: Any, values: Groups) -> None:
+    def _write(self, runner: BaseRunner, values: Groups) -> None:
         for optimizer, own in _pairs(runner.optimizer, values):
             # MMCV 1.7.2 lets a subclass return fewer values than there are groups; the rest keep theirs.
             for group, value in zip(optimizer.param_groups, own, strict=False):
                 self._set(group, value)
 
-    def _regular_values(self, runner: Any) -> Groups:
+    def _regular_values(self, runner: BaseRunner) -> Groups:
         if isinstance(self._base, dict):
             return {k: [self._value(runner, b) for b in v] for k, v in self._base.items()}
         return [self._value(runner, base) for base in self._base]
@@ -82,7 +85,7 @@ class _UpdaterHook(Hook):
             return {k: [self._scaled(v, factor) for v in vs] for k, vs in self._regular.items()}
         return [self._scaled(value, factor) for value in self._regular]
 
-    def before_run(self, runner: Any) -> None:
+    def before_run(self, runner: BaseRunner) -> None:
         """Note the values that the optimizer starts with, or started with before it was resumed."""
         # 'initial_lr' is torch's own key, and the optimizer's state dict holds it.
         # So a resumed run finds the base value, not the one at which the run stopped.
@@ -97,7 +100,7 @@ class _UpdaterHook(Hook):
         else:
             self._base = bases(optimizer)
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_epoch(self, runner: BaseRunner) -> None:
         """Set the regular values of an epoch."""
         # With the first loader's length, as in MMCV 1.7.2, even if later flows have other loaders.
         if self.warmup_iters is None:
@@ -108,7 +111,7 @@ class _UpdaterHook(Hook):
             self._regular = self._regular_values(runner)
             self._write(runner, self._regular)
 
-    def before_train_iter(self, runner: Any) -> None:
+    def before_train_iter(self, runner: BaseRunner) -> None:
         """Set the values of an iteration, as far as they change in it."""
         if self.warmup_iters is None:
             # MMCV 1.7.2 fails on an assertion here: IterBasedRunner calls no `before_train_epoch`.
@@ -126,7 +129,7 @@ class _UpdaterHook(Hook):
         elif not self.by_epoch or (self.warmup is not None and iteration == self.warmup_iters):
             self._write(runner, self._regular)
 
-    def _progress(self, runner: Any) -> tuple[int, int]:
+    def _progress(self, runner: BaseRunner) -> tuple[int, int]:
         if self.by_epoch:
             return runner.epoch, runner.max_epochs
         # Read each time, as in MMCV 1.7.2: an epoch with another loader changes it.
@@ -138,11 +141,11 @@ class LrUpdaterHook(_UpdaterHook):
 
     kind = "lr"
 
-    def get_lr(self, runner: Any, base_lr: float) -> float:
+    def get_lr(self, runner: BaseRunner, base_lr: float) -> float:
         """Return the regular learning rate at this moment."""
         raise NotImplementedError
 
-    def get_regular_lr(self, runner: Any) -> Groups:
+    def get_regular_lr(self, runner: BaseRunner) -> Groups:
         """Return the regular learning rates of all groups."""
         # `get_regular_lr`, `get_warmup_lr` and `_set_lr` are MMCV 1.7.2's names, which 1.x toolboxes override.
         # YOLOXLrUpdaterHook of MMDetection 2 has a `get_warmup_lr` of its own.
@@ -152,18 +155,18 @@ class LrUpdaterHook(_UpdaterHook):
         """Return the learning rates of an iteration of the warm-up."""
         return super()._warmup_values(cur_iters)
 
-    def _set_lr(self, runner: Any, lr_groups: Groups) -> None:
+    def _set_lr(self, runner: BaseRunner, lr_groups: Groups) -> None:
         super()._write(runner, lr_groups)
 
     # What the base calls goes through the methods that subclasses override.
 
-    def _regular_values(self, runner: Any) -> Groups:
+    def _regular_values(self, runner: BaseRunner) -> Groups:
         return self.get_regular_lr(runner)
 
     def _warmup_values(self, iteration: int) -> Groups:
         return self.get_warmup_lr(iteration)
 
-    def _write(self, runner: Any, values: Groups) -> None:
+    def _write(self, runner: BaseRunner, values: Groups) -> None:
         self._set_lr(runner, values)
 
     @property
@@ -184,7 +187,7 @@ class LrUpdaterHook(_UpdaterHook):
     def regular_lr(self, value: Groups) -> None:
         self._regular = value
 
-    def _value(self, runner: Any, base: float) -> float:
+    def _value(self, runner: BaseRunner, base: float) -> float:
         return self.get_lr(runner, base)
 
     def _get(self, group: dict[str, Any]) -> float:
@@ -209,11 +212,11 @@ class MomentumUpdaterHook(_UpdaterHook):
         # MMCV 1.7.2 has no `warmup_by_epoch` for the momentum.
         super().__init__(by_epoch, warmup, warmup_iters, warmup_ratio)
 
-    def get_momentum(self, runner: Any, base_momentum: float) -> float:
+    def get_momentum(self, runner: BaseRunner, base_momentum: float) -> float:
         """Return the regular momentum at this moment."""
         raise NotImplementedError
 
-    def _value(self, runner: Any, base: float) -> float:
+    def _value(self, runner: BaseRunner, base: float) -> float:
         return self.get_momentum(runner, base)
 
     def _scaled(self, value: float, factor: float) -> float:
@@ -253,7 +256,7 @@ def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_Up
         self.policy_args = {argument_of(k, name): v for k, v in kwargs.items() if v is not None}
         base.__init__(self, **shared)
 
-    def get(self: Any, runner: Any, value: float) -> float:
+    def get(self: Any, runner: BaseRunner, value: float) -> float:
         step, length = self._progress(runner)
         return function(step, value, length, **self.policy_args)
 

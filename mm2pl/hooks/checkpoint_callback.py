@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Checkpoint
 
 
-class CheckpointFace(Checkpoint):
+class CheckpointCallback(Checkpoint):
     """Give the paths a CheckpointHook keeps the names that Lightning's ``ModelCheckpoint`` has."""
 
     key_indicators: list[str]
