@@ -28,7 +28,7 @@ DIGITS = Path(examples.digits.__file__).parents[2] / "configs/digits_resnet.py"
 #: How a global is set → the one file that does it. `mmcv/` has MMCV 1.x's functions, which its users' scripts call.
 PLACES = {
     r"cudnn\.benchmark = ": "run/environment.py",
-    r"cudnn\.deterministic = ": "run/environment.py",
+    r"cudnn\.deterministic = ": "run/environment.py run/undo.py",  # the second: back to what it was
     r"use_deterministic_algorithms\(": "run/environment.py",
     r"CUBLAS_WORKSPACE_CONFIG\"": "run/environment.py",
     r"setrlimit\(": "run/environment.py",
