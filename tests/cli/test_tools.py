@@ -38,7 +38,11 @@ def test_explain_fails_on_what_a_run_refuses(tmp_path, capsys):
 
 
 def test_strict_makes_a_warning_an_error(tmp_path, capsys):
-    config = write(tmp_path / "c.py", "evaluation = dict(interval=1)\nmodel = dict(type='X')\n")
+    config = write(
+        tmp_path / "c.py",
+        "evaluation = dict(interval=1)\nmodel = dict(type='X')\n"
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=1))\n",
+    )
     assert main(["explain", config]) == 0
     assert main(["explain", config, "--strict"]) == 2
     assert main(["fit", config, "--strict"]) == 2
