@@ -35,6 +35,7 @@ class LeanEvaluationLoop(EvaluationLoop):
             and getattr(module, "batches_stay_raw", False)
             and not trainer.sanity_checking
             and not hands_out_iterator(self.fetcher)
+            # With several, hooks and steps get a `dataloader_idx`, which `evaluate` does not know.
             and self.num_dataloaders == 1
         )
         if self.lean:
@@ -71,5 +72,6 @@ class LeanEvaluationLoop(EvaluationLoop):
         logged.batch = logged.batch_size = None
         progress.increment_completed()
         self.count_batch(self._connector, logged)
+        # As in Lightning, after the last batch the evaluation finishes, so its metrics are not lost.
         if self.trainer.received_sigterm and not progress.is_last_batch:
             raise SIGTERMException
