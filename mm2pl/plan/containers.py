@@ -18,6 +18,7 @@ def live_objects(data: object, path: str = "") -> list[tuple[str, Any]]:
         return []
     if isinstance(data, dict):
         return [hit for key, value in data.items() for hit in live_objects(value, join(path, key))]
+    # YAML has no tuples either, but `mm2pl convert` writes them as lists.
     if isinstance(data, (list, tuple)):
         return [hit for i, value in enumerate(data) for hit in live_objects(value, join(path, i))]
     return [(path, data)]
