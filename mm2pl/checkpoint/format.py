@@ -286,7 +286,7 @@ def _place(
     epoch: int, done: int, epoch_length: int | None, by_epoch: bool | None
 ) -> tuple[int, int]:
     """Return the epoch to continue and how many of its batches are done."""
-    # MMEngine's loop by iterations never counts an epoch: all of its files have 0 here.
+    # MMEngine's loop by iterations never counts an epoch: what it saves by iterations has 0 here.
     if by_epoch is False or (by_epoch is None and not epoch):
         return 0, done
     # Counted, since MMEngine's files do not hold the place within an epoch.
