@@ -35,6 +35,7 @@ def as_dicts(data: Any) -> Any:
     """
     if isinstance(data, Mapping):
         return {key: as_dicts(value) for key, value in data.items()}
+    # A namedtuple, or a list class of the user's, might not be made from one iterable.
     return type(data)(map(as_dicts, data)) if type(data) in (list, tuple) else data
 
 

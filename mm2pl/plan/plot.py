@@ -217,6 +217,7 @@ def _settings(optimizer: object) -> dict[str, float]:
 def _model_groups(optim_wrapper: Mapping[str, Any], model: nn.Module) -> _Groups:
     """Build the groups, and call each by its parameters."""
     wrapper = build_optim_wrapper(model, optim_wrapper)
+    # By identity: torch's groups hold parameters without their names.
     names = {id(param): name for name, param in model.named_parameters()}
     groups: _Groups = {}
     for group, momentum in zip(
