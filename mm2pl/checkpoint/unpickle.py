@@ -92,6 +92,7 @@ class PickledDtype:
         self.order = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        # NumPy writes `|` where there is no order, for single bytes and objects.
         self.order = state[1] if state[1] in ("<", ">") else "="
 
     def build(self) -> np.dtype:

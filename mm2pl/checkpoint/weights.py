@@ -135,6 +135,7 @@ def _to_cpu(value: Any) -> Any:
         made = type(value)() if type(value) is not dict else OrderedDict()
         made.update((key, _to_cpu(item)) for key, item in value.items())
         return made
+    # A namedtuple would take its fields one by one.
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return type(value)(_to_cpu(item) for item in value)
     return value

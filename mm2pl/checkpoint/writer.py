@@ -57,6 +57,7 @@ def save_checkpoint(
     if isinstance(getattr(backend, "client", backend), LocalBackend):
         write_atomically(filename, lambda file: torch.save(content, file))
         return
+    # MMEngine's backends take the content at once, not a file to write to.
     with io.BytesIO() as file:
         torch.save(content, file)
         backend.put(file.getvalue(), filename)
