@@ -59,6 +59,7 @@ class MMDataModule(LightningDataModule):
                 f"batch_size={value!r}: train_dataloader has no batch_size to set → give a dict with one"
             )
         config["batch_size"] = value
+        # Built with the old size; Lightning's finder asks for the loader again.
         self.loaders.pop("train", None)
 
     def loader(self, stage: str) -> Any:

@@ -44,6 +44,7 @@ class LeanEvaluationLoop(EvaluationLoop):
             self._connector, self._logged = logger_connector(trainer), logged_values(self)
             self._start = listeners(trainer, f"on_{self._name}_batch_start")
             self._end = listeners(trainer, f"on_{self._name}_batch_end")
+            # Of the strategy, which may have wrapped the module for several processes.
             self._step = getattr(trainer.strategy, f"{self._name}_step")
 
     def evaluate(self, batch: object, batch_idx: int) -> None:

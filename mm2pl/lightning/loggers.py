@@ -91,4 +91,5 @@ def connect_loggers(trainer: Trainer, visualizer: object, version: str) -> None:
     own.sort(key=lambda logger: isinstance(logger, BackendLogger))
     trainer.loggers = [*given, *own]
     if given:
+        # Only those: the others belong to a backend, and would get each scalar twice.
         backends["lightning"] = LoggersBackend(lambda: given)
