@@ -294,6 +294,7 @@ def checkpoint_of(work_dir: str, which: str) -> str:
             f"--ckpt_path best: there is no best_*.pth in {work_dir!r} → train with "
             "default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='auto'))"
         )
+    # MMEngine's CheckpointHook keeps a best file for each metric of `save_best`.
     if len(best) > 1:
         raise ValueError(
             f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}"

@@ -55,6 +55,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     launchers = ["none", "pytorch", "slurm", "mpi"]
     add("--launcher", choices=launchers, help="how the processes were started")
     add("--local_rank", "--local-rank", help=argparse.SUPPRESS)  # from torch.distributed.launch
+    # With an underscore, as LightningCLI spells it.
     add("--print_config", action="store_true", help="print the run as LightningCLI YAML, and stop")
     add("--lightning-help", action="store_true", help="list the Trainer's options")
 
@@ -226,6 +227,7 @@ def require_pickle(path: str) -> None:
 def _out(cfg: Config, path: str) -> None:
     evaluators = cfg.get("test_evaluator") or []
     evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+    # As OpenMMLab's test scripts do: this metric of MMEngine's only writes the file.
     cfg.test_evaluator = [*evaluators, {"type": "DumpResults", "out_file_path": path}]
 
 

@@ -178,6 +178,7 @@ def dotted_names(value: Any) -> Any:
         return {key: dotted_names(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(dotted_names(item) for item in value)
+    # A callable object of the user's has no `__qualname__`: it stays, and has no name to be found by.
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     return value
