@@ -16,6 +16,7 @@ def own_buffers(modules: Iterable[nn.Module]) -> list[dict[str, torch.Tensor]]:
     Args:
         modules: The same ones in every process; a buffer's name begins with the position of its module.
     """
+    # On the CPU, because they are pickled: a CUDA tensor would arrive on its sender's device.
     mine = {name: buffer.detach().cpu() for name, buffer in _named(modules)}
     of_first: list[dict[str, torch.Tensor]] = [mine]
     broadcast_object_list(of_first)
@@ -28,10 +29,12 @@ def restore_buffers(modules: Iterable[nn.Module], saved: Mapping[str, torch.Tens
     """Put one process's part of :func:`own_buffers` back in place; what the modules do not have is left out."""
     for name, buffer in _named(modules):
         if name in saved and saved[name].shape == buffer.shape:
+            # In place: other objects, such as DDP, hold this very tensor.
             buffer.copy_(saved[name])
 
 
 def _equal(mine: torch.Tensor, other: torch.Tensor | None) -> bool:
+    # torch.equal (2.13) also finds float32 and float64 tensors equal.
     return other is not None and mine.dtype == other.dtype and torch.equal(mine, other)
 
 

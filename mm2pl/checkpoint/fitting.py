@@ -21,6 +21,7 @@ def fitting_weights(
         CheckpointError: If they are those of another model.
     """
     own = model.state_dict()
+    # Only if no key fits: a model may have a part of its own that is called `model`.
     if not own.keys() & state_dict.keys():
         state_dict = without_prefix(state_dict)
     misfit = differences(own, state_dict, strict)
@@ -41,6 +42,7 @@ def differences(own: Mapping[str, Any], given: Mapping[str, Any], strict: bool) 
     found = [
         f"{key} is {tuple(given[key].shape)} in the file and {tuple(value.shape)} in the model"
         for key, value in own.items()
+        # `get_extra_state` of a module puts any object into a state dict.
         if isinstance(value, torch.Tensor)
         and isinstance(given.get(key), torch.Tensor)
         and given[key].shape != value.shape
@@ -48,6 +50,7 @@ def differences(own: Mapping[str, Any], given: Mapping[str, Any], strict: bool) 
     parts = [*found[:3], *([f"{len(found) - 3} more shapes differ"] if len(found) > 3 else [])]
     missing, unexpected = own.keys() - given.keys(), given.keys() - own.keys()
     for what, keys in (("missing", missing), ("unexpected", unexpected)):
+        # Even where differences are allowed, weights without one common key are another model's.
         if keys and (strict or not own.keys() & given.keys()):
             some = ", ".join(sorted(keys)[:3])
             parts.append(f"{len(keys)} {what} ({some}{', …' if len(keys) > 3 else ''})")

@@ -68,12 +68,15 @@ def kind(checkpoint: object) -> Kind:
         meta = checkpoint.get("meta")
         ours = isinstance(meta, Mapping) and "mm2pl_version" in meta
         if "pytorch-lightning_version" in checkpoint:
+            # Lightning writes no hub: `from_mmengine` has given an MMEngine file Lightning's keys.
             return "mm2pl" if ours or "message_hub" in checkpoint else "lightning"
         if isinstance(meta, Mapping) and "state_dict" in checkpoint:
+            # MMCV 1.x writes `meta` too, but neither of these two.
             if "message_hub" in checkpoint or "mmengine_version" in meta or ours:
                 return "mm2pl" if ours else "mmengine"
             return "mmcv"
         weights = checkpoint.get("state_dict", checkpoint)
+        # One tensor is enough: modules put extra state of any kind between their weights.
         if isinstance(weights, Mapping) and any(
             isinstance(v, torch.Tensor) for v in weights.values()
         ):
@@ -176,6 +179,7 @@ def to_mmengine(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     source = kind(checkpoint)
     if source == "state_dict":
         return {
+            # MMEngine 0.10.7 resumes from `meta['epoch']` and `meta['iter']` without asking whether they are there.
             "meta": {"epoch": 0, "iter": 0, **version_fields()},
             "state_dict": checkpoint.get("state_dict", checkpoint),
             "message_hub": empty_hub(),
@@ -195,6 +199,7 @@ def to_mmengine(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 def empty_hub() -> dict[str, dict[str, Any]]:
     """Return the state of a message hub that has seen nothing."""
+    # MMEngine 0.10.7 asserts that all three keys are there.
     return {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
 
 
@@ -241,6 +246,7 @@ def from_mmengine(
     meta = made.get("meta", {})
     if is_resumable(made) and {"epoch", "iter"} <= meta.keys():
         epoch, batch = _place(meta["epoch"], meta["iter"], epoch_length, by_epoch)
+        # MMEngine counts batches only, so with accumulation this is too many, and nothing better is known.
         steps = made.get("global_step", meta["iter"])
         made.update(
             epoch=epoch,
@@ -280,14 +286,17 @@ def _place(
     epoch: int, done: int, epoch_length: int | None, by_epoch: bool | None
 ) -> tuple[int, int]:
     """Return the epoch to continue and how many of its batches are done."""
+    # MMEngine's loop by iterations never counts an epoch: what it saves by iterations has 0 here.
     if by_epoch is False or (by_epoch is None and not epoch):
         return 0, done
+    # Counted, since MMEngine's files do not hold the place within an epoch.
     batch = done - epoch * epoch_length if epoch_length else 0
     return (epoch, batch) if epoch_length and 0 <= batch < epoch_length else (epoch, 0)
 
 
 def _optimizer_states(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the torch optimizers' own states from a wrapper's, or from a dict of wrappers'."""
+    # Several wrappers are saved by name, and only a single one's state has `param_groups`.
     wrappers = [optimizer] if "param_groups" in optimizer else list(optimizer.values())
     return [{k: v for k, v in state.items() if k not in _WRAPPER_KEYS} for state in wrappers]
 
@@ -296,6 +305,7 @@ def _lr_schedulers(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the states of MMLightningModule's views of the schedules, one per optimizer that has some."""
     schedulers = checkpoint.get("param_schedulers") or []
     if isinstance(schedulers, Mapping):
+        # In the order of the optimizers: Lightning restores its schedulers by their position.
         groups = [schedulers.get(name, []) for name in checkpoint["optimizer"]]
     else:
         groups = [schedulers]
@@ -306,6 +316,7 @@ def _scaler_state(optimizer: Mapping[str, Any]) -> Any:
     if "loss_scaler" in optimizer:
         return optimizer["loss_scaler"]
     parts = [part for part in optimizer.values() if isinstance(part, Mapping)]
+    # Lightning 2.6 keeps one scaler, under its plugin's class name; MMEngine has one for each wrapper.
     return next((part["loss_scaler"] for part in parts if "loss_scaler" in part), None)
 
 

@@ -18,5 +18,6 @@ def find_latest_checkpoint(path: str) -> str | None:
         print_log("Did not find last_checkpoint to be resumed.")
         return None
     saved = marker.read_text().strip()
+    # MMEngine 0.10.7 writes an absolute path and returns it even if the folder has moved since.
     moved = Path(path) / os.path.basename(saved)
     return str(moved) if not os.path.exists(saved) and moved.exists() else saved

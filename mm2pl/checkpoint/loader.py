@@ -138,12 +138,14 @@ def load_from_http(
     if rank == 0 and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         print_log(f"Downloading {filename} to {path}", logger="current")
+        # The bar goes to standard error; MMEngine 0.10.7 asks whether standard *input* is a terminal.
         torch.hub.download_url_to_file(
             filename, str(path), progress=sys.stderr.isatty() if progress is None else progress
         )
     if world_size > 1:
         torch.distributed.barrier()
     try:
+        # A file that is there is never downloaded again, so a broken one would fail for ever without a hint.
         return read_checkpoint(path, map_location, weights_only=weights_only)
     except CheckpointError as error:
         raise CheckpointError(
@@ -196,6 +198,7 @@ def load_from_openmmlab(
     url = model_zoo.look_up(filename, newer or name, model_zoo.get_external_models())
     if url.startswith(("http://", "https://")):
         return load_from_http(url, map_location, weights_only=weights_only)
+    # The user's own table may hold paths, which are relative to the folder of the table.
     return read_checkpoint(model_zoo.home() / url, map_location, weights_only=weights_only)
 
 

@@ -146,6 +146,7 @@ def get_external_models() -> dict[str, str]:
     urls = _addresses(_OPENMMLAB, _OPENMMLAB_FOLDER)
     own = home() / "open_mmlab.json"
     if own.is_file():
+        # Last, as in MMEngine: the user's own entry wins over a name that is built in.
         urls.update(json.loads(own.read_text(encoding="utf-8")))
     return urls
 
@@ -185,6 +186,7 @@ def get_torchvision_models() -> dict[str, str]:
         for entry in reversed(weights):
             name = weights.__name__.replace("_Weights", "").lower()
             urls[f"{name}.{entry.name.lower()}"] = urls[name] = entry.url
+        # A model without published weights has an empty enumeration, which lacks DEFAULT.
         if len(weights):
             urls[f"{name}.default"] = weights.DEFAULT.url
     return urls

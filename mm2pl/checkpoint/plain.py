@@ -56,6 +56,7 @@ def from_plain(checkpoint: object) -> Any:
         return checkpoint
     restore_arrays(checkpoint, own.pop("arrays", ()))
     _restore_histories(checkpoint, own.pop("histories", {}))
+    # What may be left there, random states for instance, is the run's to restore.
     if not own:
         del checkpoint[OWN_KEY]
     return checkpoint
@@ -69,6 +70,7 @@ def _without_histories(checkpoint: Mapping[Any, Any]) -> Mapping[Any, Any]:
     hub = checkpoint.get("message_hub")
     if not isinstance(hub, Mapping) or not hub.get("log_scalars"):
         return checkpoint
+    # They move along: MMEngine 0.10.7 also warns of each resumed key without a value.
     resumed = dict(hub.get("resumed_keys", {}))
     histories = {
         name: {**_history(buffer), "resumed": resumed.pop(name, None)}

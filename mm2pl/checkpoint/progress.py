@@ -42,6 +42,7 @@ def loops_state(
         "state_dict": {},
         "epoch_loop.state_dict": {"_batches_that_stepped": iter - inside},
         "epoch_loop.batch_progress": batches,
+        # `global_step` is the one or the other, depending on the module's mode, which is not known here.
         "epoch_loop.automatic_optimization.optim_progress": {
             "optimizer": {"step": optimizer_steps, "zero_grad": zero_grad}
         },
@@ -62,6 +63,7 @@ def progress_of(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
     """Return the finished epochs and batches of a Lightning checkpoint."""
     fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
     batches = fit_loop.get("epoch_loop.batch_progress", {})
+    # Not `completed`, which Lightning counts only after the hooks in which files are written.
     done = batches.get("total", {}).get("processed", checkpoint.get("global_step", 0))
     epoch = (
         fit_loop.get("epoch_progress", {})

@@ -18,6 +18,7 @@ def rng_state() -> dict[str, Any]:
     state: dict[str, Any] = {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {
+            # As int64, because torch has uint32 tensors only since 2.3, and older ones read these files too.
             "words": torch.from_numpy(words_of_numpy["key"].astype(np.int64)),
             "position": words_of_numpy["pos"],
             "has_gauss": numpy_state["has_gauss"],
@@ -25,6 +26,7 @@ def rng_state() -> dict[str, Any]:
         },
         "torch": torch.get_rng_state(),
     }
+    # Asking CUDA for its state would start it in a process that does not use it.
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state
@@ -51,6 +53,7 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
             numpy_state["gauss"],
         )
     )
+    # A `map_location` may have moved the states; every generator takes them from the CPU only.
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available():
         for device, saved in zip(

@@ -68,6 +68,7 @@ def read_checkpoint(
         return from_plain(_load(file, map_location, weights_only))
     except _Unreadable as error:
         message = f"{name or path} {error}"
+        # The cause is torch's or zipfile's own error; `_Unreadable` itself would tell nothing more.
         raise CheckpointError(message + _hint(path)) from error.__cause__
 
 
@@ -85,6 +86,7 @@ def naming(path: str) -> Iterator[None]:
             raise
         hint = _hint(Path(path)) if os.path.isfile(path) else ""
         said = str(error)
+        # The hint begins with a full stop, of which a question has no need.
         raise CheckpointError(f"{path}: {said}{hint[said.endswith('?') :]}") from error.__cause__
 
 
@@ -208,6 +210,7 @@ def _verify(file: File) -> None:
         if not any(entry.CRC for entry in entries):
             return  # written under torch.serialization.set_crc32_options(False)
         if content is None:
+            # Mapped, not read: the file may be larger than the free memory.
             content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
         _verify_entries(archive, entries, content)
 
@@ -230,6 +233,7 @@ def _is_intact(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, content: memory
             while opened.read(1 << 20):  # raises at the end if the checksum differs
                 pass
             return True
+    # From the entry's own header: torch pads that one, not the central one, to align its tensors.
     name_length, extra_length = struct.unpack_from("<HH", content, entry.header_offset + 26)
     start = entry.header_offset + 30 + name_length + extra_length
     checksum = zlib.crc32(content[start : start + entry.file_size])
@@ -264,6 +268,7 @@ def previous_checkpoint(path: str | os.PathLike[str]) -> str | None:
 def _neighbours(path: Path) -> Iterator[Path]:
     marker = path.parent / "last_checkpoint"
     if marker.is_file():
+        # MMEngine writes an absolute path, and pathlib then drops the folder before it.
         yield path.parent / marker.read_text().strip()
     files = [file for file in path.parent.iterdir() if file.suffix in (".pth", ".ckpt")]
     files.sort(

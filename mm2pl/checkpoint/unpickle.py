@@ -22,6 +22,7 @@ import torch
 
 from mm2pl.logging import HistoryBuffer
 
+# torch has one allow-list for the process: a second thread would clear it while the first one reads.
 _LOCK = threading.RLock()
 _MARK = "__mm2pl_plain_dict__"
 _NUMERIC = re.compile(r"[biufcSU]\d+$")
@@ -91,6 +92,7 @@ class PickledDtype:
         self.order = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        # NumPy writes `|` where there is no order, for single bytes and objects.
         self.order = state[1] if state[1] in ("<", ">") else "="
 
     def build(self) -> np.dtype:
@@ -122,6 +124,7 @@ class PickledArray:
             flat = np.empty(len(self.data), dtype=object)
             flat[:] = replace_stand_ins(self.data)
         else:
+            # A copy, since `frombuffer` gives a read-only view of the bytes.
             flat = (
                 np.fromiter((), dtype)
                 if not self.data
@@ -135,6 +138,7 @@ def _bytes(data: str | bytes) -> bytes:
 
 
 def _reconstruct(subtype: type[PickledArray], shape: object, typecode: object) -> PickledArray:
+    # NumPy pickles an empty array; shape, dtype and bytes follow as its state.
     return subtype()
 
 
@@ -162,6 +166,7 @@ def _attribute(owner: object, name: str) -> NameOnly:
 def _stand_ins() -> dict[str, Callable[..., Any]]:
     """List every answered name; each gets an object of its own, which torch finds by ``module.qualname``."""
     names: dict[str, Any] = {
+        # How pickle's protocol 2 names a method of a class: MMEngine's OneCycle schedules save one of theirs.
         "builtins.getattr": _attribute,
         "collections.defaultdict": PickledDict,
         "collections.deque": PickledList,
@@ -176,11 +181,13 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
     names |= {f"builtins.{name}": NameOnly for name in ("list", "dict", "int", "float", "str")}
     names |= {
         f"{module}.{name}": PickledText
+        # Python 3.13 keeps its classes in the second, and its files say so.
         for module in ("pathlib", "pathlib._local")
         for name in ("PosixPath", "PurePosixPath")
     }
     names |= {
         f"{root}.multiarray.{name}": function
+        # The second since NumPy 2, and so in the files that it writes.
         for root in ("numpy.core", "numpy._core")
         for name, function in (("_reconstruct", _reconstruct), ("scalar", _scalar))
     }
@@ -229,6 +236,7 @@ def stand_ins_allowed() -> Iterator[None]:
     with _LOCK:
         known = torch.serialization.get_safe_globals()
         clear()
+        # The allow-list is a set: of two entries with one name, either could answer.
         allow([entry for entry in known if _name_of(entry) not in STAND_INS])
         allow(list(STAND_INS.values()))
         try:
@@ -317,6 +325,7 @@ def _replace_state(value: PickledState, memo: dict[int, tuple[Any, Any]]) -> Any
     if isinstance(value, PickledHub):
         keys = ("log_scalars", "runtime_info", "resumed_keys")
         return {key: state.get(f"_{key}", {}) for key in keys}
+    # An attribute that is missing has the default of MMEngine's HistoryBuffer.
     return HistoryBuffer(
         state.get("_log_history", ()),
         state.get("_count_history", ()),

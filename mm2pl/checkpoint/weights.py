@@ -46,11 +46,14 @@ def load_state_dict(
     missing: list[str] = []
     unexpected: list[str] = []
     problems: list[str] = []
+    # The versions of the modules, which a plain copy of the dict loses. Without one, torch's BatchNorm takes
+    # the file for one from before `num_batches_tracked`.
     metadata = getattr(state_dict, "_metadata", None) or {}
 
     def load(part: nn.Module, weights: dict[str, Any], prefix: str) -> None:
         if is_model_wrapper(part) or _augments_tests(part):
             part = cast(nn.Module, part.module)
+        # Always strict: else torch lists neither missing nor unexpected keys.
         part._load_from_state_dict(
             weights, prefix, metadata.get(prefix[:-1], {}), True, missing, unexpected, problems
         )
@@ -128,9 +131,11 @@ def _to_cpu(value: Any) -> Any:
     if hasattr(value, "cpu"):
         return value.cpu()
     if isinstance(value, dict):
+        # A plain dict takes no attribute, and `_metadata` has to stay.
         made = type(value)() if type(value) is not dict else OrderedDict()
         made.update((key, _to_cpu(item)) for key, item in value.items())
         return made
+    # A namedtuple would take its fields one by one.
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return type(value)(_to_cpu(item) for item in value)
     return value
@@ -196,9 +201,11 @@ def load_checkpoint_to_model(
     for pattern, replacement in revise_keys:
         revised = OrderedDict((re.sub(pattern, replacement, k), v) for k, v in revised.items())
     own = get_state_dict(model).keys()
+    # MMEngine 0.10.7 would warn, and go on with the weights that were drawn at the start.
     if own and revised and not own & revised.keys():
         revised = _without_foreign_prefix(revised, own)
     if hasattr(weights, "_metadata"):
+        # Its names are not revised, as in MMEngine; a name that is not found counts as without a version.
         revised._metadata = weights._metadata  # type: ignore[attr-defined]
     load_state_dict(model, revised, strict, logger)
     return checkpoint

@@ -53,9 +53,11 @@ def save_checkpoint(
         backend = FileClient.infer_client(file_client_args, filename)
     else:
         backend = get_file_backend(filename, backend_args=backend_args)
+    # A FileClient, the older interface, keeps what writes in `client`.
     if isinstance(getattr(backend, "client", backend), LocalBackend):
         write_atomically(filename, lambda file: torch.save(content, file))
         return
+    # MMEngine's backends take the content at once, not a file to write to.
     with io.BytesIO() as file:
         torch.save(content, file)
         backend.put(file.getvalue(), filename)
@@ -71,11 +73,13 @@ def write_atomically(filename: str | os.PathLike[str], write: Callable[[IO[bytes
     """
     path = Path(filename).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder: renaming is atomic only within one file system.
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         with open(unfinished, "wb") as file:
             write(file)
             file.flush()
+            # Before the renaming: after a power failure, the name could else stand for an empty file.
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except (OSError, RuntimeError) as error:
@@ -95,6 +99,7 @@ def write_atomically(filename: str | os.PathLike[str], write: Callable[[IO[bytes
 
 def _sync_folder(folder: Path) -> None:
     """Make the renaming survive a power failure, where the system can."""
+    # Windows does not open folders.
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

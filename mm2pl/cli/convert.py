@@ -55,6 +55,7 @@ def lightning_yaml(cfg: Config, filename: str) -> str:
         TypeError: If the config holds live objects.
     """
     plan = translate(dotted_names(dict(cfg.items())), filename=filename).as_cli()
+    # A run from the YAML is named after the YAML.
     plan["trainer"]["callbacks"][0]["init_args"].pop("filename", None)
     require_plain(plan)
     header = f"# {Path(filename).name} in LightningCLI's form, written by mm2pl {__version__}.\n"

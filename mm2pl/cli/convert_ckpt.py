@@ -33,6 +33,7 @@ def run(command: str, arguments: list[str]) -> None:
         raise FileExistsError(
             f"{options.out!r} exists → choose another name, or --force to overwrite it"
         )
+    # Only here, because torch comes with it: a mistake in the options is told at once.
     from mm2pl.checkpoint.format import convert_checkpoint
 
     convert_checkpoint(

@@ -15,6 +15,7 @@ def run(command: str, arguments: list[str]) -> int:
     add_options(parser)
     parser.add_argument("--format", choices=["text", "md", "json"], default="text")
     options = parser.parse_args(arguments)
+    # Without imports, so that a config can be explained where its packages are not installed.
     cfg = read(options, check=False, imports=False)
     if cfg is None:
         return 0

@@ -58,14 +58,19 @@ class MMCLI(LightningCLI):
         if asked in known:  # making a command's parser takes a tenth of a second
             self.subcommands = lambda: {asked: known[asked]}  # type: ignore[method-assign]
         defaults: dict[str, Any] = {
+            # Any class, because a YAML without a run is an ordinary one of LightningCLI's.
             "model_class": LightningModule,
             "datamodule_class": LightningDataModule,
             "trainer_class": RunTrainer,
             "subclass_mode_model": True,
             "subclass_mode_data": True,
+            # LightningCLI's refuses a second run into a folder with a config.yaml; the run dumps its own config.
             "save_config_callback": None,
+            # LightningCLI would set a seed of its own; the run seeds by `randomness`.
             "seed_everything_default": False,
+            # With it, `--optimizer` would replace the module's `configure_optimizers`.
             "auto_configure_optimizers": False,
+            # It makes the parsed arguments the hyper-parameters; `assemble` saves those of the plan.
             "load_from_checkpoint_support": False,
         }
         super().__init__(**{**defaults, **kwargs})
@@ -113,6 +118,7 @@ class MMCLI(LightningCLI):
         Raises:
             ValueError: If the Trainer refuses its options.
         """
+        # `config_init` holds the callbacks as objects, `config` as class paths.
         given = self.config_init[self.subcommand].trainer
         if any(isinstance(callback, RunCallback) for callback in given.callbacks or []):
             kwargs = {
@@ -151,6 +157,7 @@ class MMCLI(LightningCLI):
     def _call(self, verb: str, otherwise: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         if self.runner is None:
             return otherwise(**arguments)
+        # LightningCLI also hands over model and data module, which the Runner has of its own.
         options = {k: v for k, v in arguments.items() if k in ("ckpt_path", "weights_only")}
         self.runner.restore(**options)
         return getattr(self.runner, verb)()
@@ -163,6 +170,7 @@ class MMCLI(LightningCLI):
         """
         path = getattr(self.options, "ckpt_path", None)
         if self.runner is not None:
+            # Lightning asks the callbacks of this process, which has not trained anything yet.
             if path in ("best", "last"):
                 path = checkpoint_of(self.runner.work_dir, path)
             require_checkpoint(path, self.runner.work_dir)
@@ -187,6 +195,7 @@ class CommandLineParts(Parts):
         parsed = self.cli.parsed.trainer
         known = {**TRAINER_DEFAULTS, **self.written}
         names = ("devices", "num_nodes", "strategy", "sync_batchnorm")
+        # jsonargparse does not say who set a value: where it differs from the plan's, the user has.
         given = {name: parsed[name] for name in names if parsed[name] != known[name]}
         return {k: v for k, v in given.items() if isinstance(v, str | int | list)}
 
@@ -214,6 +223,7 @@ class CommandLineParts(Parts):
             if name != "callbacks" and not as_written and parsed[name] == known.get(name, unset):
                 parsed[name] = instantiate(value)
         parsed.callbacks = [callback if is_run_callback(c) else c for c in parsed.callbacks]
+        # Hooks and checkpoints follow work_dir, which a Runner subclass may have changed.
         parsed.default_root_dir = arguments["default_root_dir"]
         self.cli.instantiate_parts()
         return self.cli.trainer
@@ -284,6 +294,7 @@ def checkpoint_of(work_dir: str, which: str) -> str:
             f"--ckpt_path best: there is no best_*.pth in {work_dir!r} → train with "
             "default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='auto'))"
         )
+    # MMEngine's CheckpointHook keeps a best file for each metric of `save_best`.
     if len(best) > 1:
         raise ValueError(
             f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}"

@@ -54,6 +54,7 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code: 0, or 2 for a mistake that one message explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Wherever they stand: they belong to mm2pl and not to one command's parser.
     verbose, insist = "--verbose" in arguments, "--as-mmengine" in arguments
     arguments = [a for a in arguments if a not in ("--verbose", "--as-mmengine")]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"mm2pl.cli.{COMMANDS[command][0]}"
             ).run
             return run(command, rest) or 0
+    # Not SystemExit: argparse has said its message already, with an exit code.
     except Exception as error:
         if not speaks_for_all(error):
             return 1
@@ -93,6 +95,7 @@ def speaks_for_all(error: BaseException) -> bool:
     """Say whether this process tells of a failure; of several that fail, one does."""
     if "MASTER_PORT" not in os.environ:
         return True
+    # Only here: Lightning comes with it, and a single process has nobody to ask.
     from mm2pl.lightning.failures import is_first_failure
 
     return is_first_failure(error)

@@ -62,6 +62,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
 
 
 def _migrate_code(source: str, *, diff: bool, write: bool) -> None:
+    # Only here: it needs libcst, which `mm2pl[migrate]` installs.
     from mm2pl.mmcv.codemod import migrate_code
 
     report = migrate_code(source, write=write)

@@ -13,6 +13,7 @@ from mm2pl.config import Config, DictAction
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
     r"|seed_everything|return_predictions|weights_only)(=.*)?",
+    # A value such as JSON may have several lines.
     re.DOTALL,
 )
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
@@ -54,6 +55,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     launchers = ["none", "pytorch", "slurm", "mpi"]
     add("--launcher", choices=launchers, help="how the processes were started")
     add("--local_rank", "--local-rank", help=argparse.SUPPRESS)  # from torch.distributed.launch
+    # With an underscore, as LightningCLI spells it.
     add("--print_config", action="store_true", help="print the run as LightningCLI YAML, and stop")
     add("--lightning-help", action="store_true", help="list the Trainer's options")
 
@@ -113,6 +115,7 @@ def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[
     """
     joined: list[str] = []
     for argument in arguments:
+        # argparse does not know LightningCLI's options and would take their values for words of its own.
         if joined and _wants_value(joined[-1]) and not argument.startswith("--"):
             joined[-1] = f"{joined[-1]}={argument}"
         else:
@@ -124,6 +127,7 @@ def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[
         if not LIGHTNING_FLAG.fullmatch(argument):
             parser.error(_unknown(parser, argument))
     words = [argument for argument in left if not argument.startswith("-")]
+    # With --config, a single word is the checkpoint, unless it looks like a config.
     if words and (not options.config or words[0].endswith(CONFIG_ENDINGS)):
         options.config = [words.pop(0), *options.config]
     if words and command != "fit":
@@ -170,6 +174,7 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
     if options.launcher:
         cfg.launcher = options.launcher
     if options.local_rank is not None:
+        # torchrun sets the variable; the older torch.distributed.launch passes the option.
         os.environ.setdefault("LOCAL_RANK", options.local_rank)
     given = vars(options)
     for name, change in CHANGES.items():
@@ -180,6 +185,7 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
 
 def _resume(cfg: Config, path: str) -> None:
     cfg.resume = True
+    # With `resume`, MMEngine takes the newest file of work_dir unless load_from names one.
     cfg.load_from = None if path == "auto" else path
 
 
@@ -203,6 +209,7 @@ def _auto_scale_lr(cfg: Config, _: object) -> None:
 
 
 def _no_validate(cfg: Config, _: object) -> None:
+    # All three, because a stage that is given in part is refused.
     for key in ("val_cfg", "val_dataloader", "val_evaluator"):
         cfg[key] = None
 
@@ -220,6 +227,7 @@ def require_pickle(path: str) -> None:
 def _out(cfg: Config, path: str) -> None:
     evaluators = cfg.get("test_evaluator") or []
     evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+    # As OpenMMLab's test scripts do: this metric of MMEngine's only writes the file.
     cfg.test_evaluator = [*evaluators, {"type": "DumpResults", "out_file_path": path}]
 
 
@@ -227,9 +235,11 @@ def _tta(cfg: Config, _: object) -> None:
     if "tta_model" not in cfg or "tta_pipeline" not in cfg:
         raise ValueError("--tta needs tta_model and tta_pipeline in the config")
     dataset = cfg.test_dataloader.dataset
+    # Through wrappers such as RepeatDataset, to the one that has a pipeline.
     while "dataset" in dataset:
         dataset = dataset.dataset
     dataset.pipeline = cfg.tta_pipeline
+    # MMEngine's BaseTTAModel calls the model that it asks `module`.
     cfg.model = {**cfg.tta_model, "module": cfg.model}
 
 
@@ -239,6 +249,7 @@ def _show_dir(cfg: Config, folder: str) -> None:
         raise ValueError(
             "--show-dir needs a hook default_hooks.visualization in the config, such as VisualizationHook"
         )
+    # The visualization hooks of OpenMMLab's toolboxes draw nothing by default.
     hook["draw"] = True
     hook["test_out_dir"] = folder
 

@@ -26,6 +26,7 @@ def run(command: str, arguments: list[str]) -> None:
     cfg = read(options)
     if cfg is None:
         return
+    # Only here, because torch comes with it.
     from mm2pl.plan.plot import plot_schedule
 
     print(plot_schedule(cfg, options.out, epoch_length=options.epoch_length))

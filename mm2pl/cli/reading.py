@@ -37,6 +37,7 @@ def read(options: argparse.Namespace, *, check: bool = True, imports: bool = Tru
     cfg = Config.fromfile(options.config, safe=options.safe, import_custom_modules=imports)
     if options.cfg_options:
         cfg.merge_from_dict(options.cfg_options)
+    # Before any check: people print a config to find out what is wrong with it.
     if options.print_config:
         print(cfg.pretty_text)
         return None

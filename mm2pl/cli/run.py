@@ -47,11 +47,13 @@ def run(command: str, arguments: list[str]) -> int | None:
         )
     refuse_nested_overrides(rest)
     cfg = flags.apply(options, Config.fromfile(first, safe=options.safe))
+    # `predict` has no evaluator; PredictionWriter does it there.
     if command == "test" and options.out:
         flags._out(cfg, options.out)
     if options.strict:
         check(dict(cfg.items()), strict=True)
     plan = translate(dotted_names(dict(cfg.items())), filename=str(first))
+    # Live objects become text in it: jsonargparse only has to parse it, and the Runner is made from `cfg`.
     skeleton = json.dumps(plan.as_cli(), default=str)
     return _cli(command, [f"--config={skeleton}", *overlays, *rest], options, plan=plan, cfg=cfg)
 
@@ -59,6 +61,7 @@ def run(command: str, arguments: list[str]) -> int | None:
 def _cli(
     command: str, arguments: list[str], options: argparse.Namespace | None = None, **parts: Any
 ) -> int | None:
+    # Only here: Lightning takes seconds to import, which a mistake in the config or `--help` need not.
     from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     from mm2pl.cli.lightning_cli import MMCLI
@@ -103,6 +106,7 @@ def is_lightning_yaml(path: str) -> bool:
     if not path.endswith((".yaml", ".yml", ".json")):
         return False
     content = load(path)
+    # An MMEngine config may be YAML or JSON too; it says `type` where LightningCLI says `class_path`.
     return isinstance(content, dict) and (
         "trainer" in content
         or any("class_path" in (content.get(k) or {}) for k in ("model", "data"))
@@ -174,6 +178,7 @@ def dotted_names(value: Any) -> Any:
         return {key: dotted_names(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(dotted_names(item) for item in value)
+    # A callable object of the user's has no `__qualname__`: it stays, and has no name to be found by.
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return f"{value.__module__}.{value.__qualname__}"
     return value

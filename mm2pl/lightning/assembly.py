@@ -67,11 +67,13 @@ def assemble(run: Run) -> None:
     """Open a run, build its model, make its Lightning objects and bind them together."""
     parts, plan = current_parts(), run.plan
     with undone_on_failure():
+        # First: it seeds the generators from which the model's own `__init__` draws its weights.
         run.open()
         module = parts.module({**plan.model, "model": run.build_model()})
         # The built model is no hyper-parameter; what it was built from is, for load_from_checkpoint.
         plain = {name: value for name, value in plan.model.items() if not live_objects(value)}
         module.save_hyperparameters(plain, logger=False)
+        # The seed that was drawn where the config names none: samplers and workers of all processes derive from it.
         datamodule = parts.datamodule(
             {**plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}
         )

@@ -141,6 +141,7 @@ class RunCallback(LightningStages, Checkpoint):
             run=self.settings,
         )
         run = Run(plan, whole_config(self.settings, module.hparams, data))
+        # It makes itself `run.runner`. A Runner would make a Trainer and a module, which are here already.
         RunnerFacade(run)
         run.open()
         self.attach(run, trainer, module, datamodule)
@@ -162,6 +163,7 @@ class RunCallback(LightningStages, Checkpoint):
 
         Else ``EarlyStopping`` would look at its metric at the ends of epochs, of which a run by iterations has one.
         """
+        # 1 and 1.0 are Lightning's defaults, and NEVER is what this callback has left in an earlier stage.
         given = trainer.check_val_every_n_epoch not in (1, NEVER) or trainer.val_check_interval != 1
         self._owns_validation = not given
         self._let_validate(trainer, False)
@@ -170,6 +172,7 @@ class RunCallback(LightningStages, Checkpoint):
         """Switch Lightning's validation on for this moment, or off. It asks after every batch."""
         if self._owns_validation:
             trainer.check_val_every_n_epoch = 1 if now else NEVER
+            # Lightning 2.6 validates after the batches that this number divides: from here on, after any.
             trainer.val_check_batch = 1
 
     def _agree_on_length(self, trainer: Trainer, loop: TrainLoop) -> None:
@@ -178,6 +181,7 @@ class RunCallback(LightningStages, Checkpoint):
         if loop.by_epoch:
             if trainer.max_epochs not in (None, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
+            # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
             trainer.fit_loop.max_epochs = told["max_epochs"] = loop.max_epochs
         elif trainer.limit_train_batches == told.get("limit_train_batches"):
             trainer.limit_train_batches = told["limit_train_batches"] = loop.max_iters
@@ -271,7 +275,9 @@ class RunCallback(LightningStages, Checkpoint):
         MMEngine leaves it out.
         """
         val_loop = trainer.fit_loop.epoch_loop.val_loop
+        # A restarted loop goes on counting from the batches of the validation in the file.
         val_loop.restarting = False
+        # As Lightning's loop does: the stage decides from which loop `self.log` and the data fetcher take their part.
         trainer.validating = True
         val_loop.run()
         trainer.training = True
@@ -301,6 +307,8 @@ class RunCallback(LightningStages, Checkpoint):
         events = self._run.training.end_batch(batch_idx, batch, outputs)
         if events or trainer.check_val_every_n_epoch != NEVER:
             self._let_validate(trainer, Event.VALIDATE in events)
+            # Lightning leaves an epoch at once when it sees `should_stop`; MMEngine's epoch loop reads
+            # `stop_training` only between epochs, so there the end of the epoch sets it.
             if Event.STOP in events and not self._run.train_loop.by_epoch:
                 trainer.should_stop = True
 

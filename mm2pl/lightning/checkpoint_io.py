@@ -44,9 +44,11 @@ class MMCheckpointIO(CheckpointIO):
             CheckpointError: If the file is damaged or no checkpoint.
             FileNotFoundError: If there is no such file.
         """
+        # Lightning's strategies name no device. Its own plugin reads to the CPU too, and each part is moved later.
         checkpoint = CheckpointLoader.load_checkpoint(
             str(path), map_location or "cpu", weights_only=weights_only is not False
         )
+        # Weights alone are enough for a test. Whether a fit may go on from them is asked where the stage is known.
         return files.from_mmengine(checkpoint, resume=False)
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:

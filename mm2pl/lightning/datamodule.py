@@ -59,6 +59,7 @@ class MMDataModule(LightningDataModule):
                 f"batch_size={value!r}: train_dataloader has no batch_size to set → give a dict with one"
             )
         config["batch_size"] = value
+        # Built with the old size; Lightning's finder asks for the loader again.
         self.loaders.pop("train", None)
 
     def loader(self, stage: str) -> Any:
@@ -66,6 +67,7 @@ class MMDataModule(LightningDataModule):
         if stage not in self.loaders:
             config = self.configs[stage]
             if config is None:
+                # Lightning takes a list without loaders for "no validation"; None is an error to it.
                 return []
             self.loaders[stage] = build_dataloader(config, self.seed, self.diff_rank_seed)
         return self.loaders[stage]
@@ -88,6 +90,7 @@ class MMDataModule(LightningDataModule):
 
     def _trainers_module(self) -> MMLightningModule | None:
         module = self.trainer.lightning_module if self.trainer is not None else None
+        # In a run, `RunCallback.attach` has done so, for as long as the module lives.
         users = isinstance(module, MMLightningModule) and not module.driver.exact
         return module if users else None  # type: ignore[return-value]
 
@@ -125,6 +128,7 @@ def leave_transfer_to_datamodule(module: MMLightningModule) -> None:
         module: Of a run; one whose class moves batches in its own way is left alone.
     """
     if type(module).transfer_batch_to_device is MMLightningModule.transfer_batch_to_device:
+        # Lightning's `is_overridden` compares code objects, so its own function on the instance counts as none.
         plain = MethodType(LightningModule.transfer_batch_to_device, module)
         module.transfer_batch_to_device = plain  # type: ignore[method-assign]
 

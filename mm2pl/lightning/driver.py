@@ -93,6 +93,7 @@ class OwnTrainer(ModuleDriver):
             module.optim_wrapper, module.param_schedulers = self._built_from, None
             self._lr_scaled = False
         elif module.init_weights and hasattr(module.model, "init_weights"):
+            # Once, and before Lightning restores a checkpoint: nothing trained or loaded may be drawn anew.
             module.model.init_weights()
             module.init_weights = False
         if module.optim_wrapper is None:
@@ -127,6 +128,7 @@ class OwnTrainer(ModuleDriver):
                 module.optim_wrapper,
                 max_epochs=loop.max_epochs or None,
                 max_iters=loop.max_iters or None,
+                # inf is Lightning's length of an iterable data set that has none.
                 epoch_length=int(batches) if batches != float("inf") else None,
                 by_epoch=True,
             )
@@ -139,6 +141,7 @@ class OwnTrainer(ModuleDriver):
         loop = runner_of(self.trainer).train_loop
         module.model.train()
         if not module.automatic_optimization:
+            # -1 is MMEngine's "no end known": no last window is rescaled then.
             module.optim_wrapper.initialize_count_status(
                 module.model, loop.iter, loop.max_iters or -1
             )
@@ -158,6 +161,8 @@ class OwnTrainer(ModuleDriver):
         schedulers = live_schedulers(trainer)
         tick(schedulers, by_epoch=False)
         if trainer.is_last_batch:
+            # Not in `on_train_epoch_end`: Lightning validates before that, and MMEngine's schedules tick before
+            # the validation.
             tick(schedulers, by_epoch=True)
 
     def _logs_now(self) -> bool:
@@ -179,6 +184,7 @@ class OwnTrainer(ModuleDriver):
         """Tick the schedules that watch a metric."""
         trainer: Trainer = self.trainer
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            # Without an evaluator there is only what Lightning has averaged, such as `val_loss`.
             own = "val" in self.module.loops
             metrics = self.module.eval_metrics if own else trainer.callback_metrics
             tick_metrics(live_schedulers(trainer), dict(metrics))
@@ -207,6 +213,7 @@ class RunDriver(ModuleDriver):
             module = self.module
             return module.model.train_step(batch, optim_wrapper=module.optim_wrapper)
         loop = self._run.train_loop
+        # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
 
 

@@ -49,6 +49,7 @@ class LeanEpochLoop(EpochLoop):
             and not module.automatic_optimization
             and getattr(module, "batches_stay_raw", False)
             and not hands_out_iterator(data_fetcher)
+            # No strategy of Lightning 2.6 listens; a user's may, and `advance` does not call it.
             and not is_overridden("on_train_batch_start", trainer.strategy, Strategy)
         )
         if self.lean:
@@ -67,6 +68,7 @@ class LeanEpochLoop(EpochLoop):
         if self.restarting or not self.lean:
             super().advance(data_fetcher)
             return
+        # Asked first, because Lightning's setter looks through all attributes of the loop for inner loops.
         if self.val_loop.restarting:
             self.val_loop.restarting = False
         state, progress, logged = self._state, self.batch_progress, self._logged
@@ -77,6 +79,7 @@ class LeanEpochLoop(EpochLoop):
         progress.increment_ready()
         begin_batch(self._connector, logged, batch)
         state[CURRENT_HOOK] = "on_train_batch_start"
+        # Only the module's answer counts, as in Lightning: -1 from a callback is ignored.
         skipped = [call(batch, batch_idx) for call in self._start][-1] == -1
         outputs = None
         if skipped:
@@ -91,6 +94,7 @@ class LeanEpochLoop(EpochLoop):
             loop.on_run_end()
         progress.increment_processed()
         if skipped:
+            # Not earlier: Lightning counts a skipped batch as processed.
             raise StopIteration
         state[CURRENT_HOOK] = "on_train_batch_end"
         for call in self._end:
@@ -98,6 +102,7 @@ class LeanEpochLoop(EpochLoop):
         state[CURRENT_HOOK] = None
         if logged:  # somebody has called self.log
             self._connector.on_batch_end()
+        # `on_batch_end` of the connector drops these too. Kept, the batch would stay in memory during a validation.
         logged.batch = logged.batch_size = None
         progress.increment_completed()
         if logged:

@@ -48,6 +48,7 @@ class EvaluatedModule(LeanModule):
         self._open("test")
 
     def _open(self, stage: str) -> None:
+        # While it trains, MMEngine 0.10.7 compiles `train_step` and nothing else.
         if self.trainer.state.fn != "fit":
             self.compile_step(stage)
         self.driver.open_evaluation(stage)
@@ -69,6 +70,7 @@ class EvaluatedModule(LeanModule):
         if loop is None:
             data = self.model.data_preprocessor(batch, False)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
+            # Weighs the mean over batches. Lightning would guess it from the first tensor, often (C, H, W).
             size = getattr(self.trainer, f"{stage}_dataloaders")
             size = getattr(size, "batch_size", None) or 1
             self.log(f"{stage}_loss", loss, batch_size=size, sync_dist=True)
@@ -137,6 +139,7 @@ def scalars_of(values: dict[str, Any]) -> dict[str, Any]:
         or (
             hasattr(value, "__float__")
             and not isinstance(value, torch.Tensor)
+            # Every NumPy array has `__float__`, which fails where it has more than one element.
             and getattr(value, "size", 1) == 1
         )
     }

@@ -35,6 +35,7 @@ class LeanEvaluationLoop(EvaluationLoop):
             and getattr(module, "batches_stay_raw", False)
             and not trainer.sanity_checking
             and not hands_out_iterator(self.fetcher)
+            # With several, hooks and steps get a `dataloader_idx`, which `evaluate` does not know.
             and self.num_dataloaders == 1
         )
         if self.lean:
@@ -43,6 +44,7 @@ class LeanEvaluationLoop(EvaluationLoop):
             self._connector, self._logged = logger_connector(trainer), logged_values(self)
             self._start = listeners(trainer, f"on_{self._name}_batch_start")
             self._end = listeners(trainer, f"on_{self._name}_batch_end")
+            # Of the strategy, which may have wrapped the module for several processes.
             self._step = getattr(trainer.strategy, f"{self._name}_step")
 
     def evaluate(self, batch: object, batch_idx: int) -> None:
@@ -71,5 +73,6 @@ class LeanEvaluationLoop(EvaluationLoop):
         logged.batch = logged.batch_size = None
         progress.increment_completed()
         self.count_batch(self._connector, logged)
+        # As in Lightning, after the last batch the evaluation finishes, so its metrics are not lost.
         if self.trainer.received_sigterm and not progress.is_last_batch:
             raise SIGTERMException

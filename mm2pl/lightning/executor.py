@@ -28,8 +28,10 @@ class LightningExecutor:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""
         strategy = self._strategy
         hold = self._holds_back and hasattr(strategy.model, "no_sync")
+        # For one backward: an optimizer wrapper asks anew in each iteration.
         self._holds_back = False
         with strategy.model.no_sync() if hold else nullcontext():
+            # What `LightningModule.manual_backward` of Lightning 2.6 calls; it names no optimizer either.
             strategy.backward(loss, None, **kwargs)
 
     def step(self, optimizer: torch.optim.Optimizer, scaler: object = None, **kwargs: Any) -> Any:

@@ -57,6 +57,7 @@ class BackendLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write numbers; they may be tensors of one element."""
         numbers = {name: number(value) for name, value in metrics.items()}
+        # Callbacks call this in every process. Lightning's own loggers keep to the first by `rank_zero_only`.
         if is_main_process():
             self.backend.add_scalars(numbers, step=step or 0)
 
@@ -83,10 +84,12 @@ def connect_loggers(trainer: Trainer, visualizer: object, version: str) -> None:
     backends.pop("lightning", None)  # of an earlier run with the same visualizer
     given = list(trainer.loggers)
     if trainer.fast_dev_run or not is_main_process():  # type: ignore[attr-defined]
+        # LearningRateMonitor refuses a Trainer without a logger, and it is in every process.
         trainer.loggers = given or [DummyLogger()]
         return
     own = [getattr(b, "logger", None) or BackendLogger(b, version) for b in backends.values()]
     own.sort(key=lambda logger: isinstance(logger, BackendLogger))
     trainer.loggers = [*given, *own]
     if given:
+        # Only those: the others belong to a backend, and would get each scalar twice.
         backends["lightning"] = LoggersBackend(lambda: given)

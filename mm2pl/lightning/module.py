@@ -247,6 +247,7 @@ class MMLightningModule(EvaluatedModule):
             # Multipliers and the scaling of auto_scale_lr stay between a config and its groups.
             part["lr"] = value if part["lr"] == current else part["lr"] * value / current
         for group in groups:
+            # Schedules of torch and MMEngine begin here; the finder itself changes only `lr`.
             group["initial_lr"] = group["lr"]
 
     def _schedulers_of(self, name: str) -> list[Any]:
@@ -302,6 +303,7 @@ class MMLightningModule(EvaluatedModule):
         options = {} if self.compile_options is True else self.compile_options
         if step in self._compiled or not isinstance(options, dict):
             return
+        # Once per step: at a second fit, torch.compile would wrap the compiled one again.
         self._compiled.add(step)
         setattr(self.model, step, torch.compile(getattr(self.model, step), **options))
 
@@ -336,6 +338,8 @@ class MMLightningModule(EvaluatedModule):
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients of an open accumulation window, which goes on after the validation."""
         if self.automatic_optimization:
+            # Under manual optimization Lightning 2.6 knows of no window (its `accumulate_grad_batches` is 1) and
+            # calls this before every validation.
             super().on_validation_model_zero_grad()
 
     # Checkpoints

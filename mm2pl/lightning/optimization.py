@@ -49,6 +49,7 @@ def needs_manual_optimization(model: nn.Module, optim_wrapper: object) -> bool:
     if not own_step.__module__.startswith(PLAIN_TRAIN_STEPS):
         return True
     if isinstance(optim_wrapper, dict):
+        # Then it is a dict of wrappers by name, from which a constructor makes an OptimWrapperDict.
         return "optimizer" not in optim_wrapper
     return isinstance(optim_wrapper, OptimWrapperDict)
 
@@ -138,6 +139,8 @@ def reasons_for_automatic(trainer: Trainer) -> list[str]:
     """Return what the Trainer was given that only automatic optimization can do, as users write it."""
     reasons = [f"{name}={value!r}" for name, value in given_flags(trainer).items()]
     precision: Any = trainers_precision(trainer)
+    # Such a plugin scales the loss in backward and unscales in step. By hand, the wrapper's `clip_grad`
+    # comes between the two and would clip scaled gradients.
     if getattr(precision, "scaler", None) is not None:
         reasons.append(f"precision={precision.precision!r}")
     return reasons + automatic_callbacks(trainer)
@@ -188,6 +191,7 @@ def let_trainer_clip_and_accumulate(
             wrapper.clip_grad_kwargs = None
         else:
             wrapper._accumulative_counts = value
+    # The loop that counts the windows is Lightning's, and it reads only its Trainer.
     if trainer.accumulate_grad_batches == 1:
         trainer.accumulate_grad_batches = wrapper._accumulative_counts
     return replaced

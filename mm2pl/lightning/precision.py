@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LABELS: dict[torch.dtype, str] = {torch.float16: "16-mixed", torch.bfloat16: "bf16-mixed"}
 """Lightning's names of what autocast computes in; other types have none."""
 
+# One for all: it keeps no state, and a new one in each iteration costs time.
 _NOTHING = nullcontext()
 
 
@@ -102,6 +103,7 @@ class AmpPrecision(MixedPrecision):
             if isinstance(wrapper, AmpOptimWrapper)
         }
         first = next(iter(self._wrappers.values()))
+        # With "16-mixed" Lightning 2.6 makes a GradScaler of its own, and the loss would be scaled twice.
         super().__init__("bf16-mixed", device)
         self._dtype = first.cast_dtype or default_dtype(device)
         self._automatic = automatic
@@ -124,6 +126,7 @@ class AmpPrecision(MixedPrecision):
     def pre_backward(self, tensor: torch.Tensor, module: LightningModule) -> torch.Tensor:  # type: ignore[override]
         """Scale the loss, unless the wrapper has done so."""
         if self._automatic:
+            # Several optimizers are always driven by hand.
             [wrapper] = self._wrappers.values()
             tensor = wrapper.loss_scaler.scale(tensor)
         return super().pre_backward(tensor, module)
@@ -140,7 +143,10 @@ class AmpPrecision(MixedPrecision):
         if wrapper is None:
             return super().optimizer_step(optimizer, model, closure, **kwargs)
         scaler = wrapper.loss_scaler
+        # Lightning's word for a skipped step, but only under automatic optimization: the closure of manual
+        # optimization always returns None.
         skipped = closure() is None and self._automatic
+        # Before hooks and clipping, which want the true gradients. By hand, the wrapper has unscaled and clipped.
         if self._automatic and not skipped:
             scaler.unscale_(optimizer)
         before_optimizer_step(self, model, optimizer)
@@ -160,6 +166,7 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
     """
     wrappers, own = list(wrappers), trainers_precision(trainer)
     if not any(isinstance(wrapper, AmpOptimWrapper) for wrapper in wrappers):
+        # A subclass such as DoublePrecision casts in the methods that ManualPrecision leaves out.
         manual = type(own) is Precision and not automatic
         trainer.strategy.precision_plugin = ManualPrecision(own) if manual else own
         return

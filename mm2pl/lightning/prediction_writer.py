@@ -41,6 +41,7 @@ class PredictionWriter(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file on the first process."""
         loader: Any = trainer.predict_dataloaders
+        # DefaultSampler repeats samples until all processes have equally many; the length cuts them off again.
         gathered = collect_results(self.samples, len(loader.dataset))
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,7 @@ def samples_of(batch: Iterable[Any]) -> list[Any]:
     >>> samples_of(({"label": 1}, {"label": 2}))
     [{'label': 1}, {'label': 2}]
     """
+    # A tuple of arrays is one prediction of the whole batch, field by field; OpenMMLab's models return a list.
     if isinstance(batch, tuple) and batch and all(hasattr(part, "shape") for part in batch):
         return list(zip(*batch, strict=True))
     return list(batch)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch.profilers import PassThroughProfiler
 
+# Shared: a nullcontext keeps no state, so it may also be entered inside itself.
 _NOTHING = nullcontext()
 
 

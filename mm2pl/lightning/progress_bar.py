@@ -54,6 +54,7 @@ class RunProgressBar(TQDMBar):
     def is_due(self, current: int, total: int | float) -> bool:
         """Return whether ``seconds`` have passed, or the stage is over; asked at the end of each batch of any stage."""
         now = time.monotonic()
+        # The last one whatever the time, or the bar would stop before its end.
         if now < self._next and current != total:
             return False
         self._next = now + self.seconds
@@ -65,6 +66,7 @@ class RunProgressBar(TQDMBar):
         values = brief(runner.logged_scalars)
         if trainer.training and (eta := runner.message_hub.get_info("eta")) is not None:
             values["eta"] = str(datetime.timedelta(seconds=int(eta)))
+        # Not `super()`: it adds `v_num`, which would be the end of the run's time stamp.
         return {**values, **trainer.progress_bar_metrics}
 
     def _describe(self, trainer: Trainer) -> None:
@@ -138,4 +140,5 @@ def with_progress_bar(wanted: bool | None, callbacks: Iterable[Any]) -> dict[str
 def is_terminal() -> bool:
     """Say whether standard output is a terminal on which a line can be written again."""
     out = sys.stdout
+    # Python has no standard output under pythonw and some services.
     return out is not None and out.isatty() and os.environ.get("TERM") != "dumb"

@@ -34,6 +34,7 @@ class SchedulesOfOptimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
+        # Not strict: after a change of the config, the file may have more or fewer states than there are schedules.
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=False):
             scheduler.load_state_dict(state)
 

@@ -49,6 +49,7 @@ class MMFSDPStrategy(FSDPStrategy):
             raise ValueError(
                 "strategy has skip_init_weights=True → not supported; give the model no init_cfg"
             )
+        # torch 2.13's own default is False; Lightning 2.6 sets True as well.
         if kwargs.setdefault("use_orig_params", True) is not True:
             raise ValueError(
                 "use_orig_params=False → True: the optimizer is built before the model is wrapped"

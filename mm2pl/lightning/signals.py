@@ -61,7 +61,9 @@ class StopTogether(Callback):
     def ask(self, trainer: Trainer) -> None:
         """Let every process know if one of them has noted the signal."""
         connector = signal_connector(trainer)
+        # A collective: all processes come here after the same batch, those without the signal too.
         if trainer.strategy.reduce_boolean_decision(connector.noted, all=False):
+            # Lightning's loops look at this after each batch and raise SIGTERMException in their own place.
             connector.received_sigterm = True
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:

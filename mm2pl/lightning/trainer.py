@@ -72,6 +72,7 @@ class RunTrainer(Trainer):
             epoch_loop.val_loop = LeanEvaluationLoop.in_place_of(epoch_loop.val_loop)
             self.fit_loop.epoch_loop = epoch_loop
             StopTogether.join(self)
+        # At each call: a user may have put a loop in here since, and `in_place_of` leaves that alone.
         self.validate_loop = LeanEvaluationLoop.in_place_of(self.validate_loop)
         self.test_loop = LeanEvaluationLoop.in_place_of(self.test_loop)
 
@@ -80,6 +81,7 @@ def _for_a_run(verb: str) -> Any:
     base = getattr(Trainer, verb)
     signature = inspect.signature(base)
 
+    # LightningCLI makes a command's options and its help from this method's signature and docstring.
     @functools.wraps(base)
     def call(self: RunTrainer, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(self, *args, **kwargs)
@@ -128,6 +130,7 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
         callback: The run's own callback; it comes first.
     """
     built = {name: instantiate(value) for name, value in arguments.items()}
+    # Lightning moves every Checkpoint, and so this one, behind the others; among the Checkpoints it stays first.
     callbacks = [callback, *(built.pop("callbacks", None) or [])]
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
     return RunTrainer(**built, **bar)

@@ -18,6 +18,7 @@ def live_objects(data: object, path: str = "") -> list[tuple[str, Any]]:
         return []
     if isinstance(data, dict):
         return [hit for key, value in data.items() for hit in live_objects(value, join(path, key))]
+    # YAML has no tuples either, but `mm2pl convert` writes them as lists.
     if isinstance(data, (list, tuple)):
         return [hit for i, value in enumerate(data) for hit in live_objects(value, join(path, i))]
     return [(path, data)]
@@ -34,6 +35,7 @@ def as_dicts(data: Any) -> Any:
     """
     if isinstance(data, Mapping):
         return {key: as_dicts(value) for key, value in data.items()}
+    # A namedtuple, or a list class of the user's, might not be made from one iterable.
     return type(data)(map(as_dicts, data)) if type(data) in (list, tuple) else data
 
 

@@ -60,6 +60,7 @@ def top_level(name: str, value: object) -> Iterator[Entry]:
     elif name in LEGACY:
         note = f"a key of MMCV 1.x, ignored here → {LEGACY[name]}"
         yield entry(name, value, "—", "warning", note)
+    # MMEngine ignores any unknown name; a near miss of a known key is hardly a variable of the user's.
     elif meant := misspelt(name, KEYS):
         yield entry(name, value, "—", "warning", f"unknown, ignored → did you mean {meant!r}?")
     else:
@@ -76,6 +77,7 @@ def below(name: str, value: object) -> Iterator[Entry]:
             yield from rows(known, join(name, i), item)
     elif known.named:
         for key, item in value.items() if isinstance(value, Mapping) else ():
+            # MMEngine's `register_default_hooks` takes None for "without this one".
             if item is None:
                 yield entry(join(name, key), item, "—", "exact", "removes this default hook")
             else:
@@ -92,9 +94,11 @@ def rows(known: SubKeys, path: str, value: object) -> Iterator[Entry]:
     if isinstance(kind, str) and kind in UNSUPPORTED:
         yield entry(join(path, "type"), kind, "—", "error", UNSUPPORTED[kind])
     if known.summary:
+        # A pure-Python config has the class itself as its type.
         text = known.summary.format(type=getattr(kind, "__name__", kind))
         yield entry(path, value, text, known.fidelity)
         return
+    # A class of the user's own may take any argument.
     custom = kind is not None and kind not in known.types
     for key, item in value.items():
         where = join(path, key)
@@ -111,6 +115,7 @@ def rows(known: SubKeys, path: str, value: object) -> Iterator[Entry]:
             hint = did_you_mean([meant] if meant else [])
             note = f"unknown → one of {', '.join(known.keys)}.{hint}"
             yield entry(where, item, "—", known.unknown, note)
+    # MMEngine 0.10.7 refuses the pair too, but only in `train()`, when it builds the loop.
     both = {"type", "by_epoch"} <= value.keys() and path == "train_cfg"
     if both:
         yield entry(
@@ -160,6 +165,7 @@ def table(entries: list[Entry], style: Literal["text", "md"] = "text") -> str:
     head = ("key", "value", "Lightning", "status", "note")
     cells = [head, *(tuple(row.as_dict().values()) for row in entries)]
     if style == "md":
+        # Before Python 3.12 the braces of an f-string may hold no backslash.
         lines = [
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells
         ]

@@ -120,6 +120,7 @@ _LOADER = SubKeys(
         "batch_sampler": "DataLoader(batch_sampler=…)",
         "collate_fn": "DataLoader(collate_fn=…), pseudo_collate if missing",
         "worker_init_fn": "DataLoader(worker_init_fn=…)",
+        # Of MMEngine: taken out before the rest goes to torch's DataLoader.
         "num_batch_per_epoch": "the data set, cut",
     },
     closed=False,
@@ -138,6 +139,7 @@ SUBKEYS: dict[str, SubKeys] = {
             "val_interval": "validation schedule",
             "dynamic_intervals": "validation schedule",
         },
+        # Arguments of the loop: MMEngine 0.10.7 raises a TypeError for any other name.
         types=("EpochBasedTrainLoop", "IterBasedTrainLoop"),
     ),
     "val_cfg": SubKeys(keys={"fp16": "autocast in validation"}, types=("ValLoop",)),
@@ -153,6 +155,7 @@ SUBKEYS: dict[str, SubKeys] = {
             "dtype": "autocast",
             "use_fsdp": "FSDP's GradScaler",
         },
+        # Open, because several optimizers stand here by names of the user's own.
         types=("OptimWrapper", "AmpOptimWrapper"),
         closed=False,
     ),
@@ -166,6 +169,7 @@ SUBKEYS: dict[str, SubKeys] = {
     "test_dataloader": _LOADER,
     "default_hooks": _HOOK,
     "custom_hooks": _HOOK,
+    # MMEngine 0.10.7 looks these up by name and ignores others, as it does in auto_scale_lr.
     "env_cfg": SubKeys(
         keys={
             "cudnn_benchmark": "torch.backends.cudnn.benchmark",
@@ -173,9 +177,11 @@ SUBKEYS: dict[str, SubKeys] = {
             "dist_cfg": "DDPStrategy(process_group_backend, timeout)",
             "resource_limit": "limit of open files",
         },
+        # MMEngine's own tutorial has `env_cfg=dict(backend='nccl')`, which MMEngine ignores.
         moved={name: _DIST.format(name) for name in ("backend", "timeout", "init_method")},
         unknown="warning",
     ),
+    # Arguments of `set_randomness`: MMEngine 0.10.7 raises a TypeError for any other name.
     "randomness": SubKeys(
         keys={
             "seed": "seeds of Python, NumPy, torch, samplers, workers",

@@ -34,6 +34,7 @@ _MODERN = frozenset({
     "train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator", "optim_wrapper",
     "param_scheduler",
 })
+# `vis_backends` is only a variable of MMEngine's configs, but no config of 1.x has it.
 _MODERN_RUNTIME = frozenset({
     "default_hooks", "env_cfg", "log_processor", "visualizer", "vis_backends", "data_preprocessor", "default_scope",
     "resume",

@@ -22,6 +22,7 @@ def length_of_run(train_cfg: object) -> dict[str, Any]:
                 raise ValueError(
                     f"train_cfg: {name}={train_cfg[name]!r} → a whole number of at least 1 is needed"
                 )
+            # An int, because to Lightning limit_train_batches=1.0 means all batches.
             length = int(train_cfg[name])
             by_iter = {"max_epochs": 1, "limit_train_batches": length}
             return by_iter if name == "max_iters" else {name: length}

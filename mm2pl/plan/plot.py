@@ -28,6 +28,7 @@ NOMINAL_EPOCH = 1000
 """Iterations per epoch where nobody says how many; what is drawn then says so."""
 _BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
+# A vector picture holds every point, and nobody sees more than these.
 _MAX_POINTS = 20_000
 
 
@@ -186,6 +187,7 @@ def _doubts(optim_wrapper: Mapping[str, Any]) -> Iterator[str]:
             hint = did_you_mean(closest(kind, OPTIMIZERS.module_dict, 1))
             yield f"note: no optimizer {kind!r} is registered; its defaults are unknown.{hint}"
         constructor = each.get("constructor", "DefaultOptimWrapperConstructor")
+        # Others look at the model: a layer-wise decay counts its layers.
         if not name and constructor != "DefaultOptimWrapperConstructor":
             shown = constructor if isinstance(constructor, str) else constructor.__name__
             yield f"note: which param groups {shown} makes depends on the model."
@@ -207,6 +209,7 @@ def _settings(optimizer: object) -> dict[str, float]:
         raise ValueError(f"optimizer={optimizer!r} has no lr to draw.")
     if not isinstance(given["lr"], int | float):
         raise TypeError(f"lr={given['lr']!r} in optimizer={optimizer!r} must be a number.")
+    # Adam's first beta is what MMEngine's momentum schedules change.
     momentum = given["betas"][0] if "betas" in given else given.get("momentum")
     return {"lr": given["lr"], **({} if momentum is None else {"momentum": momentum})}
 
@@ -214,6 +217,7 @@ def _settings(optimizer: object) -> dict[str, float]:
 def _model_groups(optim_wrapper: Mapping[str, Any], model: nn.Module) -> _Groups:
     """Build the groups, and call each by its parameters."""
     wrapper = build_optim_wrapper(model, optim_wrapper)
+    # By identity: torch's groups hold parameters without their names.
     names = {id(param): name for name, param in model.named_parameters()}
     groups: _Groups = {}
     for group, momentum in zip(
@@ -249,6 +253,7 @@ def _epoch_marks(run: Length) -> list[str]:
 
 
 def _draw(curves: list[Curve], run: Length, path: Path) -> None:
+    # Not pyplot, which would choose a display and keep the figure for the life of the process.
     from matplotlib.figure import Figure
 
     _check_path(path, Figure().canvas.get_supported_filetypes())
@@ -281,6 +286,7 @@ def _plot(axis: Axes, curve: Curve, run: Length) -> None:
     unit = run.epoch_length if run.by_epoch else 1
     iterations = range(0, len(curve.values), stride)
     positions = [iteration / unit for iteration in iterations]
+    # Steps, because a value holds until the schedules tick again.
     axis.plot(positions, curve.values[::stride], drawstyle="steps-post", label=curve.label)
 
 

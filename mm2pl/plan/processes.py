@@ -27,6 +27,7 @@ STRATEGIES = {
 }
 """FlexibleRunner's strategies. With one process, the strategy has nothing to do."""
 
+# `mmcv` asks for mmcv's compiled layer. The Trainer has only torch's, which takes its place.
 SYNC_BN = ("torch", "mmcv")
 
 WORLD_VARIABLES = {
@@ -94,6 +95,7 @@ def are_several(devices: int | str | list[Any], num_nodes: int | str) -> bool:
     (True, True, True, True)
     """
     if devices in ("auto", -1, "-1"):
+        # Only here: `translate` does without torch, whose import takes a second.
         import torch
 
         devices = torch.cuda.device_count()
@@ -111,6 +113,7 @@ def sizes(launcher: str, environ: Mapping[str, str]) -> tuple[int, int]:
     """
     world_name, local_name, nodes_name = WORLD_VARIABLES.get(launcher, WORLD_VARIABLES["pytorch"])
     world = int(environ.get(world_name, 1))
+    # SLURM sets the second variable only if --ntasks-per-node was given.
     local = environ.get(local_name) or world // int(environ.get(nodes_name) or 1)
     return world, max(int(local), 1)
 
@@ -127,6 +130,7 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
     own, wrapper = config.get("strategy"), config.get("model_wrapper_cfg")
     if own:
         kind = _looked_up(own.get("type", "DDPStrategy"), STRATEGIES, "strategy")
+        # MMEngine's strategies take the wrapper's arguments in a dict of their own.
         whole = {**own, **(own.get("model_wrapper") or {})}
         arguments = {k: v for k, v in whole.items() if k not in ("type", "model_wrapper")}
     elif wrapper:
@@ -138,6 +142,7 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
                 "model_wrapper_cfg has detect_anomalous_params=True → a Trainer has no such search: drop it; where a "
                 "loss does not reach all parameters, find_unused_parameters=True trains on"
             )
+        # Which device a process has is Lightning's to say.
         unused = ("type", "device_ids", "detect_anomalous_params")
         arguments = {k: v for k, v in wrapper.items() if k not in unused}
     else:
@@ -168,6 +173,7 @@ def _deepspeed(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _looked_up(name: object, table: Mapping[str, str], key: str) -> str:
+    # A type may have a scope (`mmdet.…`), or be the class itself.
     short = name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", "")
     if short not in table:
         raise ValueError(

@@ -57,6 +57,7 @@ class Plan:
         """Return the plan in LightningCLI's form: ``{"trainer": …, "model": …, "data": …}``."""
         run = {"class_path": "mm2pl.lightning.RunCallback", "init_args": self.run}
         callbacks = [run, *self.trainer.get("callbacks", [])]
+        # Samplers and workers need a seed; `deterministic` is a flag of the process.
         seeds = {
             k: v for k, v in (self.run.get("randomness") or {}).items() if k != "deterministic"
         }
@@ -101,6 +102,7 @@ def translate(
             variables[name] = value
     run = sections["run"]
     stem = Path(filename).stem if filename else "run"
+    # As OpenMMLab's `tools/train.py` do it; MMEngine's Runner demands a work_dir.
     run["work_dir"] = run.get("work_dir") or f"./work_dirs/{stem}"
     if sections["option"]:
         run["options"] = sections["option"]
@@ -136,6 +138,7 @@ def with_given(
     """
     arguments = {**planned, **given}
     if "callbacks" in planned and "callbacks" in given:
+        # A Trainer also takes a single callback without a list.
         own = given["callbacks"]
         arguments["callbacks"] = [*planned["callbacks"], *(own if isinstance(own, list) else [own])]
     alone = arguments.get("strategy", "auto") == "auto"
@@ -167,6 +170,7 @@ def whole_config(
     """
     variables = dict(run.get("variables") or {})
     known = {**model, **data, **run, **(run.get("options") or {})}
+    # Not all arguments are keys of a config: the data's seed and the run's file name are none.
     return variables | {k: v for k, v in known.items() if k in KEYS and v is not None}
 
 
@@ -175,7 +179,9 @@ def trainer_arguments(
 ) -> dict[str, Any]:
     """Return the Trainer arguments that a config asks for."""
     arguments = {**FIXED, "default_root_dir": work_dir, **length_of_run(config.get("train_cfg"))}
+    # `logger=None` in default_hooks removes the hook.
     logger_hook = (config.get("default_hooks") or {}).get("logger") or {}
+    # 10 is the default of MMEngine's LoggerHook; the Trainer's is 50.
     arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
@@ -192,7 +198,9 @@ def split_callbacks(hooks: list[Any] | None) -> tuple[list[dict[str, Any]], list
     callbacks, rest = [], []
     for hook in hooks:
         kind = hook.get("type") if isinstance(hook, dict) else None
+        # Only Lightning's packages: MMEngine finds a hook by a dotted name too.
         if isinstance(kind, str) and kind.startswith(("lightning.", "pytorch_lightning.")):
+            # Lightning's callbacks have an order, but no priorities.
             arguments = {k: v for k, v in hook.items() if k not in ("type", "priority")}
             callbacks.append({"class_path": kind, "init_args": arguments})
         else:
@@ -230,6 +238,7 @@ def check_schedules(schedules: object) -> None:
     if schedules is None:
         return
     groups = [schedules]
+    # As in MMEngine: a dict with a type is one schedule, any other has the schedules of each optimizer.
     if isinstance(schedules, dict) and "type" not in schedules:
         groups = list(schedules.values())
         for group in groups:
@@ -249,6 +258,7 @@ def check_schedules(schedules: object) -> None:
 
 
 def _may_be_schedules(value: object) -> bool:
+    # By what it can do: a scheduler of MMEngine's own is none of our classes.
     return isinstance(value, dict | list | tuple) or hasattr(value, "get_last_value")
 
 

@@ -81,6 +81,7 @@ class FlexibleRunner(Runner):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in ARGUMENTS}
         if not (strategy is None or isinstance(strategy, dict)):
+            # A live strategy of MMEngine's would build and drive the model by itself.
             raise TypeError(f"strategy={strategy!r} → a dict(type='DDPStrategy', …) is needed")
         if not isinstance(compile, bool | dict):
             raise TypeError(f"compile should be a bool or dict, but got {compile!r}")
@@ -90,6 +91,7 @@ class FlexibleRunner(Runner):
                     f"resume={resume!r} and load_from={load_from!r} → If resume is a str, "
                     "load_from should be None"
                 )
+            # Runner has only a flag for it, and takes the path from load_from.
             given.update(load_from=resume, resume=True)
         own = {"strategy": strategy, "compile": compile}
         whole = Config(
@@ -99,6 +101,7 @@ class FlexibleRunner(Runner):
             },
             filename=getattr(cfg, "filename", None),
         )
+        # Only FlexibleRunner looks for a launcher by itself; the default of Runner is "none".
         given["launcher"] = infer_launcher() if launcher is None else launcher
         super().__init__(**given, cfg=whole, trainer=trainer)
 
@@ -112,6 +115,7 @@ class FlexibleRunner(Runner):
         cfg = copy.deepcopy(cfg)
         if "model" not in cfg:
             raise KeyError("the config has no 'model' → FlexibleRunner.from_cfg needs it")
+        # MMEngine 0.10.7 leaves `compile` out here, although its docstring promises `cfg.compile`.
         given = {name: cfg.get(name, default) for name, default in _ARGUMENTS.items()}
         return cls(**given, cfg=cfg)
 

@@ -73,6 +73,7 @@ class Runner(RunnerFacade):
         cfg: Config | dict[str, Any] | None = None,
         trainer: dict[str, Any] | None = None,
     ) -> None:
+        # None means "not given", but not for default_scope: there it means that each registry starts from itself.
         given = {
             key: value
             for key, value in locals().items()
@@ -96,6 +97,7 @@ class Runner(RunnerFacade):
         Raises:
             KeyError: If ``model`` or ``work_dir`` is missing.
         """
+        # As in MMEngine: building takes keys out of the dicts, and the caller's config must stay whole.
         cfg = copy.deepcopy(cfg)
         for key in ("model", "work_dir"):
             if key not in cfg:
@@ -125,6 +127,7 @@ class Runner(RunnerFacade):
             RuntimeError: If the run was made without ``val_cfg``.
         """
         self._require("val")
+        # Not verbose: Lightning would print a table of the metrics that MMEngine's log line has.
         self.trainer.validate(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
@@ -152,6 +155,7 @@ class Runner(RunnerFacade):
         self._asked = {"ckpt_path": ckpt_path, **options}
 
     def _restoring(self, path: str | None = None) -> dict[str, Any]:
+        # Once: the next verb goes on with the weights that it finds.
         asked, self._asked = self._asked, {}
         path = asked.get("ckpt_path") or path
         self._run.continuing.leave_to_trainer(path)
