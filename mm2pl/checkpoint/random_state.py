@@ -14,16 +14,22 @@ def rng_state() -> dict[str, Any]:
     """Return the state of Python's, numpy's, torch's and all CUDA devices' generators, as plain data and tensors."""
     version, words, gauss = random.getstate()
     numpy_state: dict[str, Any] = np.random.get_state(legacy=False)
-    words_of_numpy = numpy_state["state"]
-    state: dict[str, Any] = {
-        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
-        "numpy": {
+    if numpy_state["bit_generator"] == "MT19937":
+        words_of_numpy = numpy_state["state"]
+        plain_numpy = {
             # As int64, because torch has uint32 tensors only since 2.3, and older ones read these files too.
             "words": torch.from_numpy(words_of_numpy["key"].astype(np.int64)),
             "position": words_of_numpy["pos"],
             "has_gauss": numpy_state["has_gauss"],
             "gauss": numpy_state["gauss"],
-        },
+        }
+    else:
+        plain_numpy = {
+            "other": numpy_state
+        }  # np.random.set_bit_generator; PCG64's state is two numbers
+    state: dict[str, Any] = {
+        "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
+        "numpy": plain_numpy,
         "torch": torch.get_rng_state(),
     }
     # Asking CUDA for its state would start it in a process that does not use it.
@@ -44,15 +50,18 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
     """
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    np.random.set_state(
-        (
-            "MT19937",
-            numpy_state["words"].cpu().numpy().astype(np.uint32),
-            numpy_state["position"],
-            numpy_state["has_gauss"],
-            numpy_state["gauss"],
+    if "other" in numpy_state:
+        np.random.set_state(numpy_state["other"])
+    else:
+        np.random.set_state(
+            (
+                "MT19937",
+                numpy_state["words"].cpu().numpy().astype(np.uint32),
+                numpy_state["position"],
+                numpy_state["has_gauss"],
+                numpy_state["gauss"],
+            )
         )
-    )
     # A `map_location` may have moved the states; every generator takes them from the CPU only.
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available():

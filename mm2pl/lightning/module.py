@@ -37,6 +37,7 @@ from mm2pl.run.model import build_model
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
+    from lightning.pytorch import Callback
     from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 
     from mm2pl.run.run import Run
@@ -149,10 +150,15 @@ class MMLightningModule(EvaluatedModule):
 
     def configure_callbacks(self) -> list[Any]:
         """Refuse flags that the model rules out, in words of the config and before Lightning does; add no callback."""
-        if self.trainer.state.fn == "fit" and needs_manual_optimization(
-            self.model, self.optim_wrapper
-        ):
+        if self.trainer.state.fn != "fit":
+            return []
+        if needs_manual_optimization(self.model, self.optim_wrapper):
             refuse_flags(self.trainer, self.model)
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            # Lightning moves a run's callback to the end of the list. Others ask in their `setup` when it validates.
+            if hasattr(callback, "claim_validation"):
+                callback.claim_validation(self.trainer)
         return []
 
     def setup(self, stage: str) -> None:

@@ -41,3 +41,15 @@ def test_cuda_random_numbers_continue():
     expected = torch.rand(3, device="cuda")
     set_rng_state(state)
     assert torch.equal(torch.rand(3, device="cuda"), expected)
+
+
+def test_another_bit_generator_continues():
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(np.random.PCG64(3))
+    try:
+        state = rng_state()
+        first = np.random.rand(3).tolist()
+        set_rng_state(state)
+        assert np.random.rand(3).tolist() == first
+    finally:
+        np.random.set_bit_generator(before)
