@@ -178,7 +178,8 @@ class RunCallback(LightningStages, Checkpoint):
         """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
         told = self._run.length_told
         if loop.by_epoch:
-            if trainer.max_epochs not in (None, told.get("max_epochs")):
+            # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
+            if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
             trainer.fit_loop.max_epochs = told["max_epochs"] = loop.max_epochs
         elif trainer.limit_train_batches == told.get("limit_train_batches"):
@@ -244,9 +245,11 @@ class RunCallback(LightningStages, Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if stopped and self.run is not None and trainer.state.fn == "fit":
+        if self.run is None:
+            return
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":
             self.run.continuing.log_interruption()
+        self.run.break_off()
 
     # Training
 
