@@ -182,7 +182,8 @@ class RunCallback(LightningStages, Checkpoint):
             if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
             trainer.fit_loop.max_epochs = told["max_epochs"] = loop.max_epochs
-        elif trainer.limit_train_batches == told.get("limit_train_batches"):
+        else:
+            # The loop has applied the user's limit; a fraction would be taken of that length once more.
             trainer.limit_train_batches = told["limit_train_batches"] = loop.max_iters
         # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
         interval = min(trainer.log_every_n_steps, loop.epoch_length)  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
@@ -15,7 +16,7 @@ from tests.scenarios import Points, Scenario, build, models
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-def make(tmp_path, max_epochs=3):
+def make(tmp_path, max_epochs=3, **options):
     book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
     best = {"type": "CheckpointHook", "interval": 2, "save_best": "accuracy", "rule": "greater"}
     scenario = Scenario(
@@ -23,7 +24,7 @@ def make(tmp_path, max_epochs=3):
         train_cfg={"by_epoch": True, "max_epochs": max_epochs},
         default_hooks={"checkpoint": best},
     )
-    return build("mm2pl", scenario, str(tmp_path), book)
+    return build("mm2pl", scenario, str(tmp_path), book, **options)
 
 
 @pytest.mark.parametrize(("which", "name"), [("best", "best_accuracy"), ("last", "epoch_3.pth")])
@@ -80,13 +81,14 @@ class FailsOnce(Hook):
             raise InterruptedError
 
 
-def interrupted(tmp_path, **train_cfg):
+def interrupted(tmp_path, resume=None, **train_cfg):
     hook = FailsOnce()
     hook.seen = []
     sgd = {"optimizer": {"type": "SGD", "lr": 0.05}}
     book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
     scenario = Scenario(optim_wrapper=sgd, train_cfg=train_cfg, custom_hooks=[hook])
-    runner = build("mm2pl", scenario, str(tmp_path), book)
+    runner = build("mm2pl", scenario, str(tmp_path), book, load_from=resume, resume=bool(resume))
+    runner.train_dataloader.dataset.augment = False
     with pytest.raises(InterruptedError):
         runner.train()
     return runner, hook.seen
@@ -102,7 +104,7 @@ def test_a_run_by_iterations_goes_on_in_its_data_after_an_exception(tmp_path):
 def test_weights_are_loaded_after_an_exception(tmp_path):
     make(tmp_path / "other", max_epochs=1).train()
     file = str(tmp_path / "other" / "epoch_1.pth")
-    runner, _ = interrupted(tmp_path, by_epoch=True, max_epochs=2)
+    runner, _ = interrupted(tmp_path, file, by_epoch=True, max_epochs=2)
     runner.resume(file)
     stored = torch.load(file, weights_only=False)["state_dict"]
     assert all(
@@ -136,3 +138,22 @@ def test_a_trainer_without_a_length_takes_the_loops(tmp_path, flags, ends):
     sampler = {"type": "DefaultSampler"}
     trainer.fit(module, datamodule=MMDataModule({**batches, "sampler": sampler}))
     assert (run.run.epoch, run.run.iter) == ends
+
+
+@pytest.mark.parametrize("limit", [0.5, 4])
+def test_a_limit_of_batches_holds_once(tmp_path, limit):
+    sgd = {"optimizer": {"type": "SGD", "lr": 0.05}}
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    scenario = Scenario(optim_wrapper=sgd, train_cfg={"by_epoch": False, "max_iters": 8})
+    flags = {"limit_train_batches": limit}
+    runner = build("mm2pl", scenario, str(tmp_path), book, trainer=flags)
+    runner.train()
+    assert (runner.iter, runner.max_iters) == (4, 4)
+
+
+def test_weights_are_averaged_after_a_validation(tmp_path):
+    average = StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
+    runner = make(tmp_path, trainer={"callbacks": [average]})
+    runner.val()
+    runner.train()
+    assert runner.epoch == 3
