@@ -179,11 +179,13 @@ class RunCallback(LightningStages, Checkpoint):
         """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
         told = self._run.length_told
         if loop.by_epoch:
-            if trainer.max_epochs not in (None, told.get("max_epochs")):
+            # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
+            if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
             trainer.fit_loop.max_epochs = told["max_epochs"] = loop.max_epochs
-        elif trainer.limit_train_batches == told.get("limit_train_batches"):
+        else:
+            # The loop has applied the user's limit; a fraction would be taken of that length once more.
             trainer.limit_train_batches = told["limit_train_batches"] = loop.max_iters
         # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
         interval = min(trainer.log_every_n_steps, loop.epoch_length)  # type: ignore[attr-defined]
@@ -246,9 +248,11 @@ class RunCallback(LightningStages, Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if stopped and self.run is not None and trainer.state.fn == "fit":
+        if self.run is None:
+            return
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":
             self.run.continuing.log_interruption()
+        self.run.break_off()
 
     # Training
 

@@ -17,6 +17,7 @@ from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
+    from typing_extensions import Self
 
     from mm2pl.run.protocols import LoaderLike, ModelLike, RunnerLike, RunnerOfRunLike
 
@@ -47,6 +48,10 @@ class BaseLoop:
     def runner(self) -> RunnerLike:
         """The run this loop belongs to."""
         return self._runner
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Lightning's weight averaging copies the module, which knows its loops; the run behind them is no part of it.
+        return self
 
     @property
     def overrides_run_iter(self) -> bool:

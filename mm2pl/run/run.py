@@ -342,9 +342,14 @@ class Run:
             self.runner.call_hook("after_run")
         self.stage = None
 
+    def break_off(self) -> None:
+        """Note that an exception has ended the stage, of which Lightning tells nobody its end."""
+        self.stage = None
+
     def _prepare_fit(self) -> None:
         runner = self.runner
         loop = self.loop_of("train")
+        self.training.forget_interruption()
         self.datamodule.use_loader("train", self.training.open_stream(loop))
         self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
         for note in self.module.choose_optimization():

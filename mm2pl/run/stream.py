@@ -47,7 +47,9 @@ class TrainStream:
         if not endless and never_ends(loader):
             self._go_on()
         self.workers = WorkerStates()
-        self._iterator: Iterator[Any] | None = None
+        # Lightning 2.6 sets an attribute `_iterator` of every loader to None when a fit ends: a second fit of a run by
+        # iterations would begin its data again.
+        self._batches: Iterator[Any] | None = None
         self._rng_at_open: dict[str, Any] | None = None
 
     def __len__(self) -> int:
@@ -67,7 +69,7 @@ class TrainStream:
         """Make the loader's iterator now, ``skip`` batches into the pass, without loading the skipped ones."""
         self._rng_at_open = rng_state()
         self.consumed = skip
-        self._iterator = skip_batches(self.loader, skip, self.workers)
+        self._batches = skip_batches(self.loader, skip, self.workers)
 
     def __iter__(self) -> Iterator[Any]:
         if self._between_epochs:
@@ -75,17 +77,17 @@ class TrainStream:
                 self.before += self.consumed
                 self.consumed = 0
             else:
-                self._iterator = None
+                self._batches = None
         while True:
-            if self._iterator is None:
+            if self._batches is None:
                 self._open_epoch()
-            iterator = self._iterator
+            iterator = self._batches
             assert iterator is not None
             ahead, self._ahead = self._ahead, []
             for batch in chain(ahead, iterator):
                 self.consumed += 1
                 yield batch
-            self._iterator = None
+            self._batches = None
             if not self.endless:
                 return
             if not self.consumed:  # MMEngine's loop ends with a bare StopIteration here
@@ -101,9 +103,9 @@ class TrainStream:
 
         Lightning stops asking at the last batch.
         """
-        if self.goes_on or self._iterator is None or not self._between_epochs:
+        if self.goes_on or self._batches is None or not self._between_epochs:
             return
-        if self.consumed >= self.length and (ahead := list(islice(self._iterator, 1))):
+        if self.consumed >= self.length and (ahead := list(islice(self._batches, 1))):
             self._ahead = ahead
             self._go_on()
 
@@ -132,6 +134,16 @@ class TrainStream:
     def _between_epochs(self) -> bool:
         # Lightning stops asking at the last batch, so the loader's iterator never ends by itself.
         return not self.endless and self.consumed >= self.stop
+
+    def begin_epoch_again(self) -> None:
+        """Leave the epoch that an exception has cut short: the next one takes its data from the beginning."""
+        if self.endless or self._between_epochs:
+            return
+        if self.goes_on:
+            self.before += self.consumed
+        else:
+            self._batches = None
+        self.consumed = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Say where the stream stands: pass, batches taken of it, and the random state it was opened with."""
@@ -171,8 +183,8 @@ class TrainStream:
         else:
             self._rng_at_open = now
         self.consumed = batches
-        first = self._iterator
-        self._iterator = skip_batches(self.loader, batches, self.workers, self._skip_pass)
+        first = self._batches
+        self._batches = skip_batches(self.loader, batches, self.workers, self._skip_pass)
         if first is not None:
             set_rng_state(now)
 

@@ -50,6 +50,13 @@ class Training:
                 self.stream.open()
         return self.stream
 
+    def forget_interruption(self) -> None:
+        """Close what a fit that an exception ended has left open: MMEngine's loop begins that epoch again."""
+        self.epoch_open = self.batch_open = False
+        self.ahead = ()
+        if self.stream is not None:
+            self.stream.begin_epoch_again()
+
     def begin(self) -> None:
         """Begin, or continue, counting accumulation windows; compile the step if asked to; call ``before_train``."""
         run, loop = self._run, self._run.train_loop

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 
-from tests.scenarios import Scenario, build
+from mm2pl.hooks import Hook
+from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
+from tests.scenarios import Points, Scenario, build, models
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-def make(tmp_path, max_epochs=3):
+def make(tmp_path, max_epochs=3, **options):
     book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
     best = {"type": "CheckpointHook", "interval": 2, "save_best": "accuracy", "rule": "greater"}
     scenario = Scenario(
@@ -19,7 +24,7 @@ def make(tmp_path, max_epochs=3):
         train_cfg={"by_epoch": True, "max_epochs": max_epochs},
         default_hooks={"checkpoint": best},
     )
-    return build("mm2pl", scenario, str(tmp_path), book)
+    return build("mm2pl", scenario, str(tmp_path), book, **options)
 
 
 @pytest.mark.parametrize(("which", "name"), [("best", "best_accuracy"), ("last", "epoch_3.pth")])
@@ -63,3 +68,92 @@ def test_a_run_is_not_taken_for_untrained_by_its_optimizer_steps(tmp_path, train
     runner.val()
     (log,) = (tmp_path / runner.timestamp).glob("*.log")
     assert log.read_text().count("this run has neither trained nor loaded weights") == count
+
+
+class FailsOnce(Hook):
+    """Raise in the third iteration, the first time."""
+
+    seen: list
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append(data_batch["inputs"].sum().item())
+        if len(self.seen) == 3:
+            raise InterruptedError
+
+
+def interrupted(tmp_path, resume=None, **train_cfg):
+    hook = FailsOnce()
+    hook.seen = []
+    sgd = {"optimizer": {"type": "SGD", "lr": 0.05}}
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    scenario = Scenario(optim_wrapper=sgd, train_cfg=train_cfg, custom_hooks=[hook])
+    runner = build("mm2pl", scenario, str(tmp_path), book, load_from=resume, resume=bool(resume))
+    runner.train_dataloader.dataset.augment = False
+    with pytest.raises(InterruptedError):
+        runner.train()
+    return runner, hook.seen
+
+
+def test_a_run_by_iterations_goes_on_in_its_data_after_an_exception(tmp_path):
+    runner, seen = interrupted(tmp_path, by_epoch=False, max_iters=8)
+    runner.train()
+    assert runner.iter == 8
+    assert len(set(seen)) == 9  # the batch that failed, and eight others: an epoch has nine
+
+
+def test_weights_are_loaded_after_an_exception(tmp_path):
+    make(tmp_path / "other", max_epochs=1).train()
+    file = str(tmp_path / "other" / "epoch_1.pth")
+    runner, _ = interrupted(tmp_path, file, by_epoch=True, max_epochs=2)
+    runner.resume(file)
+    stored = torch.load(file, weights_only=False)["state_dict"]
+    assert all(
+        torch.equal(value, stored[name]) for name, value in runner.model.state_dict().items()
+    )
+    runner.train()
+    assert (runner.epoch, runner.iter) == (2, 18)
+
+
+@pytest.mark.parametrize(
+    ("flags", "ends"),
+    [({"max_epochs": -1}, (2, 18)), ({"max_steps": 12}, (1, 12)), ({"max_epochs": 1}, (1, 9))],
+    ids=str,
+)
+def test_a_trainer_without_a_length_takes_the_loops(tmp_path, flags, ends):
+    sgd, decay = {"optimizer": {"type": "SGD", "lr": 0.05}}, {"type": "LinearLR", "by_epoch": True}
+    batches = {"dataset": Points(), "batch_size": 8, "collate_fn": {"type": "default_collate"}}
+    run = RunCallback(
+        str(tmp_path), train_cfg={"by_epoch": True, "max_epochs": 2}, log_level="ERROR"
+    )
+    trainer = Trainer(
+        callbacks=[run],
+        accelerator="cpu",
+        default_root_dir=str(tmp_path),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **flags,
+    )
+    module = MMLightningModule(models("mm2pl")["plain"](), sgd, [decay])
+    sampler = {"type": "DefaultSampler"}
+    trainer.fit(module, datamodule=MMDataModule({**batches, "sampler": sampler}))
+    assert (run.run.epoch, run.run.iter) == ends
+
+
+@pytest.mark.parametrize("limit", [0.5, 4])
+def test_a_limit_of_batches_holds_once(tmp_path, limit):
+    sgd = {"optimizer": {"type": "SGD", "lr": 0.05}}
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    scenario = Scenario(optim_wrapper=sgd, train_cfg={"by_epoch": False, "max_iters": 8})
+    flags = {"limit_train_batches": limit}
+    runner = build("mm2pl", scenario, str(tmp_path), book, trainer=flags)
+    runner.train()
+    assert (runner.iter, runner.max_iters) == (4, 4)
+
+
+def test_weights_are_averaged_after_a_validation(tmp_path):
+    average = StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
+    runner = make(tmp_path, trainer={"callbacks": [average]})
+    runner.val()
+    runner.train()
+    assert runner.epoch == 3

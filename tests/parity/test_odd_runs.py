@@ -214,6 +214,22 @@ def start_from_an_average(package: str, folder: Any) -> Any:
     return {**book, "weights": weights(runner)}
 
 
+def train_again_after_an_exception(package: str, folder: Any) -> Any:
+    def fail_once(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 12 and not failures:
+            failures.append(runner.iter)
+            raise InterruptedError
+
+    failures: list[int] = []
+    runner, book = start(package, folder)
+    runner.register_hook(hook(package, after_train_iter=fail_once))
+    with pytest.raises(InterruptedError):
+        runner.train()
+    runner.train()
+    ends = [runner.epoch, runner.iter, sorted(path.name for path in folder.glob("*.pth"))]
+    return {**book, "ends": ends, "weights": weights(runner)}
+
+
 def flexible_runner(package: str, folder: Any) -> Any:
     cls = importlib.import_module(f"{package}.runner").FlexibleRunner
     torch.manual_seed(11)
@@ -235,7 +251,13 @@ def flexible_runner(package: str, folder: Any) -> Any:
 
 @pytest.mark.parametrize(
     "job",
-    [train_then_evaluate, resume_with_fewer_epochs, start_from_an_average, flexible_runner],
+    [
+        train_then_evaluate,
+        resume_with_fewer_epochs,
+        start_from_an_average,
+        train_again_after_an_exception,
+        flexible_runner,
+    ],
     ids=lambda job: job.__name__,
 )
 def test_runs_of_more_than_one_verb(job, tmp_path, monkeypatch):
