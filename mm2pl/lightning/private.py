@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from lightning.fabric.utilities.types import Steppable
     from lightning.pytorch import Trainer
-    from lightning.pytorch.loggers import TensorBoardLogger
     from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
     from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
     from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
@@ -316,11 +315,6 @@ def let_device_choose_backend(strategy: DDPStrategy) -> None:
 def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Steppable) -> None:
     """Call ``on_before_optimizer_step`` of callbacks and module, and clip, as ``Precision.optimizer_step`` does."""
     _inside(plugin, "_after_closure")(module, optimizer)
-
-
-def open_writer(logger: TensorBoardLogger) -> Any:
-    """Return a TensorBoard logger's writer, if it has one; ``logger.experiment`` would make one, and a file."""
-    return _inside(logger, "_experiment")
 
 
 class TQDMBar(TQDMProgressBar):
