@@ -89,7 +89,7 @@ def test_every_build_under_every_default_scope_is_the_same(theirs: Any, seed: in
 
 def test_the_root_registries_are_the_same(theirs: Any) -> None:
     def names(module: Any) -> dict[str, str]:
-        roots = {k: v for k, v in vars(module).items() if k.isupper() and k[0] != "_"}
+        roots = {k: v for k, v in vars(module).items() if k.isupper() and hasattr(v, "module_dict")}
         return {k: v.name for k, v in roots.items()}
 
     assert names(ours.root) == names(theirs.root)
