@@ -222,7 +222,15 @@ class CommandLineParts(Parts):
             as_written = self.written.get(name, unset) == value
             if name != "callbacks" and not as_written and parsed[name] == known.get(name, unset):
                 parsed[name] = instantiate(value)
-        parsed.callbacks = [callback if is_run_callback(c) else c for c in parsed.callbacks]
+        # Lightning callbacks among custom_hooks: those that were not written into the arguments, as in a YAML by hand.
+        written = self.written.get("callbacks", [])
+        more = [instantiate(c) for c in arguments.get("callbacks", []) if c not in written]
+        parsed.callbacks = [callback if is_run_callback(c) else c for c in parsed.callbacks] + more
+        folder = parsed.default_root_dir
+        if self.written and folder != self.written["default_root_dir"]:
+            raise ValueError(
+                f"--trainer.default_root_dir {folder} → a run's files go to its work_dir → --work-dir {folder}"
+            )
         # Hooks and checkpoints follow work_dir, which a Runner subclass may have changed.
         parsed.default_root_dir = arguments["default_root_dir"]
         self.cli.instantiate_parts()

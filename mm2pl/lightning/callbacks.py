@@ -199,8 +199,9 @@ class RunCallback(LightningStages, Checkpoint):
         Raises:
             TypeError: In a Trainer of the user's own, whose module or data module are not mm2pl's.
         """
-        if self.run is None:
-            self._own_run(trainer, pl_module)
+        known = self.run
+        if known is None or known.trainer is not trainer or known.module is not pl_module:
+            self._own_run(trainer, pl_module)  # another module, or another Trainer, is another run
         run = self._run
         run.enter(stage)
         self._started = False

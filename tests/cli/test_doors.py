@@ -111,6 +111,26 @@ def test_a_command_ends_in_the_runners_own_method(
     assert own_runner == called
 
 
+def test_a_callback_among_the_hooks_of_a_yaml(cli: Any, tmp_path: Path) -> None:
+    monitor = {"type": "lightning.pytorch.callbacks.LearningRateMonitor"}
+    cfg = Config.fromfile("configs/rings_mlp.py")
+    cfg.merge_from_dict({**SHORT, "work_dir": str(tmp_path)})
+    form = translate(dict(cfg.items()), filename="configs/rings_mlp.py").as_cli()
+    form["trainer"]["callbacks"][0]["init_args"]["custom_hooks"] = [monitor]
+    made = Noted(args={"subcommand": "fit", "fit": form})
+    names = [type(callback).__name__ for callback in made.trainer.callbacks]
+    assert names.count("LearningRateMonitor") == 1
+
+
+def test_another_root_is_refused_with_what_to_write(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.chdir(ROOT)
+    given = ["--work-dir", str(tmp_path), "--trainer.default_root_dir", str(tmp_path / "x")]
+    assert main(["fit", "configs/rings_mlp.py", *given]) == 2
+    assert f"→ --work-dir {tmp_path / 'x'}" in capsys.readouterr().err
+
+
 def test_printing_the_config_starts_nothing(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit):

@@ -72,6 +72,23 @@ def test_a_trainers_own_length_holds_and_a_second_fit_goes_on(tmp_path: Path) ->
     assert (run.run.epoch, run.run.iter) == (3, 15)
 
 
+@pytest.mark.parametrize("other", ["module", "trainer"])
+def test_another_module_or_trainer_is_another_run(tmp_path: Path, other: str) -> None:
+    module, data, run = parts(tmp_path, {"by_epoch": True, "max_epochs": 1})
+    flags = {**QUIET, "enable_checkpointing": True, "max_epochs": 1}
+    trainer = Trainer(**flags, callbacks=[run])
+    trainer.fit(module, datamodule=data)
+    first = run.run
+    if other == "module":
+        module, data, _ = parts(tmp_path, {})
+    else:
+        trainer = Trainer(**flags, callbacks=[run])
+    trainer.validate(module, datamodule=data, verbose=False)
+    assert run.run is not first
+    assert (run.run.trainer, run.run.module) == (trainer, module)
+    assert module.eval_metrics.keys() == {"accuracy"}
+
+
 class Plain(LightningModule):
     """Not one of ours."""
 
