@@ -183,10 +183,12 @@ class RunCallback(LightningStages, Checkpoint):
             if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
-            trainer.fit_loop.max_epochs = told["max_epochs"] = loop.max_epochs
+            trainer.fit_loop.max_epochs = loop.max_epochs
+            self._run.note_length(max_epochs=loop.max_epochs)
         else:
             # The loop has applied the user's limit; a fraction would be taken of that length once more.
-            trainer.limit_train_batches = told["limit_train_batches"] = loop.max_iters
+            trainer.limit_train_batches = loop.max_iters
+            self._run.note_length(limit_train_batches=loop.max_iters)
         # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
         interval = min(trainer.log_every_n_steps, loop.epoch_length)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
@@ -326,7 +328,8 @@ class RunCallback(LightningStages, Checkpoint):
             trainer.should_stop = True
         if loop.by_epoch:
             # Hooks may have changed it; a Trainer without an end of its own asks its callbacks.
-            trainer.fit_loop.max_epochs = run.length_told["max_epochs"] = loop.max_epochs
+            trainer.fit_loop.max_epochs = loop.max_epochs
+            run.note_length(max_epochs=loop.max_epochs)
 
     # Validation
 

@@ -18,6 +18,7 @@ from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.signals import StopTogether
+from mm2pl.run.environment import telling_children
 from mm2pl.run.run import Run
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _for_a_run(verb: str) -> Any:
         if run is not None and verb != "fit" and bound.arguments.get("ckpt_path") is None:
             self._mention_checkpoint(verb, run)
         try:
-            with run.telling_children() if run else nullcontext():
+            with telling_children(run.timestamp, run.seed) if run else nullcontext():
                 result = base(*bound.args, **bound.kwargs)
         except Exception as error:
             if not is_first_failure(error) and is_echo(error):

@@ -309,7 +309,7 @@ class RunnerFacade(RunnerView):
             building.insert_by_priority(self.hooks, made)
             self._methods.clear()
         else:
-            self._run.add_callback(made)
+            self._run.callbacks.append(made)
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Register the six default hooks, changed and extended by ``hooks``; ``None`` as a value removes one."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
-from mm2pl.run.environment import described, inherited_time_and_seed, make_folder, telling_children
+from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.training import Training
 from mm2pl.utils import import_modules_from_strings
 
@@ -185,9 +184,9 @@ class Run:
         """Go on with the seed of a resumed run; samplers and workers that are made from now on take it."""
         self.seed = seed
 
-    def add_callback(self, callback: object) -> None:
-        """Take in a Lightning callback that was given as a hook."""
-        self.callbacks.append(callback)
+    def note_length(self, **arguments: int) -> None:
+        """Take note of what the Trainer has just been told of the run's length."""
+        self.length_told.update(arguments)
 
     # What the module holds, since Lightning asks it
 
@@ -331,10 +330,6 @@ class Run:
             self._prepare_evaluation("val" if stage == "validate" else "test")
             self.runner.call_hook("before_run")
         self.runner.load_or_resume()
-
-    def telling_children(self) -> AbstractContextManager[None]:
-        """Tell the processes that the Trainer starts for this run its time and its seed."""
-        return telling_children(self.timestamp, self.seed)
 
     def leave(self) -> None:
         """End what :meth:`enter` has begun."""
