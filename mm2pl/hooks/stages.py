@@ -57,9 +57,9 @@ calls ``on_*_epoch_end`` of the callbacks before that of the module, which compu
 class LightningStages(Callback):
     """Drive the points of a list of hooks from the stages of a Lightning Trainer.
 
-    ``setup`` asks :meth:`driven_hooks` whom to drive and :meth:`find_runner` what to hand them,
-    once per run; a stage at which none of these hooks does anything is one dictionary miss.
-    Subclasses override those two and the small methods after them.
+    ``setup`` asks :meth:`driven_hooks` once per run which hooks to drive; a stage at which none of
+    them does anything is one dictionary miss. A subclass overrides that method, as ``Hook`` does, or
+    :meth:`reach` and :meth:`is_idle`, as ``RunCallback`` does.
     """
 
     _stage_calls: dict[str, list[Callable[..., None]]] | None = None
@@ -70,10 +70,6 @@ class LightningStages(Callback):
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks to drive, in calling order."""
         raise NotImplementedError
-
-    def find_runner(self, trainer: Trainer) -> RunnerView:
-        """Return the ``runner`` that is handed to the hooks: the facade over ``trainer``."""
-        return runner_of(trainer)
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
         """Return what ``after_train_iter`` gets as ``outputs``: the log variables as a dict."""
@@ -103,14 +99,14 @@ class LightningStages(Callback):
         """Call the hooks' methods for a point."""
         if self._stage_calls is None:  # e.g. Trainer.save_checkpoint before any run
             self._stage_calls = methods_by_point(self.driven_hooks(trainer))
-            self._stage_runner = self.find_runner(trainer)
+            self._stage_runner = runner_of(trainer)
         for call in self._stage_calls.get(point, ()):
             call(self._stage_runner, **named(point, args))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         hooks = self.driven_hooks(trainer)
         self._stage_calls = methods_by_point(hooks)
-        self._stage_runner = self.find_runner(trainer) if hooks else None
+        self._stage_runner = runner_of(trainer) if hooks else None
         self._epoch_open = False
         if stage != "predict":
             self.reach(trainer, "before_run")

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from mm2pl.run.priority import Priority
     from mm2pl.run.protocols import HookLike
     from mm2pl.run.run import Run
-    from mm2pl.run.stream import TrainStream
     from mm2pl.visualization import Visualizer
 
 
@@ -158,11 +157,6 @@ class RunnerFacade(RunnerView):
     def by_epoch(self) -> bool:
         """Whether the training loop counts epochs."""
         return self._run.by_epoch
-
-    @property
-    def stream(self) -> TrainStream | None:
-        """The training data as the Trainer sees them."""
-        return self._run.training.stream
 
     def limit_train_batches(self, length: int) -> int:
         """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""

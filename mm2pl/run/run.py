@@ -256,12 +256,8 @@ class Run:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the training loop counts epochs."""
-        return self.counts_epochs(self.loops["train"])
-
-    @staticmethod
-    def counts_epochs(loop: object) -> bool:
-        """Return whether a training loop, or the config of one, counts epochs."""
+        """Whether the training loop, or the config of one, counts epochs."""
+        loop = self.loops["train"]
         if isinstance(loop, dict):
             return loop.get("by_epoch", "max_epochs" in loop)
         return getattr(loop, "by_epoch", True)
