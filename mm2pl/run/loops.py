@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mm2pl.dataset.utils import set_sampler_epoch
-from mm2pl.logging import print_log
 from mm2pl.registry import LOOPS
 from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val_interval_at
 
@@ -334,16 +332,6 @@ def calc_dynamic_intervals(
     """
     pairs = [(0, start_interval), *(dynamic_interval_list or ())]
     return [milestone for milestone, _ in pairs], [interval for _, interval in pairs]
-
-
-def next_pass(dataloader: LoaderLike, epoch: int) -> None:
-    """Tell a finite loader's sampler that pass ``epoch`` begins, and the user that the data were used up."""
-    print_log(
-        "Reach the end of the dataloader, it will be restarted and continue to iterate. "
-        "`InfiniteSampler` avoids the pause.",
-        logger="current",
-    )
-    set_sampler_epoch(dataloader, epoch)
 
 
 def _whole(value: object, name: str) -> int:

@@ -11,7 +11,6 @@ from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.dataset import WorkerStates, never_ends, skip_batches
 from mm2pl.dataset.utils import set_sampler_epoch
 from mm2pl.logging import print_log
-from mm2pl.run.loops import next_pass
 
 if TYPE_CHECKING:
     from mm2pl.run.protocols import LoaderLike
@@ -96,7 +95,7 @@ class TrainStream:
                     "set or the sampler something to return, or leave out drop_last"
                 )
             self.passes += 1
-            next_pass(self.loader, self.passes)
+            _begin_next_pass(self.loader, self.passes)
 
     def finish(self) -> None:
         """Let the loader's iterator end, as MMEngine's loop does: batch samplers tidy up after their last batch.
@@ -192,6 +191,16 @@ class TrainStream:
         self.consumed -= length
         self.passes += 1
         set_sampler_epoch(self.loader, self.passes)
+
+
+def _begin_next_pass(dataloader: LoaderLike, epoch: int) -> None:
+    """Tell a finite loader's sampler that pass ``epoch`` begins, and the user that the data were used up."""
+    print_log(
+        "Reach the end of the dataloader, it will be restarted and continue to iterate. "
+        "`InfiniteSampler` avoids the pause.",
+        logger="current",
+    )
+    set_sampler_epoch(dataloader, epoch)
 
 
 class EvalStream:
