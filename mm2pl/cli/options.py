@@ -224,7 +224,8 @@ def require_pickle(path: str) -> None:
         raise ValueError(f"--out {path!r} → a file name ending in .pkl or .pickle is needed")
 
 
-def _out(cfg: Config, path: str) -> None:
+def write_results(cfg: Config, path: str) -> None:
+    """Add the metric that writes a test's predictions to a pickle file: ``--out``."""
     evaluators = cfg.get("test_evaluator") or []
     evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
     # As OpenMMLab's test scripts do: this metric of MMEngine's only writes the file.

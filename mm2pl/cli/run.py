@@ -42,14 +42,13 @@ def run(command: str, arguments: list[str]) -> int | None:
     first, *others = options.config
     overlays = [f"--config={path}" for path in others]
     if is_lightning_yaml(first):
-        return _cli(
-            command, [f"--config={first}", *overlays, *_run_options(options), *rest], options
-        )
+        refuse_config_options(options)
+        return _cli(command, [f"--config={first}", *overlays, *rest], options)
     refuse_nested_overrides(rest)
     cfg = flags.apply(options, Config.fromfile(first, safe=options.safe))
     # `predict` has no evaluator; PredictionWriter does it there.
     if command == "test" and options.out:
-        flags._out(cfg, options.out)
+        flags.write_results(cfg, options.out)
     if options.strict:
         check(dict(cfg.items()), strict=True)
     plan = translate(dotted_names(dict(cfg.items())), filename=str(first))
@@ -153,8 +152,12 @@ def refuse_nested_overrides(arguments: list[str]) -> None:
             )
 
 
-def _run_options(options: argparse.Namespace) -> list[str]:
-    """Apply the options that make sense for a LightningCLI YAML; refuse those that change an MMEngine config."""
+def refuse_config_options(options: argparse.Namespace) -> None:
+    """Refuse, on a LightningCLI YAML, the options that change an MMEngine config.
+
+    Raises:
+        ValueError: Naming the options that do it there.
+    """
     for name in (
         "cfg_options",
         "amp",
@@ -169,7 +172,6 @@ def _run_options(options: argparse.Namespace) -> list[str]:
                 f"--{name.replace('_', '-')} changes an MMEngine config, and this is LightningCLI YAML → "
                 "use --trainer.…, --model.… or --data.… options, or edit the file"
             )
-    return []
 
 
 def dotted_names(value: Any) -> Any:
