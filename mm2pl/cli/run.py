@@ -16,11 +16,11 @@ from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.fileio import load
 from mm2pl.plan.explain import check
+from mm2pl.plan.keys import KEYS
 from mm2pl.plan.translate import translate
 
-MODULE_KEYS = (
-    *("model", "optim_wrapper", "param_scheduler", "auto_scale_lr", "data_preprocessor"),
-    *("val_evaluator", "test_evaluator", "default_scope", "compile"),
+MODULE_KEYS = frozenset(
+    {"default_scope", *(name for name, key in KEYS.items() if key.section == "model")}
 )
 """Arguments of :class:`~mm2pl.lightning.MMLightningModule` that are top-level keys of a config."""
 

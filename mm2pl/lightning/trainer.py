@@ -19,10 +19,12 @@ from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failu
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.signals import StopTogether
 from mm2pl.run.environment import telling_children
-from mm2pl.run.run import Run
+from mm2pl.run.trainer_view import run_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
+
+    from mm2pl.run.run import Run
 
 
 class RunTrainer(Trainer):
@@ -51,9 +53,7 @@ class RunTrainer(Trainer):
     @property
     def run(self) -> Run | None:
         """The run that this Trainer carries, if there is one."""
-        callbacks: list[Any] = self.callbacks  # type: ignore[attr-defined]
-        runs = (getattr(callback, "run", None) for callback in callbacks)
-        return next((run for run in runs if run is not None), None)
+        return run_of(self)
 
     def _mention_checkpoint(self, verb: str, run: Run) -> None:
         """Warn if weights that nobody has trained or loaded are about to be evaluated beside those of a run."""

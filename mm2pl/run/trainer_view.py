@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mm2pl.run.facade import RunnerFacade
+    from mm2pl.run.run import Run
 
 
 class TrainerView(RunnerView):
@@ -233,13 +234,19 @@ class TrainerOptimizers:
 _VIEWS: weakref.WeakKeyDictionary[Any, TrainerView] = weakref.WeakKeyDictionary()
 
 
+def run_of(trainer: Trainer) -> Run | None:
+    """Return the run that a Trainer carries, if there is one."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    runs = (getattr(callback, "run", None) for callback in callbacks)
+    # A callback of the user's may have a `run` of its own, such as a method.
+    return next((run for run in runs if hasattr(run, "runner")), None)
+
+
 def runner_of(trainer: Trainer) -> RunnerFacade | TrainerView:
     """Return the runner of a Trainer: that of its run, or a view of the Trainer."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    for callback in callbacks:
-        run = getattr(callback, "run", None)
-        if run is not None and hasattr(run, "runner"):
-            return run.runner
+    run = run_of(trainer)
+    if run is not None:
+        return run.runner
     if trainer not in _VIEWS:
         _VIEWS[trainer] = TrainerView(trainer)
     return _VIEWS[trainer]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import Config
 from mm2pl.errors import ReadableKeyError
 from mm2pl.lightning.assembly import assemble, current_parts
-from mm2pl.plan.translate import translate
+from mm2pl.plan.translate import COMPLETE, translate
 from mm2pl.registry import RUNNERS
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.run import Run
@@ -165,10 +165,9 @@ class Runner(RunnerFacade):
 
     def _require(self, stage: str) -> None:
         if self._run.loops[stage] is None:
+            loader, cfg, other = COMPLETE[stage]
             raise RuntimeError(
-                f"Runner.{stage}() needs {stage}_cfg, which should not be None → give {stage}_cfg, "
-                f"{stage}_dataloader and "
-                + ("optim_wrapper" if stage == "train" else f"{stage}_evaluator")
+                f"Runner.{stage}() needs {cfg}, which should not be None → give {cfg}, {loader} and {other}"
             )
 
 

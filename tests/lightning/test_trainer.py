@@ -6,7 +6,7 @@ import os
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from mm2pl.hooks import Hook
@@ -138,6 +138,17 @@ def test_a_trainer_without_a_length_takes_the_loops(tmp_path, flags, ends):
     sampler = {"type": "DefaultSampler"}
     trainer.fit(module, datamodule=MMDataModule({**batches, "sampler": sampler}))
     assert (run.run.epoch, run.run.iter) == ends
+
+
+class WithOwnRun(Callback):
+    def run(self):
+        """Be named as the attribute by which a Trainer's run is found."""
+
+
+def test_a_callback_with_a_method_called_run_is_not_taken_for_the_run(tmp_path):
+    runner = make(tmp_path, max_epochs=1, trainer={"callbacks": [WithOwnRun()]})
+    runner.train()
+    assert (runner.epoch, runner.trainer.run) == (1, runner._run)
 
 
 @pytest.mark.parametrize("limit", [0.5, 4])
