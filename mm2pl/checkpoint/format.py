@@ -92,7 +92,7 @@ def kind(checkpoint: object) -> Kind:
 
 
 def is_resumable(checkpoint: Mapping[str, Any]) -> bool:
-    """Say whether a checkpoint holds an optimizer's state; best and published files do not."""
+    """Return whether a checkpoint holds an optimizer's state; best and published files do not."""
     return "optimizer" in checkpoint or "optimizer_states" in checkpoint
 
 

@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def speaks_for_all(error: BaseException) -> bool:
-    """Say whether this process tells of a failure; of several that fail, one does."""
+    """Return whether this process tells of a failure; of several that fail, one does."""
     if "MASTER_PORT" not in os.environ:
         return True
     # Only here: Lightning comes with it, and a single process has nobody to ask.
@@ -102,7 +102,7 @@ def speaks_for_all(error: BaseException) -> bool:
 
 
 def is_users_mistake(error: BaseException) -> bool:
-    """Say whether mm2pl or Lightning raised the error to tell its user something; others keep their traceback."""
+    """Return whether mm2pl or Lightning raised the error to tell its user something; others keep their traceback."""
     if not isinstance(
         error, (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError, SyntaxError)
     ):

@@ -96,7 +96,7 @@ def close_option(message: str) -> str:
 
 
 def is_lightning_yaml(path: str) -> bool:
-    """Say whether a file is in LightningCLI's form rather than MMEngine's.
+    """Return whether a file is in LightningCLI's form rather than MMEngine's.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -141,30 +141,30 @@ class Hook(LightningStages):
         """Do something after an iteration of any ``mode``."""
 
     def every_n_epochs(self, runner: RunnerLike, n: int, start: int = 0) -> bool:
-        """Tell whether the epoch, counted from 1, is ``start`` plus a multiple of ``n``."""
+        """Return whether the epoch, counted from 1, is ``start`` plus a multiple of ``n``."""
         return _is_multiple(runner.epoch + 1 - start, n)
 
     def every_n_inner_iters(self, batch_idx: int, n: int) -> bool:
-        """Tell whether the current batch, counted from 1 in its epoch, is a multiple of ``n``."""
+        """Return whether the current batch, counted from 1 in its epoch, is a multiple of ``n``."""
         return _is_multiple(batch_idx + 1, n)
 
     def every_n_train_iters(self, runner: RunnerLike, n: int, start: int = 0) -> bool:
-        """Tell whether the iteration, counted from 1, is ``start`` plus a multiple of ``n``."""
+        """Return whether the iteration, counted from 1, is ``start`` plus a multiple of ``n``."""
         return _is_multiple(runner.iter + 1 - start, n)
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
-        """Tell whether ``batch_idx`` is the last of ``dataloader``, if that has a length."""
+        """Return whether ``batch_idx`` is the last of ``dataloader``, if that has a length."""
         try:
             return batch_idx + 1 == len(dataloader)
         except TypeError:
             return False
 
     def is_last_train_epoch(self, runner: RunnerLike) -> bool:
-        """Tell whether the current training epoch is the last one."""
+        """Return whether the current training epoch is the last one."""
         return runner.epoch + 1 == runner.max_epochs
 
     def is_last_train_iter(self, runner: RunnerLike) -> bool:
-        """Tell whether the current training iteration is the last one."""
+        """Return whether the current training iteration is the last one."""
         return runner.iter + 1 == runner.max_iters
 
     def get_triggered_stages(self) -> list[str]:

@@ -20,7 +20,7 @@ class OtherProcessFailed(SystemExit):
 
 
 def is_first_failure(error: BaseException) -> bool:
-    """Say whether no other process of the run has failed before; asks the run's store, once per error.
+    """Return whether no other process of the run has failed before; asks the run's store, once per error.
 
     Where there is no store to ask, the first process of the run is gone; another's echo of that does not count as
     first.
@@ -34,7 +34,7 @@ def is_first_failure(error: BaseException) -> bool:
 
 
 def is_echo(error: BaseException) -> bool:
-    """Say whether an error is one that a process has when its partner in a collective is gone."""
+    """Return whether an error is one that a process has when its partner in a collective is gone."""
     text = f"{type(error).__name__} {error}".lower()
     return isinstance(error, RuntimeError) and any(word in text for word in COMMUNICATION)
 

@@ -39,12 +39,12 @@ INSTEAD_OF = {
 
 
 def is_config(optim_wrapper: object) -> bool:
-    """Say whether an optimizer can be built anew from what was given."""
+    """Return whether an optimizer can be built anew from what was given."""
     return isinstance(optim_wrapper, dict) and isinstance(optim_wrapper.get("optimizer"), dict)
 
 
 def needs_manual_optimization(model: nn.Module, optim_wrapper: object) -> bool:
-    """Say whether a model or its optimizers leave no choice: own ``train_step``, several optimizers."""
+    """Return whether a model or its optimizers leave no choice: own ``train_step``, several optimizers."""
     own_step = getattr(type(model), "train_step", BaseModel.train_step)
     if not own_step.__module__.startswith(PLAIN_TRAIN_STEPS):
         return True
@@ -68,7 +68,7 @@ UPDATES = (
 
 
 def updates_its_own_way(wrapper: object) -> bool:
-    """Say whether a built wrapper does what automatic optimization would leave out."""
+    """Return whether a built wrapper does what automatic optimization would leave out."""
     methods = (getattr(type(wrapper), name) for name in UPDATES)
     return isinstance(wrapper, OptimWrapperDict) or any(
         not method.__module__.startswith("mm2pl.optim") for method in methods

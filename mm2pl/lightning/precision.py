@@ -40,7 +40,7 @@ class ManualPrecision(Precision):
         self._heard: dict[str, bool] = {}
 
     def is_heard(self, hook: str, module: LightningModule) -> bool:
-        """Say whether the module or a callback overrides a hook; looked up once per fit."""
+        """Return whether the module or a callback overrides a hook; looked up once per fit."""
         heard = self._heard.get(hook)
         if heard is None:
             callbacks = module.trainer.callbacks  # type: ignore[attr-defined]

@@ -138,7 +138,7 @@ def with_progress_bar(wanted: bool | None, callbacks: Iterable[Any]) -> dict[str
 
 
 def is_terminal() -> bool:
-    """Say whether standard output is a terminal on which a line can be written again."""
+    """Return whether standard output is a terminal on which a line can be written again."""
     out = sys.stdout
     # Python has no standard output under pythonw and some services.
     return out is not None and out.isatty() and os.environ.get("TERM") != "dumb"

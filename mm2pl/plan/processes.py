@@ -87,7 +87,7 @@ def left_out(config: Mapping[str, Any], strategy: object, sync_batchnorm: bool) 
 
 
 def are_several(devices: int | str | list[Any], num_nodes: int | str) -> bool:
-    """Say whether the Trainer's arguments ask for more than one process.
+    """Return whether the Trainer's arguments ask for more than one process.
 
     >>> [are_several(devices, 1) for devices in (1, "1", [3], "3,", "auto")]
     [False, False, False, False, False]

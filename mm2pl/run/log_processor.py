@@ -260,6 +260,6 @@ def _aligned(count: int, total: int) -> str:
 
 
 def _is_training_built(runner: RunnerLike) -> bool:
-    """Tell whether there is a training loop to read counters from: not so in a pure test."""
+    """Return whether there is a training loop to read counters from: not so in a pure test."""
     loop = runner._train_loop if hasattr(runner, "_train_loop") else runner.train_loop
     return loop is not None and not isinstance(loop, dict)
