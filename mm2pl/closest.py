@@ -13,7 +13,7 @@ _LONGEST, _MOST = 80, 2000
 def closest(name: object, known: Iterable[object], most: int = 3) -> list[str]:
     """Return the known names that resemble ``name``, the most similar first, whatever their case.
 
-    It is for names that are wrong for certain: the guess may be far off.
+    Ask it only of names that are certainly wrong: the guess may be far off.
 
     >>> closest("modle", ["model", "train_cfg"]), closest("adamw", ["Adam", "AdamW"])
     (['model'], ['AdamW', 'Adam'])
@@ -43,7 +43,7 @@ def did_you_mean(names: Iterable[str]) -> str:
 def misspelt(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that ``name`` differs from by one letter, or by two from nine letters on.
 
-    It is for names that may be right: a variable of the user's own, which only resembles a known name, is none.
+    Ask it of names that may be right: a user's own variable may resemble a known name and mean something else.
 
     >>> known = ["optim_wrapper", "train_dataloader"]
     >>> misspelt("optim_wraper", known), misspelt("train_loader", known), misspelt("optim_wrapper", known)

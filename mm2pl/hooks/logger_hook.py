@@ -119,9 +119,8 @@ class LoggerHook(Hook):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line)
             runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
-            if hasattr(
-                runner, "publish_scalars"
-            ):  # a runner that is no facade over a Trainer has none
+            # A runner of the user's own making may have none.
+            if hasattr(runner, "publish_scalars"):
                 runner.publish_scalars(tag)
 
     def after_val_iter(

@@ -159,9 +159,10 @@ class RunCallback(LightningStages, Checkpoint):
     # What Lightning is told; nothing else writes to a Trainer.
 
     def claim_validation(self, trainer: Trainer) -> None:
-        """Take over when to validate, unless the Trainer was told it, and tell so before other callbacks' ``setup``.
+        """Decide when to validate from now on, unless the Trainer's own flags say when.
 
-        Else ``EarlyStopping`` would look at its metric at the ends of epochs, of which a run by iterations has one.
+        It must be known before other callbacks' ``setup``. Else ``EarlyStopping`` would look at its metric at the ends
+        of epochs, and a run by iterations has only one.
         """
         # 1 and 1.0 are Lightning's defaults, and NEVER is what this callback has left in an earlier stage.
         given = trainer.check_val_every_n_epoch not in (1, NEVER) or trainer.val_check_interval != 1

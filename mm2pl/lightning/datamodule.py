@@ -77,22 +77,23 @@ class MMDataModule(LightningDataModule):
         self.loaders[stage] = loader
 
     def setup(self, stage: str) -> None:
-        """Take over what the module does with batches too, so that Lightning does not warn of two who do."""
+        """Take over the transfer of batches from the module, since Lightning warns where both override it."""
         module = self._trainers_module()
         if module is not None:
             leave_transfer_to_datamodule(module)
 
     def teardown(self, stage: str) -> None:
-        """Give it back to the module: its next loaders may be another's."""
+        """Give the transfer back to the module: in the next fit its loaders may come from elsewhere."""
         module = self._trainers_module()
         if module is not None:
             vars(module).pop("transfer_batch_to_device", None)
 
     def _trainers_module(self) -> MMLightningModule | None:
+        """Return the Trainer's module, if it is ours and no run drives it."""
         module = self.trainer.lightning_module if self.trainer is not None else None
-        # In a run, `RunCallback.attach` has done so, for as long as the module lives.
-        users = isinstance(module, MMLightningModule) and not module.driver.exact
-        return module if users else None  # type: ignore[return-value]
+        # In a run, `RunCallback.attach` has taken over the transfer, for as long as the module lives.
+        in_own_trainer = isinstance(module, MMLightningModule) and not module.driver.exact
+        return module if in_own_trainer else None  # type: ignore[return-value]
 
     def train_dataloader(self) -> Any:
         """Return the training loader, or the stream that a config-driven run has put in its place."""

@@ -28,7 +28,7 @@ class ModuleDriver:
 
     Attributes:
         flags_win: Whether a Trainer flag replaces what the optimizer wrapper says, or giving both is an error.
-        exact: Whether MMEngine's own loop is stood for, so that manual optimization comes first.
+        exact: Whether the results must be MMEngine's to the last bit, so that manual optimization comes first.
     """
 
     flags_win = exact = False

@@ -170,7 +170,7 @@ class MMLightningModule(EvaluatedModule):
         self.driver.setup(stage)
 
     def choose_optimization(self) -> list[str]:
-        """Decide who drives the optimizer, and between what Trainer and optimizer wrapper were both given.
+        """Decide who drives the optimizer, and between settings that Trainer and optimizer wrapper were both given.
 
         Returns:
             What follows Lightning instead of MMEngine in a run, as sentences for its log.

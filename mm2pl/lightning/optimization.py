@@ -1,4 +1,4 @@
-"""From an optimizer wrapper to a mode of optimization."""
+"""Who drives the optimizer, Lightning's loop or the model's ``train_step``, and what each of them rules out."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def kinds_of_callbacks(trainer: Trainer) -> list[str]:
 def let_trainer_clip_and_accumulate(
     trainer: Trainer, wrapper: OptimWrapper, flags_win: bool
 ) -> list[str]:
-    """Settle, for automatic optimization, what optimizer wrapper and Trainer were both given.
+    """Decide, for automatic optimization, between settings that optimizer wrapper and Trainer were both given.
 
     Args:
         trainer: Gets the wrapper's accumulation.

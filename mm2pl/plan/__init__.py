@@ -1,1 +1,1 @@
-"""What a config asks for, as data: nothing is built or imported here, and Lightning is not known."""
+"""What a config asks for, as data. Nothing here knows Lightning; only `plot` builds something, the param groups."""

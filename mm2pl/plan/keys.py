@@ -99,7 +99,7 @@ class SubKeys:
         named: The key holds a dict of such dicts (``default_hooks``).
         summary: One row per dict instead of one per key; ``{type}`` is its type.
         rest: What names of an open dict become.
-        fidelity: Of all of them.
+        fidelity: That of every name in the dict; see :class:`Key`.
     """
 
     keys: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How many processes train, and how they share a model: from MMEngine's keys to the Trainer's arguments. Pure."""
+"""How many processes train, and how they share a model: from MMEngine's keys to the Trainer's arguments."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def several(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_out(config: Mapping[str, Any], strategy: object, sync_batchnorm: bool) -> list[str]:
-    """Return the config's keys that a strategy which the Trainer was given by name does not follow.
+    """Return the keys of the config that have no effect under a strategy given to the Trainer by name.
 
     >>> left_out({"find_unused_parameters": True, "sync_bn": "torch"}, "ddp", False)
     ['find_unused_parameters', 'sync_bn']

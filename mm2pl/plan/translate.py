@@ -43,7 +43,7 @@ class Plan:
         data: Arguments of :class:`~mm2pl.lightning.MMDataModule`.
         run: Arguments of :class:`~mm2pl.lightning.RunCallback`.
         warnings: Keys without the effect that their author expects.
-        notes: What of the config a Trainer argument given beside it leaves out, as sentences.
+        notes: Sentences that name the keys which a given Trainer argument leaves without effect.
     """
 
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -148,7 +148,7 @@ def with_given(
 
 
 def notes_on_processes(config: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say which keys about several processes a strategy given by name leaves out."""
+    """Name the keys about several processes that have no effect under a strategy given by name."""
     if not are_several(given.get("devices", 1), given.get("num_nodes", 1)):
         return ()
     strategy = given.get("strategy", "auto")

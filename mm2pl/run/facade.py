@@ -46,7 +46,7 @@ class RunnerFacade(RunnerView):
     """The ``runner`` of a run.
 
     Each name of MMEngine's Runner reads the run and, assigned, changes it; each ``build_*`` may be overridden and is
-    called where MMEngine calls it. A name that ends nowhere in the run would be a promise that nothing keeps.
+    called where MMEngine calls it.
     """
 
     # Names under which public code reads and assigns, although half of them are private in MMEngine 0.10.7.

@@ -43,7 +43,8 @@ class Run:
     """Own a run's settings, services, parts and position; nobody else assigns them.
 
     It is made from a :class:`~mm2pl.plan.translate.Plan` whoever asks for it, and knows no Lightning: ``trainer``,
-    ``module`` and ``datamodule`` are handed to it by :meth:`attach`, and it reads of them what a Protocol could name.
+    ``module`` and ``datamodule`` are handed to it by :meth:`attach`, and what it reads of them are the names of
+    `mm2pl.run.protocols`.
 
     Args:
         plan: What a config asks for.

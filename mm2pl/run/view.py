@@ -1,4 +1,4 @@
-"""The ``runner`` that MMEngine's hooks, models and loops see, whoever made the Trainer."""
+"""What the ``runner`` of a run and that of a user's own Trainer have in common."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RunnerView:
-    """What every ``runner`` offers; all of it is derived, so it can be read at any moment.
+    """What hooks, models and loops may ask of any ``runner``; it is derived when asked for, so it is never out of date.
 
     Subclasses provide ``trainer``, ``module``, ``hooks``, the three loops and the services (``logger``,
     ``message_hub``, ``visualizer``, ``log_processor``).

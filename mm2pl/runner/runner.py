@@ -38,8 +38,8 @@ class Runner(RunnerFacade):
         trainer: Arguments of ``lightning.pytorch.Trainer`` that win over the config. MMEngine has no such argument.
 
     Raises:
-        ValueError: If of ``train_dataloader``, ``train_cfg`` and ``optim_wrapper`` (or of the loader, ``cfg`` and
-            evaluator of validation or test) only some are given, or a key is one that no run accepts.
+        ValueError: If only some of ``train_dataloader``, ``train_cfg`` and ``optim_wrapper`` are given (or of the
+            loader, ``cfg`` and evaluator of validation or test), or a key that no run accepts.
     """
 
     def __init__(
