@@ -20,7 +20,7 @@ class ArgumentError(AssertionError, TypeError, ValueError):
 
 
 class UnsupportedVersion(ImportError):
-    """A library has another inside than mm2pl knows.
+    """The installed version of a library lacks private parts that mm2pl relies on, or has others.
 
     Args:
         installed: Name and version of the library.

@@ -1,4 +1,4 @@
-"""Lightning's loop over the batches of an epoch, without what nobody listens to."""
+"""Lightning's loop over the batches of an epoch, without the calls that reach nobody."""
 
 from __future__ import annotations
 

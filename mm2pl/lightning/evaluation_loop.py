@@ -1,4 +1,4 @@
-"""Lightning's loop over the batches of a validation or test, without what nobody listens to."""
+"""Lightning's loop over the batches of a validation or test, without the calls that reach nobody."""
 
 from __future__ import annotations
 

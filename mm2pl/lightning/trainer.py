@@ -1,4 +1,4 @@
-"""Trainer arguments as plain data, and the Trainer from them."""
+"""The Trainer of a run, and how it is made from arguments that are plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells a config of MMCV 1.x."""
+"""How a config of MMCV 1.x is recognised, and what took the place of its keys."""
 
 from __future__ import annotations
 

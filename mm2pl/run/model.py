@@ -1,4 +1,4 @@
-"""From a model, or its dict, to what a LightningModule drives."""
+"""Build a model from its dict, and refuse one that has no step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_model(
 
 
 def require_steps(model: nn.Module) -> None:
-    """Refuse a module that nothing can be done with.
+    """Refuse a model that can be neither trained nor evaluated.
 
     Raises:
         TypeError: It has none of a model's steps.

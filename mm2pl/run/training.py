@@ -51,7 +51,7 @@ class Training:
         return self.stream
 
     def forget_interruption(self) -> None:
-        """Close what a fit that an exception ended has left open: MMEngine's loop begins that epoch again."""
+        """Close what is open since an exception ended the last fit: MMEngine's loop begins that epoch again."""
         self.epoch_open = self.batch_open = False
         self.ahead = ()
         if self.stream is not None:

@@ -1,4 +1,4 @@
-"""The Trainer of a run: which checkpoint is the best, and which the last."""
+"""The Trainer of a run: its best and last checkpoints, how long it trains, and the run that it carries."""
 
 from __future__ import annotations
 
