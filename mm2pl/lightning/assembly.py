@@ -24,12 +24,12 @@ class Parts:
     """Make the module, the data module and the Trainer of a run from its plan.
 
     A command line makes them from its own options: :func:`made_by` puts another maker in place for the runs that are
-    begun inside it, whatever the signature of the Runner subclass that begins them.
+    begun inside it. So it does not depend on the signature of the Runner subclass that begins them.
     """
 
     @property
     def flags(self) -> dict[str, Any]:
-        """The Trainer arguments that were given beside the config and that the plan must know."""
+        """The Trainer arguments that were given in addition to the config and that the plan must know."""
         return {}
 
     def module(self, arguments: dict[str, Any]) -> MMLightningModule:

@@ -200,7 +200,7 @@ def let_trainer_clip_and_accumulate(
 def with_tensor_loss(outputs: object) -> Any:
     """Return a step's log variables with ``loss`` as a tensor: a model that only logs has the number 0 there.
 
-    Lightning 2.6 calls ``detach`` of whatever a step under manual optimization returns by that name.
+    Lightning 2.6 calls ``detach`` of what a step under manual optimization returns by that name.
 
     >>> with_tensor_loss({"loss": 0, "acc": 1.0})
     {'loss': tensor(0), 'acc': 1.0}

@@ -29,7 +29,7 @@ _NOTHING = nullcontext()
 class ManualPrecision(Precision):
     """Go through backward and step of manual optimization without the hooks that nobody overrides.
 
-    Lightning 2.6 calls three hooks per iteration of every callback and of the module, whatever they do.
+    Lightning 2.6 calls three hooks per iteration of every callback and of the module, even where nobody overrides them.
 
     Args:
         replaced: The Trainer's own plugin.
@@ -182,6 +182,6 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
 
 
 def trainers_precision(trainer: Trainer) -> Precision:
-    """Return the plugin that the Trainer was made with, whatever an earlier fit has put in its place."""
+    """Return the plugin that the Trainer was made with, also after an earlier fit has put another in its place."""
     plugin = trainer.precision_plugin
     return getattr(plugin, "replaced", plugin)

@@ -54,7 +54,7 @@ class RunProgressBar(TQDMBar):
     def is_due(self, current: int, total: int | float) -> bool:
         """Return whether ``seconds`` have passed, or the stage is over; asked at the end of each batch of any stage."""
         now = time.monotonic()
-        # The last one whatever the time, or the bar would stop before its end.
+        # The last one always, or the bar would stop before its end.
         if now < self._next and current != total:
             return False
         self._next = now + self.seconds

@@ -16,8 +16,8 @@ from mm2pl.model.wrappers.fully_sharded_distributed import _function, _member, _
 class MMFSDPStrategy(FSDPStrategy):
     """Shard a model as ``strategy=dict(type="FSDPStrategy")`` or a ``MMFullyShardedDataParallel`` wrapper says.
 
-    Checkpoints hold the whole model in one file, whatever ``state_dict_cfg`` says. The original parameters are kept,
-    since the optimizer has been built before the model is wrapped.
+    Checkpoints hold the whole model in one file, also with ``state_dict_cfg="local"``. The original
+    parameters are kept, since the optimizer has been built before the model is wrapped.
 
     Args:
         auto_wrap_policy: A function of the registry by name, ``dict(type=…)`` with its arguments, or torch's own.

@@ -47,7 +47,7 @@ def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
     """
     launcher = config.get("launcher") or "none"
     if launcher == "none" and not config.get("strategy"):
-        return {"devices": 1}  # and nothing wraps the model, whatever model_wrapper_cfg says
+        return {"devices": 1}  # model_wrapper_cfg has no effect: nothing wraps the model
     if launcher == "none":
         strategy_of(config)  # a mistake in it is told
         return {"devices": 1}

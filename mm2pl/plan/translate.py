@@ -83,7 +83,7 @@ def translate(
         config: The config's keys. Live objects pass through untouched.
         filename: The config file; names the run and the default ``work_dir``.
         environ: Environment variables of the launcher; ``os.environ`` if missing.
-        trainer: Trainer arguments given beside the config, by a program or a command line; they win over it.
+        trainer: Trainer arguments given by a program or a command line; they win over the config.
 
     Raises:
         TypeError: See :func:`check_schedules`.
@@ -131,7 +131,7 @@ def translate(
 def with_given(
     planned: dict[str, Any], given: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put Trainer arguments given beside a config into those that it asks for.
+    """Put Trainer arguments given by a program or a command line into those that a config asks for.
 
     Several processes that only the given ones ask for get what the config says about several processes. Callbacks are
     added; anything else is replaced.

@@ -79,7 +79,7 @@ def val_interval_at(times: Timetable, count: int) -> int:
 def validates_after(times: Timetable, count: int) -> bool:
     """Return whether a validation follows ``count`` epochs or iterations.
 
-    The end of the run is validated whatever the interval, but not before ``val_begin``, and not where the run stops
+    The end of the run is validated at any interval, but not before ``val_begin``, and not where the run stops
     early.
 
     >>> times = Timetable(by_epoch=True, end=10, val_begin=4, intervals=(3,))

@@ -335,7 +335,7 @@ class Run:
         self.stage = None
 
     def break_off(self) -> None:
-        """Note that an exception has ended the stage, of which Lightning tells nobody its end."""
+        """Note that an exception has ended the stage: Lightning calls no ``teardown`` then."""
         self.stage = None
 
     def _prepare_fit(self) -> None:

@@ -104,7 +104,7 @@ class Runner(RunnerFacade):
                 raise ReadableKeyError(
                     f"the config has no {key!r} → Runner.from_cfg needs 'model' and 'work_dir'"
                 )
-        # As in MMEngine, a subclass gets every argument that Runner itself has, whatever its own signature.
+        # As in MMEngine, a subclass gets every argument that Runner itself has, even one that its own signature lacks.
         return cls(**{name: cfg.get(name, default) for name, default in ARGUMENTS.items()}, cfg=cfg)
 
     # The three verbs
