@@ -75,6 +75,7 @@ class RunnerFacade(RunnerView):
     _world_size: int = fixed("world_size")
     distributed: bool = fixed("distributed")
     _distributed: bool = fixed("distributed")
+    model_name: str = of("model_name")
     _model_name: str = of("model_name")
     seed: int = of("seed")
     _seed: int = of("seed")
