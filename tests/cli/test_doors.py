@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Trainer
 
+import examples.digits
 import examples.rings  # noqa: F401 - registered before the first test, and for all of them
 from mm2pl.cli.lightning_cli import MMCLI
 from mm2pl.cli.main import main
@@ -120,6 +121,13 @@ def test_a_callback_among_the_hooks_of_a_yaml(cli: Any, tmp_path: Path) -> None:
     made = Noted(args={"subcommand": "fit", "fit": form})
     names = [type(callback).__name__ for callback in made.trainer.callbacks]
     assert names.count("LearningRateMonitor") == 1
+
+
+def test_without_a_work_dir_the_config_names_it(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ["--trainer.limit_train_batches", "2", "--trainer.max_epochs", "1"]
+    assert main(["fit", str(ROOT / "configs" / "digits_resnet.py"), *short]) == 0
+    assert (tmp_path / "work_dirs" / "digits_resnet" / "epoch_1.pth").is_file()
 
 
 def test_another_root_is_refused_with_what_to_write(
