@@ -93,7 +93,7 @@ def metrics_of(work_dir: Path, files: str) -> dict[str, float]:
 
 def weights(work_dir: Path) -> dict[str, torch.Tensor]:
     """Return the weights after the last iteration; MMEngine's own files are read without MMEngine."""
-    from mm2pl.runner import CheckpointLoader
+    from mm2pl.checkpoint.loader import CheckpointLoader
 
     checkpoint = Path(work_dir / "last_checkpoint").read_text().strip()
     state: dict[str, torch.Tensor] = CheckpointLoader.load_checkpoint(checkpoint, "cpu")[
