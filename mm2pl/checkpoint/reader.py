@@ -86,7 +86,7 @@ def naming(path: str) -> Iterator[None]:
             raise
         hint = _hint(Path(path)) if os.path.isfile(path) else ""
         said = str(error)
-        # The hint begins with a full stop, of which a question has no need.
+        # The hint begins with a full stop, which a question does not need.
         raise CheckpointError(f"{path}: {said}{hint[said.endswith('?') :]}") from error.__cause__
 
 

@@ -358,7 +358,7 @@ def _sandbox(path: str, safe: bool | str | Path) -> Sandbox | None:
 
 
 def _is_pure_python(text: str, path: str, options: Options) -> bool:
-    # Before its macros are expanded, `a = {{$N:5}}` is no Python. MMEngine 0.10.7 fails on it.
+    # Before its macros are expanded, `a = {{$N:5}}` is not valid Python. MMEngine 0.10.7 fails on it.
     text, _ = expand(text, path, options)
     # Without one of these words there is no import and no read_base.
     return ("import" in text or "with" in text) and is_pure_python(parse(text, path), path)

@@ -192,7 +192,7 @@ def data_document(text: str, filename: str, sandbox: Sandbox | None = None) -> D
     try:
         # An empty YAML file is None, on which MMEngine 0.10.7 fails.
         data = _parser(filename, sandbox)(text) or {}
-    # A refusal of the sandbox is no mistake in the syntax.
+    # A refusal of the sandbox is not a mistake in the syntax.
     except ConfigError:
         raise
     except Exception as error:

@@ -84,7 +84,7 @@ def _shallow_copy(value: Any) -> Any:
 
 def _list_index(key: Any, items: list, path: tuple) -> int:
     where = ".".join(map(str, path))
-    # As in MMEngine 0.10.7, '-1' is no index.
+    # As in MMEngine 0.10.7, '-1' is not an index.
     if not str(key).isdigit():
         raise ConfigKeyError(f"{where} is a list, so {key!r} must be an index such as '0'.")
     if int(key) >= len(items):

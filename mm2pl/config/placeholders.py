@@ -98,7 +98,7 @@ def _variable(body: str) -> tuple[str | None, str]:
     body = body[:-1] if body[-1:] in ("'", '"') else body
     name, colon, default = body.strip().partition(":")
     name, default = name.rstrip(), default.strip()
-    # MMEngine's pattern allows no space in a default. Such a text is no macro there and stays.
+    # MMEngine's pattern allows no space in a default. Such a text is not a macro there and stays.
     if not colon or not re.fullmatch(r"\$\w+", name) or any(map(str.isspace, default)):
         return None, ""
     return name[1:], default

@@ -125,7 +125,7 @@ class TorchMetric(BaseMetric):
             return
         tensor = next((a for a in arguments if isinstance(a, torch.Tensor)), None)
         if tensor is not None:
-            # Its states begin on the CPU, and nobody moves the metric: it is no child of the model.
+            # Its states begin on the CPU, and nobody moves the metric: it is not a child of the model.
             self.metric.to(tensor.device)
         self.metric.update(*arguments)
 

@@ -241,7 +241,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         try:
             with FUNCTIONS.switch_scope_and_registry(self.scope) as registry:
                 collate: Callable[..., Any] = registry.get(cfg.test_dataloader.collate_fn)
-        # There is no test_dataloader, or it names no collate_fn.
+        # There is not a test_dataloader, or it names no collate_fn.
         except AttributeError:
             return pseudo_collate
         return collate

@@ -70,7 +70,7 @@ def assemble(run: Run) -> None:
         # First: it seeds the generators from which the model's own `__init__` draws its weights.
         run.open()
         module = parts.module({**plan.model, "model": run.build_model()})
-        # The built model is no hyper-parameter; what it was built from is, for load_from_checkpoint.
+        # The built model is not a hyper-parameter; what it was built from is, for load_from_checkpoint.
         plain = {name: value for name, value in plan.model.items() if not live_objects(value)}
         module.save_hyperparameters(plain, logger=False)
         # The seed that was drawn where the config names none: samplers and workers of all processes derive from it.

@@ -143,7 +143,7 @@ def schedule_curves(
         for entry in ("lr", "momentum"):
             merged: dict[tuple[float, ...], list[str]] = {}
             for labels, curves in zip(groups.values(), traced, strict=True):
-                # SGD without momentum is no curve.
+                # SGD without momentum is not a curve.
                 if any(curves.get(entry, ())):
                     merged.setdefault(tuple(curves[entry]), []).extend(labels)
             for values, labels in merged.items():

@@ -55,7 +55,7 @@ def is_data_element(obj: Any) -> bool:
     >>> is_data_element(BaseDataElement()), is_data_element({}), is_data_element(BaseDataElement)
     (True, False, False)
     """
-    # Asked of the class: a class as a field's value is no element, and a mock has any attribute one asks for.
+    # Asked of the class: a class as a field's value is not an element, and a mock has any attribute one asks for.
     return hasattr(type(obj), "metainfo_keys")
 
 

@@ -80,7 +80,7 @@ class Interpreter:
                     f"{name} is not allowed with safe=True, which reads only data, not programs."
                 )
             return handler(self, node)
-        # The end of a loop's round is no failure, so it marks no line.
+        # The end of a loop's round is not a failure, so it marks no line.
         except (Break, Continue):
             raise
         except Exception:

@@ -85,7 +85,7 @@ class Sandbox:
     def run_pure_python(self, tree: ast.Module, filename: str, namespace: dict[str, Any]) -> None:
         """Interpret a config whose imports have become calls of ``LazyObject``."""
         for name in [key for key, value in namespace.items() if value is LazyObject]:
-            # The interpreter calls nothing that is no Function.
+            # The interpreter calls nothing that is not a Function.
             namespace[name] = Function(name, lambda budget, *args: LazyObject(*args))
         self.run(tree, filename, namespace)
 

@@ -145,7 +145,7 @@ def _code(node: cst.CSTNode) -> str:
 def rewritten_method(node: cst.FunctionDef) -> tuple[cst.FunctionDef, list[str]]:
     """Return a method of a hook with its new parameters, and what its body uses that has changed."""
     parameters = [p.name.value for p in node.params.params]
-    # A static or argument-less method is no point of a hook.
+    # A static or argument-less method is not a point of a hook.
     if len(parameters) < 2:
         return node, []
     name = node.name.value

@@ -149,7 +149,7 @@ class Imports:
                 self.replaced[target] = cst.parse_expression(f"{new}.{rest[count]}")
                 self._need(local, new)
                 return
-        # One use without a home keeps the old import, beside the new ones.
+        # One use without a home keeps the old import, next to the new ones.
         self.kept.add(local)
         if rest:
             full = ".".join([module, *rest])
@@ -241,7 +241,7 @@ class Imports:
         name = alias.evaluated_name
         local = alias.evaluated_alias or name
         room = home(module, name)
-        # `from mmcv import runner` takes a module, which is no name of another module.
+        # `from mmcv import runner` takes a module, which is not the name of another module.
         if room is None and module == "mmcv" and local not in self.kept:
             room = (module_home(f"mmcv.{name}") or "").rpartition(".")[0]
         if not room:

@@ -59,7 +59,7 @@ STAYS = {
 def reason(name: str) -> str:
     """Return why a name such as ``'mmcv.ops.nms'`` is left."""
     parts = name.split(".")
-    # From the longest: `mmcv.jit` has a reason of its own beside `mmcv`.
+    # From the longest: `mmcv.jit` has a reason of its own next to `mmcv`.
     prefixes = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
     return next((STAYS[prefix] for prefix in prefixes if prefix in STAYS), "not known here")
 

@@ -131,7 +131,7 @@ def _parse(part: Part, policy: str, suffix: str) -> Schedule:
     return Schedule(
         suffix=suffix,
         policy=policy,
-        # None is "not given" in MMCV 1.7.2: min_lr=None beside a min_lr_ratio is valid.
+        # None is "not given" in MMCV 1.7.2: min_lr=None next to a min_lr_ratio is valid.
         args={key: value for key, value in args.items() if value is not None},
         by_epoch=by_epoch,
         run_by_epoch=run_by_epoch,

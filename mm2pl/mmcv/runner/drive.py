@@ -217,7 +217,7 @@ def _devices(runner: BaseRunner) -> dict[str, Any]:
     model = runner.model
     wrapped = model if isinstance(model, MMDistributedDataParallel) else None
     options = {**(wrapped.strategy_arguments if wrapped is not None else {})}
-    # 1.x scripts give it beside `device_ids`. Lightning passes
+    # 1.x scripts give it next to `device_ids`. Lightning passes
     # `device_ids` itself, and torch's DDP derives the rest.
     options.pop("output_device", None)
     # Only torchrun sets LOCAL_WORLD_SIZE. Without it all processes are taken for those of one node.

@@ -53,7 +53,7 @@ class HookRegistration:
     def register_hook_from_cfg(self, hook_cfg: dict[str, Any]) -> None:
         """Build a hook, and add it with the config's ``priority``."""
         config = dict(hook_cfg)
-        # In 1.x the priority stands in the hook's config, but is no argument of its constructor.
+        # In 1.x the priority stands in the hook's config, but is not an argument of its constructor.
         priority = config.pop("priority", "NORMAL")
         self.register_hook(HOOKS.build(config), priority=priority)
 

@@ -39,7 +39,7 @@ class MMSeparateDistributedDataParallel(DistributedDataParallel):
         find_unused_parameters: bool = False,
         **kwargs: Any,
     ) -> None:
-        # This is no DistributedDataParallel itself; it only passes for one in isinstance checks.
+        # This is not a DistributedDataParallel itself; it only passes for one in isinstance checks.
         super(DistributedDataParallel, self).__init__()
         self.module = module
         device = "cuda" if torch.cuda.is_available() else "cpu"

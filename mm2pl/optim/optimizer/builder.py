@@ -63,7 +63,7 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
     """
     if isinstance(value, OptimWrapper):
         return value
-    # A Config, ours or MMEngine's, is no dict and keeps one there.
+    # A Config, ours or MMEngine's, is not a dict and keeps one there.
     value = getattr(value, "_cfg_dict", value)
     if not isinstance(value, dict):
         raise TypeError(

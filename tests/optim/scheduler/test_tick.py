@@ -41,4 +41,7 @@ def test_only_the_schedulers_of_a_clock_are_stepped_in_order(clock: Any, expecte
 
 
 def test_a_config_among_them_waits_for_no_metric() -> None:
-    tick_metrics([{"type": "ReduceOnPlateauLR"}], METRICS)
+    seen: list[Any] = []
+    plateau = Noted("plateau", seen, by_epoch=True, need_val_args=True)
+    tick_metrics([{"type": "ReduceOnPlateauLR"}, plateau], METRICS)
+    assert len(seen) == 1

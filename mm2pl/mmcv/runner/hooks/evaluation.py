@@ -247,7 +247,7 @@ class DistEvalHook(EvalHook):
                     broadcast(module.running_var)  # type: ignore[arg-type]
                     broadcast(module.running_mean)  # type: ignore[arg-type]
         # MMCV 1.7.2 collects through files by default: results of a
-        # large data set may not fit on the GPU beside the model.
+        # large data set may not fit on the GPU next to the model.
         folder = self.tmpdir or os.path.join(runner.work_dir, ".eval_hook")
         results = self.test_fn(
             runner.model, self.dataloader, tmpdir=folder, gpu_collect=self.gpu_collect
