@@ -133,6 +133,8 @@ class TrainerView(RunnerView):
         backend_args: dict[str, Any] | None = None,
     ) -> None:
         """Let the Trainer save; every process must call this. ``meta`` is an MMEngine run's and not used."""
+        if self.is_trial:
+            return
         self.trainer.save_checkpoint(
             os.path.join(out_dir, filename),
             weights_only=not save_optimizer,
