@@ -19,6 +19,7 @@ from mm2pl.dist import all_gather_object
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
+    from mm2pl.plan.resume import Resume
     from mm2pl.run.protocols import SchedulersLike
     from mm2pl.run.run import Run
 
@@ -31,22 +32,19 @@ class Continuing:
     Args:
         run: The run. What it was made from and where it stands is read from it.
         load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
-        resuming: Continue the run of ``load_from``, or the one in the work folder.
-        required: Refuse to start where there is nothing to continue.
+        resume: Whether to continue the run of ``load_from``, or the one in the work folder.
 
     Attributes:
         load_from: As given; may be assigned before the run.
-        resuming: The same; and while a file is loaded, whether it continues its run. Hooks ask for it.
+        resuming: Whether to continue a run; and while a file is loaded, whether it continues its run. Hooks ask for it.
         has_loaded: Whether weights have come from a file.
     """
 
-    def __init__(
-        self, run: Run, load_from: str | None, resuming: bool, required: bool = False
-    ) -> None:
+    def __init__(self, run: Run, load_from: str | None, resume: Resume) -> None:
         self._run = run
         self.load_from = load_from
-        self.resuming = resuming
-        self._required = required
+        self.resuming = resume.wanted
+        self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
