@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
+from mm2pl.checkpoint import kinds
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.reader import CheckpointError
@@ -43,7 +44,7 @@ LIGHTNING_KEYS = (
 )
 
 #: What an optimizer wrapper stores beside its optimizer's own state.
-_WRAPPER_KEYS = ("loss_scaler", "base_param_settings")
+_WRAPPER_KEYS = ("loss_scaler", "base_param_settings", "accumulation")
 
 #: MMEngine's release whose file format this is; some of its tools read the field.
 _MMENGINE_VERSION = "0.10.7"
@@ -151,8 +152,19 @@ def add_mmengine_keys(checkpoint: dict[str, Any], runner: SavedRunner) -> None:
         if getattr(module, "automatic_optimization", False) and not module.has_gradients_waiting():
             # Lightning keeps used gradients until the next iteration drops them.
             checkpoint["optimizer"].pop("accumulation", None)
+        checkpoint["optimizer"] = _of_all_processes(checkpoint["optimizer"])
     if runner.param_schedulers is not None:
         checkpoint["param_schedulers"] = scheduler_states(runner.param_schedulers)
+
+
+def _of_all_processes(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of an optimizer wrapper, or of several by name, as a file holds it."""
+    if "param_groups" in optimizer or "accumulation" in optimizer:
+        return kinds.gather(kinds.OPTIMIZER, optimizer)
+    return {
+        name: _of_all_processes(state) if isinstance(state, Mapping) else state
+        for name, state in optimizer.items()
+    }
 
 
 def version_fields() -> dict[str, str]:
