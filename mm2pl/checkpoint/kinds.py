@@ -46,20 +46,36 @@ def gather_different(mine: Tensors) -> list[dict[str, torch.Tensor | None]]:
     """
     rank, processes = get_dist_info()
     if processes == 1:
-        return [dict(mine)]
+        return [{name: whole(tensor) for name, tensor in mine.items()}]
     # All must take part in each transfer, also those that have no such tensor.
     names = sorted(set().union(*all_gather_object(list(mine))))
     made: list[dict[str, torch.Tensor | None]] = [{} for _ in range(processes)]
     # One at a time: the first process then holds the model once per process only where all of it differs.
     for name in names:
         # On the CPU, because it is pickled: a CUDA tensor would arrive on its sender's device.
-        tensor = mine[name].detach().cpu() if name in mine else None
+        tensor = whole(mine[name]).detach().cpu() if name in mine else None
         first, *others = gather_object(tensor) or (None,)
         for part, other in zip(made[1:], others, strict=False):
             if not _equal(first, other):
                 part[name] = other
-    made[0] = dict(mine)
+        made[0] |= {name: tensor} if name in mine else {}
     return made if rank == 0 else []
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor as it is, or all of one that is sharded; then all processes must call this."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def like(part: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a whole tensor as it is, or sharded as ``part`` is; then all processes must call this."""
+    mesh, placements = getattr(part, "device_mesh", None), getattr(part, "placements", None)
+    if mesh is None:
+        return tensor
+    # Imported only here: it takes two seconds.
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor, mesh, placements)
 
 
 def _equal(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
@@ -131,6 +147,10 @@ OPTIMIZER: Kinds = {
     "accumulation": {"inner_count": REPLICATED, "grads": REDUCIBLE},
 }
 """The entries of an optimizer wrapper's state; what a user's wrapper adds is replicated."""
+
+
+SHARDED_OPTIMIZER: Kinds = {**OPTIMIZER, "state": DERIVED, "param_groups": DERIVED}
+"""The same where each process has a part of the optimizer's own state: Lightning's strategy saves and restores that."""
 
 
 def gather(kinds: Kinds, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mm2pl.checkpoint.kinds import REDUCIBLE
+from mm2pl.checkpoint.kinds import REDUCIBLE, like
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dist import get_world_size
 from mm2pl.errors import ArgumentError
@@ -256,7 +256,7 @@ class OptimWrapper(BaseOptimWrapper):
         for name, param in self._named_params() if grads else ():
             grad = grads.get(name)
             # A copy: backward adds in place, and the loaded state must not change.
-            param.grad = None if grad is None else grad.to(param.device, copy=True)
+            param.grad = None if grad is None else like(param, grad.to(param.device, copy=True))
 
     @property
     def inner_count(self) -> int:
