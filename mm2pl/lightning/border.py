@@ -80,6 +80,9 @@ class Border:
         if self._driver is None:
             return checkpoint
         checkpoint = files.from_mmengine(checkpoint, resume=False)
+        callbacks = checkpoint.get("callbacks") or {}
+        if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1
+            callbacks.setdefault("RunDriver", callbacks["RunCallback"])
         module, weights = self._driver.module, checkpoint.get("state_dict")
         if weights:
             as_module, as_file = fits(weights, module.own_names())

@@ -223,7 +223,7 @@ class RunDriver(ModuleDriver):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Call the hooks before a batch."""
-        self._batch = batch, batch_idx
+        self.open_batch(batch, batch_idx)
         self._run.training.begin_batch(batch_idx, batch)
 
     def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
