@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.checkpoint import format as files
-from mm2pl.checkpoint.buffers import own_buffers, restore_buffers
+from mm2pl.checkpoint import kinds
+from mm2pl.checkpoint.buffers import buffers_of, restore_buffers
 from mm2pl.checkpoint.fitting import fitting_weights
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
@@ -15,7 +16,6 @@ from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
-from mm2pl.dist import all_gather_object
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
@@ -115,23 +115,24 @@ class Continuing:
         run.runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
-        """Return what MMEngine does not save and a resume to the last bit needs."""
+        """Return what MMEngine does not save and a resume to the last bit needs. All processes must call this."""
         run = self._run
         training = run.training
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
         batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return {
+        state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
-            "workers": all_gather_object(training.stream.workers.state_dict()),
+            "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
             "validation_pending": run.trainer.training and run.training.validation_follows(between),
-            "rng": all_gather_object(rng_state()),
-            "buffers": own_buffers(self._buffered()) if run.trainer.world_size > 1 else [],
+            "rng": rng_state(),
+            "buffers": buffers_of(self._buffered()),
         }
+        return kinds.gather(kinds.RUN, state)
 
     def _buffered(self) -> list[nn.Module]:
         """Return what has buffers that each process computes for itself: the model, and averages of it."""
@@ -289,13 +290,20 @@ class Continuing:
             if not run.by_epoch and run.iter and not stream.consumed:
                 stream.skip_to(run.iter)
             return False
-        if len(state.get("workers", ())) == processes:
-            stream.workers.load_state_dict(state["workers"][run.trainer.global_rank])
-        stream.load_state_dict(state["stream"])
-        if len(state["rng"]) == processes:
-            set_rng_state(state["rng"][run.trainer.global_rank])
-        if len(state.get("buffers", ())) == processes:
-            restore_buffers(self._buffered(), state["buffers"][run.trainer.global_rank])
+        before = len(state["rng"])
+        if before != processes:
+            run.logger.warning(
+                f"The checkpoint is of {before} and this run of {processes} processes: weights, optimizer, schedules "
+                "and counters go on as they were; random numbers, each process's share of the data and its own "
+                "buffers do not, so that the run is no longer equal to the last bit"
+            )
+        own = kinds.restore(kinds.RUN, state)
+        if own["workers"] is not None:
+            stream.workers.load_state_dict(own["workers"])
+        stream.load_state_dict(own["stream"])
+        if own["rng"] is not None:
+            set_rng_state(own["rng"])
+        restore_buffers(self._buffered(), own["buffers"] or {})
         return state["validation_pending"]
 
     def load_or_resume(self) -> None:
