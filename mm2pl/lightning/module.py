@@ -30,9 +30,9 @@ from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
 from mm2pl.model.utils import set_preprocessor_device
-from mm2pl.optim import require_loss
+from mm2pl.optim import OptimWrapper, require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
@@ -56,8 +56,9 @@ class MMLightningModule(EvaluatedModule):
 
     Args:
         model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``), or the dict to build one from.
-        optim_wrapper: As in an MMEngine config, or a built wrapper.
-        param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers.
+        optim_wrapper: As in an MMEngine config, a built wrapper, or an optimizer of torch's.
+        param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers. Those of
+            torch's (``LRScheduler``, or Lightning's ``{"scheduler": …, "interval": …}``) are stepped by Lightning.
         auto_scale_lr: As in an MMEngine config: ``dict(enable=True, base_batch_size=256)``.
         data_preprocessor: Put into a model dict that has none.
         val_evaluator: Metrics for validation: a dict, a list of dicts, or an Evaluator. Without it, validation logs the
@@ -101,8 +102,11 @@ class MMLightningModule(EvaluatedModule):
             DefaultScope.get_instance(name, scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
         self.model: Any = build_model(model, data_preprocessor)
-        self.optim_wrapper = as_config(optim_wrapper)
-        self.param_scheduler = as_config(param_scheduler)
+        is_plain = isinstance(optim_wrapper, torch.optim.Optimizer)
+        self.optim_wrapper = OptimWrapper(optim_wrapper) if is_plain else as_config(optim_wrapper)
+        self.param_scheduler, self.lightning_schedulers = split_schedulers(
+            as_config(param_scheduler)
+        )
         self.param_schedulers: Any = None
         self.auto_scale_lr = auto_scale_lr
         if not isinstance(compile, (bool, dict, type(None))):
@@ -236,7 +240,16 @@ class MMLightningModule(EvaluatedModule):
 
         Without a Trainer, for Fabric or a test, nothing is known of the run's length: a schedule without an ``end``
         goes on for ever, as when its class is called.
+
+        Raises:
+            ValueError: There are schedules that Lightning would have to step, and it does not drive the optimizer.
         """
+        if self.lightning_schedulers and not self.automatic_optimization:
+            raise ValueError(
+                "param_scheduler holds a scheduler of torch's, and Lightning steps none under manual optimization "
+                "(a model with its own train_step, several optimizers, a config's run) → give its dict, such as "
+                "dict(type='StepLR', step_size=1)"
+            )
         if trainer_of(self) is None:
             self.driver.build_alone()
         else:
@@ -249,8 +262,11 @@ class MMLightningModule(EvaluatedModule):
         ]
         return (
             [wrapper.optimizer for wrapper in wrappers.values()],
-            [{"scheduler": view, "interval": view.interval} for view in views if view.schedulers],
-        )  # type: ignore[return-value]
+            [
+                *({"scheduler": v, "interval": v.interval} for v in views if v.schedulers),
+                *self.lightning_schedulers,
+            ],
+        )
 
     @property
     def lr(self) -> float:

@@ -46,9 +46,34 @@ def are_built(schedules: object) -> bool:
     return bool(lists) and all(hasattr(each, "get_last_value") for group in lists for each in group)
 
 
+def split_schedulers(given: Any) -> tuple[Any, list[Any]]:
+    """Return what mm2pl builds and ticks, and what Lightning steps: objects of torch's, alone or in Lightning's dicts.
+
+    >>> split_schedulers([{"type": "ConstantLR"}, {"scheduler": "any", "interval": "step"}])
+    ([{'type': 'ConstantLR'}], [{'scheduler': 'any', 'interval': 'step'}])
+    """
+    parts = given if isinstance(given, list | tuple) else [given]
+    lightnings = [
+        part if isinstance(part, dict) else {"scheduler": part}
+        for part in parts
+        if _is_lightnings(part)
+    ]
+    ours = [part for part in parts if not _is_lightnings(part)]
+    return (ours or None) if lightnings else given, lightnings
+
+
+def _is_lightnings(schedule: object) -> bool:
+    if isinstance(schedule, dict):
+        return "scheduler" in schedule and "type" not in schedule
+    return isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
+
+
 def are_replaced(trainer: Trainer) -> bool:
     """Return whether a callback such as ``StochasticWeightAveraging`` has put its own schedules into their place."""
-    configs = trainer.lr_scheduler_configs
-    return bool(configs) and not any(
-        isinstance(config.scheduler, SchedulesOfOptimizer) for config in configs
+    module: Any = trainer.lightning_module
+    given = [config["scheduler"] for config in module.lightning_schedulers]
+    now = [config.scheduler for config in trainer.lr_scheduler_configs]
+    return bool(now) and not any(
+        isinstance(scheduler, SchedulesOfOptimizer) or any(scheduler is each for each in given)
+        for scheduler in now
     )

@@ -13,6 +13,7 @@ import torch
 from mm2pl.checkpoint import format as files
 from mm2pl.dataset import build_dataloader
 from mm2pl.evaluator import Evaluator
+from mm2pl.evaluator.torchmetric import is_torchmetric
 from mm2pl.registry import EVALUATOR
 from mm2pl.run.points import methods_at
 
@@ -180,6 +181,8 @@ class RunnerView:
             return Evaluator(evaluator)
         if hasattr(evaluator, "process"):
             return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
+        if is_torchmetric(evaluator):
+            return Evaluator(evaluator)
         raise TypeError(
             f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
         )

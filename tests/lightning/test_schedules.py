@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from mm2pl.lightning import MMLightningModule
 from tests.bridges import loader, module, trainer
 from tests.scenarios import accuracy
 
@@ -27,3 +29,21 @@ def test_a_plateau_schedule_counts_epochs(span: dict[str, int], halved: int) -> 
     bridge = module(param_scheduler=plateau, val_evaluator={"type": accuracy("mm2pl")})
     trainer(max_epochs=6, num_sanity_val_steps=2).fit(bridge, loader(), loader(16))
     assert bridge.optim_wrapper.get_lr() == {"lr": [0.1 / 2**halved]}
+
+
+def test_optimizer_and_schedules_of_torch_are_taken() -> None:
+    bridge = module()
+    optimizer = torch.optim.SGD(bridge.model.parameters(), lr=0.8)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    other = MMLightningModule(bridge.model, optim_wrapper=optimizer, param_scheduler=schedule)
+    trainer(max_epochs=3).fit(other, loader())
+    assert other.lr == 0.8 * 0.5**3
+
+
+def test_lightning_steps_nothing_under_manual_optimization() -> None:
+    model = module("own_step").model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1)
+    bridge = MMLightningModule(model, optim_wrapper=optimizer, param_scheduler=schedule)
+    with pytest.raises(ValueError, match="Lightning steps none under manual .* → give its dict"):
+        trainer().fit(bridge, loader())
