@@ -45,5 +45,5 @@ def test_lightning_steps_nothing_under_manual_optimization() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1)
     bridge = MMLightningModule(model, optim_wrapper=optimizer, param_scheduler=schedule)
-    with pytest.raises(ValueError, match="Lightning steps none under manual .* → give its dict"):
+    with pytest.raises(ValueError, match=r"Lightning steps none under manual .* → give its dict"):
         trainer().fit(bridge, loader())
