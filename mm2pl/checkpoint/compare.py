@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ KEY = "mm2pl_facts"
 
 HERE = "this run's"
 FILE = "the checkpoint's"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def versions() -> dict[str, str]:
@@ -93,19 +95,19 @@ ROWS = (
 """Line by line; what is not here has lines of its own."""
 
 
-def compare(file: Facts, here: Facts, groups_used: str = FILE) -> list[str]:
+def compare(file: Facts, here: Facts, used: Mapping[str, str] = _NONE) -> list[str]:
     """Return a line for each fact that differs: what, the file's, this run's, and which is used.
 
     Args:
         file: Of :func:`facts_of_file`; an entry that one side lacks is not compared.
         here: Of the run that goes on.
-        groups_used: Whose learning rates and weight decays are used.
+        used: For ``lr`` and ``weight_decay`` which side is used, if it is not the checkpoint.
 
     Example:
         >>> compare({"batch_size": 8, "seed": 1}, {"batch_size": 4, "seed": 1})
         ["batch size: checkpoint 8 ↔ here 4 → this run's"]
     """
-    lines = _group_lines(file.get("groups", {}), here.get("groups", {}), groups_used)
+    lines = _group_lines(file.get("groups", {}), here.get("groups", {}), used)
     for row in ROWS:
         sides = [[facts.get(key) for key in row.keys] for facts in (file, here)]
         if any(None not in pair and pair[0] != pair[1] for pair in zip(*sides, strict=True)):
@@ -122,14 +124,15 @@ def line(what: str, file: str, here: str, used: str) -> str:
     return f"{what}: checkpoint {file} ↔ here {here} → {used}"
 
 
-def _group_lines(file: Facts, here: Facts, used: str) -> list[str]:
+def _group_lines(file: Facts, here: Facts, used: Mapping[str, str]) -> list[str]:
     lines = []
     for name in file.keys() & here.keys():
         for entry in ("lr", "weight_decay"):
             sides = [[group[entry] for group in side[name]] for side in (file, here)]
             if sides[0] != sides[1]:
                 what = f"{name}: {entry}" if name else entry
-                lines.append(line(what, _listed(sides[0]), _listed(sides[1]), used))
+                texts = [_listed(side) for side in sides]
+                lines.append(line(what, texts[0], texts[1], used.get(entry, FILE)))
     return lines
 
 

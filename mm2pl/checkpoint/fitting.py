@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mm2pl.checkpoint.format import without_prefix
 from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.checkpoint.weights import (
     Mismatch,
@@ -145,24 +144,3 @@ def differences(own: Mapping[str, Any], given: Mapping[str, Any]) -> Differences
 
 def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def fitting_weights(
-    model: nn.Module, state_dict: Mapping[str, Any], strict: bool = True
-) -> Mapping[str, Any]:
-    """Return weights without Lightning's ``model.`` prefix, for a direct ``load_state_dict``.
-
-    Raises:
-        CheckpointError: If they are those of another model.
-    """
-    own = model.state_dict()
-    # Only if no key fits: a model may have a part of its own that is called `model`.
-    if not own.keys() & state_dict.keys():
-        state_dict = without_prefix(state_dict)
-    found = differences(own, state_dict)
-    if found and (strict or not own.keys() & state_dict.keys()):
-        raise CheckpointError(
-            f"these weights do not fit {type(model).__name__}: {found} → is this the checkpoint of another model or "
-            "config?"
-        )
-    return state_dict

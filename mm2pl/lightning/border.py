@@ -85,8 +85,7 @@ class Border:
             as_module, as_file = fits(weights, module.own_names())
             checkpoint["state_dict"] = to_file(weights) if as_module > as_file else weights
         runner_of(self._driver.trainer).accept_checkpoint(checkpoint)
-        if self._driver.trainer.state.fn == "fit":
-            self._driver.take_optimizer(checkpoint.get("optimizer"))
+        self._driver.accept(checkpoint)
         if weights:
             # A hook of the user's module sees names of the module, as it would with Lightning's own files.
             checkpoint["state_dict"] = to_module(checkpoint["state_dict"])

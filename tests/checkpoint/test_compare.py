@@ -86,7 +86,7 @@ def test_each_fact_that_differs_has_a_line(other, expected):
 def test_rates_of_several_optimizers_are_named_and_the_choice_told():
     file = {"groups": {"g": [{"lr": 1, "weight_decay": 0}], "d": [{"lr": 2, "weight_decay": 0}]}}
     here = {"groups": {"g": [{"lr": 3, "weight_decay": 0}], "d": [{"lr": 2, "weight_decay": 0}]}}
-    assert compare(file, here, HERE) == ["g: lr: checkpoint 1 ↔ here 3 → this run's"]
+    assert compare(file, here, {"lr": HERE}) == ["g: lr: checkpoint 1 ↔ here 3 → this run's"]
 
 
 FILES = {
