@@ -18,10 +18,11 @@ from mm2pl.lightning.optimization import is_config, needs_manual_optimization, r
 from mm2pl.lightning.private import batches_that_stepped, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfModule
 from mm2pl.optim import as_optim_wrapper, scale_lr
+from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.priority import get_priority
-from mm2pl.run.resuming import Choice, Resumption
+from mm2pl.run.resuming import Resumption
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ import torch
 
 from mm2pl.checkpoint.format import scheduler_states
 from mm2pl.optim import build_param_schedulers
+from mm2pl.plan.resume import Choice
 from mm2pl.run.facts import facts_of
-from mm2pl.run.resuming import Choice, Resumption
+from mm2pl.run.resuming import Resumption
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:

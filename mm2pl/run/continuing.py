@@ -16,8 +16,9 @@ from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.checkpoint.reader import naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.dist import all_gather_object
+from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of
-from mm2pl.run.resuming import Choice, Resumption
+from mm2pl.run.resuming import Resumption
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
@@ -33,23 +34,20 @@ class Continuing:
     Args:
         run: The run. What it was made from and where it stands is read from it.
         load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
-        resuming: Continue the run of ``load_from``, or the one in the work folder.
-        choice: Which parts of it go on.
+        resume: Whether to continue the run of ``load_from``, or the one in the work folder, and which parts of it.
 
     Attributes:
-        choice: As given, or as the last :meth:`resume` has said.
+        choice: Which parts of the run go on, as given or as the last :meth:`resume` has said.
         load_from: As given; may be assigned before the run.
-        resuming: The same; and while a file is loaded, whether it continues its run. Hooks ask for it.
+        resuming: Whether to continue a run; and while a file is loaded, whether it continues its run. Hooks ask for it.
         has_loaded: Whether weights have come from a file.
     """
 
-    def __init__(
-        self, run: Run, load_from: str | None, resuming: bool, choice: Choice | None = None
-    ) -> None:
+    def __init__(self, run: Run, load_from: str | None, resume: Resume) -> None:
         self._run = run
-        self.choice = choice or Choice()
-        self.load_from = load_from
-        self.resuming = resuming
+        self.load_from = resume.filename or load_from
+        self.resuming = resume.wanted
+        self.choice = resume.choice
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}

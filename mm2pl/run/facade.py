@@ -15,12 +15,12 @@ from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
 from mm2pl.optim.scheduler.builder import per_optimizer
+from mm2pl.plan.resume import Choice
 from mm2pl.plan.translate import check_schedules
 from mm2pl.run import building
 from mm2pl.run.aliases import fixed, of, part
 from mm2pl.run.environment import set_random_seed, setup_env
 from mm2pl.run.model import build_model
-from mm2pl.run.resuming import Choice
 from mm2pl.run.view import RunnerView
 
 if TYPE_CHECKING:
@@ -430,7 +430,7 @@ class RunnerFacade(RunnerView):
             filename: Path or URL.
             resume_optimizer: Whether the optimizer goes on from its state there.
             resume_param_scheduler: Whether the schedules do; ``"replan"``: they follow the plan of this run's config at
-                the checkpoint's progress. See :class:`mm2pl.run.resuming.Choice`.
+                the checkpoint's progress. See :class:`mm2pl.plan.resume.Choice`.
             map_location: Where the tensors go first; ``"default"`` is the run's device.
         """
         self._run.continuing.resume(

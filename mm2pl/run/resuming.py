@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import nn
@@ -15,51 +14,11 @@ from mm2pl.checkpoint.names import OUTER
 from mm2pl.checkpoint.optimizer_state import fitting_optimizers
 from mm2pl.optim.scheduler.matching import arguments, matches
 from mm2pl.optim.scheduler.replay import Progress, replan, start_at
+from mm2pl.plan.resume import Choice
 from mm2pl.run.facts import groups_by_name, named_lists
 
 _REPLAN = "resume_param_scheduler='replan' or --resume-param-scheduler replan"
 _ANEW = "resume_optimizer=False or --resume-optimizer false"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which parts of a run go on from a checkpoint.
-
-    Attributes:
-        resume_optimizer: ``False``: the optimizer begins anew, as in MMEngine.
-        resume_param_scheduler: ``True``: the schedules and their plan are those of the checkpoint. ``False``: they
-            begin anew from the config, as in MMEngine. ``"replan"``: the plan is the config's, learning rate included,
-            and the progress the checkpoint's.
-
-    Raises:
-        ValueError: An attribute is none of these.
-    """
-
-    resume_optimizer: bool = True
-    resume_param_scheduler: bool | str = True
-
-    def __post_init__(self) -> None:
-        for name, accepted in (
-            ("resume_optimizer", (True, False)),
-            ("resume_param_scheduler", (True, False, "replan")),
-        ):
-            value = getattr(self, name)
-            if value not in accepted:
-                some = ", ".join(map(repr, accepted))
-                raise ValueError(f"{name}={value!r} → one of {some} is needed")
-
-    def arguments(self) -> dict[str, Any]:
-        """Return what differs from the defaults, as arguments of ``Runner.resume``: an override may have fewer."""
-        return {
-            f.name: getattr(self, f.name)
-            for f in fields(self)
-            if getattr(self, f.name) != f.default
-        }
-
-    @property
-    def replans(self) -> bool:
-        """Whether the plan is the config's and the progress the checkpoint's."""
-        return self.resume_param_scheduler == "replan"
 
 
 class Resumption:

@@ -21,6 +21,7 @@ from mm2pl.model import (
 )
 from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
+from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
@@ -103,9 +104,8 @@ class Run:
         self.auto_scale_lr: dict[str, Any] | None = plan.model.get("auto_scale_lr")
         self.hooks: list[Any] = []
         self.callbacks: list[Any] = []
-        self.continuing = Continuing(
-            self, settings.get("load_from"), resuming=bool(settings.get("resume"))
-        )
+        resume = resume_of(settings.get("resume"))
+        self.continuing = Continuing(self, settings.get("load_from"), resume)
         self.training = Training(self)
 
     # Beginning

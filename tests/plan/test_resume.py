@@ -1,0 +1,64 @@
+"""What `resume` may be."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm2pl.plan.resume import Choice, Resume, resume_of, with_parts
+
+TABLE = {
+    "nothing": (None, Resume()),
+    "no": (False, Resume()),
+    "yes": (True, Resume(wanted=True)),
+    "must": ("must", Resume(wanted=True, required=True)),
+    "an empty dict": ({}, Resume(wanted=True)),
+    "a dict": (
+        {"filename": "x.pth", "must": True, "resume_param_scheduler": "replan"},
+        Resume(
+            wanted=True,
+            required=True,
+            filename="x.pth",
+            choice=Choice(resume_param_scheduler="replan"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "expected"), TABLE.values(), ids=TABLE)
+def test_values(value, expected):
+    assert resume_of(value) == expected
+
+
+REFUSED = {
+    "a path": ("epoch_1.pth", "resume='epoch_1.pth' → True, False or 'must'"),
+    "an unknown key": (
+        {"file": "x"},
+        "resume has file → it takes filename, must, resume_optimizer",
+    ),
+    "another plan": ({"resume_param_scheduler": "file"}, "='file' → one of True, False, 'replan'"),
+    "no truth value": ({"resume_optimizer": "no"}, "='no' → one of True, False is needed"),
+}
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED.values(), ids=REFUSED)
+def test_anything_else_is_refused(value, message):
+    with pytest.raises(ValueError, match=message):
+        resume_of(value)
+
+
+def test_only_what_is_chosen_is_an_argument_of_resume():
+    assert Choice().arguments() == {}
+    assert Choice(resume_optimizer=False).arguments() == {"resume_optimizer": False}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, {"a": 1}),
+        ("must", {"must": True, "a": 1}),
+        ({"filename": "x"}, {"filename": "x", "a": 1}),
+    ],
+    ids=str,
+)
+def test_parts_are_added_to_any_value(value, expected):
+    assert with_parts(value, {"a": 1}) == expected
