@@ -80,12 +80,7 @@ ROWS = (
     Row("batch size", ("batch_size",), str),
     Row("data set", ("data_length",), lambda n: f"{n} samples"),
     Row("seed", ("seed",), str, FILE),
-    Row(
-        "processes",
-        ("processes",),
-        str,
-        f"{HERE}; no longer exact are the order of the data, random numbers and an open accumulation window",
-    ),
+    Row("processes", ("processes",), str),
     Row(
         "versions",
         ("versions",),

@@ -16,7 +16,7 @@ _WAY_OUT = (
 
 
 def fitting_optimizers(
-    wrapper: Any,
+    wrappers: Mapping[str, Any],
     checkpoint: Mapping[str, Any],
     changed: Collection[Any] = (),
     classes: Mapping[str, str] | None = None,
@@ -24,7 +24,7 @@ def fitting_optimizers(
     """Return the optimizer entries of a checkpoint, such as the optimizers of a run can take them.
 
     Args:
-        wrapper: A built optimizer wrapper, or several by name.
+        wrappers: The optimizer wrappers, or optimizers, by name; ``""`` is that of a single one.
         checkpoint: With ``optimizer`` (MMEngine's), ``optimizer_states`` (Lightning's) or both; not changed.
         changed: Parameters that have another shape in the file: their state and gradients begin anew.
         classes: The optimizers' classes, if the file tells them; by name, ``""`` for a single one.
@@ -32,7 +32,6 @@ def fitting_optimizers(
     Raises:
         CheckpointError: They are other optimizers, or have other groups; both sides are named.
     """
-    wrappers = dict(wrapper.items()) if isinstance(wrapper.param_groups, dict) else {"": wrapper}
     saved = _by_name(checkpoint, wrappers)
     if saved.keys() != wrappers.keys():
         raise CheckpointError(
@@ -89,19 +88,24 @@ def fitting_state(
     if base is not None and state.get("base_param_settings") is not None:
         made["base_param_settings"] = {**base, **state["base_param_settings"]}
     if dropped and "accumulation" in state:
-        made["accumulation"] = {
-            **state["accumulation"],
-            "grads": [
-                [
-                    None if key in dropped else grad
-                    for key, grad in zip(group["params"], grads, strict=True)
-                ]
-                for group, grads in zip(
-                    state["param_groups"], state["accumulation"]["grads"], strict=False
-                )
-            ],
-        }
+        made["accumulation"] = _without(state["accumulation"], _places(state, dropped))
     return made
+
+
+def _places(state: State, keys: Collection[Any]) -> set[str]:
+    """Return the names under which the gradients of an open window are kept: by group and place in it."""
+    return {
+        f"{number}.{place}"
+        for number, group in enumerate(state["param_groups"])
+        for place, key in enumerate(group["params"])
+        if key in keys
+    }
+
+
+def _without(accumulation: State, names: Collection[str]) -> dict[str, Any]:
+    windows = accumulation["grads"]
+    kept = [{k: v for k, v in of.items() if k not in names} for of in windows]
+    return {**accumulation, "grads": kept}
 
 
 def _without_params(group: Mapping[str, Any]) -> dict[str, Any]:

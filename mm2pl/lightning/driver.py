@@ -1,36 +1,30 @@
-"""Who builds a module's optimizer and schedules, ticks them and opens its evaluations: its Trainer's user, or a run."""
+"""What carries a module of ours through a Trainer, whether its user has made that or a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mm2pl.checkpoint.format import require_resumable
-from mm2pl.checkpoint.reader import naming
-from mm2pl.dataset import batch_size_of
-from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
-from mm2pl.lightning.optimization import is_config, needs_manual_optimization, refuse_flags
-from mm2pl.lightning.private import batches_that_stepped, trainer_of
-from mm2pl.lightning.schedules import SchedulesOfModule
-from mm2pl.optim import as_optim_wrapper, scale_lr
-from mm2pl.plan.resume import Choice
-from mm2pl.run.eval_loops import TestLoop, ValLoop
-from mm2pl.run.model import require_steps
-from mm2pl.run.priority import get_priority
-from mm2pl.run.resuming import Resumption
-from mm2pl.run.trainer_view import runner_of
+from mm2pl.lightning.optimization import (
+    needs_manual_optimization,
+    refuse_flags,
+    wrappers_of,
+)
+from mm2pl.lightning.parameters import NamedGroups
+from mm2pl.lightning.private import trainer_of
+from mm2pl.run.facts import named
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+    from torch.optim import Optimizer
 
     from mm2pl.lightning.module import MMLightningModule
     from mm2pl.run.eval_loops import EvalLoop
-    from mm2pl.run.protocols import RunnerLike
 
 
 class ModuleDriver(HookStages):
@@ -45,6 +39,7 @@ class ModuleDriver(HookStages):
         exact: Whether the results must be MMEngine's to the last bit, so that manual optimization comes first.
         loops: Per stage the loop that feeds its evaluator.
         outputs: What the last training step has returned, without a graph.
+        has_stepped: Whether the step of the batch that is open has been made.
     """
 
     flags_win = exact = False
@@ -53,18 +48,15 @@ class ModuleDriver(HookStages):
         self.module = module
         self.loops: dict[str, EvalLoop] = {}
         self.outputs: Any = None
+        self.has_stepped = False
         self._restored_wrapper: Any = None
         self._trainer_accumulates: int | None = None
+        self._groups: list[NamedGroups] = []
 
     @property
     def trainer(self) -> Any:
         """The module's Trainer."""
         return self.module.trainer
-
-    @property
-    def state_key(self) -> str:
-        """Where the hooks' states are in a checkpoint: the name of the class that wrote them there at first."""
-        return "RunCallback"
 
     def join(self, trainer: Trainer) -> None:
         """Take over a Trainer that has just been given the module.
@@ -93,10 +85,17 @@ class ModuleDriver(HookStages):
         """Build what a stage needs, and call ``before_run``."""
         raise NotImplementedError
 
+    def open_batch(self, batch: Any, batch_idx: int) -> None:
+        """Remember a batch whose end is to be told."""
+        self.has_stepped = False
+        super().open_batch(batch, batch_idx)
+
     def settle_for_file(self) -> None:
         """Do what belongs to the last batch, before a file is written that must hold it."""
-        if trainer_of(self.module) is not None:
-            self.settle(self.trainer, self.outputs)
+        trainer = trainer_of(self.module)
+        # Lightning counts a batch as processed too if its step was left out, which calls no `on_train_batch_end`.
+        if trainer is not None and self.has_stepped:
+            self.settle(trainer, self.outputs)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -111,6 +110,18 @@ class ModuleDriver(HookStages):
     def accept(self, checkpoint: dict[str, Any]) -> None:
         """Take up a file that the Trainer has read; its names are those of a file."""
 
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take, just before Lightning restores them."""
+
+    def trained(self) -> dict[str, Any]:
+        """Return by name the wrappers of the optimizers that train, or these if they have none: a user's own."""
+        wrappers, optimizers = wrappers_of(self.module.optim_wrapper), self.trainer.optimizers
+        known = [getattr(wrapper, "optimizer", None) for wrapper in wrappers.values()]
+        if any(optimizer is each for optimizer in optimizers for each in known):
+            return named(self.module.optim_wrapper)
+        one = len(optimizers) == 1
+        return {"" if one else f"optimizer_{i}": each for i, each in enumerate(optimizers)}
+
     def take_optimizer(self, state: Any) -> None:
         """Keep the optimizer wrapper's state in a file until Lightning has restored the optimizer itself."""
         self._restored_wrapper = state
@@ -123,6 +134,17 @@ class ModuleDriver(HookStages):
     def refuse_callbacks(self) -> None:
         """Refuse callbacks of the Trainer that cannot work."""
 
+    def remember_parameters(self, optimizers: Iterable[Optimizer]) -> None:
+        """Note by name what was given to the optimizers that have just been built."""
+        self._groups = [NamedGroups(optimizer, self.module) for optimizer in optimizers]
+
+    def follow_parameters(self) -> None:
+        """Let the optimizers train what now has the names of what they were given."""
+        # Lightning's finetuning callbacks add what they have frozen to the optimizer when they let it go.
+        adds = any(hasattr(each, "unfreeze_and_add_param_group") for each in self.trainer.callbacks)
+        for groups in self._groups:
+            groups.follow(self.module, leave_out_frozen=adds)
+
     def borrow_accumulation(self) -> None:
         """Note the Trainer's own accumulation, before the optimizer wrapper's is written there for a fit."""
         self._trainer_accumulates = self.trainer.accumulate_grad_batches
@@ -133,6 +155,12 @@ class ModuleDriver(HookStages):
             trainer.accumulate_grad_batches = self._trainer_accumulates
             self._trainer_accumulates = None
         super().teardown(trainer, pl_module, stage)
+
+    def build_alone(self) -> None:
+        """Build optimizer and schedules where there is no Trainer."""
+        raise RuntimeError(
+            f"{type(self.module).__name__} is driven by a run, which builds its optimizer"
+        )
 
     def before_optimizers(self) -> None:
         """Complete optimizer and schedules, just before the Trainer takes them."""
@@ -151,7 +179,7 @@ class ModuleDriver(HookStages):
         if isinstance(outputs, Mapping) and isinstance(outputs.get("loss"), torch.Tensor):
             # The graph would stay in memory until the next step is over.
             outputs = {**outputs, "loss": outputs["loss"].detach()}
-        self.outputs = outputs
+        self.outputs, self.has_stepped = outputs, True
 
     # Evaluation
 
@@ -194,184 +222,3 @@ class ModuleDriver(HookStages):
                 reduce_fx="max",  # every process has the same values, which this leaves as they are
                 sync_dist=True,
             )
-
-
-class ScheduleTicks(ParamSchedulerHook):
-    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
-
-    def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
-        if runner.trainer.is_last_batch:
-            super().after_train_epoch(runner)
-
-    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
-        """Tick those that watch a metric; here it may be any that Lightning knows."""
-        known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
-        super().after_val_epoch(runner, known)
-
-
-class OwnTrainer(ModuleDriver):
-    """Drive a module in a Trainer that its user has made: on Lightning's clocks, with what the module was given."""
-
-    def __init__(self, module: MMLightningModule) -> None:
-        super().__init__(module)
-        self._built_from: Any = None
-        self._lr_scaled = False
-        self._started = False
-        self._monitored: set[Any] = set()
-        self._schedules = SchedulesOfModule(module)
-
-    def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
-        """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
-        hooks: list[Any] = list(super().driven_hooks(trainer))
-        if not any(isinstance(hook, ParamSchedulerHook) for hook in hooks):
-            hooks.append(ScheduleTicks())
-            hooks.sort(key=lambda hook: get_priority(hook.priority))
-        return hooks
-
-    def begin(self, trainer: Trainer, stage: str) -> None:
-        """Build the optimizer wrapper; a new fit from the beginning has one of its own, as in Lightning.
-
-        Raises:
-            ValueError: There is nothing to train with.
-        """
-        module = self.module
-        require_steps(module.model)
-        self._started = False
-        self._restored_wrapper = None
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-        self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
-        if stage == "fit":
-            self._build()
-        self.call_hooks_at_start(trainer)
-        if stage == "fit" and module.init_weights and hasattr(module.model, "init_weights"):
-            # Once, and before Lightning restores a checkpoint: nothing trained or loaded may be drawn anew.
-            module.model.init_weights()
-            module.init_weights = False
-
-    def _build(self) -> None:
-        module = self.module
-        if self._built_from is not None and self.trainer.global_step == 0:
-            # What was given built goes on; what was built here is made anew.
-            module.optim_wrapper, module.param_schedulers = self._built_from, None
-            self._lr_scaled = False
-        if module.optim_wrapper is None:
-            raise ValueError(
-                "MMLightningModule got no optim_wrapper → training needs one, such as "
-                "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
-            )
-        if is_config(module.optim_wrapper):
-            self._built_from = module.optim_wrapper
-        module.optim_wrapper = as_optim_wrapper(module.model, module.optim_wrapper)
-        module.choose_optimization()
-
-    @property
-    def configs(self) -> list[Any]:
-        """The config that the optimizer was built from, if it was built here."""
-        return [] if self._built_from is None else [self._built_from]
-
-    def before_optimizers(self) -> None:
-        """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
-        module, trainer = self.module, self.trainer
-        if module.auto_scale_lr and not self._lr_scaled:
-            trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-            batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
-            scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)
-            self._lr_scaled = True
-        self._schedules.build(trainer)
-
-    def accept(self, checkpoint: dict[str, Any]) -> None:
-        """Take up what fits of a file: weights, optimizer, and once they are built the schedules.
-
-        Raises:
-            CheckpointError: Few weights fit, it is that of another optimizer, or it holds weights only.
-        """
-        trainer, module = self.trainer, self.module
-        fitting = trainer.state.fn == "fit"
-        path = str(trainer.ckpt_path or "The checkpoint")
-        resumption = Resumption(checkpoint, Choice(), steerable=False)
-        with naming(path):
-            if fitting:
-                require_resumable(checkpoint, path)
-            # A strategy that shards the model reads and fits its part of the file itself.
-            if not trainer.strategy.restore_checkpoint_after_setup:
-                logger = runner_of(trainer).logger
-                strict = module.strict_loading
-                resumption.take_weights(checkpoint, module.model, strict=strict, logger=logger)
-            if fitting:
-                resumption.take_optimizer(checkpoint, module.optim_wrapper, module.model)
-                self._schedules.continue_from(resumption)
-                self.take_optimizer(checkpoint.get("optimizer"))
-
-    def before_step(self) -> None:
-        """Compile the step, restore the scaler and an open window, and begin counting accumulation windows."""
-        if self._started:
-            return
-        self._started = True
-        module = self.module
-        module.compile_step("train")
-        if self._restored_wrapper is not None:
-            module.optim_wrapper.load_state_dict(self._restored_wrapper)
-            self._restored_wrapper = None
-        self._schedules.start(self.trainer)
-        loop = runner_of(self.trainer).train_loop
-        module.model.train()
-        if not module.automatic_optimization:
-            # -1 is MMEngine's "no end known": no last window is rescaled then.
-            module.optim_wrapper.initialize_count_status(
-                module.model, loop.iter, loop.max_iters or -1
-            )
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a fit; what the tuner has tried out before it does not count."""
-        self._started = False
-        self.before_step()
-        super().on_train_start(trainer, pl_module)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
-        super().on_train_epoch_start(trainer, pl_module)
-        self.module.model.train()
-
-    def publish(self, outputs: Any) -> None:
-        """Log at the Trainer's interval, without a device synchronisation in between.
-
-        Always, for a callback that monitors one of the values; loggers keep to the interval.
-        """
-        super().publish(outputs)
-        values = self.outputs
-        if not isinstance(values, Mapping):
-            return
-        if self._logs_now() or self.trainer.is_last_batch or not self._monitored.isdisjoint(values):
-            self.module.log_dict(scalars_of(dict(values)), prog_bar=True, batch_size=1)
-
-    def _logs_now(self) -> bool:
-        # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
-        trainer: Any = self.trainer
-        if not trainer.log_every_n_steps or self.module.has_gradients_waiting():
-            return False
-        return (batches_that_stepped(trainer) + 1) % trainer.log_every_n_steps == 0
-
-    def open_evaluation(self, stage: str) -> None:
-        """Make the loop that feeds the evaluator, if the module has one for that stage."""
-        given = self.module.evaluators[stage]
-        if given is not None:
-            loader = single(getattr(self.trainer, f"{stage}_dataloaders"), stage)
-            cls = {"val": ValLoop, "test": TestLoop}[stage]
-            self.loops[stage] = cls(runner_of(self.trainer), loader, given)
-
-
-def single(loaders: object, stage: str) -> Any:
-    """Return the one loader of an evaluation.
-
-    Raises:
-        ValueError: There are several, and one evaluator.
-    """
-    if not isinstance(loaders, (list, tuple)):
-        return loaders
-    if len(loaders) != 1:
-        raise ValueError(
-            f"{len(loaders)} {stage} loaders and one {stage}_evaluator → give one loader, of a ConcatDataset for "
-            "instance, or leave out the evaluator"
-        )
-    return loaders[0]

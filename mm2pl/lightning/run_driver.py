@@ -75,6 +75,10 @@ class RunDriver(ModuleDriver):
         # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
 
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers of the run can take."""
+        self._run.continuing.fit_optimizers(checkpoint, self.trained())
+
     # What Lightning is told; nothing else writes to a Trainer.
 
     def claim_validation(self, trainer: Trainer) -> None:
@@ -223,7 +227,7 @@ class RunDriver(ModuleDriver):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Call the hooks before a batch."""
-        self._batch = batch, batch_idx
+        self.open_batch(batch, batch_idx)
         self._run.training.begin_batch(batch_idx, batch)
 
     def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:

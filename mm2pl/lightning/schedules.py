@@ -50,12 +50,15 @@ class SchedulesOfModule:
 
     Lightning's schedules by hand have the length that their user gives; an ``end`` that only the Trainer's length has
     given is no truth of the file, nor of the fit before.
+
+    Attributes:
+        resumption: Of a file that has been read, until the schedules are built and the optimizer is restored.
     """
 
     def __init__(self, module: MMLightningModule) -> None:
         self._module = module
         self._plan: dict[str, Any] = {}
-        self._resumption: Resumption | None = None
+        self.resumption: Resumption | None = None
         self._before: Any = None
 
     def build(self, trainer: Trainer) -> None:
@@ -77,15 +80,11 @@ class SchedulesOfModule:
             module.param_scheduler, module.optim_wrapper, **plan, by_epoch=True
         )
 
-    def continue_from(self, resumption: Resumption) -> None:
-        """Take note of a file, until the schedules are built and Lightning has restored the optimizer."""
-        self._resumption = resumption
-
     def start(self, trainer: Trainer) -> None:
         """Let the schedules stand where the run does, and say what differs from the file."""
         schedules, view = self._module.param_schedulers, runner_of(trainer)
-        resumption, before = self._resumption, self._before
-        self._resumption = self._before = None
+        resumption, before = self.resumption, self._before
+        self.resumption = self._before = None
         if resumption is None:
             if before is None:
                 return

@@ -84,7 +84,7 @@ def resume_of(value: object) -> Resume:
         return Resume(wanted=bool(value))
     if value == MUST:
         return Resume(wanted=True, required=True)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         accepted = ("filename", MUST, *_PARTS)
         if unknown := [key for key in value if key not in accepted]:
             raise ValueError(f"resume has {', '.join(unknown)} → it takes {', '.join(accepted)}")

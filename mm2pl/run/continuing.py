@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.checkpoint import format as files
-from mm2pl.checkpoint.buffers import own_buffers, restore_buffers
+from mm2pl.checkpoint import kinds
+from mm2pl.checkpoint.buffers import buffers_of, restore_buffers
 from mm2pl.checkpoint.compare import KEY
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
-from mm2pl.checkpoint.reader import naming
+from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
-from mm2pl.dist import all_gather_object
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption
@@ -48,6 +48,7 @@ class Continuing:
         self.load_from = resume.filename or load_from
         self.resuming = resume.wanted
         self.choice = resume.choice
+        self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
@@ -120,23 +121,24 @@ class Continuing:
         run.runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
-        """Return what MMEngine does not save and a resume to the last bit needs."""
+        """Return what MMEngine does not save and a resume to the last bit needs. All processes must call this."""
         run = self._run
         training = run.training
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
         batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return {
+        state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
-            "workers": all_gather_object(training.stream.workers.state_dict()),
+            "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
             "validation_pending": run.trainer.training and run.training.validation_follows(between),
-            "rng": all_gather_object(rng_state()),
-            "buffers": own_buffers(self._buffered()) if run.trainer.world_size > 1 else [],
+            "rng": rng_state(),
+            "buffers": buffers_of(self._buffered()),
         }
+        return kinds.gather(kinds.RUN, state)
 
     def _buffered(self) -> list[nn.Module]:
         """Return what has buffers that each process computes for itself: the model, and averages of it."""
@@ -157,12 +159,16 @@ class Continuing:
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
         run = self._run
-        last = find_latest_checkpoint(run.work_dir)
-        goes_on = (
-            f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
-            if last
-            else "there is no checkpoint yet → start again"
-        )
+        try:
+            last = self._newest()
+        except CheckpointError as error:
+            goes_on = str(error)
+        else:
+            goes_on = (
+                f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
+                if last
+                else "there is no checkpoint yet → start again"
+            )
         run.logger.warning(
             f"Stopped in epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations; {goes_on}"
         )
@@ -170,13 +176,42 @@ class Continuing:
     # Reading
 
     def path_to_resume(self) -> str | None:
-        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet."""
+        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet.
+
+        Raises:
+            CheckpointError: The work folder holds files of the run, but none from which it could go on.
+            FileNotFoundError: There is none, and the run was to start from nothing else.
+        """
         run = self._run
         if not self.resuming or self.has_loaded:
             return None
-        path = self.load_from or find_latest_checkpoint(run.work_dir)
-        run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
-        return path
+        if self.load_from:
+            return self.load_from
+        path = self._newest()
+        if path is not None:
+            run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
+            return path
+        if self._required:
+            raise FileNotFoundError(
+                f"resume='must': there is no checkpoint in {run.work_dir} → check --work-dir, or start with "
+                "--resume, which begins anew where there is none"
+            )
+        trains = run.stage in (None, "fit")
+        instead = "starts from the beginning" if trains else "the weights stay as they are"
+        run.logger.warning(
+            f"no checkpoint in {run.work_dir}: {instead}; if there should be one, check --work-dir"
+        )
+        return None
+
+    def _newest(self) -> str | None:
+        """Return the newest checkpoint of the work folder, or of those that hooks save to."""
+        run = self._run
+        folders = [
+            hook.checkpoint_folder(run.work_dir)
+            for hook in run.hooks
+            if hasattr(hook, "checkpoint_folder")
+        ]
+        return find_latest_checkpoint(run.work_dir, folders)
 
     def accept(self, checkpoint: dict[str, Any]) -> None:
         """Take up a file that the Trainer has read; see :meth:`mm2pl.run.facade.RunnerFacade.accept_checkpoint`.
@@ -198,11 +233,10 @@ class Continuing:
             if not run.trainer.strategy.restore_checkpoint_after_setup:
                 strict = run.module.strict_loading
                 resumption.take_weights(checkpoint, run.model, strict=strict, logger=run.logger)
-            if fitting:
-                resumption.take_optimizer(checkpoint, run.optim_wrapper, run.model)
         self.has_loaded = True
         if not fitting:
             return
+        resumption.take_parts(checkpoint)
         meta = checkpoint.setdefault("meta", {})
         if "epoch" not in meta:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
@@ -257,6 +291,16 @@ class Continuing:
             )
         run.use_seed(seed)
 
+    def fit_optimizers(self, checkpoint: dict[str, Any], wrappers: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take, just before Lightning restores them.
+
+        Raises:
+            CheckpointError: It is that of other optimizers.
+        """
+        if self._resumption is not None:
+            self._resumption.fit_optimizers(checkpoint, wrappers, self._run.model)
+            self._optimizer_state = checkpoint.get("optimizer")
+
     def restore_optimizer(self) -> None:
         """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now.
 
@@ -286,13 +330,20 @@ class Continuing:
             if not run.by_epoch and run.iter and not stream.consumed:
                 stream.skip_to(run.iter)
             return False
-        if len(state.get("workers", ())) == processes:
-            stream.workers.load_state_dict(state["workers"][run.trainer.global_rank])
-        stream.load_state_dict(state["stream"])
-        if len(state["rng"]) == processes:
-            set_rng_state(state["rng"][run.trainer.global_rank])
-        if len(state.get("buffers", ())) == processes:
-            restore_buffers(self._buffered(), state["buffers"][run.trainer.global_rank])
+        before = len(state["rng"])
+        if before != processes:
+            run.logger.warning(
+                f"The checkpoint is of {before} and this run of {processes} processes: weights, optimizer, schedules "
+                "and counters go on as they were; random numbers, each process's share of the data and its own "
+                "buffers do not, so that the run is no longer equal to the last bit"
+            )
+        own = kinds.restore(kinds.RUN, state)
+        if own["workers"] is not None:
+            stream.workers.load_state_dict(own["workers"])
+        stream.load_state_dict(own["stream"])
+        if own["rng"] is not None:
+            set_rng_state(own["rng"])
+        restore_buffers(self._buffered(), own["buffers"] or {})
         return state["validation_pending"]
 
     def load_or_resume(self) -> None:

@@ -36,11 +36,11 @@ def facts_of(runner: RunnerView) -> dict[str, Any]:
     }
 
 
-def groups_by_name(wrapper: Any) -> dict[str, list[dict[str, Any]]]:
+def groups_by_name(wrappers: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Return what is compared of the optimizers' groups; a file has it in the optimizers' states."""
     return {
         name: groups_of(getattr(each, "optimizer", each).param_groups)
-        for name, each in named(wrapper).items()
+        for name, each in wrappers.items()
     }
 
 

@@ -67,24 +67,28 @@ class Resumption:
         weights.update(outer)
         checkpoint["state_dict"] = weights
 
-    def take_optimizer(self, checkpoint: dict[str, Any], wrapper: Any, model: nn.Module) -> None:
-        """Leave in the checkpoint what the optimizers can take.
-
-        Raises:
-            CheckpointError: They are other optimizers.
-        """
-        # Those of the file are about to replace them.
-        self._groups = groups_by_name(wrapper)
+    def take_parts(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in the checkpoint what Lightning is to restore: schedules are not its affair."""
         checkpoint["lr_schedulers"] = []  # `load` takes MMEngine's entry
         if not self.choice.resume_optimizer:
             # Lightning asks for the entry, and for a scaler under the name of its plugin.
             checkpoint["optimizer_states"] = []
             for key in ("optimizer", "MixedPrecision"):
                 checkpoint.pop(key, None)
-            return
-        changed = [p for name, p in model.named_parameters() if name in self._weights.shapes]
-        classes = self.file.get("optimizers")
-        checkpoint.update(fitting_optimizers(wrapper, checkpoint, changed, classes))
+
+    def fit_optimizers(
+        self, checkpoint: dict[str, Any], wrappers: Mapping[str, Any], model: nn.Module
+    ) -> None:
+        """Leave in the checkpoint what the optimizers can take, before they are restored.
+
+        Raises:
+            CheckpointError: They are other optimizers.
+        """
+        self._groups = groups_by_name(wrappers)
+        if self.choice.resume_optimizer:
+            changed = [p for name, p in model.named_parameters() if name in self._weights.shapes]
+            classes = self.file.get("optimizers")
+            checkpoint.update(fitting_optimizers(wrappers, checkpoint, changed, classes))
 
     # Schedules
 

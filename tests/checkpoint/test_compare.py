@@ -52,13 +52,7 @@ TABLE = {
         ],
     ),
     "seed": ({"seed": 2}, ["seed: checkpoint 1 ↔ here 2 → the checkpoint's"]),
-    "processes": (
-        {"processes": 1},
-        [
-            "processes: checkpoint 2 ↔ here 1 → this run's; no longer exact are the order of the data, "
-            "random numbers and an open accumulation window"
-        ],
-    ),
+    "processes": ({"processes": 1}, ["processes: checkpoint 2 ↔ here 1 → this run's"]),
     "versions": (
         {"versions": {"mm2pl": "1", "torch": "3"}},
         ["versions: checkpoint mm2pl 1, torch 2 ↔ here mm2pl 1, torch 3 → this run's"],
