@@ -174,6 +174,15 @@ class MMLightningModule(EvaluatedModule):
             set_preprocessor_device(self.model, tensor.device)
         return self
 
+    @property
+    def strict_loading(self) -> bool:
+        """Whether a Trainer's checkpoint must fit exactly: only if that was asked for, since MMEngine's need not."""
+        return self._strict_loading is True
+
+    @strict_loading.setter
+    def strict_loading(self, value: bool) -> None:
+        self._strict_loading = value
+
     def own_names(self) -> list[str]:
         """Return the names of the weights, as :meth:`state_dict` has them, without collecting the weights."""
         return [name for name, _ in chain(self.named_parameters(), self.named_buffers())]

@@ -76,6 +76,10 @@ class RunDriver(ModuleDriver):
         # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
 
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers of the run can take."""
+        self._run.continuing.fit_optimizers(checkpoint, self.trained())
+
     # What Lightning is told; nothing else writes to a Trainer.
 
     def claim_validation(self, trainer: Trainer) -> None:

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mm2pl.checkpoint.format import scheduler_states
+from mm2pl.optim import build_param_schedulers
+from mm2pl.plan.resume import Choice
+from mm2pl.run.facts import facts_of
+from mm2pl.run.resuming import Resumption
+from mm2pl.run.trainer_view import runner_of
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+
+    from mm2pl.lightning.module import MMLightningModule
 
 
 class SchedulesOfOptimizer:
@@ -33,10 +42,64 @@ class SchedulesOfOptimizer:
         return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
-        # Not strict: after a change of the config, the file may have more or fewer states than there are schedules.
-        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=False):
-            scheduler.load_state_dict(state)
+        """Do nothing: the module's driver takes each schedule's state, of this file or of a module written by hand."""
+
+
+class SchedulesOfModule:
+    """Build the schedules of a module in its user's own Trainer, and let them follow a length that changes.
+
+    Lightning's schedules by hand have the length that their user gives; an ``end`` that only the Trainer's length has
+    given is no truth of the file, nor of the fit before.
+
+    Attributes:
+        resumption: Of a file that has been read, until the schedules are built and the optimizer is restored.
+    """
+
+    def __init__(self, module: MMLightningModule) -> None:
+        self._module = module
+        self._plan: dict[str, Any] = {}
+        self.resumption: Resumption | None = None
+        self._before: Any = None
+
+    def build(self, trainer: Trainer) -> None:
+        """Build what the module was given as a config, for the Trainer's length."""
+        module = self._module
+        if module.param_scheduler is None or are_built(module.param_scheduler):
+            return
+        trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+        loop = runner_of(trainer).train_loop
+        plan = {
+            "max_epochs": loop.max_epochs or None,
+            "max_iters": loop.max_iters or None,
+            "epoch_length": loop.epoch_length,
+        }
+        if module.param_schedulers is not None and plan == self._plan:
+            return
+        self._before, self._plan = module.param_schedulers, plan
+        module.param_schedulers = build_param_schedulers(
+            module.param_scheduler, module.optim_wrapper, **plan, by_epoch=True
+        )
+
+    def start(self, trainer: Trainer) -> None:
+        """Let the schedules stand where the run does, and say what differs from the file."""
+        schedules, view = self._module.param_schedulers, runner_of(trainer)
+        resumption, before = self.resumption, self._before
+        self.resumption = self._before = None
+        if resumption is None:
+            if before is None:
+                return
+            # Another fit of the same Trainer goes on as from a file of this moment.
+            resumption = Resumption({"param_schedulers": scheduler_states(before)}, Choice())
+        loop, facts = view.train_loop, facts_of(view)
+        progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
+        resumption.match(schedules)
+        if self._plan and (before is not None or resumption.has_other_length(facts)):
+            resumption.replan(schedules, progress, keep_rates=True)
+        else:
+            resumption.load(schedules, progress)
+        # Without a path the Trainer itself goes back, such as after its tuner has tried something out.
+        if before is None and trainer.ckpt_path:
+            view.logger.info(resumption.report(facts))
 
 
 def are_built(schedules: object) -> bool:
