@@ -79,7 +79,8 @@ class EMAHook(Hook):
         """
         unit = "epoch" if self.enabled_by_epoch else "iter"
         begin, last = getattr(self, f"begin_{unit}"), getattr(runner, f"max_{unit}s")
-        if begin > last:
+        # 0: a Trainer of the user's own, whose data have no length, does not know.
+        if 0 < last < begin:
             raise ArgumentError(
                 f"self.begin_{unit} should be smaller than or equal to runner.max_{unit}s: {last}, "
                 f"but got begin_{unit}: {begin}; EMAHook would never begin"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.stages import LightningStages, hooks_driven_by_first
 from mm2pl.run.points import GENERIC, STAGES, overridden_stages
 from mm2pl.run.priority import Priority
@@ -154,10 +155,7 @@ class Hook(LightningStages):
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
         """Return whether ``batch_idx`` is the last of ``dataloader``, if that has a length."""
-        try:
-            return batch_idx + 1 == len(dataloader)
-        except TypeError:
-            return False
+        return batch_idx + 1 == length_of(dataloader)
 
     def is_last_train_epoch(self, runner: RunnerLike) -> bool:
         """Return whether the current training epoch is the last one."""

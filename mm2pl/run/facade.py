@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mm2pl.dataset import batch_size_of
+from mm2pl.dataset.utils import length_of
 from mm2pl.errors import ArgumentError
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
@@ -224,7 +225,7 @@ class RunnerFacade(RunnerView):
             optim_wrapper,
             max_epochs=loop.max_epochs,
             max_iters=loop.max_iters,
-            epoch_length=len(loop.dataloader),
+            epoch_length=length_of(loop.dataloader),
             by_epoch=loop.by_epoch,
         )
 
