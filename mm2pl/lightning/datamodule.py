@@ -14,6 +14,7 @@ from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.dist.utils import sharing_data
 from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
+from mm2pl.lightning.settings import Settings
 from mm2pl.run.stream import EvalStream
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class MMDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train_dataloader: Any = None,
-        val_dataloader: Any = None,
-        test_dataloader: Any = None,
+        train_dataloader: Settings | DataLoader[Any] | None = None,
+        val_dataloader: Settings | DataLoader[Any] | None = None,
+        test_dataloader: Settings | DataLoader[Any] | None = None,
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from mm2pl.checkpoint.fitting import fitting_weights
 from mm2pl.config import as_config
+from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.driver import ModuleDriver, OwnTrainer, RunDriver
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
 from mm2pl.lightning.executor import LightningExecutor
@@ -29,8 +30,9 @@ from mm2pl.lightning.optimization import (
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
+from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
-from mm2pl.optim import require_loss
+from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
@@ -72,15 +74,15 @@ class MMLightningModule(EvaluatedModule):
 
     def __init__(
         self,
-        model: nn.Module | dict[str, Any] | None = None,
-        optim_wrapper: Any = None,
-        param_scheduler: Any = None,
-        auto_scale_lr: dict[str, Any] | None = None,
-        data_preprocessor: Any = None,
-        val_evaluator: Any = None,
-        test_evaluator: Any = None,
+        model: Settings | nn.Module | None = None,
+        optim_wrapper: Settings | OptimWrapper | None = None,
+        param_scheduler: Settings | SettingsList | _ParamScheduler | None = None,
+        auto_scale_lr: Settings | None = None,
+        data_preprocessor: Settings | nn.Module | None = None,
+        val_evaluator: Settings | SettingsList | Evaluator | BaseMetric | None = None,
+        test_evaluator: Settings | SettingsList | Evaluator | BaseMetric | None = None,
         default_scope: str | None = None,
-        compile: bool | dict[str, Any] | None = None,
+        compile: bool | Settings | None = None,
         init_weights: bool | None = None,
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
