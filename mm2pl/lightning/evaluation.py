@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,30 +29,20 @@ class EvaluatedModule(LeanModule):
     def __init__(self, evaluators: dict[str, Any]) -> None:
         super().__init__()
         self.evaluators = evaluators
-        self.loops: dict[str, EvalLoop] = {}
         self.eval_metrics: dict[str, Any] = {}
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's ``val_step`` or ``test_step``, if that is wanted."""
         raise NotImplementedError
 
+    @property
+    def loops(self) -> dict[str, EvalLoop]:
+        """Per stage the loop that feeds its evaluator; with whoever drives, since no loop can be copied or pickled."""
+        return self.driver.loops
+
     def use_loop(self, stage: str, loop: EvalLoop) -> None:
         """Feed the predictions of ``val`` or ``test`` to this loop's evaluator."""
         self.loops[stage] = loop
-
-    def on_validation_start(self) -> None:
-        """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open("val")
-
-    def on_test_start(self) -> None:
-        """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open("test")
-
-    def _open(self, stage: str) -> None:
-        # While it trains, MMEngine 0.10.7 compiles `train_step` and nothing else.
-        if self.trainer.state.fn != "fit":
-            self.compile_step(stage)
-        self.driver.open_evaluation(stage)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the model's predictions; the evaluator has seen them."""
@@ -71,34 +62,30 @@ class EvaluatedModule(LeanModule):
             data = self.model.data_preprocessor(batch, False)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
             # Weighs the mean over batches. Lightning would guess it from the first tensor, often (C, H, W).
-            size = getattr(self.trainer, f"{stage}_dataloaders")
-            size = getattr(size, "batch_size", None) or 1
-            self.log(f"{stage}_loss", loss, batch_size=size, sync_dist=True)
+            self.log(f"{stage}_loss", loss, batch_size=samples_in(batch), sync_dist=True)
             return log_vars
         with NoStopIteration(f"{stage}_step"):
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
 
-    def on_validation_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names; schedules that watch one take note of it."""
-        self._finish("val")
-        self.driver.end_validation()
 
-    def on_test_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names."""
-        self._finish("test")
+def samples_in(batch: object) -> int:
+    """Return how many samples a batch holds: one of MMEngine's dicts, a tuple or a tensor; else 1.
 
-    def _finish(self, stage: str) -> None:
-        loop = self.loops.get(stage)
-        if loop is not None:
-            self.eval_metrics = loop.metrics()
-            # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
-            self.log_dict(
-                scalars_of(self.eval_metrics),
-                logger=False if self.driver.exact else None,
-                batch_size=1,
-                reduce_fx="max",  # every process has the same values, which this leaves as they are
-                sync_dist=True,
-            )
+    >>> samples_in({"inputs": [torch.zeros(3, 8, 8)] * 2, "data_samples": [None, None]})
+    2
+    >>> samples_in((torch.zeros(5, 3), torch.zeros(5)))
+    5
+    """
+    if isinstance(batch, Mapping):
+        # One entry per sample in both; but `inputs` may itself be a dict, of modalities.
+        parts = [batch[name] for name in ("data_samples", "inputs") if batch.get(name) is not None]
+        part = next(iter(parts or batch.values()), None)
+        return len(part) if isinstance(part, list | tuple) else samples_in(part)
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.dim() else 1
+    if isinstance(batch, list | tuple) and batch:
+        return len(batch[0]) if isinstance(batch[0], list | tuple) else samples_in(batch[0])
+    return 1
 
 
 class NoStopIteration:
