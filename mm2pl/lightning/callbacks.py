@@ -11,6 +11,7 @@ from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.translate import Plan, whole_config
 from mm2pl.run.facade import RunnerFacade
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.run import Run
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class RunCallback(Checkpoint):
             TypeError: In a Trainer of the user's own, whose module is not mm2pl's.
         """
         if self.run is None or self.run.module is not pl_module:
+            refuse_other_package(trainer, pl_module)
             raise _no_parts(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
 
     def begin_run(self, trainer: Trainer, module: MMLightningModule) -> None:

@@ -15,6 +15,7 @@ from mm2pl.dist.utils import sharing_data
 from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.settings import Settings
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.stream import EvalStream
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class MMDataModule(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Take over the transfer of batches from the module, since Lightning warns where both override it."""
+        refuse_other_package(self.trainer)
         module = self._trainers_module()
         if module is not None:
             leave_transfer_to_datamodule(module)

@@ -38,6 +38,7 @@ from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
+from mm2pl.run.other_package import warn_of_other_package
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -92,6 +93,7 @@ class MMLightningModule(EvaluatedModule):
         call_train: bool = True,
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        warn_of_other_package()
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
         self.save_hyperparameters(
             {k: v for k, v in given.items() if not live_objects(v)}, logger=False

@@ -21,6 +21,7 @@ from mm2pl.run import building
 from mm2pl.run.aliases import fixed, of, part
 from mm2pl.run.environment import set_random_seed, setup_env
 from mm2pl.run.model import build_model
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.view import RunnerView
 
 if TYPE_CHECKING:
@@ -301,6 +302,7 @@ class RunnerFacade(RunnerView):
             TypeError: If ``hook`` is neither a hook nor a dict.
         """
         made = building.hook_of(hook, priority)
+        refuse_other_package(made)
         if hasattr(made, "get_triggered_stages"):
             building.insert_by_priority(self.hooks, made)
             self._methods.clear()
