@@ -51,9 +51,11 @@ class Border:
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Run a step, and publish what it returns before a callback asks: Lightning will divide its loss."""
-        outputs = self._usual("training_step")(*args, **kwargs)
-        if self._driver is not None:
-            self._driver.publish(outputs)
+        strategy: Any = self.strategy
+        outputs = type(strategy).training_step(strategy, *args, **kwargs)
+        driver = self._driver
+        if driver is not None:
+            driver.publish(outputs)
         return outputs
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
@@ -80,6 +82,9 @@ class Border:
         if self._driver is None:
             return checkpoint
         checkpoint = files.from_mmengine(checkpoint, resume=False)
+        callbacks = checkpoint.get("callbacks") or {}
+        if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1
+            callbacks.setdefault("RunDriver", callbacks["RunCallback"])
         module, weights = self._driver.module, checkpoint.get("state_dict")
         if weights:
             as_module, as_file = fits(weights, module.own_names())

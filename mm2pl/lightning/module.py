@@ -31,7 +31,7 @@ from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, are_replaced
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
@@ -116,6 +116,7 @@ class MMLightningModule(EvaluatedModule):
         self.call_train = call_train
         self.driver: ModuleDriver = OwnTrainer(self)
         self.batches_stay_raw = False
+        self.schedules_replaced = False
         # `load_from_checkpoint`, averaging and `load_state_dict` by hand come past here; a Trainer's files are renamed
         # at its border.
         self.register_load_state_dict_pre_hook(_take_names_of_files)
@@ -227,10 +228,6 @@ class MMLightningModule(EvaluatedModule):
         """Take schedules in place of those that were given: built ones, or what they will be built from."""
         self.param_scheduler = schedules
         self.param_schedulers = schedules if are_built(schedules) else None
-
-    def schedules_replaced(self) -> bool:
-        """Return whether a callback of the Trainer has put other schedules in the place of the module's."""
-        return are_replaced(self.trainer)
 
     @property
     def makes_own_optimizers(self) -> bool:

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.checkpoint import format as files
-from mm2pl.checkpoint.buffers import own_buffers, restore_buffers
+from mm2pl.checkpoint import kinds
+from mm2pl.checkpoint.buffers import buffers_of, restore_buffers
 from mm2pl.checkpoint.fitting import fitting_weights
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
-from mm2pl.checkpoint.reader import naming
+from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
-from mm2pl.dist import all_gather_object
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
+    from mm2pl.plan.resume import Resume
     from mm2pl.run.protocols import SchedulersLike
     from mm2pl.run.run import Run
 
@@ -31,18 +32,19 @@ class Continuing:
     Args:
         run: The run. What it was made from and where it stands is read from it.
         load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
-        resuming: Continue the run of ``load_from``, or the one in the work folder.
+        resume: Whether to continue the run of ``load_from``, or the one in the work folder.
 
     Attributes:
         load_from: As given; may be assigned before the run.
-        resuming: The same; and while a file is loaded, whether it continues its run. Hooks ask for it.
+        resuming: Whether to continue a run; and while a file is loaded, whether it continues its run. Hooks ask for it.
         has_loaded: Whether weights have come from a file.
     """
 
-    def __init__(self, run: Run, load_from: str | None, resuming: bool) -> None:
+    def __init__(self, run: Run, load_from: str | None, resume: Resume) -> None:
         self._run = run
         self.load_from = load_from
-        self.resuming = resuming
+        self.resuming = resume.wanted
+        self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
@@ -113,23 +115,24 @@ class Continuing:
         run.runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
-        """Return what MMEngine does not save and a resume to the last bit needs."""
+        """Return what MMEngine does not save and a resume to the last bit needs. All processes must call this."""
         run = self._run
         training = run.training
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
         batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return {
+        state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
-            "workers": all_gather_object(training.stream.workers.state_dict()),
+            "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
             "validation_pending": run.trainer.training and run.training.validation_follows(between),
-            "rng": all_gather_object(rng_state()),
-            "buffers": own_buffers(self._buffered()) if run.trainer.world_size > 1 else [],
+            "rng": rng_state(),
+            "buffers": buffers_of(self._buffered()),
         }
+        return kinds.gather(kinds.RUN, state)
 
     def _buffered(self) -> list[nn.Module]:
         """Return what has buffers that each process computes for itself: the model, and averages of it."""
@@ -150,12 +153,16 @@ class Continuing:
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
         run = self._run
-        last = find_latest_checkpoint(run.work_dir)
-        goes_on = (
-            f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
-            if last
-            else "there is no checkpoint yet → start again"
-        )
+        try:
+            last = self._newest()
+        except CheckpointError as error:
+            goes_on = str(error)
+        else:
+            goes_on = (
+                f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
+                if last
+                else "there is no checkpoint yet → start again"
+            )
         run.logger.warning(
             f"Stopped in epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations; {goes_on}"
         )
@@ -163,13 +170,42 @@ class Continuing:
     # Reading
 
     def path_to_resume(self) -> str | None:
-        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet."""
+        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet.
+
+        Raises:
+            CheckpointError: The work folder holds files of the run, but none from which it could go on.
+            FileNotFoundError: There is none, and the run was to start from nothing else.
+        """
         run = self._run
         if not self.resuming or self.has_loaded:
             return None
-        path = self.load_from or find_latest_checkpoint(run.work_dir)
-        run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
-        return path
+        if self.load_from:
+            return self.load_from
+        path = self._newest()
+        if path is not None:
+            run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
+            return path
+        if self._required:
+            raise FileNotFoundError(
+                f"resume='must': there is no checkpoint in {run.work_dir} → check --work-dir, or start with "
+                "--resume, which begins anew where there is none"
+            )
+        trains = run.stage in (None, "fit")
+        instead = "starts from the beginning" if trains else "the weights stay as they are"
+        run.logger.warning(
+            f"no checkpoint in {run.work_dir}: {instead}; if there should be one, check --work-dir"
+        )
+        return None
+
+    def _newest(self) -> str | None:
+        """Return the newest checkpoint of the work folder, or of those that hooks save to."""
+        run = self._run
+        folders = [
+            hook.checkpoint_folder(run.work_dir)
+            for hook in run.hooks
+            if hasattr(hook, "checkpoint_folder")
+        ]
+        return find_latest_checkpoint(run.work_dir, folders)
 
     def accept(self, checkpoint: dict[str, Any]) -> None:
         """Take up a file that the Trainer has read; see :meth:`mm2pl.run.facade.RunnerFacade.accept_checkpoint`.
@@ -254,13 +290,20 @@ class Continuing:
             if not run.by_epoch and run.iter and not stream.consumed:
                 stream.skip_to(run.iter)
             return False
-        if len(state.get("workers", ())) == processes:
-            stream.workers.load_state_dict(state["workers"][run.trainer.global_rank])
-        stream.load_state_dict(state["stream"])
-        if len(state["rng"]) == processes:
-            set_rng_state(state["rng"][run.trainer.global_rank])
-        if len(state.get("buffers", ())) == processes:
-            restore_buffers(self._buffered(), state["buffers"][run.trainer.global_rank])
+        before = len(state["rng"])
+        if before != processes:
+            run.logger.warning(
+                f"The checkpoint is of {before} and this run of {processes} processes: weights, optimizer, schedules "
+                "and counters go on as they were; random numbers, each process's share of the data and its own "
+                "buffers do not, so that the run is no longer equal to the last bit"
+            )
+        own = kinds.restore(kinds.RUN, state)
+        if own["workers"] is not None:
+            stream.workers.load_state_dict(own["workers"])
+        stream.load_state_dict(own["stream"])
+        if own["rng"] is not None:
+            set_rng_state(own["rng"])
+        restore_buffers(self._buffered(), own["buffers"] or {})
         return state["validation_pending"]
 
     def load_or_resume(self) -> None:

@@ -98,6 +98,11 @@ class RunnerView:
         """The first epoch or iteration that is followed by a validation."""
         return self.train_loop.val_begin
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether this is ``Trainer(fast_dev_run=…)``: a trial writes and deletes no checkpoint."""
+        return bool(getattr(self.trainer, "fast_dev_run", False))
+
     # What it works with
 
     @property
@@ -108,8 +113,7 @@ class RunnerView:
     @property
     def ticking_schedulers(self) -> Any:
         """The schedules that are to be ticked: none if a callback of Lightning's has put its own in their place."""
-        replaced = getattr(self.module, "schedules_replaced", None)
-        return None if replaced is not None and replaced() else self.param_schedulers
+        return None if getattr(self.module, "schedules_replaced", False) else self.param_schedulers
 
     @property
     def device(self) -> torch.device:
