@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.names import rename_for_module
 from mm2pl.config import as_config
+from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import (
@@ -31,11 +34,13 @@ from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
+from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
-from mm2pl.optim import OptimWrapper, require_loss
+from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
+from mm2pl.run.other_package import warn_of_other_package
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -78,19 +83,20 @@ class MMLightningModule(EvaluatedModule):
 
     def __init__(
         self,
-        model: nn.Module | dict[str, Any] | None = None,
-        optim_wrapper: Any = None,
-        param_scheduler: Any = None,
-        auto_scale_lr: dict[str, Any] | None = None,
-        data_preprocessor: Any = None,
-        val_evaluator: Any = None,
-        test_evaluator: Any = None,
+        model: Settings | nn.Module | None = None,
+        optim_wrapper: Settings | OptimWrapper | Optimizer | None = None,
+        param_scheduler: Settings | SettingsList | _ParamScheduler | LRScheduler | None = None,
+        auto_scale_lr: Settings | None = None,
+        data_preprocessor: Settings | nn.Module | None = None,
+        val_evaluator: Settings | SettingsList | Evaluator | BaseMetric | None = None,
+        test_evaluator: Settings | SettingsList | Evaluator | BaseMetric | None = None,
         default_scope: str | None = None,
-        compile: bool | dict[str, Any] | None = None,
+        compile: bool | Settings | None = None,
         init_weights: bool | None = None,
         call_train: bool = True,
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        warn_of_other_package()
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
         self.save_hyperparameters(
             {k: v for k, v in given.items() if not live_objects(v)}, logger=False
@@ -102,8 +108,9 @@ class MMLightningModule(EvaluatedModule):
             DefaultScope.get_instance(name, scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
         self.model: Any = build_model(model, data_preprocessor)
-        is_plain = isinstance(optim_wrapper, torch.optim.Optimizer)
-        self.optim_wrapper = OptimWrapper(optim_wrapper) if is_plain else as_config(optim_wrapper)
+        if isinstance(optim_wrapper, Optimizer):
+            optim_wrapper = OptimWrapper(optim_wrapper)
+        self.optim_wrapper = as_config(optim_wrapper)
         self.param_scheduler, self.lightning_schedulers = split_schedulers(
             as_config(param_scheduler)
         )

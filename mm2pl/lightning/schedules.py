@@ -34,6 +34,23 @@ class SchedulesOfOptimizer:
         """``"epoch"`` if every schedule ticks by epoch, else ``"step"``: when ``LearningRateMonitor`` looks."""
         return "epoch" if all(scheduler.by_epoch for scheduler in self.schedulers) else "step"
 
+    # What torch's schedulers tell, for modules and callbacks that ask ``self.lr_schedulers()``.
+
+    def get_last_lr(self) -> list[float]:
+        """Return the learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    @property
+    def base_lrs(self) -> list[float]:
+        """The learning rate of each parameter group from before any schedule."""
+        return [group.get("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def last_epoch(self) -> int:
+        """How often the schedules have ticked on the clock of ``interval``: epochs, or batches."""
+        by_epoch = self.interval == "epoch"
+        return max(s._global_step for s in self.schedulers if s.by_epoch == by_epoch)
+
     def step(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing; `mm2pl.optim.scheduler.tick` steps the schedules."""
 

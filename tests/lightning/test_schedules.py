@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from mm2pl.lightning import MMLightningModule
 from tests.bridges import loader, module, trainer
@@ -121,3 +122,27 @@ def test_another_fit_of_the_same_trainer_follows_its_new_length(plan):
     once.fit_loop.max_epochs = 3
     once.fit(bridge, loader())
     assert book.seen[8:] == rates(plan, {"max_epochs": 3})[8:]
+
+
+STACKS: dict[str, tuple[list[dict[str, Any]], int]] = {
+    "epochs": ([{"type": "StepLR", "step_size": 1, "gamma": 0.5}], 1),
+    "batches": ([{"type": "LinearLR", "begin": 2, "end": 6, "by_epoch": False}], 8),
+    "both": ([{"type": "LinearLR", "end": 6, "by_epoch": False}, {"type": "StepLR", "step_size": 1}], 8),
+    "plateau": ([{"type": "ReduceOnPlateauLR", "monitor": "val_loss"}], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schedules", "ticks"), STACKS.values(), ids=STACKS)
+def test_a_module_asks_its_schedules_as_torchs(schedules: Any, ticks: int) -> None:
+    """``ticks``: after the first epoch of 8 batches, which is followed by a validation."""
+    told: list[Any] = []
+
+    class Asking(Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            view = pl_module.lr_schedulers()
+            told.append((view.get_last_lr(), view.base_lrs, view.last_epoch))
+
+    bridge = module(param_scheduler=schedules)
+    trainer(max_epochs=1, callbacks=[Asking()]).fit(bridge, loader())
+    rates = [group["lr"] for group in bridge.optimizers().optimizer.param_groups]
+    assert told == [(rates, [0.1], ticks)]
