@@ -244,7 +244,9 @@ def from_mmengine(
         return dict(checkpoint)
     made = _with_own_keys(checkpoint)
     meta = made.get("meta", {})
-    if is_resumable(made) and {"epoch", "iter"} <= meta.keys():
+    # A place that Lightning itself has written is more exact than what can be told from `meta`.
+    placed = "loops" in made and epoch_length is None
+    if is_resumable(made) and {"epoch", "iter"} <= meta.keys() and not placed:
         epoch, batch = _place(meta["epoch"], meta["iter"], epoch_length, by_epoch)
         # MMEngine counts batches only, so with accumulation this is too many, and nothing better is known.
         steps = made.get("global_step", meta["iter"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mm2pl.hooks.stages import LightningStages, hooks_driven_by_first
+from lightning.pytorch import Callback
+
+from mm2pl.hooks.stages import HookStages
 from mm2pl.run.points import GENERIC, STAGES, overridden_stages
 from mm2pl.run.priority import Priority
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import LightningModule, Trainer
 
     from mm2pl.run.protocols import RunnerLike
 
@@ -67,7 +69,7 @@ def _point(name: str) -> Any:
     return method
 
 
-class Hook(LightningStages):
+class Hook(Callback):
     """Do something at any of MMEngine's points (``mmengine.hooks.Hook``).
 
     Override the points you need; each gets the ``runner``. The same object works in a config's
@@ -89,12 +91,16 @@ class Hook(LightningStages):
 
     def leave_to_run(self) -> None:
         """Let a run call the points; the stages of the Trainer that this hook is in do nothing any more."""
-        self.driven = True
+        self.driven, self.is_callback = True, False
 
-    @property
-    def is_callback(self) -> bool:
-        """Whether this hook is itself a callback of the Trainer, rather than part of a Runner."""
-        return self._stage_calls is not None and not self.driven
+    is_callback = False
+    """Whether this hook is itself a callback of the Trainer, rather than part of a Runner."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have somebody call the points of all hooks in this Trainer, unless the module brings that already."""
+        if not self.driven:
+            self.is_callback = True
+            HookStages.drive(trainer, pl_module, stage)
 
     before_run = _point("before_run")
     after_load_checkpoint = _point("after_load_checkpoint")
@@ -170,10 +176,6 @@ class Hook(LightningStages):
     def get_triggered_stages(self) -> list[str]:
         """List the points this hook does something at."""
         return overridden_stages(self)
-
-    def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
-        """Return the hooks this one drives in a plain Trainer: see :func:`hooks_driven_by_first`."""
-        return hooks_driven_by_first(self, trainer)
 
 
 def _is_multiple(count: int, n: int) -> bool:

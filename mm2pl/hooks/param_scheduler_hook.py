@@ -45,7 +45,8 @@ class ParamSchedulerHook(Hook):
 
 
 def _schedulers(runner: RunnerLike) -> Iterator[SchedulerLike]:
-    found = runner.param_schedulers
+    # Where a callback such as StochasticWeightAveraging has put its own schedule into their place, none is left.
+    found = getattr(runner, "ticking_schedulers", runner.param_schedulers)
     if found is None:
         return
     # A run that only validates holds what its schedules would be built from, as MMEngine's Runner does. MMEngine's hook

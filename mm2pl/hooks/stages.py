@@ -1,7 +1,7 @@
 """When a Lightning Trainer reaches MMEngine's hook points.
 
 A Lightning Trainer calls *stages* (``on_train_batch_end``) of callbacks; MMEngine calls *points*
-(``after_train_iter``) of hooks. :class:`LightningStages` is the one place that translates. As code,
+(``after_train_iter``) of hooks. :class:`HookStages` is the one place that translates. As code,
 one epoch with a validation at its end is::
 
     before_train_epoch
@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import Checkpoint
 
 from mm2pl.run.points import methods_by_point, named
 from mm2pl.run.priority import get_priority
@@ -54,27 +55,63 @@ LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
 calls ``on_*_epoch_end`` of the callbacks before that of the module, which computes them."""
 
 
-class LightningStages(Callback):
-    """Drive the points of a list of hooks from the stages of a Lightning Trainer.
+class HookStages(Callback):
+    """Drive the points of a Trainer's hooks from its stages: one such callback for all of them.
 
-    ``setup`` asks :meth:`driven_hooks` once per run which hooks to drive; a stage at which none of
-    them does anything is one dictionary miss. A subclass overrides that method, as ``Hook`` does, or
-    :meth:`reach` and :meth:`is_idle`, as ``RunCallback`` does.
+    It stands behind the ordinary callbacks, so that a file which a hook writes holds what they have done in this batch
+    (``WeightAveraging``), and in front of every ``Checkpoint``, whose files hold what the hooks have done. Where an
+    earlier callback writes a file, :meth:`settle` does the hooks' part of the batch first.
+
+    ``setup`` asks :meth:`driven_hooks` once per run which hooks to drive; a stage at which none of them does anything
+    is one dictionary miss. A subclass overrides that method, or :meth:`reach`.
     """
 
-    _stage_calls: dict[str, list[Callable[..., None]]] | None = None
-    _stage_runner: RunnerView | Any = None
+    _calls: dict[str, list[Callable[..., None]]] | None = None
+    _runner: RunnerView | Any = None
     _epoch_open = False
+    _batch: tuple[Any, int] | None = None
+    """The batch whose end the hooks have still to be told of."""
     _metrics_before: dict[str, Any]
+
+    # Its place in the Trainer
+
+    @classmethod
+    def drive(cls, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Drive the hooks of a Trainer whose module brings nothing that does; called by each hook's ``setup``."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, HookStages) for callback in callbacks):
+            stages = cls()
+            stages.lead(trainer)
+            # Lightning goes on through the list that it has begun, in which this one is not.
+            stages.setup(trainer, pl_module, stage)
+
+    def lead(self, trainer: Trainer) -> None:
+        """Become the first callback, so that ``setup`` comes before that of all others; no second one stays."""
+        trainer.callbacks = [self, *_others(trainer)]  # type: ignore[attr-defined]
+
+    def step_back(self, trainer: Trainer) -> None:
+        """Take the place from which every other stage is to be called."""
+        others = _others(trainer)
+        files = (i for i, callback in enumerate(others) if isinstance(callback, Checkpoint))
+        place = next(files, len(others))
+        # A new list: Lightning is iterating over the old one.
+        trainer.callbacks = [*others[:place], self, *others[place:]]  # type: ignore[attr-defined]
+
+    def withdraw(self, trainer: Trainer) -> None:
+        """Leave the Trainer, which has been given another module."""
+        trainer.callbacks = _others(trainer)  # type: ignore[attr-defined]
+
+    # What a subclass may decide
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks to drive, in calling order."""
-        raise NotImplementedError
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        hooks = [each for each in callbacks if getattr(each, "driven", None) is False]
+        return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
         """Return what ``after_train_iter`` gets as ``outputs``: the log variables as a dict."""
-        logged = getattr(pl_module, "logged_outputs", None)
-        return logged(outputs) if logged else outputs
+        return outputs
 
     def eval_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the metrics of the validation or test that just ended.
@@ -89,53 +126,66 @@ class LightningStages(Callback):
         logged = trainer.callback_metrics.items()
         return {key: value.item() for key, value in logged if before.get(key) is not value}
 
-    # From here on: LIGHTNING_POINTS, stage by stage.
-
     def is_idle(self) -> bool:
         """Return whether no hook does anything at any point."""
-        return not self._stage_calls
+        return not self._calls
 
     def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
         """Call the hooks' methods for a point."""
-        if self._stage_calls is None:  # e.g. Trainer.save_checkpoint before any run
-            self._stage_calls = methods_by_point(self.driven_hooks(trainer))
-            self._stage_runner = runner_of(trainer)
-        for call in self._stage_calls.get(point, ()):
-            call(self._stage_runner, **named(point, args))
+        for call in (self._calls or {}).get(point, ()):
+            call(self._runner, **named(point, args))
+
+    # From here on: LIGHTNING_POINTS, stage by stage.
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
+        self.call_hooks_at_start(trainer)
+
+    def call_hooks_at_start(self, trainer: Trainer) -> None:
+        """Find out which hook does something where, take this callback's place, and call ``before_run``."""
         hooks = self.driven_hooks(trainer)
-        self._stage_calls = methods_by_point(hooks)
-        self._stage_runner = runner_of(trainer) if hooks else None
-        self._epoch_open = False
-        if stage != "predict":
-            self.reach(trainer, "before_run")
+        self._calls = methods_by_point(hooks)
+        self._runner = runner_of(trainer) if hooks else None
+        self._epoch_open, self._batch = False, None
+        self.step_back(trainer)
+        self.reach(trainer, "before_run")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
-        if stage != "predict":
-            self.reach(trainer, "after_run")
+        self.reach(trainer, "after_run")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self.reach(trainer, "before_train")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        self._epoch_open = True
+        self._epoch_open, self._batch = True, None
         self.reach(trainer, "before_train_epoch")
 
     def on_train_batch_start(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self._batch = batch, batch_idx
         self.reach(trainer, "before_train_iter", batch_idx, batch)
 
     def on_train_batch_end(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self._batch is not None:  # else `settle` has been here
+            self._batch = None
+            self.end_batch(trainer, self.train_outputs(pl_module, outputs), batch, batch_idx)
+
+    def settle(self, trainer: Trainer, outputs: Any) -> None:
+        """End the batch now, if its step is over: a callback in front of this one is writing a file."""
+        progress: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        if self._batch is not None and progress.processed == progress.ready:
+            (batch, batch_idx), self._batch = self._batch, None
+            self.end_batch(trainer, outputs, batch, batch_idx)
+
+    def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Call what comes after a batch, and after the epoch that ends with it."""
         if self.is_idle():
             return
-        outputs = self.train_outputs(pl_module, outputs)
         self.reach(trainer, "after_train_iter", batch_idx, batch, outputs)
         if trainer.is_last_batch:
-            loop = self._stage_runner.train_loop
+            loop = self._runner.train_loop
             loop.batch_counted = True
             try:
                 self._end_epoch(trainer)
@@ -153,41 +203,43 @@ class LightningStages(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self.reach(trainer, "after_train")
 
+    # A module of ours has the files completed for the hooks, at the border where the file is written and read.
+
     def on_save_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        if not getattr(pl_module, "hands_checkpoints_to_hooks", False):
-            self.reach(trainer, "before_save_checkpoint", checkpoint)
+        self.reach(trainer, "before_save_checkpoint", checkpoint)
 
     def on_load_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        calls = self._stage_calls or {}
-        if (
-            getattr(pl_module, "hands_checkpoints_to_hooks", False)
-            or "after_load_checkpoint" not in calls
-        ):
+        if "after_load_checkpoint" not in (self._calls or {}):
             return
-        self._stage_runner._resume = trainer.state.fn == "fit"
+        self._runner._resume = trainer.state.fn == "fit"
         self.reach(trainer, "after_load_checkpoint", checkpoint)
         # MMEngine's hooks may change the file before it is loaded; Lightning has loaded it by now.
         pl_module.load_state_dict(checkpoint["state_dict"], strict=pl_module.strict_loading)
 
 
+def _others(trainer: Trainer) -> list[Callback]:
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if not isinstance(callback, HookStages)]
+
+
 def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
     """Write five stages of ``on_validation_*`` or ``on_test_*``; sanity checks reach no point."""
 
-    def start(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
+    def start(self: HookStages, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self._metrics_before = dict(trainer.callback_metrics)
             self.reach(trainer, f"before_{mode}")
 
-    def epoch_start(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
+    def epoch_start(self: HookStages, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self.reach(trainer, f"before_{mode}_epoch")
 
     def batch_start(
-        self: LightningStages,
+        self: HookStages,
         trainer: Trainer,
         pl_module: LightningModule,
         batch: Any,
@@ -198,7 +250,7 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
             self.reach(trainer, f"before_{mode}_iter", batch_idx, batch)
 
     def batch_end(
-        self: LightningStages,
+        self: HookStages,
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
@@ -209,7 +261,7 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
         if not trainer.sanity_checking:
             self.reach(trainer, f"after_{mode}_iter", batch_idx, batch, outputs)
 
-    def end(self: LightningStages, trainer: Trainer, pl_module: LightningModule) -> None:
+    def end(self: HookStages, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.is_idle() and not trainer.sanity_checking:
             self.reach(trainer, f"after_{mode}_epoch", self.eval_metrics(trainer, pl_module))
             self.reach(trainer, f"after_{mode}")
@@ -220,18 +272,4 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
 
 for _stage, _mode in (("validation", "val"), ("test", "test")):
     for _name, _function in _evaluation_stages(_stage, _mode).items():
-        setattr(LightningStages, _name, _function)
-
-
-def hooks_driven_by_first(callback: Callback, trainer: Trainer) -> Sequence[Any]:
-    """Return all hooks of a plain ``Trainer(callbacks=[…])`` by priority, to the first of them.
-
-    So the first hook in the list drives the others too, and they see MMEngine's order and clocks
-    whatever else is between them: Lightning alone would run one hook's epoch end before the next
-    hook's last iteration. A hook that a run drives is not among them.
-    """
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    hooks = [each for each in callbacks if getattr(each, "driven", None) is False]
-    if not hooks or hooks[0] is not callback:
-        return ()
-    return sorted(hooks, key=lambda hook: get_priority(hook.priority))
+        setattr(HookStages, _name, _function)

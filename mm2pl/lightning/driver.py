@@ -2,72 +2,204 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from mm2pl.dataset import batch_size_of
-from mm2pl.lightning.optimization import is_config, refuse_batch_size_finder
-from mm2pl.lightning.private import batches_that_stepped
-from mm2pl.lightning.schedules import live_schedulers
+from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
+from mm2pl.hooks.stages import HookStages
+from mm2pl.lightning.border import Border
+from mm2pl.lightning.evaluation import scalars_of
+from mm2pl.lightning.optimization import is_config, needs_manual_optimization, refuse_flags
+from mm2pl.lightning.private import batches_that_stepped, trainer_of
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers, scale_lr
-from mm2pl.optim.scheduler.tick import tick, tick_metrics
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
+from mm2pl.run.priority import get_priority
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import LightningModule, Trainer
 
     from mm2pl.lightning.module import MMLightningModule
-    from mm2pl.run.run import Run
+    from mm2pl.run.eval_loops import EvalLoop
+    from mm2pl.run.protocols import RunnerLike
 
 
-class ModuleDriver:
-    """What a module leaves to whoever drives it. This one does nothing more than Lightning asks of a module.
+class ModuleDriver(HookStages):
+    """The one callback that carries a module through a Trainer; the module puts it there when it gets a Trainer.
+
+    What a LightningModule's own hooks could do is done here, so that a subclass may override any of them, without
+    ``super()``: Lightning never needs it. What a step cannot do without stays in the step, because Lightning's tuner
+    empties the list of callbacks for a while.
 
     Attributes:
         flags_win: Whether a Trainer flag replaces what the optimizer wrapper says, or giving both is an error.
         exact: Whether the results must be MMEngine's to the last bit, so that manual optimization comes first.
+        loops: Per stage the loop that feeds its evaluator.
+        outputs: What the last training step has returned, without a graph.
     """
 
     flags_win = exact = False
 
     def __init__(self, module: MMLightningModule) -> None:
         self.module = module
+        self.loops: dict[str, EvalLoop] = {}
+        self.outputs: Any = None
+        self._restored_wrapper: Any = None
+        self._trainer_accumulates: int | None = None
 
     @property
     def trainer(self) -> Any:
         """The module's Trainer."""
         return self.module.trainer
 
-    def setup(self, stage: str) -> None:
-        """Build what the Trainer is about to need."""
+    @property
+    def state_key(self) -> str:
+        """Where the hooks' states are in a checkpoint: the name of the class that wrote them there at first."""
+        return "RunCallback"
+
+    def join(self, trainer: Trainer) -> None:
+        """Take over a Trainer that has just been given the module.
+
+        Raises:
+            ValueError: A flag of the Trainer rules out what the module needs; Lightning would say so in its words.
+        """
+        module = self.module
+        if trainer.state.fn == "fit" and needs_manual_optimization(
+            module.model, module.optim_wrapper
+        ):
+            refuse_flags(trainer, module.model)
+        self.lead(trainer)
+        Border.stand_at(trainer)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave a Trainer that has been given another module; else build what it is about to need."""
+        if pl_module is not self.module:
+            self.withdraw(trainer)
+            if self.driven_hooks(trainer):
+                HookStages.drive(trainer, pl_module, stage)
+            return
+        self.begin(trainer, stage)
+
+    def begin(self, trainer: Trainer, stage: str) -> None:
+        """Build what a stage needs, and call ``before_run``."""
+        raise NotImplementedError
+
+    def settle_for_file(self) -> None:
+        """Do what belongs to the last batch, before a file is written that must hold it."""
+        if trainer_of(self.module) is not None:
+            self.settle(self.trainer, self.outputs)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Leave the file to :class:`~mm2pl.lightning.border.Border`, which also sees one with weights only."""
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Leave the file to the border, which sees it before the weights are loaded."""
+
+    def take_optimizer(self, state: Any) -> None:
+        """Keep the optimizer wrapper's state in a file until Lightning has restored the optimizer itself."""
+        self._restored_wrapper = state
+
+    def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
+        """Return a training step's outputs with the loss as it was: Lightning divides it by the window."""
+        whole = isinstance(outputs, dict) and self.module.automatic_optimization
+        return {**outputs, "loss": self.outputs["loss"]} if whole else outputs
 
     def refuse_callbacks(self) -> None:
         """Refuse callbacks of the Trainer that cannot work."""
 
+    def borrow_accumulation(self) -> None:
+        """Note the Trainer's own accumulation, before the optimizer wrapper's is written there for a fit."""
+        self._trainer_accumulates = self.trainer.accumulate_grad_batches
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the Trainer back its own accumulation: the next fit may be another module's."""
+        if self._trainer_accumulates is not None:
+            trainer.accumulate_grad_batches = self._trainer_accumulates
+            self._trainer_accumulates = None
+        super().teardown(trainer, pl_module, stage)
+
     def before_optimizers(self) -> None:
         """Complete optimizer and schedules, just before the Trainer takes them."""
 
-    def start_training(self) -> None:
-        """Begin a fit."""
-
-    def start_epoch(self) -> None:
-        """Begin an epoch."""
+    def before_step(self) -> None:
+        """Do what the first training step must find done, also where no callback was called."""
 
     def train(self, batch: object, batch_idx: int) -> Any:
         """Run one iteration of manual optimization."""
         return self.module.model.train_step(batch, optim_wrapper=self.module.optim_wrapper)
 
-    def end_batch(self, outputs: Mapping[str, Any]) -> None:
-        """Log and tick."""
+    def publish(self, outputs: Any) -> None:
+        """Take note of what a training step returns."""
+        if isinstance(outputs, torch.Tensor):
+            outputs = {"loss": outputs}
+        if isinstance(outputs, Mapping) and isinstance(outputs.get("loss"), torch.Tensor):
+            # The graph would stay in memory until the next step is over.
+            outputs = {**outputs, "loss": outputs["loss"].detach()}
+        self.outputs = outputs
+
+    # Evaluation
 
     def open_evaluation(self, stage: str) -> None:
         """Make the loop that feeds the evaluator of ``val`` or ``test``."""
 
-    def end_validation(self) -> None:
-        """Take note of the metrics that have just been computed."""
+    def _open(self, trainer: Trainer, stage: str) -> None:
+        # While it trains, MMEngine 0.10.7 compiles `train_step` and nothing else.
+        if trainer.state.fn != "fit":
+            self.module.compile_step(stage)
+        self.open_evaluation(stage)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the loop that feeds the evaluator, unless a run brought its own."""
+        self._open(trainer, "val")
+        super().on_validation_start(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the loop that feeds the evaluator, unless a run brought its own."""
+        self._open(trainer, "test")
+        super().on_test_start(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log the metrics, under MMEngine's names."""
+        self._evaluate("val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute and log the metrics, under MMEngine's names."""
+        self._evaluate("test")
+
+    def _evaluate(self, stage: str) -> None:
+        loop = self.loops.get(stage)
+        if loop is not None:
+            self.module.eval_metrics = loop.metrics()
+            # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
+            self.module.log_dict(
+                scalars_of(self.module.eval_metrics),
+                logger=False if self.exact else None,
+                batch_size=1,
+                reduce_fx="max",  # every process has the same values, which this leaves as they are
+                sync_dist=True,
+            )
+
+
+class ScheduleTicks(ParamSchedulerHook):
+    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
+
+    def after_train_epoch(self, runner: RunnerLike) -> None:
+        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
+        if runner.trainer.is_last_batch:
+            super().after_train_epoch(runner)
+
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
+        """Tick those that watch a metric; here it may be any that Lightning knows."""
+        known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
+        super().after_val_epoch(runner, known)
 
 
 class OwnTrainer(ModuleDriver):
@@ -77,8 +209,18 @@ class OwnTrainer(ModuleDriver):
         super().__init__(module)
         self._built_from: Any = None
         self._lr_scaled = False
+        self._started = False
+        self._monitored: set[Any] = set()
 
-    def setup(self, stage: str) -> None:
+    def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
+        """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
+        hooks: list[Any] = list(super().driven_hooks(trainer))
+        if not any(isinstance(hook, ParamSchedulerHook) for hook in hooks):
+            hooks.append(ScheduleTicks())
+            hooks.sort(key=lambda hook: get_priority(hook.priority))
+        return hooks
+
+    def begin(self, trainer: Trainer, stage: str) -> None:
         """Build the optimizer wrapper; a new fit from the beginning has one of its own, as in Lightning.
 
         Raises:
@@ -86,16 +228,24 @@ class OwnTrainer(ModuleDriver):
         """
         module = self.module
         require_steps(module.model)
-        if stage != "fit":
-            return
+        self._started = False
+        self._restored_wrapper = None
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
+        if stage == "fit":
+            self._build()
+        self.call_hooks_at_start(trainer)
+        if stage == "fit" and module.init_weights and hasattr(module.model, "init_weights"):
+            # Once, and before Lightning restores a checkpoint: nothing trained or loaded may be drawn anew.
+            module.model.init_weights()
+            module.init_weights = False
+
+    def _build(self) -> None:
+        module = self.module
         if self._built_from is not None and self.trainer.global_step == 0:
             # What was given built goes on; what was built here is made anew.
             module.optim_wrapper, module.param_schedulers = self._built_from, None
             self._lr_scaled = False
-        elif module.init_weights and hasattr(module.model, "init_weights"):
-            # Once, and before Lightning restores a checkpoint: nothing trained or loaded may be drawn anew.
-            module.model.init_weights()
-            module.init_weights = False
         if module.optim_wrapper is None:
             raise ValueError(
                 "MMLightningModule got no optim_wrapper → training needs one, such as "
@@ -133,11 +283,16 @@ class OwnTrainer(ModuleDriver):
                 by_epoch=True,
             )
 
-    def start_training(self) -> None:
+    def before_step(self) -> None:
         """Compile the step, restore the scaler and an open window, and begin counting accumulation windows."""
+        if self._started:
+            return
+        self._started = True
         module = self.module
         module.compile_step("train")
-        module.restore_wrapper()
+        if self._restored_wrapper is not None:
+            module.optim_wrapper.load_state_dict(self._restored_wrapper)
+            self._restored_wrapper = None
         loop = runner_of(self.trainer).train_loop
         module.model.train()
         if not module.automatic_optimization:
@@ -146,24 +301,28 @@ class OwnTrainer(ModuleDriver):
                 module.model, loop.iter, loop.max_iters or -1
             )
 
-    def start_epoch(self) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a fit; what the tuner has tried out before it does not count."""
+        self._started = False
+        self.before_step()
+        super().on_train_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
+        super().on_train_epoch_start(trainer, pl_module)
         self.module.model.train()
 
-    def end_batch(self, outputs: Mapping[str, Any]) -> None:
-        """Log at the Trainer's interval, without a device synchronisation in between, and tick the schedules.
+    def publish(self, outputs: Any) -> None:
+        """Log at the Trainer's interval, without a device synchronisation in between.
 
-        The last losses of an epoch are logged too, for callbacks that monitor one; loggers keep to the interval.
+        Always, for a callback that monitors one of the values; loggers keep to the interval.
         """
-        trainer = self.trainer
-        if self._logs_now() or trainer.is_last_batch:
-            self.module.log_losses(outputs)
-        schedulers = live_schedulers(trainer)
-        tick(schedulers, by_epoch=False)
-        if trainer.is_last_batch:
-            # Not in `on_train_epoch_end`: Lightning validates before that, and MMEngine's schedules tick before
-            # the validation.
-            tick(schedulers, by_epoch=True)
+        super().publish(outputs)
+        values = self.outputs
+        if not isinstance(values, Mapping):
+            return
+        if self._logs_now() or self.trainer.is_last_batch or not self._monitored.isdisjoint(values):
+            self.module.log_dict(scalars_of(dict(values)), prog_bar=True, batch_size=1)
 
     def _logs_now(self) -> bool:
         # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
@@ -174,47 +333,11 @@ class OwnTrainer(ModuleDriver):
 
     def open_evaluation(self, stage: str) -> None:
         """Make the loop that feeds the evaluator, if the module has one for that stage."""
-        module = self.module
-        if module.evaluators[stage] is not None:
+        given = self.module.evaluators[stage]
+        if given is not None:
             loader = single(getattr(self.trainer, f"{stage}_dataloaders"), stage)
             cls = {"val": ValLoop, "test": TestLoop}[stage]
-            module.use_loop(stage, cls(runner_of(self.trainer), loader, module.evaluators[stage]))
-
-    def end_validation(self) -> None:
-        """Tick the schedules that watch a metric."""
-        trainer: Trainer = self.trainer
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            # Without an evaluator there is only what Lightning has averaged, such as `val_loss`.
-            own = "val" in self.module.loops
-            metrics = self.module.eval_metrics if own else trainer.callback_metrics
-            tick_metrics(live_schedulers(trainer), dict(metrics))
-
-
-class RunDriver(ModuleDriver):
-    """Leave everything to a run, whose callback builds, ticks and evaluates in MMEngine's order."""
-
-    flags_win = exact = True
-
-    def __init__(self, module: MMLightningModule, run: Run) -> None:
-        super().__init__(module)
-        self._run = run
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> RunDriver:
-        # Weight averaging copies the module; the run is not a part of it.
-        return RunDriver(copy.deepcopy(self.module, memo), self._run)
-
-    def refuse_callbacks(self) -> None:
-        """Refuse the batch size finder: a run's loader and schedules are those of its config."""
-        refuse_batch_size_finder(self.trainer)
-
-    def train(self, batch: object, batch_idx: int) -> Any:
-        """Run one iteration: the model's ``train_step``, or a custom loop's ``run_iter``, which returns nothing."""
-        if not self._run.training.loop_steps:
-            module = self.module
-            return module.model.train_step(batch, optim_wrapper=module.optim_wrapper)
-        loop = self._run.train_loop
-        # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
-        return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
+            self.loops[stage] = cls(runner_of(self.trainer), loader, given)
 
 
 def single(loaders: object, stage: str) -> Any:

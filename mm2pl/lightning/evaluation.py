@@ -28,30 +28,20 @@ class EvaluatedModule(LeanModule):
     def __init__(self, evaluators: dict[str, Any]) -> None:
         super().__init__()
         self.evaluators = evaluators
-        self.loops: dict[str, EvalLoop] = {}
         self.eval_metrics: dict[str, Any] = {}
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's ``val_step`` or ``test_step``, if that is wanted."""
         raise NotImplementedError
 
+    @property
+    def loops(self) -> dict[str, EvalLoop]:
+        """Per stage the loop that feeds its evaluator; with whoever drives, since no loop can be copied or pickled."""
+        return self.driver.loops
+
     def use_loop(self, stage: str, loop: EvalLoop) -> None:
         """Feed the predictions of ``val`` or ``test`` to this loop's evaluator."""
         self.loops[stage] = loop
-
-    def on_validation_start(self) -> None:
-        """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open("val")
-
-    def on_test_start(self) -> None:
-        """Make the loop that feeds the evaluator, unless a run brought its own."""
-        self._open("test")
-
-    def _open(self, stage: str) -> None:
-        # While it trains, MMEngine 0.10.7 compiles `train_step` and nothing else.
-        if self.trainer.state.fn != "fit":
-            self.compile_step(stage)
-        self.driver.open_evaluation(stage)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Return the model's predictions; the evaluator has seen them."""
@@ -77,28 +67,6 @@ class EvaluatedModule(LeanModule):
             return log_vars
         with NoStopIteration(f"{stage}_step"):
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names; schedules that watch one take note of it."""
-        self._finish("val")
-        self.driver.end_validation()
-
-    def on_test_epoch_end(self) -> None:
-        """Compute and log the metrics, under MMEngine's names."""
-        self._finish("test")
-
-    def _finish(self, stage: str) -> None:
-        loop = self.loops.get(stage)
-        if loop is not None:
-            self.eval_metrics = loop.metrics()
-            # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
-            self.log_dict(
-                scalars_of(self.eval_metrics),
-                logger=False if self.driver.exact else None,
-                batch_size=1,
-                reduce_fx="max",  # every process has the same values, which this leaves as they are
-                sync_dist=True,
-            )
 
 
 class NoStopIteration:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.optim import TorchExecutor
+
 if TYPE_CHECKING:
     import torch
     from lightning.pytorch import LightningModule
@@ -23,6 +25,10 @@ class LightningExecutor:
         self._strategy: Any = module.trainer.strategy
         self._steppers: dict[int, Any] = {}
         self._holds_back = False
+
+    def __reduce__(self) -> tuple[type[TorchExecutor], tuple[()]]:
+        # A copy of the module, for averaging or in another process, has no Trainer.
+        return TorchExecutor, ()
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""

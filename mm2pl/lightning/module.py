@@ -3,43 +3,44 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import nn
 
-from mm2pl.checkpoint.fitting import fitting_weights
+from mm2pl.checkpoint.names import rename_for_module
 from mm2pl.config import as_config
-from mm2pl.lightning.driver import ModuleDriver, OwnTrainer, RunDriver
-from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration, scalars_of
+from mm2pl.lightning.driver import ModuleDriver, OwnTrainer
+from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import (
     is_config,
     let_trainer_clip_and_accumulate,
     needs_manual_optimization,
     reasons_for_automatic,
-    refuse_flags,
     require_deepspeed,
     updates_its_own_way,
     with_tensor_loss,
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
-from mm2pl.lightning.private import has_gradients_waiting, trainer_of
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built
+from mm2pl.lightning.private import has_gradients_waiting
+from mm2pl.lightning.run_driver import RunDriver
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, are_replaced
 from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
-from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Callback
+    from lightning.pytorch import Trainer
     from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 
+    from mm2pl.lightning.callbacks import RunCallback
     from mm2pl.run.run import Run
 
 
@@ -105,20 +106,53 @@ class MMLightningModule(EvaluatedModule):
         self._compiled: set[str] = set()
         self.driver: ModuleDriver = OwnTrainer(self)
         self.batches_stay_raw = False
-        self._trainer_accumulates: int | None = None
-        self._saved_wrapper: Any = None
-        self._loss: torch.Tensor | None = None
+        # `load_from_checkpoint`, averaging and `load_state_dict` by hand come past here; a Trainer's files are renamed
+        # at its border.
+        self.register_load_state_dict_pre_hook(_take_names_of_files)
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
-    def follow(self, run: Run, batches_stay_raw: bool) -> None:
+    # Its Trainer, and who drives it there
+
+    def _join(self, trainer: Trainer | None) -> None:
+        LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
+        # Inside another LightningModule it is a part like any other: that one trains it.
+        if trainer is not None and trainer.lightning_module is self:
+            self.driver = self._driver_for(trainer)
+            self.driver.join(trainer)
+
+    #: Lightning assigns it when a Trainer is given the module; no override of a hook can prevent that.
+    trainer = property(LightningModule.trainer.fget, _join)  # type: ignore[attr-defined]
+
+    def _driver_for(self, trainer: Trainer) -> ModuleDriver:
+        driver = self.driver
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        starter = next((each for each in callbacks if hasattr(each, "begin_run")), None)
+        if starter is not None:
+            same = isinstance(driver, RunDriver) and driver.starter is starter
+            return driver if same else RunDriver(self, None, starter)
+        return OwnTrainer(self) if driver.exact else driver
+
+    def follow(self, run: Run, batches_stay_raw: bool, starter: RunCallback) -> RunDriver:
         """Leave building, ticking and evaluating to a run.
 
         Args:
             run: The run.
             batches_stay_raw: Whether neither this module nor the data module does anything with a batch.
+            starter: The callback that holds the run in its Trainer.
         """
-        self.driver = RunDriver(self, run)
+        if not isinstance(self.driver, RunDriver):
+            self.driver = RunDriver(self, None, starter)
+        self.driver.take(run, starter)
         self.batches_stay_raw = batches_stay_raw
+        return self.driver
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Who drives it holds a Trainer, a log and open files; a copy begins without.
+        return {**super().__getstate__(), "driver": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.driver = OwnTrainer(self)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls this of children, but never their
@@ -129,45 +163,11 @@ class MMLightningModule(EvaluatedModule):
             set_preprocessor_device(self.model, tensor.device)
         return self
 
-    # One file for both worlds: weights are stored without the ``model.`` prefix.
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the model's own state dict; keys are those of an MMEngine checkpoint."""
-        return self.model.state_dict(*args, **kwargs)
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Load a model's state dict, with or without Lightning's ``model.`` prefix.
-
-        Raises:
-            CheckpointError: If the weights are those of another model.
-        """
-        state_dict = fitting_weights(self.model, state_dict, strict)
-        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+    def own_names(self) -> list[str]:
+        """Return the names of the weights, as :meth:`state_dict` has them, without collecting the weights."""
+        return [name for name, _ in chain(self.named_parameters(), self.named_buffers())]
 
     # Optimization
-
-    def configure_callbacks(self) -> list[Any]:
-        """Refuse flags that the model rules out, in words of the config and before Lightning does; add no callback."""
-        if self.trainer.state.fn != "fit":
-            return []
-        if needs_manual_optimization(self.model, self.optim_wrapper):
-            refuse_flags(self.trainer, self.model)
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        for callback in callbacks:
-            # Lightning moves a run's callback to the end of the list. Others ask in their `setup` when it validates.
-            if hasattr(callback, "claim_validation"):
-                callback.claim_validation(self.trainer)
-        return []
-
-    def setup(self, stage: str) -> None:
-        """Build what the Trainer is about to need, unless a run has done so.
-
-        Raises:
-            ValueError: There is nothing to train with.
-        """
-        self.driver.setup(stage)
 
     def choose_optimization(self) -> list[str]:
         """Decide who drives the optimizer, and between settings that Trainer and optimizer wrapper were both given.
@@ -199,8 +199,8 @@ class MMLightningModule(EvaluatedModule):
                     )
         wrappers = wrappers_of(wrapper).values()
         require_deepspeed(self.trainer, wrappers)
-        self._trainer_accumulates = self.trainer.accumulate_grad_batches
         if self.automatic_optimization:
+            self.driver.borrow_accumulation()
             notes += let_trainer_clip_and_accumulate(
                 self.trainer, wrapper, flags_win=self.driver.flags_win
             )
@@ -215,10 +215,9 @@ class MMLightningModule(EvaluatedModule):
         self.param_scheduler = schedules
         self.param_schedulers = schedules if are_built(schedules) else None
 
-    def teardown(self, stage: str) -> None:
-        """Give the Trainer back its own accumulation: the next fit may be another module's."""
-        if stage == "fit" and self._trainer_accumulates is not None:
-            self.trainer.accumulate_grad_batches = self._trainer_accumulates
+    def schedules_replaced(self) -> bool:
+        """Return whether a callback of the Trainer has put other schedules in the place of the module's."""
+        return are_replaced(self.trainer)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
@@ -244,7 +243,7 @@ class MMLightningModule(EvaluatedModule):
     @lr.setter
     def lr(self, value: float) -> None:
         current = self.lr
-        self._saved_wrapper = None  # what the finder has put back has the old one
+        self.driver.take_optimizer(None)  # what the finder has put back has the old one
         wrapper = next(iter(wrappers_of(self.optim_wrapper).values()))
         groups = [] if isinstance(wrapper, dict) else wrapper.optimizer.param_groups
         given = [wrapper, *getattr(self.driver, "configs", ())]
@@ -284,22 +283,13 @@ class MMLightningModule(EvaluatedModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return the model's log variables; under automatic optimization the loss keeps its graph."""
+        self.driver.before_step()
         if self.automatic_optimization:
             data = self.model.data_preprocessor(batch, True)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
-            self._loss = torch.as_tensor(log_vars["loss"]).detach()
             return {**log_vars, "loss": require_loss(loss)}
         with NoStopIteration("train_step"):
             return with_tensor_loss(self.driver.train(batch, batch_idx))
-
-    def logged_outputs(self, outputs: Mapping[str, Any]) -> Any:
-        """Return a training step's outputs for the log: Lightning divides the loss by the accumulation window."""
-        known = self.automatic_optimization and type(self).training_step is _step  # no subclass's
-        return {**outputs, "loss": self._loss} if known else outputs
-
-    def log_losses(self, outputs: Mapping[str, Any]) -> None:
-        """Log what a training step has returned."""
-        self.log_dict(scalars_of(self.logged_outputs(outputs)), prog_bar=True, batch_size=1)
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's own ``train_step``, ``val_step`` or ``test_step``, if ``compile`` asks for it."""
@@ -312,24 +302,6 @@ class MMLightningModule(EvaluatedModule):
         # Once per step: at a second fit, torch.compile would wrap the compiled one again.
         self._compiled.add(step)
         setattr(self.model, step, torch.compile(getattr(self.model, step), **options))
-
-    def on_train_start(self) -> None:
-        """Begin counting accumulation windows."""
-        self.driver.start_training()
-
-    def restore_wrapper(self) -> None:
-        """Restore the scaler and an open accumulation window of a resumed file; Lightning has restored the rest."""
-        if self._saved_wrapper is not None:
-            self.optim_wrapper.load_state_dict(self._saved_wrapper)
-            self._saved_wrapper = None
-
-    def on_train_epoch_start(self) -> None:
-        """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
-        self.driver.start_epoch()
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log at the Trainer's interval and tick the schedules, unless a run does."""
-        self.driver.end_batch(outputs)
 
     def has_gradients_waiting(self) -> bool:
         """Return whether automatic optimization is inside an accumulation window."""
@@ -348,22 +320,11 @@ class MMLightningModule(EvaluatedModule):
             # calls this before every validation.
             super().on_validation_model_zero_grad()
 
-    # Checkpoints
 
-    #: Hooks that are callbacks of the Trainer get the file from here too: in Lightning's own callback stage the weights
-    #: would have been loaded already.
-    hands_checkpoints_to_hooks = True
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add MMEngine's keys, and let hooks change the file's contents."""
-        runner_of(self.trainer).complete_checkpoint(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let hooks see the file before the weights are loaded, and take over MMEngine's part of it."""
-        if trainer_of(self) is not None:
-            runner_of(self.trainer).accept_checkpoint(checkpoint)
-            if self.trainer.state.fn == "fit":
-                self._saved_wrapper = checkpoint.get("optimizer")
+def _take_names_of_files(
+    module: MMLightningModule, state_dict: dict[str, Any], prefix: str, *_: Any
+) -> None:
+    rename_for_module(state_dict, prefix, module.own_names())
 
 
 # Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.

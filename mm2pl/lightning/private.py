@@ -15,7 +15,7 @@ import lightning
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.utilities import rank_zero_warn
 
 from mm2pl.errors import UnsupportedVersion
@@ -310,6 +310,14 @@ def let_device_choose_backend(strategy: DDPStrategy) -> None:
     """Forget the backend of collectives that a strategy was given; before ``setup_environment`` it then finds one."""
     _inside(strategy, "_process_group_backend")
     strategy._process_group_backend = None
+
+
+def writes_folders(strategy: Strategy) -> bool:
+    """Return whether a strategy writes each process's part of a checkpoint into a folder, instead of one file."""
+    # FSDPStrategy and ModelParallelStrategy of Lightning 2.5 and 2.6; DeepSpeed's engine writes nothing but folders.
+    sharded = getattr(strategy, "_state_dict_type", None) == "sharded"
+    distributed = getattr(strategy, "_save_distributed_checkpoint", False)
+    return sharded or distributed or hasattr(strategy, "zero_stage_3")
 
 
 def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Steppable) -> None:

@@ -46,12 +46,9 @@ def are_built(schedules: object) -> bool:
     return bool(lists) and all(hasattr(each, "get_last_value") for group in lists for each in group)
 
 
-def live_schedulers(trainer: Trainer) -> list[Any]:
-    """Return the schedules that the Trainer still has; callbacks such as ``StochasticWeightAveraging`` replace them."""
-    views = (config.scheduler for config in trainer.lr_scheduler_configs)
-    return [
-        scheduler
-        for view in views
-        if isinstance(view, SchedulesOfOptimizer)
-        for scheduler in view.schedulers
-    ]
+def are_replaced(trainer: Trainer) -> bool:
+    """Return whether a callback such as ``StochasticWeightAveraging`` has put its own schedules into their place."""
+    configs = trainer.lr_scheduler_configs
+    return bool(configs) and not any(
+        isinstance(config.scheduler, SchedulesOfOptimizer) for config in configs
+    )

@@ -75,8 +75,8 @@ class Continuing:
         ):  # a trial leaves no files, as Lightning's own callbacks have it
             return
         if run.trainer.model is None:  # nothing has run yet
-            run.module.trainer = run.trainer
             run.trainer.strategy.connect(run.module)
+            run.module.trainer = run.trainer
         ahead = {"epoch": run.epoch + by_epoch, "iter": run.iter + (not by_epoch)}
         self._saving = {
             "meta": {**ahead, **(meta or {})},

@@ -323,15 +323,14 @@ class Run:
         self.module.to(self.trainer.strategy.root_device)
         if stage == "fit":
             self._prepare_fit()
-        elif stage in ("validate", "test"):
-            self._prepare_evaluation("val" if stage == "validate" else "test")
+        else:
+            if stage != "predict":  # which needs a model and data, and nothing that judges
+                self._prepare_evaluation("val" if stage == "validate" else "test")
             self.runner.call_hook("before_run")
         self.runner.load_or_resume()
 
     def leave(self) -> None:
         """End what :meth:`enter` has begun."""
-        if self.stage != "predict":
-            self.runner.call_hook("after_run")
         self.stage = None
 
     def break_off(self) -> None:

@@ -106,6 +106,12 @@ class RunnerView:
         return type(self.model).__name__
 
     @property
+    def ticking_schedulers(self) -> Any:
+        """The schedules that are to be ticked: none if a callback of Lightning's has put its own in their place."""
+        replaced = getattr(self.module, "schedules_replaced", None)
+        return None if replaced is not None and replaced() else self.param_schedulers
+
+    @property
     def device(self) -> torch.device:
         """The device that this process computes on."""
         return self.trainer.strategy.root_device

@@ -1,0 +1,93 @@
+"""Where a module's results and checkpoints cross into the Trainer; only there do files have MMEngine's form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.names import fits, to_file, to_module
+from mm2pl.lightning.private import writes_folders
+from mm2pl.run.trainer_view import runner_of
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.strategies import Strategy
+
+
+class Border:
+    """Note what a training step returns, complete what a strategy writes, and take up what it reads.
+
+    It stands in the place of four public methods of one strategy, for modules of ours. No hook would do: users override
+    those of the module, callbacks are not asked for a file with weights only, and the plugin that writes
+    (``checkpoint_io``) is called in the first process alone, MMEngine's ``before_save_checkpoint`` in all of them.
+    """
+
+    METHODS = (
+        "training_step",
+        "lightning_module_state_dict",
+        "save_checkpoint",
+        "load_checkpoint",
+    )
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+
+    @classmethod
+    def stand_at(cls, trainer: Trainer) -> None:
+        """Stand at the Trainer's strategy from now on; once is enough, also for other modules of this Trainer."""
+        strategy = trainer.strategy
+        if "save_checkpoint" not in vars(strategy):
+            border = cls(strategy)
+            for name in cls.METHODS:
+                setattr(strategy, name, getattr(border, name))
+
+    def _usual(self, method: str) -> Any:
+        return getattr(type(self.strategy), method).__get__(self.strategy)
+
+    @property
+    def _driver(self) -> Any:
+        """Who drives the Trainer's module, if it is one of ours."""
+        return getattr(self.strategy.lightning_module, "driver", None)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a step, and publish what it returns before a callback asks: Lightning will divide its loss."""
+        outputs = self._usual("training_step")(*args, **kwargs)
+        if self._driver is not None:
+            self._driver.publish(outputs)
+        return outputs
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Begin a file: what belongs to the batch that has just been trained on is done first."""
+        if self._driver is not None:
+            self._driver.settle_for_file()
+        return self._usual("lightning_module_state_dict")()
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None
+    ) -> None:
+        """Complete a checkpoint and write it; every process comes here."""
+        if self._driver is not None:
+            trainer = self._driver.trainer
+            # Torch's distributed checkpoint finds a sharded parameter by the name that it has in the module.
+            if not writes_folders(self.strategy):
+                checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
+            runner_of(trainer).complete_checkpoint(checkpoint)
+        self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)
+
+    def load_checkpoint(self, checkpoint_path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint of both worlds, and hand the Trainer the part that is Lightning's."""
+        checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
+        if self._driver is None:
+            return checkpoint
+        checkpoint = files.from_mmengine(checkpoint, resume=False)
+        module, weights = self._driver.module, checkpoint.get("state_dict")
+        if weights:
+            as_module, as_file = fits(weights, module.own_names())
+            checkpoint["state_dict"] = to_file(weights) if as_module > as_file else weights
+        runner_of(self._driver.trainer).accept_checkpoint(checkpoint)
+        if self._driver.trainer.state.fn == "fit":
+            self._driver.take_optimizer(checkpoint.get("optimizer"))
+        if weights:
+            # A hook of the user's module sees names of the module, as it would with Lightning's own files.
+            checkpoint["state_dict"] = to_module(checkpoint["state_dict"])
+        return checkpoint

@@ -1,0 +1,283 @@
+"""The callback that carries a run through Lightning's Trainer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from mm2pl.checkpoint.progress import loops_state
+from mm2pl.lightning.driver import ModuleDriver
+from mm2pl.lightning.epoch_loop import NEVER
+from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.run.clock import Event
+from mm2pl.run.points import named
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from mm2pl.lightning.callbacks import RunCallback
+    from mm2pl.lightning.module import MMLightningModule
+    from mm2pl.run.loops import TrainLoop
+    from mm2pl.run.run import Run
+
+
+class RunDriver(ModuleDriver):
+    """Let a Trainer do what a run decides: MMEngine's hooks, loops and validations in MMEngine's order.
+
+    There is one such callback and not one per hook: Lightning would sort them, and hooks would lose their priorities.
+
+    Args:
+        module: The module of the run.
+        run: The run; ``None`` in a Trainer of the user's own, where ``starter`` makes it when the Trainer starts.
+        starter: Who makes the run, and answers for its checkpoints.
+    """
+
+    flags_win = exact = True
+
+    def __init__(
+        self, module: MMLightningModule, run: Run | None, starter: RunCallback | None = None
+    ) -> None:
+        super().__init__(module)
+        self.run = run
+        self.starter = starter
+        self._owns_validation = True
+        self._started = False
+
+    @property
+    def _run(self) -> Run:
+        assert self.run is not None
+        return self.run
+
+    def take(self, run: Run, starter: RunCallback) -> None:
+        """Carry this run from now on; another one may have been carried before, in another Trainer."""
+        self.run, self.starter = run, starter
+
+    # What the stages of the base class ask for
+
+    def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
+        """Call the hooks of the run through its runner, whose ``call_hook`` a subclass may override."""
+        self._run.runner.call_hook(point, **named(point, args))
+
+    def is_idle(self) -> bool:
+        """Return False: there is always a run to be told."""
+        return False
+
+    def refuse_callbacks(self) -> None:
+        """Refuse the batch size finder: a run's loader and schedules are those of its config."""
+        refuse_batch_size_finder(self.trainer)
+
+    def train(self, batch: object, batch_idx: int) -> Any:
+        """Run one iteration: the model's ``train_step``, or a custom loop's ``run_iter``, which returns nothing."""
+        if not self._run.training.loop_steps:
+            return super().train(batch, batch_idx)
+        loop = self._run.train_loop
+        # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
+        return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
+
+    # What Lightning is told; nothing else writes to a Trainer.
+
+    def claim_validation(self, trainer: Trainer) -> None:
+        """Decide when to validate from now on, unless the Trainer's own flags say when.
+
+        It must be known before other callbacks' ``setup``. Else ``EarlyStopping`` would look at its metric at the ends
+        of epochs, and a run by iterations has only one.
+        """
+        # 1 and 1.0 are Lightning's defaults, and NEVER is what this callback has left in an earlier stage.
+        given = trainer.check_val_every_n_epoch not in (1, NEVER) or trainer.val_check_interval != 1
+        self._owns_validation = not given
+        self._let_validate(trainer, False)
+
+    def _let_validate(self, trainer: Trainer, now: bool) -> None:
+        """Switch Lightning's validation on for this moment, or off. It asks after every batch."""
+        if self._owns_validation:
+            trainer.check_val_every_n_epoch = 1 if now else NEVER
+            # Lightning 2.6 validates after the batches that this number divides: from here on, after any.
+            trainer.val_check_batch = 1
+
+    def _agree_on_length(self, trainer: Trainer, loop: TrainLoop) -> None:
+        """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
+        told = self._run.length_told
+        if loop.by_epoch:
+            # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
+            if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
+                loop.end_after(trainer.max_epochs)
+            # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
+            trainer.fit_loop.max_epochs = loop.max_epochs
+            self._run.note_length(max_epochs=loop.max_epochs)
+        else:
+            # The loop has applied the user's limit; a fraction would be taken of that length once more.
+            trainer.limit_train_batches = loop.max_iters
+            self._run.note_length(limit_train_batches=loop.max_iters)
+        # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
+        interval = min(trainer.log_every_n_steps, loop.epoch_length)  # type: ignore[attr-defined]
+        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
+
+    # Setup
+
+    def begin(self, trainer: Trainer, stage: str) -> None:
+        """Build what the stage needs, in MMEngine's order, before Lightning restores a checkpoint.
+
+        Raises:
+            TypeError: In a Trainer of the user's own, whose module or data module are not mm2pl's.
+        """
+        assert self.starter is not None
+        if self.run is None or self.run.trainer is not trainer:
+            self.starter.begin_run(trainer, self.module)  # another Trainer is another run
+        self._batch = None
+        self.step_back(trainer)
+        run = self._run
+        run.enter(stage)
+        self._started = False
+        if stage == "fit":
+            self.claim_validation(trainer)
+            self._agree_on_length(trainer, run.loop_of("train"))
+        run.prepare(stage)
+        if stage == "fit":
+            self._agree_on_place(trainer, run.train_loop)
+
+    def _agree_on_place(self, trainer: Trainer, loop: TrainLoop) -> None:
+        """Begin where the loop stands, if a program has moved its counters: MMEngine's loops go on from there."""
+        fit = trainer.fit_loop
+        batches: Any = fit.epoch_loop.batch_progress.total
+        epochs: Any = fit.epoch_progress.current
+        moved = loop.iter != batches.processed
+        if loop.by_epoch:
+            moved = moved or loop.epoch != epochs.processed
+        if moved:
+            state = loops_state(
+                epoch=loop.epoch if loop.by_epoch else 0,
+                iter=loop.iter,
+                batch_idx=0 if loop.by_epoch else loop.iter,
+                epoch_length=loop.epoch_length,
+            )
+            fit.load_state_dict(state["fit_loop"])
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End the stage."""
+        run = self._run
+        if stage == "fit" and not self._started:
+            # Lightning enters no loop where nothing is left to train; MMEngine's loop calls what stands around it.
+            run.training.begin()
+            self._pass_over(run)
+            self.reach(trainer, "after_train")
+        super().teardown(trainer, pl_module, stage)
+        run.leave()
+
+    def _pass_over(self, run: Run) -> None:
+        """Open and close the one epoch of a run by iterations that trains nothing."""
+        if not run.train_loop.by_epoch:
+            run.training.begin_epoch()
+            run.training.close_epoch()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
+        if self.run is None:
+            return
+        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":
+            self.run.continuing.log_interruption()
+        self.run.break_off()
+
+    # Training
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start, or continue where the checkpoint was written."""
+        run, training = self._run, self._run.training
+        self._started = True
+        training.begin()
+        if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
+            training.close_epoch()
+        loop = run.train_loop
+        finished = loop.by_epoch and loop.epoch >= loop.max_epochs
+        if trainer.fit_loop.restarted_mid_epoch and not finished:
+            training.begin_epoch()
+        if run.continuing.restore_exact_state():
+            self._validate_now(trainer)
+        if loop.is_over():
+            trainer.should_stop = True
+            self._pass_over(run)
+
+    def _validate_now(self, trainer: Trainer) -> None:
+        """Make up for the validation that followed the checkpoint; schedules, best files and early stopping need it.
+
+        MMEngine leaves it out.
+        """
+        val_loop = trainer.fit_loop.epoch_loop.val_loop
+        # A restarted loop goes on counting from the batches of the validation in the file.
+        val_loop.restarting = False
+        # As Lightning's loop does: the stage decides from which loop `self.log` and the data fetcher take their part.
+        trainer.validating = True
+        val_loop.run()
+        trainer.training = True
+        if self._run.train_loop.stop_training:
+            trainer.should_stop = True
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin an epoch; a run by iterations is one epoch of Lightning's."""
+        self._batch = None
+        self._run.training.begin_epoch()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Call the hooks before a batch."""
+        self._batch = batch, batch_idx
+        self._run.training.begin_batch(batch_idx, batch)
+
+    def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Call the hooks after a batch, and do what follows it: Lightning closes its own epoch by itself."""
+        events = self._run.training.end_batch(batch_idx, batch, outputs)
+        if events or trainer.check_val_every_n_epoch != NEVER:
+            self._let_validate(trainer, Event.VALIDATE in events)
+            # Lightning leaves an epoch at once when it sees `should_stop`; MMEngine's epoch loop reads
+            # `stop_training` only between epochs, so there the end of the epoch sets it.
+            if Event.STOP in events and not self._run.train_loop.by_epoch:
+                trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the one epoch of a run by iterations; end a run by epochs where its loop says so."""
+        run, loop = self._run, self._run.train_loop
+        if not loop.by_epoch:
+            run.training.close_epoch()
+        if loop.stop_training:
+            trainer.should_stop = True
+        if loop.by_epoch:
+            # Hooks may have changed it; a Trainer without an end of its own asks its callbacks.
+            trainer.fit_loop.max_epochs = loop.max_epochs
+            run.note_length(max_epochs=loop.max_epochs)
+
+    # Validation
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the metrics to the hooks and go back to training."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == "fit":
+            self._let_validate(trainer, False)
+            if self._run.training.end_validation():
+                trainer.should_stop = True
+
+    # The hooks' own state, such as what EarlyStoppingHook has counted; MMEngine loses it
+
+    @property
+    def _hooks(self) -> list[Any]:
+        return self.run.hooks if self.run is not None else []
+
+    def _stateful_hooks(self) -> dict[str, Any]:
+        return {
+            f"{index}.{type(hook).__name__}": hook
+            for index, hook in enumerate(self._hooks)
+            if hasattr(hook, "state_dict") and hasattr(hook, "load_state_dict")
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of each hook that has one."""
+        states = {name: hook.state_dict() for name, hook in self._stateful_hooks().items()}
+        return {name: state for name, state in states.items() if state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Hand each hook its state; a hook that is new in this run has none."""
+        for name, hook in self._stateful_hooks().items():
+            if name in state_dict:
+                hook.load_state_dict(state_dict[name])
