@@ -157,7 +157,8 @@ def schedules(cell: Cell, end: int | None) -> Any:
     if cell.kind == "OneCycle":
         # Its curve depends on its length from the first step on, so that is given.
         steps = (EPOCHS + 1) * EPOCH
-        return {"type": "OneCycleLR", "by_epoch": False, "eta_max": 0.1, "total_steps": steps}
+        whole = {"by_epoch": False, "eta_max": 0.1, "total_steps": steps}
+        return {"type": "OneCycleLR", **whole, **({} if end is None else {"end": end * EPOCH})}
     if cell.kind == "ReduceOnPlateau":
         late = {**STUCK, "patience": 0, "threshold": 1e3, "factor": 0.5}
         return [warmup, {"type": "ReduceOnPlateauLR", "by_epoch": True, **late, **until}]
@@ -342,7 +343,11 @@ def config_run(part: Part) -> tuple[Any, Any, list[Any]]:
     if part.file is not None:
         more |= {"load_from": part.file, "resume": True}
     runner = build("mm2pl", scenario, part.folder, book, **more)
-    runner.trainer.callbacks.extend(added(part))
+    callbacks, more_callbacks = runner.trainer.callbacks, added(part)
+    # As a Trainer sorts them that is given them.
+    first = next(i for i, each in enumerate(callbacks) if isinstance(each, Checkpoint))
+    callbacks[first:first] = [c for c in more_callbacks if not isinstance(c, Checkpoint)]
+    callbacks += [c for c in more_callbacks if isinstance(c, Checkpoint)]
     runner.train()
     return runner.trainer, runner.model, runner.hooks
 
