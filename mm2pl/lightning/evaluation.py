@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,12 +62,30 @@ class EvaluatedModule(LeanModule):
             data = self.model.data_preprocessor(batch, False)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
             # Weighs the mean over batches. Lightning would guess it from the first tensor, often (C, H, W).
-            size = getattr(self.trainer, f"{stage}_dataloaders")
-            size = getattr(size, "batch_size", None) or 1
-            self.log(f"{stage}_loss", loss, batch_size=size, sync_dist=True)
+            self.log(f"{stage}_loss", loss, batch_size=samples_in(batch), sync_dist=True)
             return log_vars
         with NoStopIteration(f"{stage}_step"):
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
+
+
+def samples_in(batch: object) -> int:
+    """Return how many samples a batch holds: one of MMEngine's dicts, a tuple or a tensor; else 1.
+
+    >>> samples_in({"inputs": [torch.zeros(3, 8, 8)] * 2, "data_samples": [None, None]})
+    2
+    >>> samples_in((torch.zeros(5, 3), torch.zeros(5)))
+    5
+    """
+    if isinstance(batch, Mapping):
+        # One entry per sample in both; but `inputs` may itself be a dict, of modalities.
+        parts = [batch[name] for name in ("data_samples", "inputs") if batch.get(name) is not None]
+        part = next(iter(parts or batch.values()), None)
+        return len(part) if isinstance(part, list | tuple) else samples_in(part)
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.dim() else 1
+    if isinstance(batch, list | tuple) and batch:
+        return len(batch[0]) if isinstance(batch[0], list | tuple) else samples_in(batch[0])
+    return 1
 
 
 class NoStopIteration:

@@ -13,7 +13,6 @@ from torch import nn
 
 from mm2pl.checkpoint.names import rename_for_module
 from mm2pl.config import as_config
-from mm2pl.lightning.driver import ModuleDriver, OwnTrainer
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import (
@@ -26,8 +25,10 @@ from mm2pl.lightning.optimization import (
     with_tensor_loss,
     wrappers_of,
 )
+from mm2pl.lightning.own_trainer import OwnTrainer
+from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.precision import use_wrappers_precision
-from mm2pl.lightning.private import has_gradients_waiting
+from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, are_replaced
 from mm2pl.model.utils import set_preprocessor_device
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import LRSchedulerTypeUnion, OptimizerLRScheduler
 
     from mm2pl.lightning.callbacks import RunCallback
+    from mm2pl.lightning.driver import ModuleDriver
     from mm2pl.run.run import Run
 
 
@@ -64,6 +66,8 @@ class MMLightningModule(EvaluatedModule):
         default_scope: The registry scope in which type names are looked up first.
         compile: ``True`` or keyword arguments for :func:`torch.compile` of the model's step.
         init_weights: Call the model's ``init_weights()`` before training. ``None``: if it was built here, from a dict.
+        call_train: Call the model's ``train()`` at the start of each epoch, as MMEngine does: what was put into eval
+            mode before goes back, unless the model's ``train`` keeps it. ``False`` leaves modes alone, as Lightning.
 
     Raises:
         TypeError: If ``model`` is neither a module nor a dict, or ``compile`` neither bool nor dict.
@@ -83,6 +87,7 @@ class MMLightningModule(EvaluatedModule):
         default_scope: str | None = None,
         compile: bool | dict[str, Any] | None = None,
         init_weights: bool | None = None,
+        call_train: bool = True,
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
@@ -104,6 +109,7 @@ class MMLightningModule(EvaluatedModule):
             raise TypeError(f"compile={compile!r} → True, or a dict of torch.compile's arguments")
         self.compile_options = compile
         self._compiled: set[str] = set()
+        self.call_train = call_train
         self.driver: ModuleDriver = OwnTrainer(self)
         self.batches_stay_raw = False
         # `load_from_checkpoint`, averaging and `load_state_dict` by hand come past here; a Trainer's files are renamed
@@ -198,6 +204,9 @@ class MMLightningModule(EvaluatedModule):
                         f"MMEngine's, not equal to the last bit; an accumulation window ends with its epoch."
                     )
         wrappers = wrappers_of(wrapper).values()
+        if len(wrappers) == 1:
+            add_own_parameters(wrapper.optimizer, self)
+        self.driver.remember_parameters([each.optimizer for each in wrappers])
         require_deepspeed(self.trainer, wrappers)
         if self.automatic_optimization:
             self.driver.borrow_accumulation()
@@ -219,9 +228,23 @@ class MMLightningModule(EvaluatedModule):
         """Return whether a callback of the Trainer has put other schedules in the place of the module's."""
         return are_replaced(self.trainer)
 
+    @property
+    def makes_own_optimizers(self) -> bool:
+        """Whether a subclass, or LightningCLI's ``--optimizer``, says what trains."""
+        method = getattr(self.configure_optimizers, "__func__", None)
+        return method is not MMLightningModule.configure_optimizers
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself."""
-        self.driver.before_optimizers()
+        """Return the wrapped torch optimizers, and one view per optimizer of the schedules that mm2pl steps itself.
+
+        Without a Trainer, for Fabric or a test, nothing is known of the run's length: a schedule without an ``end``
+        goes on for ever, as when its class is called.
+        """
+        if trainer_of(self) is None:
+            self.driver.build_alone()
+        else:
+            self.driver.before_optimizers()
+            self.driver.follow_parameters()
         wrappers = wrappers_of(self.optim_wrapper)
         views = [
             SchedulesOfOptimizer(wrapper.optimizer, self._schedulers_of(name))
@@ -280,6 +303,13 @@ class MMLightningModule(EvaluatedModule):
             super().configure_gradient_clipping(
                 optimizer, gradient_clip_val, gradient_clip_algorithm
             )
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model, ``forward(inputs, data_samples=None, mode="tensor")``."""
+        # A model may have another default than MMEngine's, and then would return losses to whoever exports it.
+        if len(args) < 3:
+            kwargs.setdefault("mode", "tensor")
+        return self.model(*args, **kwargs)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         """Return the model's log variables; under automatic optimization the loss keeps its graph."""

@@ -1,0 +1,274 @@
+"""A module of ours in a Trainer that its user has made."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.dataset import batch_size_of
+from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
+from mm2pl.lightning.driver import ModuleDriver
+from mm2pl.lightning.evaluation import scalars_of
+from mm2pl.lightning.executor import LightningExecutor
+from mm2pl.lightning.optimization import is_config, wrappers_of
+from mm2pl.lightning.parameters import add_own_parameters
+from mm2pl.lightning.private import batches_that_stepped
+from mm2pl.optim import (
+    OptimWrapper,
+    OptimWrapperDict,
+    as_optim_wrapper,
+    build_param_schedulers,
+    scale_lr,
+)
+from mm2pl.run.eval_loops import TestLoop, ValLoop
+from mm2pl.run.model import require_steps
+from mm2pl.run.priority import get_priority
+from mm2pl.run.trainer_view import runner_of
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from mm2pl.lightning.module import MMLightningModule
+    from mm2pl.run.protocols import RunnerLike
+
+
+class ScheduleTicks(ParamSchedulerHook):
+    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
+
+    def after_train_epoch(self, runner: RunnerLike) -> None:
+        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
+        if runner.trainer.is_last_batch:
+            super().after_train_epoch(runner)
+
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
+        """Tick those that watch a metric; here it may be any that Lightning knows."""
+        known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
+        super().after_val_epoch(runner, known)
+
+
+class OwnTrainer(ModuleDriver):
+    """Drive a module in a Trainer that its user has made: on Lightning's clocks, with what the module was given."""
+
+    def __init__(self, module: MMLightningModule) -> None:
+        super().__init__(module)
+        self._built_from: Any = None
+        self._given: tuple[
+            Any, ...
+        ] = ()  # what was given in the place of the optimizers that the module has made
+        self._lr_scaled = False
+        self._started = False
+        self._monitored: set[Any] = set()
+
+    def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
+        """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
+        hooks: list[Any] = list(super().driven_hooks(trainer))
+        if not any(isinstance(hook, ParamSchedulerHook) for hook in hooks):
+            hooks.append(ScheduleTicks())
+            hooks.sort(key=lambda hook: get_priority(hook.priority))
+        return hooks
+
+    def begin(self, trainer: Trainer, stage: str) -> None:
+        """Build the optimizer wrapper; a new fit from the beginning has one of its own, as in Lightning.
+
+        Raises:
+            ValueError: There is nothing to train with.
+        """
+        module = self.module
+        require_steps(module.model)
+        self._started = False
+        self._restored_wrapper = None
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
+        if stage == "fit":
+            self._build()
+        self.call_hooks_at_start(trainer)
+        if stage == "fit" and module.init_weights and hasattr(module.model, "init_weights"):
+            # Once, and before Lightning restores a checkpoint: nothing trained or loaded may be drawn anew.
+            module.model.init_weights()
+            module.init_weights = False
+
+    def _build(self) -> None:
+        module = self.module
+        if self._given:
+            (module.optim_wrapper,), self._given = self._given, ()
+        if self._built_from is not None and self.trainer.global_step == 0:
+            # What was given built goes on; what was built here is made anew.
+            module.optim_wrapper, module.param_schedulers = self._built_from, None
+            self._lr_scaled = False
+        if not module.makes_own_optimizers:
+            self.build_optimizer()
+        elif module.optim_wrapper is not None or module.param_scheduler is not None:
+            warnings.warn(
+                f"{type(module).__name__} has a configure_optimizers of its own, or LightningCLI was given an "
+                "--optimizer, and that one trains → optim_wrapper and param_scheduler are used only as far as it "
+                "returns what super().configure_optimizers() does",
+                stacklevel=2,
+            )
+            self.build_optimizer()
+        if module.optim_wrapper is not None:
+            module.choose_optimization()
+
+    def build_optimizer(self) -> None:
+        """Build the optimizer wrapper from what the module was given, if it is not built yet.
+
+        Raises:
+            ValueError: There is nothing to build.
+        """
+        module = self.module
+        if module.optim_wrapper is None:
+            raise ValueError(
+                "MMLightningModule got no optim_wrapper → training needs one, such as "
+                "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
+            )
+        if is_config(module.optim_wrapper):
+            self._built_from = module.optim_wrapper
+        module.optim_wrapper = as_optim_wrapper(module.model, module.optim_wrapper)
+
+    def build_alone(self) -> None:
+        """Build optimizer and schedules where there is no Trainer.
+
+        Raises:
+            ValueError: There is nothing to build.
+        """
+        module = self.module
+        self.build_optimizer()
+        wrappers = wrappers_of(module.optim_wrapper).values()
+        if len(wrappers) == 1:
+            add_own_parameters(module.optim_wrapper.optimizer, module)
+        if module.param_schedulers is None and module.param_scheduler is not None:
+            module.param_schedulers = build_param_schedulers(
+                module.param_scheduler, module.optim_wrapper
+            )
+
+    def _adopt_optimizers(self) -> None:
+        """Show hooks, ``module.lr`` and a model's own step the optimizers that train, if the module has made others."""
+        module, optimizers = self.module, self.trainer.optimizers
+        known = [getattr(w, "optimizer", None) for w in wrappers_of(module.optim_wrapper).values()]
+        if not optimizers or any(optimizer is each for optimizer in optimizers for each in known):
+            return
+        self._given = (module.optim_wrapper,)
+        wrappers = {f"optimizer_{i}": OptimWrapper(each) for i, each in enumerate(optimizers)}
+        one = len(wrappers) == 1
+        module.optim_wrapper = wrappers["optimizer_0"] if one else OptimWrapperDict(**wrappers)
+        module.param_schedulers = None
+        if not module.automatic_optimization:
+            for wrapper in wrappers.values():
+                wrapper.executor = LightningExecutor(module)
+
+    @property
+    def configs(self) -> list[Any]:
+        """The config that the optimizer was built from, if it was built here."""
+        return [] if self._built_from is None else [self._built_from]
+
+    def before_optimizers(self) -> None:
+        """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
+        module, trainer = self.module, self.trainer
+        if module.auto_scale_lr and not self._lr_scaled:
+            trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+            batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
+            scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)
+            self._lr_scaled = True
+        if module.param_schedulers is None and module.param_scheduler is not None:
+            loop = runner_of(trainer).train_loop
+            trainer.fit_loop.setup_data()
+            batches = trainer.num_training_batches
+            module.param_schedulers = build_param_schedulers(
+                module.param_scheduler,
+                module.optim_wrapper,
+                max_epochs=loop.max_epochs or None,
+                max_iters=loop.max_iters or None,
+                # inf is Lightning's length of an iterable data set that has none.
+                epoch_length=int(batches) if batches != float("inf") else None,
+                by_epoch=True,
+            )
+
+    def before_step(self) -> None:
+        """Compile the step, restore the scaler and an open window, and begin counting accumulation windows."""
+        if self._started:
+            return
+        self._started = True
+        module = self.module
+        module.compile_step("train")
+        self._adopt_optimizers()
+        if self._restored_wrapper is not None:
+            module.optim_wrapper.load_state_dict(self._restored_wrapper)
+            self._restored_wrapper = None
+        loop = runner_of(self.trainer).train_loop
+        self._say_what_wakes_up()
+        if not module.automatic_optimization:
+            # -1 is MMEngine's "no end known": no last window is rescaled then.
+            module.optim_wrapper.initialize_count_status(
+                module.model, loop.iter, loop.max_iters or -1
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a fit; what the tuner has tried out before it does not count."""
+        self._started = False
+        self.before_step()
+        super().on_train_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._train_mode()
+
+    def _train_mode(self) -> None:
+        if self.module.call_train:
+            self.module.model.train()
+
+    def _say_what_wakes_up(self) -> None:
+        parts = list(self.module.model.named_modules())
+        asleep = [(name, part) for name, part in parts if not part.training]
+        self._train_mode()
+        awake = [name for name, part in asleep if part.training]
+        if awake and len(asleep) < len(parts):
+            warnings.warn(
+                f"{', '.join(awake[:3])}{', …' if len(awake) > 3 else ''} had been put into eval mode, and the model's "
+                "train() has put it back, as MMEngine does at each epoch → override train() in the model to keep it, "
+                "or MMLightningModule(call_train=False)",
+                stacklevel=2,
+            )
+
+    def publish(self, outputs: Any) -> None:
+        """Log at the Trainer's interval, without a device synchronisation in between.
+
+        Always, for a callback that monitors one of the values; loggers keep to the interval.
+        """
+        super().publish(outputs)
+        values = self.outputs
+        if not isinstance(values, Mapping):
+            return
+        if self._logs_now() or self.trainer.is_last_batch or not self._monitored.isdisjoint(values):
+            self.module.log_dict(scalars_of(dict(values)), prog_bar=True, batch_size=1)
+
+    def _logs_now(self) -> bool:
+        # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
+        trainer: Any = self.trainer
+        if not trainer.log_every_n_steps or self.module.has_gradients_waiting():
+            return False
+        return (batches_that_stepped(trainer) + 1) % trainer.log_every_n_steps == 0
+
+    def open_evaluation(self, stage: str) -> None:
+        """Make the loop that feeds the evaluator, if the module has one for that stage."""
+        given = self.module.evaluators[stage]
+        if given is not None:
+            loader = single(getattr(self.trainer, f"{stage}_dataloaders"), stage)
+            cls = {"val": ValLoop, "test": TestLoop}[stage]
+            self.loops[stage] = cls(runner_of(self.trainer), loader, given)
+
+
+def single(loaders: object, stage: str) -> Any:
+    """Return the one loader of an evaluation.
+
+    Raises:
+        ValueError: There are several, and one evaluator.
+    """
+    if not isinstance(loaders, (list, tuple)):
+        return loaders
+    if len(loaders) != 1:
+        raise ValueError(
+            f"{len(loaders)} {stage} loaders and one {stage}_evaluator → give one loader, of a ConcatDataset for "
+            "instance, or leave out the evaluator"
+        )
+    return loaders[0]
