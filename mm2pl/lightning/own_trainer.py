@@ -13,7 +13,7 @@ from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
 from mm2pl.lightning.parameters import add_own_parameters
-from mm2pl.lightning.private import batches_that_stepped
+from mm2pl.lightning.private import batches_that_stepped, resume_loaders
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
@@ -204,6 +204,7 @@ class OwnTrainer(ModuleDriver):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a fit; what the tuner has tried out before it does not count."""
+        resume_loaders(trainer)
         self._started = False
         self.before_step()
         super().on_train_start(trainer, pl_module)
