@@ -126,8 +126,9 @@ class Continuing:
             "workers": all_gather_object(training.stream.workers.state_dict()),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
-            "validation_pending": run.trainer.training and run.training.validation_follows(between),
-            "rng": all_gather_object(rng_state()),
+            "validation_pending": run.trainer.state.fn == "fit"
+            and training.validation_follows(between),
+            "rng": all_gather_object(training.rng_of_validation or rng_state()),
             "buffers": own_buffers(self._buffered()) if run.trainer.world_size > 1 else [],
         }
 
