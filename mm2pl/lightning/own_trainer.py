@@ -57,7 +57,7 @@ class OwnTrainer(ModuleDriver):
             Any, ...
         ] = ()  # what was given in the place of the optimizers that the module has made
         self._lr_scaled = False
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
@@ -76,7 +76,7 @@ class OwnTrainer(ModuleDriver):
         """
         module = self.module
         require_steps(module.model)
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -208,6 +208,19 @@ class OwnTrainer(ModuleDriver):
         self._started = False
         self.before_step()
         super().on_train_start(trainer, pl_module)
+        if self._epoch_end_owed:
+            self._epoch_end_owed = False
+            self._end_epoch(trainer)
+
+    # A hook that counts iterations writes in an epoch's last batch, before the schedules that count epochs have ticked.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether a file that is written now stands before the end of an epoch whose batches are over."""
+        return {"epoch_ends": True} if self._epoch_ends else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until training begins."""
+        self._epoch_end_owed = state_dict.get("epoch_ends", False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""
