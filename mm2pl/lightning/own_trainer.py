@@ -15,7 +15,7 @@ from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
 from mm2pl.lightning.parameters import add_own_parameters
-from mm2pl.lightning.private import batches_that_stepped
+from mm2pl.lightning.private import batches_that_stepped, resume_loaders
 from mm2pl.lightning.schedules import SchedulesOfModule
 from mm2pl.optim import (
     OptimWrapper,
@@ -62,7 +62,7 @@ class OwnTrainer(ModuleDriver):
             Any, ...
         ] = ()  # what was given in the place of the optimizers that the module has made
         self._lr_scaled = False
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
         self._schedules = SchedulesOfModule(module)
 
@@ -82,7 +82,7 @@ class OwnTrainer(ModuleDriver):
         """
         module = self.module
         require_steps(module.model)
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -233,9 +233,23 @@ class OwnTrainer(ModuleDriver):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a fit; what the tuner has tried out before it does not count."""
+        resume_loaders(trainer)
         self._started = False
         self.before_step()
         super().on_train_start(trainer, pl_module)
+        if self._epoch_end_owed:
+            self._epoch_end_owed = False
+            self._end_epoch(trainer)
+
+    # A hook that counts iterations writes in an epoch's last batch, before the schedules that count epochs have ticked.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether a file that is written now stands before the end of an epoch whose batches are over."""
+        return {"epoch_ends": True} if self._epoch_ends else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until training begins."""
+        self._epoch_end_owed = state_dict.get("epoch_ends", False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""

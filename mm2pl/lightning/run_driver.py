@@ -256,8 +256,16 @@ class RunDriver(ModuleDriver):
 
     # Validation
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note in a training where its validation begins."""
+        if trainer.state.fn == "fit":
+            self._run.training.begin_validation()
+        super().on_validation_start(trainer, pl_module)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics to the hooks and go back to training."""
+        if trainer.state.fn == "fit":
+            self._run.training.judge_validation()
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit":
             self._let_validate(trainer, False)

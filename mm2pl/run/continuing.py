@@ -134,8 +134,9 @@ class Continuing:
             "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
-            "validation_pending": run.trainer.training and run.training.validation_follows(between),
-            "rng": rng_state(),
+            "validation_pending": run.trainer.state.fn == "fit"
+            and training.validation_follows(between),
+            "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(self._buffered()),
         }
         return kinds.gather(kinds.RUN, state)
