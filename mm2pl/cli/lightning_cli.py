@@ -16,6 +16,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
+from mm2pl.cli.options import resume_keys
 from mm2pl.config import Config
 from mm2pl.lightning.assembly import Parts, made_by
 from mm2pl.lightning.callbacks import RunCallback
@@ -102,8 +103,7 @@ class MMCLI(LightningCLI):
         if getattr(self.options, "work_dir", None):
             settings["work_dir"] = self.options.work_dir
         if getattr(self.options, "resume", None):
-            auto = self.options.resume == "auto"
-            settings.update(resume=True, load_from=None if auto else self.options.resume)
+            settings.update(resume_keys(self.options.resume))
         file = settings.get("filename") or (files and str(files[0]))
         parts = (init_args(part) for part in (self.parsed.model, self.parsed.data))
         return Config(whole_config(settings, *parts), filename=file)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mm2pl.closest import closest
 from mm2pl.config import Config, DictAction
+from mm2pl.plan.resume import MUST
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
@@ -62,7 +63,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    resume = "continue the run in the work folder, or of PATH"
+    resume = "continue the run in the work folder if there is one, or of PATH; --resume=must starts no other"
     add("--resume", nargs="?", const="auto", metavar="PATH", help=resume)
     add("--ckpt_path", help="LightningCLI's name of --resume PATH; also 'last' and 'best'")
     add("--amp", action="store_true", help="train with automatic mixed precision")
@@ -183,10 +184,16 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
     return cfg
 
 
-def _resume(cfg: Config, path: str) -> None:
-    cfg.resume = True
+def resume_keys(path: str) -> dict[str, Any]:
+    """Return the keys of a config that ``--resume``, ``--resume=must`` or ``--resume=PATH`` stand for."""
     # With `resume`, MMEngine takes the newest file of work_dir unless load_from names one.
-    cfg.load_from = None if path == "auto" else path
+    if path in ("auto", MUST):
+        return {"resume": True if path == "auto" else MUST, "load_from": None}
+    return {"resume": True, "load_from": path}
+
+
+def _resume(cfg: Config, path: str) -> None:
+    cfg.update(resume_keys(path))
 
 
 def _amp(cfg: Config, _: object) -> None:

@@ -44,7 +44,8 @@ class RunCallback(Checkpoint):
         default_scope: The registry scope in which type names are looked up first.
         custom_imports: Modules to import before anything is built.
         load_from: Weights to start from, or with ``resume`` the checkpoint to resume.
-        resume: Continue the run in ``work_dir``, or the one of ``load_from``.
+        resume: Continue the run in ``work_dir`` if there is one, or the one of ``load_from``; ``"must"`` refuses to
+            start where there is none.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         experiment_name: Name of the run; the config's file name if missing.
         options: The remaining keys that change the run (``compile``, ``sync_bn``, ``activation_checkpointing``, …).
@@ -68,7 +69,7 @@ class RunCallback(Checkpoint):
         default_scope: str | None = "mmengine",
         custom_imports: dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool = False,
+        resume: bool | str = False,
         launcher: str = "none",
         experiment_name: str | None = None,
         options: dict[str, Any] | None = None,

@@ -14,11 +14,12 @@ from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
-from mm2pl.checkpoint.reader import naming
+from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
+    from mm2pl.plan.resume import Resume
     from mm2pl.run.protocols import SchedulersLike
     from mm2pl.run.run import Run
 
@@ -31,18 +32,19 @@ class Continuing:
     Args:
         run: The run. What it was made from and where it stands is read from it.
         load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
-        resuming: Continue the run of ``load_from``, or the one in the work folder.
+        resume: Whether to continue the run of ``load_from``, or the one in the work folder.
 
     Attributes:
         load_from: As given; may be assigned before the run.
-        resuming: The same; and while a file is loaded, whether it continues its run. Hooks ask for it.
+        resuming: Whether to continue a run; and while a file is loaded, whether it continues its run. Hooks ask for it.
         has_loaded: Whether weights have come from a file.
     """
 
-    def __init__(self, run: Run, load_from: str | None, resuming: bool) -> None:
+    def __init__(self, run: Run, load_from: str | None, resume: Resume) -> None:
         self._run = run
         self.load_from = load_from
-        self.resuming = resuming
+        self.resuming = resume.wanted
+        self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
@@ -151,12 +153,16 @@ class Continuing:
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
         run = self._run
-        last = find_latest_checkpoint(run.work_dir)
-        goes_on = (
-            f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
-            if last
-            else "there is no checkpoint yet → start again"
-        )
+        try:
+            last = self._newest()
+        except CheckpointError as error:
+            goes_on = str(error)
+        else:
+            goes_on = (
+                f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
+                if last
+                else "there is no checkpoint yet → start again"
+            )
         run.logger.warning(
             f"Stopped in epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations; {goes_on}"
         )
@@ -164,13 +170,42 @@ class Continuing:
     # Reading
 
     def path_to_resume(self) -> str | None:
-        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet."""
+        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet.
+
+        Raises:
+            CheckpointError: The work folder holds files of the run, but none from which it could go on.
+            FileNotFoundError: There is none, and the run was to start from nothing else.
+        """
         run = self._run
         if not self.resuming or self.has_loaded:
             return None
-        path = self.load_from or find_latest_checkpoint(run.work_dir)
-        run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
-        return path
+        if self.load_from:
+            return self.load_from
+        path = self._newest()
+        if path is not None:
+            run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
+            return path
+        if self._required:
+            raise FileNotFoundError(
+                f"resume='must': there is no checkpoint in {run.work_dir} → check --work-dir, or start with "
+                "--resume, which begins anew where there is none"
+            )
+        trains = run.stage in (None, "fit")
+        instead = "starts from the beginning" if trains else "the weights stay as they are"
+        run.logger.warning(
+            f"no checkpoint in {run.work_dir}: {instead}; if there should be one, check --work-dir"
+        )
+        return None
+
+    def _newest(self) -> str | None:
+        """Return the newest checkpoint of the work folder, or of those that hooks save to."""
+        run = self._run
+        folders = [
+            hook.checkpoint_folder(run.work_dir)
+            for hook in run.hooks
+            if hasattr(hook, "checkpoint_folder")
+        ]
+        return find_latest_checkpoint(run.work_dir, folders)
 
     def accept(self, checkpoint: dict[str, Any]) -> None:
         """Take up a file that the Trainer has read; see :meth:`mm2pl.run.facade.RunnerFacade.accept_checkpoint`.

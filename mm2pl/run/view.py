@@ -98,6 +98,11 @@ class RunnerView:
         """The first epoch or iteration that is followed by a validation."""
         return self.train_loop.val_begin
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether this is ``Trainer(fast_dev_run=…)``: a trial writes and deletes no checkpoint."""
+        return bool(getattr(self.trainer, "fast_dev_run", False))
+
     # What it works with
 
     @property

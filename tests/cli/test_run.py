@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +121,48 @@ def test_resume_continues_the_work_folder(tmp_path):
     assert main([*arguments, "--trainer.max_epochs=1"]) == 0
     assert main([*arguments, "--trainer.max_epochs=2", "--resume"]) == 0
     assert torch.load(tmp_path / "epoch_2.pth", weights_only=True)["meta"]["iter"] == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "damage", "code", "said"),
+    [
+        ("--resume", None, 0, "no checkpoint in {0}: starts from the beginning"),
+        (
+            "--resume=must",
+            None,
+            2,
+            "resume='must': there is no checkpoint in {0} → check --work-dir",
+        ),
+        ("--resume=must", "marker", 0, "{0}/epoch_1.pth is the newest intact checkpoint"),
+        ("--resume", "file", 2, "epoch_1.pth is truncated"),
+    ],
+    ids=["starts", "must-not", "without-its-marker", "damaged"],
+)
+def test_resuming_from_little(trained, tmp_path, option, damage, code, said, capsys):
+    folder = tmp_path / "work"
+    if damage:
+        folder.mkdir()
+        shutil.copy(trained / "epoch_1.pth", folder)
+        if damage == "file":
+            os.truncate(folder / "epoch_1.pth", 1000)
+    assert main(["fit", CONFIG, "--work-dir", str(folder), option, *SHORT]) == code
+    printed = capsys.readouterr()
+    assert said.format(folder) in printed.out + printed.err
+    assert "checkpoint None" not in printed.out + printed.err
+
+
+def test_a_trial_does_not_touch_the_run_in_its_folder(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "work")
+    names = [*folder.glob("*.pth"), folder / "last_checkpoint"]
+    before = {path: path.stat().st_mtime_ns for path in names}
+    arguments = ["fit", CONFIG, "--work-dir", str(folder), *SHORT]
+    assert main([*arguments, "--trainer.fast_dev_run", "true"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in names} == before
+    assert sorted(folder.glob("*.pth")) == sorted(names[:-1])
+    assert main([*arguments, "--resume"]) == 0
+    assert (
+        f"Auto resumed from the latest checkpoint {folder}/epoch_1.pth" in capsys.readouterr().out
+    )
 
 
 def test_fast_dev_run_is_one_batch_and_leaves_no_checkpoint(tmp_path):
