@@ -53,9 +53,11 @@ class Border:
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Run a step, and publish what it returns before a callback asks: Lightning will divide its loss."""
-        outputs = self._usual("training_step")(*args, **kwargs)
-        if self._driver is not None:
-            self._driver.publish(outputs)
+        strategy: Any = self.strategy
+        outputs = type(strategy).training_step(strategy, *args, **kwargs)
+        driver = self._driver
+        if driver is not None:
+            driver.publish(outputs)
         return outputs
 
     def lightning_module_state_dict(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mm2pl.lightning.optimization import (
 )
 from mm2pl.lightning.parameters import NamedGroups
 from mm2pl.lightning.private import trainer_of
+from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.facts import named
 
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ class ModuleDriver(HookStages):
         """Remember a batch whose end is to be told."""
         self.has_stepped = False
         super().open_batch(batch, batch_idx)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See who steps the schedules from now on: StochasticWeightAveraging replaces them at this moment."""
+        self.module.schedules_replaced = are_replaced(trainer)
+        super().on_train_epoch_start(trainer, pl_module)
 
     def settle_for_file(self) -> None:
         """Do what belongs to the last batch, before a file is written that must hold it."""
@@ -176,9 +182,10 @@ class ModuleDriver(HookStages):
         """Take note of what a training step returns."""
         if isinstance(outputs, torch.Tensor):
             outputs = {"loss": outputs}
-        if isinstance(outputs, Mapping) and isinstance(outputs.get("loss"), torch.Tensor):
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+        if isinstance(loss, torch.Tensor) and loss.requires_grad:
             # The graph would stay in memory until the next step is over.
-            outputs = {**outputs, "loss": outputs["loss"].detach()}
+            outputs = {**outputs, "loss": loss.detach()}
         self.outputs, self.has_stepped = outputs, True
 
     # Evaluation

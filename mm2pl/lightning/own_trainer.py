@@ -170,7 +170,7 @@ class OwnTrainer(ModuleDriver):
     def before_optimizers(self) -> None:
         """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
         module, trainer = self.module, self.trainer
-        if module.auto_scale_lr and not self._lr_scaled:
+        if (module.auto_scale_lr or {}).get("enable") and not self._lr_scaled:
             trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
             batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
             scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)

@@ -10,6 +10,7 @@ from mm2pl.checkpoint.progress import loops_state
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.clock import Event
 from mm2pl.run.points import named
 
@@ -221,6 +222,7 @@ class RunDriver(ModuleDriver):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch; a run by iterations is one epoch of Lightning's."""
         self._batch = None
+        self.module.schedules_replaced = are_replaced(trainer)
         self._run.training.begin_epoch()
 
     def on_train_batch_start(

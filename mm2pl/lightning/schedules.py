@@ -34,6 +34,23 @@ class SchedulesOfOptimizer:
         """``"epoch"`` if every schedule ticks by epoch, else ``"step"``: when ``LearningRateMonitor`` looks."""
         return "epoch" if all(scheduler.by_epoch for scheduler in self.schedulers) else "step"
 
+    # What torch's schedulers tell, for modules and callbacks that ask ``self.lr_schedulers()``.
+
+    def get_last_lr(self) -> list[float]:
+        """Return the learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    @property
+    def base_lrs(self) -> list[float]:
+        """The learning rate of each parameter group from before any schedule."""
+        return [group.get("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def last_epoch(self) -> int:
+        """How often the schedules have ticked on the clock of ``interval``: epochs, or batches."""
+        by_epoch = self.interval == "epoch"
+        return max(s._global_step for s in self.schedulers if s.by_epoch == by_epoch)
+
     def step(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing; `mm2pl.optim.scheduler.tick` steps the schedules."""
 
@@ -110,9 +127,34 @@ def are_built(schedules: object) -> bool:
     return bool(lists) and all(hasattr(each, "get_last_value") for group in lists for each in group)
 
 
+def split_schedulers(given: Any) -> tuple[Any, list[Any]]:
+    """Return what mm2pl builds and ticks, and what Lightning steps: objects of torch's, alone or in Lightning's dicts.
+
+    >>> split_schedulers([{"type": "ConstantLR"}, {"scheduler": "any", "interval": "step"}])
+    ([{'type': 'ConstantLR'}], [{'scheduler': 'any', 'interval': 'step'}])
+    """
+    parts = given if isinstance(given, list | tuple) else [given]
+    lightnings = [
+        part if isinstance(part, dict) else {"scheduler": part}
+        for part in parts
+        if _is_lightnings(part)
+    ]
+    ours = [part for part in parts if not _is_lightnings(part)]
+    return (ours or None) if lightnings else given, lightnings
+
+
+def _is_lightnings(schedule: object) -> bool:
+    if isinstance(schedule, dict):
+        return "scheduler" in schedule and "type" not in schedule
+    return isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
+
+
 def are_replaced(trainer: Trainer) -> bool:
     """Return whether a callback such as ``StochasticWeightAveraging`` has put its own schedules into their place."""
-    configs = trainer.lr_scheduler_configs
-    return bool(configs) and not any(
-        isinstance(config.scheduler, SchedulesOfOptimizer) for config in configs
+    module: Any = trainer.lightning_module
+    given = [config["scheduler"] for config in module.lightning_schedulers]
+    now = [config.scheduler for config in trainer.lr_scheduler_configs]
+    return bool(now) and not any(
+        isinstance(scheduler, SchedulesOfOptimizer) or any(scheduler is each for each in given)
+        for scheduler in now
     )

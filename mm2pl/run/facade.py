@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mm2pl.dataset import batch_size_of
+from mm2pl.dataset.utils import length_of
 from mm2pl.errors import ArgumentError
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
@@ -21,6 +22,7 @@ from mm2pl.run import building
 from mm2pl.run.aliases import fixed, of, part
 from mm2pl.run.environment import set_random_seed, setup_env
 from mm2pl.run.model import build_model
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.view import RunnerView
 
 if TYPE_CHECKING:
@@ -225,7 +227,7 @@ class RunnerFacade(RunnerView):
             optim_wrapper,
             max_epochs=loop.max_epochs,
             max_iters=loop.max_iters,
-            epoch_length=len(loop.dataloader),
+            epoch_length=length_of(loop.dataloader),
             by_epoch=loop.by_epoch,
         )
 
@@ -301,6 +303,7 @@ class RunnerFacade(RunnerView):
             TypeError: If ``hook`` is neither a hook nor a dict.
         """
         made = building.hook_of(hook, priority)
+        refuse_other_package(made)
         if hasattr(made, "get_triggered_stages"):
             building.insert_by_priority(self.hooks, made)
             self._methods.clear()

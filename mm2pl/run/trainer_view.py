@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import Config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.run.log_processor import LogProcessor
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.priority import get_priority
 from mm2pl.run.view import RunnerView
 from mm2pl.visualization import LoggersBackend, Visualizer
@@ -34,6 +35,7 @@ class TrainerView(RunnerView):
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
+        refuse_other_package(trainer)
         self._trainer = weakref.ref(trainer)  # the table of views must not keep Trainers alive
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
         # Not id(trainer): Python gives it again to a later Trainer, which would find the values of the one before.

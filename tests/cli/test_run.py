@@ -46,6 +46,20 @@ def trained(tmp_path_factory):
     return work_dir
 
 
+def test_a_config_may_hold_objects(tmp_path, capsys):
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"_base_ = {str(ROOT / CONFIG)!r}\n"
+        "import importlib\n"
+        "val_evaluator = importlib.import_module('mm2pl.evaluator').Evaluator([])\n"
+        "del importlib\n"
+    )
+    assert main(["fit", str(config), "--work-dir", str(tmp_path / "work"), *SHORT]) == 0
+    assert (tmp_path / "work" / "epoch_1.pth").exists()
+    assert main(["fit", str(config), "--print_config"]) == 2
+    assert "Evaluator object at" in capsys.readouterr().err
+
+
 def test_fit_leaves_mmengines_files(trained):
     names = {path.name for path in trained.iterdir()}
     assert {

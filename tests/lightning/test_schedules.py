@@ -6,7 +6,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+import torch
+from lightning.pytorch import Callback
 
+from mm2pl.lightning import MMLightningModule
 from tests.bridges import loader, module, trainer
 from tests.scenarios import accuracy
 
@@ -30,6 +33,24 @@ def test_a_plateau_schedule_counts_epochs(span: dict[str, int], halved: int) -> 
     bridge = module(param_scheduler=plateau, val_evaluator={"type": accuracy("mm2pl")})
     trainer(max_epochs=6, num_sanity_val_steps=2).fit(bridge, loader(), loader(16))
     assert bridge.optim_wrapper.get_lr() == {"lr": [0.1 / 2**halved]}
+
+
+def test_optimizer_and_schedules_of_torch_are_taken() -> None:
+    bridge = module()
+    optimizer = torch.optim.SGD(bridge.model.parameters(), lr=0.8)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    other = MMLightningModule(bridge.model, optim_wrapper=optimizer, param_scheduler=schedule)
+    trainer(max_epochs=3).fit(other, loader())
+    assert other.lr == 0.8 * 0.5**3
+
+
+def test_lightning_steps_nothing_under_manual_optimization() -> None:
+    model = module("own_step").model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1)
+    bridge = MMLightningModule(model, optim_wrapper=optimizer, param_scheduler=schedule)
+    with pytest.raises(ValueError, match=r"Lightning steps none under manual .* → give its dict"):
+        trainer().fit(bridge, loader())
 
 
 class Rates(pl.Callback):
@@ -101,3 +122,27 @@ def test_another_fit_of_the_same_trainer_follows_its_new_length(plan):
     once.fit_loop.max_epochs = 3
     once.fit(bridge, loader())
     assert book.seen[8:] == rates(plan, {"max_epochs": 3})[8:]
+
+
+STACKS: dict[str, tuple[list[dict[str, Any]], int]] = {
+    "epochs": ([{"type": "StepLR", "step_size": 1, "gamma": 0.5}], 1),
+    "batches": ([{"type": "LinearLR", "begin": 2, "end": 6, "by_epoch": False}], 8),
+    "both": ([{"type": "LinearLR", "end": 6, "by_epoch": False}, {"type": "StepLR", "step_size": 1}], 8),
+    "plateau": ([{"type": "ReduceOnPlateauLR", "monitor": "val_loss"}], 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("schedules", "ticks"), STACKS.values(), ids=STACKS)
+def test_a_module_asks_its_schedules_as_torchs(schedules: Any, ticks: int) -> None:
+    """``ticks``: after the first epoch of 8 batches, which is followed by a validation."""
+    told: list[Any] = []
+
+    class Asking(Callback):
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            view = pl_module.lr_schedulers()
+            told.append((view.get_last_lr(), view.base_lrs, view.last_epoch))
+
+    bridge = module(param_scheduler=schedules)
+    trainer(max_epochs=1, callbacks=[Asking()]).fit(bridge, loader())
+    rates = [group["lr"] for group in bridge.optimizers().optimizer.param_groups]
+    assert told == [(rates, [0.1], ticks)]
