@@ -102,6 +102,7 @@ class SchedulesOfModule:
         schedules, view = self._module.param_schedulers, runner_of(trainer)
         resumption, before = self.resumption, self._before
         self.resumption = self._before = None
+        from_file = resumption is not None
         if resumption is None:
             if before is None:
                 return
@@ -110,12 +111,12 @@ class SchedulesOfModule:
         loop, facts = view.train_loop, facts_of(view)
         progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
         resumption.match(schedules)
-        if self._plan and (before is not None or resumption.has_other_length(facts)):
+        if self._plan and (not from_file or resumption.has_other_length(facts)):
             resumption.replan(schedules, progress, keep_rates=True)
         else:
             resumption.load(schedules, progress)
         # Without a path the Trainer itself goes back, such as after its tuner has tried something out.
-        if before is None and trainer.ckpt_path:
+        if from_file and trainer.ckpt_path:
             view.logger.info(resumption.report(facts))
 
 

@@ -55,6 +55,7 @@ class Continuing:
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._resumption: Resumption | None = None
+        self._facts: dict[str, Any] = {}
 
     # Writing
 
@@ -243,7 +244,10 @@ class Continuing:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
         loop = run.train_loop
         loop.go_to(meta["epoch"] if run.by_epoch else 0, meta["iter"])
-        self._take_over_seed(meta.get("seed"))
+        # One that was drawn at the start is not what anybody has asked for.
+        self._facts = {**facts_of(run.runner), "seed": run.randomness.get("seed")}
+        if meta.get("seed") is not None:
+            run.use_seed(meta["seed"])
         run.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
         self._optimizer_state = checkpoint.get("optimizer")
         self._resumption = resumption
@@ -281,17 +285,6 @@ class Continuing:
         pending = self._resumed is not None and self._resumed["validation_pending"]
         return pending and self._run.by_epoch and meta["epoch"] >= self._run.train_loop.max_epochs
 
-    def _take_over_seed(self, seed: int | None) -> None:
-        """Use the seed of the run being resumed, and say so if the config asks for another."""
-        run = self._run
-        if seed is None or seed == run.seed:
-            return
-        if run.randomness.get("seed") is not None:
-            run.logger.warning(
-                f"the checkpoint was made with seed {seed}, randomness asks for {run.seed} → the checkpoint's is used"
-            )
-        run.use_seed(seed)
-
     def fit_optimizers(self, checkpoint: dict[str, Any], wrappers: dict[str, Any]) -> None:
         """Leave in a checkpoint what the optimizers can take, just before Lightning restores them.
 
@@ -315,7 +308,7 @@ class Continuing:
         if resumption is not None:
             if self.choice.replans:
                 resumption.replan(run.module.param_schedulers, self._progress(resumption))
-            run.logger.info(resumption.report(facts_of(run.runner)))
+            run.logger.info(resumption.report(self._facts))
 
     def restore_exact_state(self) -> bool:
         """Continue the data, the random numbers and each process's buffers where the checkpoint was written.
