@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
+from mm2pl.optim import build_param_schedulers
+from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+    from torch.optim import Optimizer
+
+    from mm2pl.run.protocols import RunnerLike
 
 
-class SchedulesOfOptimizer:
+class SchedulesOfOptimizer(LRScheduler):
     """Show one optimizer's schedules to Lightning, for ``LearningRateMonitor`` and the checkpoint.
 
-    Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch: ``step`` does nothing.
+    Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch: ``step`` does nothing,
+    and :class:`ScheduleTicks` steps the schedules. It is one of torch's schedulers in kind only, because Lightning
+    refuses others of a module that has no ``lr_scheduler_step`` of its own.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedulers: list[Any]) -> None:
+    def __init__(self, optimizer: Optimizer, schedulers: list[Any]) -> None:
+        # Not torch's: it would make a first step, which these schedules have made when they were built.
         self.optimizer = optimizer
         self.schedulers = schedulers
 
@@ -27,17 +37,17 @@ class SchedulesOfOptimizer:
 
     # What torch's schedulers tell, for modules and callbacks that ask ``self.lr_schedulers()``.
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[Any]:
         """Return the learning rate of each parameter group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     @property
-    def base_lrs(self) -> list[float]:
+    def base_lrs(self) -> list[float]:  # type: ignore[override]
         """The learning rate of each parameter group from before any schedule."""
         return [group.get("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
 
     @property
-    def last_epoch(self) -> int:
+    def last_epoch(self) -> int:  # type: ignore[override]
         """How often the schedules have ticked on the clock of ``interval``: epochs, or batches."""
         by_epoch = self.interval == "epoch"
         return max(s._global_step for s in self.schedulers if s.by_epoch == by_epoch)
@@ -54,6 +64,51 @@ class SchedulesOfOptimizer:
         # Not strict: after a change of the config, the file may have more or fewer states than there are schedules.
         for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=False):
             scheduler.load_state_dict(state)
+
+
+class ScheduleTicks(ParamSchedulerHook):
+    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
+
+    def after_train_epoch(self, runner: RunnerLike) -> None:
+        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
+        if runner.trainer.is_last_batch:
+            super().after_train_epoch(runner)
+
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
+        """Tick those that watch a metric while it trains; here it may be any that Lightning knows."""
+        if runner.trainer.state.fn == "fit":
+            known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
+            super().after_val_epoch(runner, known)
+
+
+def schedules_for(trainer: Trainer | None, param_scheduler: Any, optim_wrapper: Any) -> Any:
+    """Build schedules whose missing ``end`` is the end of the training.
+
+    Args:
+        trainer: Asked how long that is; without one nobody knows, and a schedule goes on for ever.
+        param_scheduler: As in an MMEngine config.
+        optim_wrapper: What is scheduled.
+    """
+    if trainer is None:
+        return build_param_schedulers(param_scheduler, optim_wrapper)
+    loop = runner_of(trainer).train_loop
+    trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+    batches = trainer.num_training_batches
+    schedules = build_param_schedulers(
+        param_scheduler,
+        optim_wrapper,
+        max_epochs=loop.max_epochs or None,
+        max_iters=loop.max_iters or None,
+        # inf is Lightning's length of an iterable data set that has none.
+        epoch_length=int(batches) if batches != float("inf") else None,
+        by_epoch=True,
+    )
+    for group in schedules.values() if isinstance(schedules, dict) else [schedules]:
+        for schedule in group:
+            # One of the real MMEngine's knows nothing of the Trainer's accumulation.
+            if hasattr(schedule, "stop_watching"):
+                schedule.stop_watching()
+    return schedules
 
 
 def are_built(schedules: object) -> bool:
