@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.format import require_resumable
 from mm2pl.checkpoint.reader import naming
-from mm2pl.dataset import batch_size_of
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
+from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.private import batches_that_stepped, resume_loaders
-from mm2pl.lightning.schedules import SchedulesOfModule
+from mm2pl.lightning.schedules import SchedulesOfModule, ScheduleTicks, schedules_for
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
     as_optim_wrapper,
-    build_param_schedulers,
-    scale_lr,
 )
 from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
@@ -35,21 +33,6 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from mm2pl.lightning.module import MMLightningModule
-    from mm2pl.run.protocols import RunnerLike
-
-
-class ScheduleTicks(ParamSchedulerHook):
-    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
-
-    def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
-        if runner.trainer.is_last_batch:
-            super().after_train_epoch(runner)
-
-    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
-        """Tick those that watch a metric; here it may be any that Lightning knows."""
-        known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
-        super().after_val_epoch(runner, known)
 
 
 class OwnTrainer(ModuleDriver):
@@ -143,8 +126,8 @@ class OwnTrainer(ModuleDriver):
         if len(wrappers) == 1:
             add_own_parameters(module.optim_wrapper.optimizer, module)
         if module.param_schedulers is None and module.param_scheduler is not None:
-            module.param_schedulers = build_param_schedulers(
-                module.param_scheduler, module.optim_wrapper
+            module.param_schedulers = schedules_for(
+                None, module.param_scheduler, module.optim_wrapper
             )
 
     def _adopt_optimizers(self) -> None:
@@ -170,11 +153,8 @@ class OwnTrainer(ModuleDriver):
     def before_optimizers(self) -> None:
         """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
         module, trainer = self.module, self.trainer
-        if (module.auto_scale_lr or {}).get("enable") and not self._lr_scaled:
-            trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-            batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
-            scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)
-            self._lr_scaled = True
+        if not self._lr_scaled:
+            self._lr_scaled = scale_by_batch(trainer, module.optim_wrapper, module.auto_scale_lr)
         self._schedules.build(trainer)
 
     def accept(self, checkpoint: dict[str, Any]) -> None:
