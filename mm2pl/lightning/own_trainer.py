@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.format import require_resumable
+from mm2pl.checkpoint.progress import progress_of
 from mm2pl.checkpoint.reader import naming
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
@@ -27,6 +28,7 @@ from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.priority import get_priority
 from mm2pl.run.resuming import Resumption
+from mm2pl.run.ticks import TickCount, make_up
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class OwnTrainer(ModuleDriver):
         self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
         self._schedules = SchedulesOfModule(module)
+        self._ticks = TickCount()
+        self._ticks_owed: dict[str, int] = {}
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -66,6 +70,7 @@ class OwnTrainer(ModuleDriver):
         module = self.module
         require_steps(module.model)
         self._started = self._epoch_end_owed = False
+        self._ticks_owed = {}
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -203,6 +208,11 @@ class OwnTrainer(ModuleDriver):
             module.optim_wrapper.load_state_dict(self._restored_wrapper)
             self._restored_wrapper = None
         self._schedules.start(self.trainer)
+        make_up(module.param_schedulers, self._ticks_owed)
+        self._ticks_owed = {}
+        place = self._place()
+        place["epoch"] -= self._epoch_end_owed
+        self._ticks.begin(module.param_schedulers, place)
         loop = runner_of(self.trainer).train_loop
         self._say_what_wakes_up()
         if not module.automatic_optimization:
@@ -224,12 +234,23 @@ class OwnTrainer(ModuleDriver):
     # A hook that counts iterations writes in an epoch's last batch, before the schedules that count epochs have ticked.
 
     def state_dict(self) -> dict[str, Any]:
-        """Return whether a file that is written now stands before the end of an epoch whose batches are over."""
-        return {"epoch_ends": True} if self._epoch_ends else {}
+        """Return what a file that is written now lacks: the end of an epoch whose batches are over, and ticks."""
+        if not self._started:
+            return {}
+        place = self._place()
+        place["epoch"] -= self._epoch_ends
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": self._ticks.due(place)}
+        return {name: value for name, value in state.items() if value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until training begins."""
         self._epoch_end_owed = state_dict.get("epoch_ends", False)
+        self._ticks_owed = state_dict.get("ticks_due", {})
+
+    def _place(self) -> dict[str, int]:
+        """Return where a run would go on that is resumed from a file of this moment."""
+        epochs, batches = progress_of({"loops": {"fit_loop": self.trainer.fit_loop.state_dict()}})
+        return {"iter": batches, "epoch": epochs}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""

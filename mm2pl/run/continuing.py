@@ -19,6 +19,7 @@ from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption
+from mm2pl.run.ticks import make_up
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
@@ -128,7 +129,12 @@ class Continuing:
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
-        batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = progress.processed
+        ended = between and training.epoch_open and epoch_ends
+        # The counters move after the hooks.
+        uncounted = training.batch_open and progress.processed == progress.ready
+        place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
         state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
@@ -139,6 +145,7 @@ class Continuing:
             and training.validation_follows(between),
             "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(self._buffered()),
+            "ticks_due": training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
 
@@ -308,6 +315,8 @@ class Continuing:
         if resumption is not None:
             if self.choice.replans:
                 resumption.replan(run.module.param_schedulers, self._progress(resumption))
+            elif self.choice.resume_param_scheduler:
+                make_up(run.module.param_schedulers, (self._resumed or {}).get("ticks_due", {}))
             run.logger.info(resumption.report(self._facts))
 
     def restore_exact_state(self) -> bool:
