@@ -95,10 +95,10 @@ def test_load_or_resume_without_either_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["resume_optimizer", "resume_param_scheduler"])
-def test_half_a_state_is_refused(part, tmp_path):
+def test_another_choice_of_parts_is_refused(part, tmp_path):
     run, _ = runner(tmp_path)
-    with pytest.raises(ValueError, match=rf"{part}=False.*a run is resumed as a whole"):
-        run.resume("x.pth", **{part: False})
+    with pytest.raises(ValueError, match=rf"{part}='half' → one of True, False"):
+        run.resume("x.pth", **{part: "half"})
 
 
 def test_a_subclass_may_set_up_the_process_and_the_seeds(tmp_path):
