@@ -34,7 +34,7 @@ _INDEX_CLASSES = {
     "torch.serialization": {"_get_layout"},
     "torch": {"Size"},
 }
-"""What an index is made of, besides torch's dtypes and a path."""
+"""What an index is made of, apart from torch's dtypes and a path."""
 
 
 def read_sharded(path: str | Path) -> dict[str, Any]:
