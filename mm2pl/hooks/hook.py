@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning.pytorch import Callback
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.stages import HookStages
 from mm2pl.hooks.state_key import described_arguments
 from mm2pl.run.points import GENERIC, STAGES, overridden_stages
@@ -181,10 +182,7 @@ class Hook(Callback):
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
         """Return whether ``batch_idx`` is the last of ``dataloader``, if that has a length."""
-        try:
-            return batch_idx + 1 == len(dataloader)
-        except TypeError:
-            return False
+        return batch_idx + 1 == length_of(dataloader)
 
     def is_last_train_epoch(self, runner: RunnerLike) -> bool:
         """Return whether the current training epoch is the last one."""

@@ -6,45 +6,33 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.dataset import batch_size_of
+from mm2pl.checkpoint.format import require_resumable
+from mm2pl.checkpoint.reader import naming
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
+from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
-from mm2pl.lightning.private import batches_that_stepped
+from mm2pl.lightning.private import batches_that_stepped, resume_loaders
+from mm2pl.lightning.schedules import SchedulesOfModule, ScheduleTicks, schedules_for
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
     as_optim_wrapper,
-    build_param_schedulers,
-    scale_lr,
 )
+from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.priority import get_priority
+from mm2pl.run.resuming import Resumption
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from mm2pl.lightning.module import MMLightningModule
-    from mm2pl.run.protocols import RunnerLike
-
-
-class ScheduleTicks(ParamSchedulerHook):
-    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
-
-    def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
-        if runner.trainer.is_last_batch:
-            super().after_train_epoch(runner)
-
-    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
-        """Tick those that watch a metric; here it may be any that Lightning knows."""
-        known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
-        super().after_val_epoch(runner, known)
 
 
 class OwnTrainer(ModuleDriver):
@@ -57,8 +45,9 @@ class OwnTrainer(ModuleDriver):
             Any, ...
         ] = ()  # what was given in the place of the optimizers that the module has made
         self._lr_scaled = False
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
+        self._schedules = SchedulesOfModule(module)
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -76,7 +65,7 @@ class OwnTrainer(ModuleDriver):
         """
         module = self.module
         require_steps(module.model)
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -137,8 +126,8 @@ class OwnTrainer(ModuleDriver):
         if len(wrappers) == 1:
             add_own_parameters(module.optim_wrapper.optimizer, module)
         if module.param_schedulers is None and module.param_scheduler is not None:
-            module.param_schedulers = build_param_schedulers(
-                module.param_scheduler, module.optim_wrapper
+            module.param_schedulers = schedules_for(
+                None, module.param_scheduler, module.optim_wrapper
             )
 
     def _adopt_optimizers(self) -> None:
@@ -164,24 +153,43 @@ class OwnTrainer(ModuleDriver):
     def before_optimizers(self) -> None:
         """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
         module, trainer = self.module, self.trainer
-        if module.auto_scale_lr and not self._lr_scaled:
-            trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-            batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
-            scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)
-            self._lr_scaled = True
-        if module.param_schedulers is None and module.param_scheduler is not None:
-            loop = runner_of(trainer).train_loop
-            trainer.fit_loop.setup_data()
-            batches = trainer.num_training_batches
-            module.param_schedulers = build_param_schedulers(
-                module.param_scheduler,
-                module.optim_wrapper,
-                max_epochs=loop.max_epochs or None,
-                max_iters=loop.max_iters or None,
-                # inf is Lightning's length of an iterable data set that has none.
-                epoch_length=int(batches) if batches != float("inf") else None,
-                by_epoch=True,
-            )
+        if not self._lr_scaled:
+            self._lr_scaled = scale_by_batch(trainer, module.optim_wrapper, module.auto_scale_lr)
+        self._schedules.build(trainer)
+
+    def accept(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what fits of a file: the weights, and what follows once it is built.
+
+        Raises:
+            CheckpointError: Few weights fit, or it holds weights only.
+        """
+        trainer, module = self.trainer, self.module
+        fitting = trainer.state.fn == "fit"
+        path = str(trainer.ckpt_path or "The checkpoint")
+        resumption = Resumption(checkpoint, Choice(), steerable=False)
+        with naming(path):
+            if fitting:
+                require_resumable(checkpoint, path)
+            # A strategy that shards the model reads and fits its part of the file itself.
+            if not trainer.strategy.restore_checkpoint_after_setup:
+                logger = runner_of(trainer).logger
+                strict = module.strict_loading
+                resumption.take_weights(checkpoint, module.model, strict=strict, logger=logger)
+        if fitting:
+            resumption.take_parts(checkpoint)
+            self._schedules.resumption = resumption
+            self.take_optimizer(checkpoint.get("optimizer"))
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take.
+
+        Raises:
+            CheckpointError: It is that of other optimizers.
+        """
+        resumption = self._schedules.resumption
+        if resumption is not None:
+            resumption.fit_optimizers(checkpoint, self.trained(), self.module.model)
+            self.take_optimizer(checkpoint.get("optimizer"))
 
     def before_step(self) -> None:
         """Compile the step, restore the scaler and an open window, and begin counting accumulation windows."""
@@ -194,6 +202,7 @@ class OwnTrainer(ModuleDriver):
         if self._restored_wrapper is not None:
             module.optim_wrapper.load_state_dict(self._restored_wrapper)
             self._restored_wrapper = None
+        self._schedules.start(self.trainer)
         loop = runner_of(self.trainer).train_loop
         self._say_what_wakes_up()
         if not module.automatic_optimization:
@@ -204,9 +213,23 @@ class OwnTrainer(ModuleDriver):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a fit; what the tuner has tried out before it does not count."""
+        resume_loaders(trainer)
         self._started = False
         self.before_step()
         super().on_train_start(trainer, pl_module)
+        if self._epoch_end_owed:
+            self._epoch_end_owed = False
+            self._end_epoch(trainer)
+
+    # A hook that counts iterations writes in an epoch's last batch, before the schedules that count epochs have ticked.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return whether a file that is written now stands before the end of an epoch whose batches are over."""
+        return {"epoch_ends": True} if self._epoch_ends else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until training begins."""
+        self._epoch_end_owed = state_dict.get("epoch_ends", False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""

@@ -53,7 +53,8 @@ NEEDED: dict[str, str] = {
     "Trainer._logger_connector": "_first_loop_iter on_batch_start on_batch_end update_train_step_metrics"
     " update_eval_step_metrics",
     "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm",
-    "Trainer.fit_loop": "_should_accumulate",
+    "Trainer.fit_loop": "_should_accumulate _combined_loader_states_to_load _load_combined_loader_states"
+    " _data_fetcher",
     "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
     "Trainer.fit_loop.epoch_loop.manual_optimization": "on_run_start on_run_end output_result_cls",
     "Trainer.validate_loop": "_results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn _stage"
@@ -226,6 +227,18 @@ def has_gradients_waiting(trainer: Trainer) -> bool:
 def batches_that_stepped(trainer: Trainer) -> int:
     """Return the batches after which the optimizer has stepped: what ``log_every_n_steps`` counts."""
     return _inside(trainer.fit_loop.epoch_loop, "_batches_that_stepped")
+
+
+def resume_loaders(trainer: Trainer) -> None:
+    """Let loaders that keep their place go on at that of the checkpoint.
+
+    Lightning 2.6 tells them when it looks at them first. For the length of an epoch they had to be looked at before the
+    checkpoint was read, as ``trainer.estimated_stepping_batches`` looks too.
+    """
+    loop: Any = trainer.fit_loop
+    if _inside(loop, "_combined_loader_states_to_load"):
+        loop._load_combined_loader_states()
+        iter(loop._data_fetcher)
 
 
 # What self.log writes to

@@ -10,6 +10,7 @@ from mm2pl.checkpoint.progress import loops_state
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.clock import Event
 from mm2pl.run.points import named
 
@@ -74,6 +75,10 @@ class RunDriver(ModuleDriver):
         loop = self._run.train_loop
         # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers of the run can take."""
+        self._run.continuing.fit_optimizers(checkpoint, self.trained())
 
     # What Lightning is told; nothing else writes to a Trainer.
 
@@ -217,6 +222,7 @@ class RunDriver(ModuleDriver):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch; a run by iterations is one epoch of Lightning's."""
         self._batch = None
+        self.module.schedules_replaced = are_replaced(trainer)
         self._run.training.begin_epoch()
 
     def on_train_batch_start(
@@ -250,8 +256,16 @@ class RunDriver(ModuleDriver):
 
     # Validation
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note in a training where its validation begins."""
+        if trainer.state.fn == "fit":
+            self._run.training.begin_validation()
+        super().on_validation_start(trainer, pl_module)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics to the hooks and go back to training."""
+        if trainer.state.fn == "fit":
+            self._run.training.judge_validation()
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit":
             self._let_validate(trainer, False)

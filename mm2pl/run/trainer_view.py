@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import Config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.run.log_processor import LogProcessor
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.priority import get_priority
 from mm2pl.run.view import RunnerView
 from mm2pl.visualization import LoggersBackend, Visualizer
@@ -34,6 +35,7 @@ class TrainerView(RunnerView):
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
+        refuse_other_package(trainer)
         self._trainer = weakref.ref(trainer)  # the table of views must not keep Trainers alive
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
         # Not id(trainer): Python gives it again to a later Trainer, which would find the values of the one before.
@@ -94,8 +96,13 @@ class TrainerView(RunnerView):
 
     @property
     def param_schedulers(self) -> Any:
-        """The schedules of an ``MMLightningModule``; Lightning's own are none of MMEngine's."""
-        return self.module.param_schedulers if self._is_ours else None
+        """The schedules that hooks step: those of an ``MMLightningModule``, or what another has of ours."""
+        if self._is_ours:
+            return self.module.param_schedulers
+        shown = [
+            getattr(each.scheduler, "schedulers", []) for each in self.trainer.lr_scheduler_configs
+        ]
+        return [scheduler for schedulers in shown for scheduler in schedulers] or None
 
     @property
     def hooks(self) -> list[Any]:  # type: ignore[override]
@@ -192,6 +199,12 @@ class TrainerLoop:
         if batches <= 0 or batches == float("inf"):
             return max(int(steps), 0)
         return int(min(batches, steps) if steps > 0 else batches)
+
+    @property
+    def epoch_length(self) -> int | None:
+        """Iterations per epoch; ``None`` before the loader is known, and where it has no length."""
+        batches = self._trainer.num_training_batches
+        return int(batches) if batches and batches != float("inf") else None
 
     @property
     def val_interval(self) -> int:

@@ -15,7 +15,7 @@ import torch
 import examples.digits
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
 from mm2pl.cli.main import main
-from mm2pl.cli.options import parse
+from mm2pl.cli.options import apply, parse
 from mm2pl.cli.run import refuse_nested_overrides
 from mm2pl.config import Config
 
@@ -44,6 +44,20 @@ def trained(tmp_path_factory):
     command = [sys.executable, "-m", "mm2pl", "fit", CONFIG, "--work-dir", str(work_dir), *SHORT]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
     return work_dir
+
+
+def test_a_config_may_hold_objects(tmp_path, capsys):
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"_base_ = {str(ROOT / CONFIG)!r}\n"
+        "import importlib\n"
+        "val_evaluator = importlib.import_module('mm2pl.evaluator').Evaluator([])\n"
+        "del importlib\n"
+    )
+    assert main(["fit", str(config), "--work-dir", str(tmp_path / "work"), *SHORT]) == 0
+    assert (tmp_path / "work" / "epoch_1.pth").exists()
+    assert main(["fit", str(config), "--print_config"]) == 2
+    assert "Evaluator object at" in capsys.readouterr().err
 
 
 def test_fit_leaves_mmengines_files(trained):
@@ -121,6 +135,29 @@ def test_resume_continues_the_work_folder(tmp_path):
     assert main([*arguments, "--trainer.max_epochs=1"]) == 0
     assert main([*arguments, "--trainer.max_epochs=2", "--resume"]) == 0
     assert torch.load(tmp_path / "epoch_2.pth", weights_only=True)["meta"]["iter"] == 4
+
+
+PARTS = {
+    "schedules of the file": (["--resume-param-scheduler=file"], {"resume_param_scheduler": True}),
+    "of the config": (["--resume-param-scheduler", "config"], {"resume_param_scheduler": False}),
+    "planned anew": (["--resume-param-scheduler=replan"], {"resume_param_scheduler": "replan"}),
+    "optimizer": (["--resume-optimizer", "false"], {"resume_optimizer": False}),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), PARTS.values(), ids=PARTS)
+def test_parts_of_a_resume_are_chosen_by_options(arguments, expected):
+    options, rest = parse("fit", [CONFIG, "--resume", *arguments])
+    assert apply(options, Config()).resume == expected
+    assert rest == []
+
+
+def test_a_choice_without_a_resume_is_refused():
+    options, _ = parse("fit", [CONFIG, "--resume-optimizer=false"])
+    with pytest.raises(
+        ValueError, match="resume_optimizer without a run to continue → add --resume"
+    ):
+        apply(options, Config())
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,13 @@ WRITERS: dict[str, Callable[[Path], Callback]] = {
 }
 
 
-def fit(bridge: MMLightningModule, *callbacks: Callback, **options: Any) -> list[float]:
+def fit(bridge: MMLightningModule, folder: Path, *callbacks: Callback) -> list[float]:
     rates = Rates()
     run = trainer(
-        max_epochs=3, callbacks=[rates, *callbacks], **{"enable_checkpointing": True, **options}
+        max_epochs=3,
+        callbacks=[rates, *callbacks],
+        enable_checkpointing=True,
+        default_root_dir=folder,
     )
     run.fit(bridge, loader())
     return rates.seen
@@ -123,7 +126,7 @@ def fit(bridge: MMLightningModule, *callbacks: Callback, **options: Any) -> list
 
 def resume(bridge: MMLightningModule, path: Path, *callbacks: Callback) -> list[float]:
     rates = Rates()
-    run = trainer(max_epochs=3, callbacks=[rates, *callbacks])
+    run = trainer(max_epochs=3, callbacks=[rates, *callbacks], default_root_dir=path.parent)
     run.fit(bridge, loader(), ckpt_path=path)
     return rates.seen
 
@@ -131,7 +134,7 @@ def resume(bridge: MMLightningModule, path: Path, *callbacks: Callback) -> list[
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_file_is_the_same_whoever_writes_it(writer: str, tmp_path: Path) -> None:
     whole = made()
-    rates = fit(whole, WRITERS[writer](tmp_path))
+    rates = fit(whole, tmp_path, WRITERS[writer](tmp_path))
     files = {torch.load(path)["global_step"]: path for path in tmp_path.rglob("*.[cp]*t*")}
     assert {8, 16} <= files.keys()  # the ends of two epochs
     for step in (8, 16):
@@ -142,7 +145,9 @@ def test_a_file_is_the_same_whoever_writes_it(writer: str, tmp_path: Path) -> No
 
 def test_averages_of_lightning_go_on(tmp_path: Path) -> None:
     whole = made(WithHead)
-    fit(whole, EMAWeightAveraging(decay=0.5), CheckpointHook(interval=1, out_dir=tmp_path))
+    fit(
+        whole, tmp_path, EMAWeightAveraging(decay=0.5), CheckpointHook(interval=1, out_dir=tmp_path)
+    )
     goes_on = made(WithHead)
     (path,) = tmp_path.rglob("epoch_1.pth")
     resume(goes_on, path, EMAWeightAveraging(decay=0.5))
@@ -168,7 +173,7 @@ def test_own_weights_are_trained_and_stored(tmp_path: Path) -> None:
 
     bridge = made(Trained)
     before = bridge.head.weight.clone()
-    fit(bridge, ModelCheckpoint(tmp_path, "last"))
+    fit(bridge, tmp_path, ModelCheckpoint(tmp_path, "last"))
     assert not torch.equal(before, bridge.head.weight)
     assert bridge.seen == list(bridge.state_dict())
     stored = torch.load(tmp_path / "last.ckpt")["state_dict"]
