@@ -170,3 +170,13 @@ def restore(kinds: Kinds, saved: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in saved.items()
         if (kind := kinds.get(key, REPLICATED)) is not DERIVED
     }
+
+
+def with_own_states(
+    optimizer: Mapping[str, Any], states: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Put the optimizers' own states back into what :data:`SHARDED_OPTIMIZER` left of one wrapper, or of several."""
+    if len(states) == 1:
+        return {**states[0], **optimizer}
+    parts = zip(optimizer.items(), states, strict=True)
+    return {name: {**state, **part} for (name, part), state in parts}
