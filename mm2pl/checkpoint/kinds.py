@@ -54,11 +54,14 @@ def gather_different(mine: Tensors) -> list[dict[str, torch.Tensor | None]]:
     for name in names:
         # On the CPU, because it is pickled: a CUDA tensor would arrive on its sender's device.
         tensor = whole(mine[name]).detach().cpu() if name in mine else None
+        if rank == 0 and tensor is not None:
+            made[0][name] = tensor
+        if tensor is not None and hasattr(mine[name], "full_tensor"):
+            continue  # it was sharded, and is now the same everywhere
         first, *others = gather_object(tensor) or (None,)
         for part, other in zip(made[1:], others, strict=False):
             if not _equal(first, other):
                 part[name] = other
-        made[0] |= {name: tensor} if name in mine else {}
     return made if rank == 0 else []
 
 
@@ -81,9 +84,7 @@ def like(part: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
 def _equal(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
     if one is None or other is None:
         return one is other
-    if (
-        one.is_sparse or other.is_sparse
-    ):  # torch.equal (2.13) cannot compare the gradients of a sparse embedding
+    if one.is_sparse or other.is_sparse:  # which torch.equal (2.13) cannot compare
         return False
     # It also finds float32 and float64 tensors equal.
     return one.dtype == other.dtype and torch.equal(one, other)
@@ -102,11 +103,11 @@ def _own_or_first(parts: Sequence[Any]) -> Any:
 def _own_or_mean(parts: Sequence[Mapping[str, torch.Tensor | None]]) -> dict[str, torch.Tensor]:
     """Return this process's tensors, or the means that an all-reduce over those who saved would have made."""
     rank, processes = get_dist_info()
-    whole = [{**parts[0], **part} for part in parts]
+    every = [{**parts[0], **part} for part in parts]
     if len(parts) == processes:
-        return {name: tensor for name, tensor in whole[rank].items() if tensor is not None}
+        return {name: tensor for name, tensor in every[rank].items() if tensor is not None}
     reduced: dict[str, torch.Tensor] = {}
-    for part in whole:
+    for part in every:
         for name, tensor in part.items():
             if tensor is not None:
                 # Divided first, then added, as DDP does it; a process without a gradient adds nothing.
@@ -170,3 +171,13 @@ def restore(kinds: Kinds, saved: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in saved.items()
         if (kind := kinds.get(key, REPLICATED)) is not DERIVED
     }
+
+
+def with_own_states(
+    optimizer: Mapping[str, Any], states: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Put the optimizers' own states back into what :data:`SHARDED_OPTIMIZER` left of one wrapper, or of several."""
+    if len(states) == 1:
+        return {**states[0], **optimizer}
+    parts = zip(optimizer.items(), states, strict=True)
+    return {name: {**state, **part} for (name, part), state in parts}

@@ -13,6 +13,7 @@ import torch
 from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 
+from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.names import to_file
 from mm2pl.checkpoint.reader import SHARDS, CheckpointError, read_checkpoint
 
@@ -34,7 +35,7 @@ _INDEX_CLASSES = {
     "torch.serialization": {"_get_layout"},
     "torch": {"Size"},
 }
-"""What an index is made of, besides torch's dtypes and a path."""
+"""What an index is made of, apart from torch's dtypes and a path."""
 
 
 def read_sharded(path: str | Path) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def read_sharded(path: str | Path) -> dict[str, Any]:
     if states:
         checkpoint["optimizer_states"] = states
     if states and "optimizer" in checkpoint:
-        checkpoint["optimizer"] = _completed(checkpoint["optimizer"], states)
+        checkpoint["optimizer"] = with_own_states(checkpoint["optimizer"], states)
     return checkpoint
 
 
@@ -140,14 +141,4 @@ def _by_position(state: Mapping[str, Any]) -> dict[str, Any]:
         "param_groups": [
             {**group, "params": [number[name] for name in group["params"]]} for group in listed
         ],
-    }
-
-
-def _completed(optimizer: Mapping[str, Any], states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Put the optimizers' own states back into a wrapper's, or into those of several wrappers by name."""
-    if len(states) == 1:
-        return {**states[0], **optimizer}
-    return {
-        name: {**state, **part}
-        for (name, part), state in zip(optimizer.items(), states, strict=True)
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
 from mm2pl.checkpoint.reader import is_sharded, naming
@@ -87,6 +88,12 @@ class Border:
             checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
         if self._driver is None:
             return checkpoint
+        if not self.strategy.lightning_restore_optimizer and self.strategy.optimizers:
+            # It has put the states back; from here on the checkpoint is like any other.
+            states = [optimizer.state_dict() for optimizer in self.strategy.optimizers]
+            checkpoint["optimizer_states"] = states
+            if "optimizer" in checkpoint:
+                checkpoint["optimizer"] = with_own_states(checkpoint["optimizer"], states)
         checkpoint = files.from_mmengine(checkpoint, resume=False)
         callbacks = checkpoint.get("callbacks") or {}
         if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1

@@ -178,12 +178,13 @@ def test_two_processes_killed_at_random_instants(tmp_path, never_killed, seed, c
 
 def put_foreign_files(folder: Path) -> dict[str, str]:
     """Make files that are not the run's; return their digests by name."""
-    names = ["notes.txt", "pretrained.ckpt", "iter_4.pth.bak", ".hidden", "old/iter_2.pth"]
+    names = ["notes.txt", "iter_4.pth.bak", ".hidden", "old/iter_2.pth"]
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"somebody's {name}")
-    return digests(folder, names)
+    torch.save({"fc.weight": torch.ones(2)}, folder / "pretrained.ckpt")
+    return digests(folder, [*names, "pretrained.ckpt"])
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:

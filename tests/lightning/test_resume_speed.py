@@ -92,7 +92,8 @@ def test_resuming_is_as_fast_as_starting(tmp_path, scenario):
     time_to_first_iteration(scenario, tmp_path / "a")
     checkpoint = torch.load(tmp_path / "a" / "iter_1.pth", weights_only=True)
     checkpoint["meta"]["iter"] = DONE
-    checkpoint["mm2pl"]["batch_idx"] = checkpoint["mm2pl"]["stream"]["consumed"] = DONE
+    (stream,) = checkpoint["mm2pl"]["stream"]  # of one process
+    checkpoint["mm2pl"]["batch_idx"] = stream["consumed"] = DONE
     torch.save(checkpoint, tmp_path / "far.pth")
 
     scenario.default_hooks = {"checkpoint": None}

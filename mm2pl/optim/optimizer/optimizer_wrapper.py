@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mm2pl.checkpoint.kinds import REDUCIBLE, like
+from mm2pl.checkpoint.kinds import REDUCIBLE, like, whole
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dist import get_world_size
 from mm2pl.errors import ArgumentError
@@ -141,7 +141,7 @@ class OptimWrapper(BaseOptimWrapper):
             grad = self.clip_func(params, **(self.clip_grad_kwargs or {}))
             # `clip_grad_value_` returns None.
             if grad is not None:
-                self.message_hub.update_scalar(f"train/{self.grad_name}", grad)
+                self.message_hub.update_scalar(f"train/{self.grad_name}", whole(grad))
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Say how many iterations are done and how many the run has.
