@@ -47,6 +47,7 @@ class EMAHook(Hook):
     """
 
     priority = "NORMAL"
+    _swapped = False
 
     def __init__(
         self,
@@ -144,7 +145,9 @@ class EMAHook(Hook):
         """Put the average into ``state_dict`` and the model into ``ema_state_dict``."""
         ema = self.ema_model.state_dict()
         checkpoint["ema_state_dict"] = {key: value.cpu() for key, value in ema.items()}
-        self._swap_ema_state_dict(checkpoint)
+        # In a validation, where SIGTERM may be heard, the two have changed places already.
+        if not self._swapped:
+            self._swap_ema_state_dict(checkpoint)
 
     def after_load_checkpoint(self, runner: RunnerLike, checkpoint: dict) -> None:
         """Resume the average, or start it from the loaded weights."""
@@ -168,6 +171,7 @@ class EMAHook(Hook):
 
     def _swap_ema_parameters(self) -> None:
         """Exchange values, not tensors: optimizer, DDP and CUDA graphs keep what they hold."""
+        self._swapped = not self._swapped
         averages, sources = self._averaged(self.ema_model.module), self._averaged(self.src_model)
         for average, source in zip(averages, sources, strict=True):
             kept = average.data.clone()

@@ -69,6 +69,8 @@ class HookStages(Callback):
     _calls: dict[str, list[Callable[..., None]]] | None = None
     _runner: RunnerView | Any = None
     _epoch_open = False
+    _epoch_ends = False
+    """Whether the hooks of an epoch's last batch are being called, after which those of its end will be."""
     _batch: tuple[Any, int] | None = None
     """The batch whose end the hooks have still to be told of."""
     _metrics_before: dict[str, Any]
@@ -156,7 +158,8 @@ class HookStages(Callback):
         hooks = self.driven_hooks(trainer)
         self._calls = methods_by_point(hooks)
         self._runner = runner_of(trainer) if hooks else None
-        self._epoch_open, self._batch = False, None
+        self._epoch_open = self._epoch_ends = False
+        self._batch = None
         self.step_back(trainer)
         self.reach(trainer, "before_run")
 
@@ -198,8 +201,9 @@ class HookStages(Callback):
         """Call what comes after a batch, and after the epoch that ends with it."""
         if self.is_idle():
             return
+        self._epoch_ends = trainer.is_last_batch
         self.reach(trainer, "after_train_iter", batch_idx, batch, outputs)
-        if trainer.is_last_batch:
+        if self._epoch_ends:
             loop = self._runner.train_loop
             loop.batch_counted = True
             try:
@@ -212,7 +216,7 @@ class HookStages(Callback):
             self._end_epoch(trainer)
 
     def _end_epoch(self, trainer: Trainer) -> None:
-        self._epoch_open = False
+        self._epoch_open = self._epoch_ends = False
         self.reach(trainer, "after_train_epoch")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102

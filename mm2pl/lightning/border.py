@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
-from mm2pl.lightning.private import writes_folders
+from mm2pl.checkpoint.reader import is_sharded, naming
+from mm2pl.lightning.private import loads_by_name
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 class Border:
     """Note what a training step returns, complete what a strategy writes, and take up what it reads.
 
-    It stands in the place of four public methods of one strategy, for modules of ours. No hook would do: users override
+    It stands in the place of five public methods of one strategy, for modules of ours. No hook would do: users override
     those of the module, callbacks are not asked for a file with weights only, and the plugin that writes
     (``checkpoint_io``) is called in the first process alone, MMEngine's ``before_save_checkpoint`` in all of them.
     """
@@ -27,6 +29,7 @@ class Border:
         "lightning_module_state_dict",
         "save_checkpoint",
         "load_checkpoint",
+        "load_optimizer_state_dict",
     )
 
     def __init__(self, strategy: Strategy) -> None:
@@ -70,15 +73,18 @@ class Border:
         """Complete a checkpoint and write it; every process comes here."""
         if self._driver is not None:
             trainer = self._driver.trainer
-            # Torch's distributed checkpoint finds a sharded parameter by the name that it has in the module.
-            if not writes_folders(self.strategy):
+            if not loads_by_name(self.strategy):
                 checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
             runner_of(trainer).complete_checkpoint(checkpoint)
         self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint of both worlds, and hand the Trainer the part that is Lightning's."""
-        checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
+        if is_sharded(checkpoint_path) and self.strategy.lightning_restore_optimizer:
+            # Saved by processes that each had a part of the model; here one has all of it.
+            checkpoint = CheckpointLoader.load_checkpoint(checkpoint_path)
+        else:
+            checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
         if self._driver is None:
             return checkpoint
         checkpoint = files.from_mmengine(checkpoint, resume=False)
@@ -90,9 +96,15 @@ class Border:
             as_module, as_file = fits(weights, module.own_names())
             checkpoint["state_dict"] = to_file(weights) if as_module > as_file else weights
         runner_of(self._driver.trainer).accept_checkpoint(checkpoint)
-        if self._driver.trainer.state.fn == "fit":
-            self._driver.take_optimizer(checkpoint.get("optimizer"))
+        self._driver.accept(checkpoint)
         if weights:
             # A hook of the user's module sees names of the module, as it would with Lightning's own files.
             checkpoint["state_dict"] = to_module(checkpoint["state_dict"])
         return checkpoint
+
+    def load_optimizer_state_dict(self, checkpoint: Any) -> None:
+        """Restore the optimizers from what fits of a checkpoint; only now callbacks have added all their groups."""
+        if self._driver is not None:
+            with naming(str(self._driver.trainer.ckpt_path or "The checkpoint")):
+                self._driver.fit_optimizers(checkpoint)
+        self._usual("load_optimizer_state_dict")(checkpoint)

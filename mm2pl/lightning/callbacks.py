@@ -49,7 +49,7 @@ class RunCallback(Checkpoint):
         custom_imports: Modules to import before anything is built.
         load_from: Weights to start from, or with ``resume`` the checkpoint to resume.
         resume: Continue the run in ``work_dir`` if there is one, or the one of ``load_from``; ``"must"`` refuses to
-            start where there is none.
+            start where there is none, a dict chooses parts; see :func:`mm2pl.plan.resume.resume_of`.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         experiment_name: Name of the run; the config's file name if missing.
         options: The remaining keys that change the run (``compile``, ``sync_bn``, ``activation_checkpointing``, …).
@@ -73,7 +73,7 @@ class RunCallback(Checkpoint):
         default_scope: str | None = "mmengine",
         custom_imports: Settings | None = None,
         load_from: str | None = None,
-        resume: bool | str = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str = "none",
         experiment_name: str | None = None,
         options: Settings | None = None,

@@ -10,10 +10,15 @@ import torch
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
-from mm2pl.lightning.optimization import needs_manual_optimization, refuse_flags
+from mm2pl.lightning.optimization import (
+    needs_manual_optimization,
+    refuse_flags,
+    wrappers_of,
+)
 from mm2pl.lightning.parameters import NamedGroups
 from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import are_replaced
+from mm2pl.run.facts import named
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -107,6 +112,21 @@ class ModuleDriver(HookStages):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Leave the file to the border, which sees it before the weights are loaded."""
+
+    def accept(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a file that the Trainer has read; its names are those of a file."""
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take, just before Lightning restores them."""
+
+    def trained(self) -> dict[str, Any]:
+        """Return by name the wrappers of the optimizers that train, or these if they have none: a user's own."""
+        wrappers, optimizers = wrappers_of(self.module.optim_wrapper), self.trainer.optimizers
+        known = [getattr(wrapper, "optimizer", None) for wrapper in wrappers.values()]
+        if any(optimizer is each for optimizer in optimizers for each in known):
+            return named(self.module.optim_wrapper)
+        one = len(optimizers) == 1
+        return {"" if one else f"optimizer_{i}": each for i, each in enumerate(optimizers)}
 
     def take_optimizer(self, state: Any) -> None:
         """Keep the optimizer wrapper's state in a file until Lightning has restored the optimizer itself."""

@@ -66,7 +66,9 @@ def configure_optimizers(
     schedules = schedules_for(trainer, as_config(param_scheduler), built) if param_scheduler else []
     views = [
         SchedulesOfOptimizer(
-            wrapper.optimizer, schedules[name] if isinstance(schedules, dict) else schedules
+            wrapper.optimizer,
+            schedules[name] if isinstance(schedules, dict) else schedules,
+            restores=True,
         )
         for name, wrapper in wrappers.items()
     ]

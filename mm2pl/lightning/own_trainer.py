@@ -6,6 +6,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.checkpoint.format import require_resumable
+from mm2pl.checkpoint.progress import progress_of
+from mm2pl.checkpoint.reader import naming
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
@@ -13,16 +16,19 @@ from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
 from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
-from mm2pl.lightning.private import batches_that_stepped
-from mm2pl.lightning.schedules import ScheduleTicks, schedules_for
+from mm2pl.lightning.private import batches_that_stepped, resume_loaders
+from mm2pl.lightning.schedules import SchedulesOfModule, ScheduleTicks, schedules_for
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
     as_optim_wrapper,
 )
+from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.priority import get_priority
+from mm2pl.run.resuming import Resumption
+from mm2pl.run.ticks import TickCount, make_up
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
@@ -41,8 +47,11 @@ class OwnTrainer(ModuleDriver):
             Any, ...
         ] = ()  # what was given in the place of the optimizers that the module has made
         self._lr_scaled = False
-        self._started = False
+        self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
+        self._schedules = SchedulesOfModule(module)
+        self._ticks = TickCount()
+        self._ticks_owed: dict[str, int] = {}
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -60,7 +69,8 @@ class OwnTrainer(ModuleDriver):
         """
         module = self.module
         require_steps(module.model)
-        self._started = False
+        self._started = self._epoch_end_owed = False
+        self._ticks_owed = {}
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -150,10 +160,41 @@ class OwnTrainer(ModuleDriver):
         module, trainer = self.module, self.trainer
         if not self._lr_scaled:
             self._lr_scaled = scale_by_batch(trainer, module.optim_wrapper, module.auto_scale_lr)
-        if module.param_schedulers is None and module.param_scheduler is not None:
-            module.param_schedulers = schedules_for(
-                trainer, module.param_scheduler, module.optim_wrapper
-            )
+        self._schedules.build(trainer)
+
+    def accept(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what fits of a file: the weights, and what follows once it is built.
+
+        Raises:
+            CheckpointError: Few weights fit, or it holds weights only.
+        """
+        trainer, module = self.trainer, self.module
+        fitting = trainer.state.fn == "fit"
+        path = str(trainer.ckpt_path or "The checkpoint")
+        resumption = Resumption(checkpoint, Choice(), steerable=False)
+        with naming(path):
+            if fitting:
+                require_resumable(checkpoint, path)
+            # A strategy that shards the model reads and fits its part of the file itself.
+            if not trainer.strategy.restore_checkpoint_after_setup:
+                logger = runner_of(trainer).logger
+                strict = module.strict_loading
+                resumption.take_weights(checkpoint, module.model, strict=strict, logger=logger)
+        if fitting:
+            resumption.take_parts(checkpoint)
+            self._schedules.resumption = resumption
+            self.take_optimizer(checkpoint.get("optimizer"))
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take.
+
+        Raises:
+            CheckpointError: It is that of other optimizers.
+        """
+        resumption = self._schedules.resumption
+        if resumption is not None:
+            resumption.fit_optimizers(checkpoint, self.trained(), self.module.model)
+            self.take_optimizer(checkpoint.get("optimizer"))
 
     def before_step(self) -> None:
         """Compile the step, restore the scaler and an open window, and begin counting accumulation windows."""
@@ -166,6 +207,12 @@ class OwnTrainer(ModuleDriver):
         if self._restored_wrapper is not None:
             module.optim_wrapper.load_state_dict(self._restored_wrapper)
             self._restored_wrapper = None
+        self._schedules.start(self.trainer)
+        make_up(module.param_schedulers, self._ticks_owed)
+        self._ticks_owed = {}
+        place = self._place()
+        place["epoch"] -= self._epoch_end_owed
+        self._ticks.begin(module.param_schedulers, place)
         loop = runner_of(self.trainer).train_loop
         self._say_what_wakes_up()
         if not module.automatic_optimization:
@@ -176,9 +223,34 @@ class OwnTrainer(ModuleDriver):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a fit; what the tuner has tried out before it does not count."""
+        resume_loaders(trainer)
         self._started = False
         self.before_step()
         super().on_train_start(trainer, pl_module)
+        if self._epoch_end_owed:
+            self._epoch_end_owed = False
+            self._end_epoch(trainer)
+
+    # A hook that counts iterations writes in an epoch's last batch, before the schedules that count epochs have ticked.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a file that is written now lacks: the end of an epoch whose batches are over, and ticks."""
+        if not self._started:
+            return {}
+        place = self._place()
+        place["epoch"] -= self._epoch_ends
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": self._ticks.due(place)}
+        return {name: value for name, value in state.items() if value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it until training begins."""
+        self._epoch_end_owed = state_dict.get("epoch_ends", False)
+        self._ticks_owed = state_dict.get("ticks_due", {})
+
+    def _place(self) -> dict[str, int]:
+        """Return where a run would go on that is resumed from a file of this moment."""
+        epochs, batches = progress_of({"loops": {"fit_loop": self.trainer.fit_loop.state_dict()}})
+        return {"iter": batches, "epoch": epochs}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""

@@ -53,7 +53,8 @@ NEEDED: dict[str, str] = {
     "Trainer._logger_connector": "_first_loop_iter on_batch_start on_batch_end update_train_step_metrics"
     " update_eval_step_metrics",
     "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm",
-    "Trainer.fit_loop": "_should_accumulate",
+    "Trainer.fit_loop": "_should_accumulate _combined_loader_states_to_load _load_combined_loader_states"
+    " _data_fetcher",
     "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
     "Trainer.fit_loop.epoch_loop.manual_optimization": "on_run_start on_run_end output_result_cls",
     "Trainer.validate_loop": "_results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn _stage"
@@ -228,6 +229,18 @@ def batches_that_stepped(trainer: Trainer) -> int:
     return _inside(trainer.fit_loop.epoch_loop, "_batches_that_stepped")
 
 
+def resume_loaders(trainer: Trainer) -> None:
+    """Let loaders that keep their place go on at that of the checkpoint.
+
+    Lightning 2.6 tells them when it looks at them first. For the length of an epoch they had to be looked at before the
+    checkpoint was read, as ``trainer.estimated_stepping_batches`` looks too.
+    """
+    loop: Any = trainer.fit_loop
+    if _inside(loop, "_combined_loader_states_to_load"):
+        loop._load_combined_loader_states()
+        iter(loop._data_fetcher)
+
+
 # What self.log writes to
 
 
@@ -312,12 +325,16 @@ def let_device_choose_backend(strategy: DDPStrategy) -> None:
     strategy._process_group_backend = None
 
 
-def writes_folders(strategy: Strategy) -> bool:
-    """Return whether a strategy writes each process's part of a checkpoint into a folder, instead of one file."""
+def loads_by_name(strategy: Strategy) -> bool:
+    """Return whether a strategy finds weights in a file by their names in the module, before any hook can rename them.
+
+    Those do so that write each process's part into a folder; ModelParallelStrategy also where it writes one file.
+    """
     # FSDPStrategy and ModelParallelStrategy of Lightning 2.5 and 2.6; DeepSpeed's engine writes nothing but folders.
     sharded = getattr(strategy, "_state_dict_type", None) == "sharded"
-    distributed = getattr(strategy, "_save_distributed_checkpoint", False)
-    return sharded or distributed or hasattr(strategy, "zero_stage_3")
+    return sharded or any(
+        hasattr(strategy, name) for name in ("_save_distributed_checkpoint", "zero_stage_3")
+    )
 
 
 def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Steppable) -> None:

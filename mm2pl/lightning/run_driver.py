@@ -76,6 +76,10 @@ class RunDriver(ModuleDriver):
         # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
 
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers of the run can take."""
+        self._run.continuing.fit_optimizers(checkpoint, self.trained())
+
     # What Lightning is told; nothing else writes to a Trainer.
 
     def claim_validation(self, trainer: Trainer) -> None:
@@ -252,8 +256,16 @@ class RunDriver(ModuleDriver):
 
     # Validation
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note in a training where its validation begins."""
+        if trainer.state.fn == "fit":
+            self._run.training.begin_validation()
+        super().on_validation_start(trainer, pl_module)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics to the hooks and go back to training."""
+        if trainer.state.fn == "fit":
+            self._run.training.judge_validation()
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit":
             self._let_validate(trainer, False)

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import LRScheduler
 
+from mm2pl.checkpoint.format import scheduler_states
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.optim import build_param_schedulers
+from mm2pl.plan.resume import Choice
+from mm2pl.run.facts import facts_of
+from mm2pl.run.resuming import Resumption
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
     from torch.optim import Optimizer
 
+    from mm2pl.lightning.module import MMLightningModule
     from mm2pl.run.protocols import RunnerLike
 
 
@@ -23,12 +28,18 @@ class SchedulesOfOptimizer(LRScheduler):
     Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch: ``step`` does nothing,
     and :class:`ScheduleTicks` steps the schedules. It is one of torch's schedulers in kind only, because Lightning
     refuses others of a module that has no ``lr_scheduler_step`` of its own.
+
+    Args:
+        optimizer: Whose schedules these are.
+        schedulers: In the order in which they are applied.
+        restores: Take the states of a file. Of a module of ours the driver does, which also compares them.
     """
 
-    def __init__(self, optimizer: Optimizer, schedulers: list[Any]) -> None:
+    def __init__(self, optimizer: Optimizer, schedulers: list[Any], restores: bool = False) -> None:
         # Not torch's: it would make a first step, which these schedules have made when they were built.
         self.optimizer = optimizer
         self.schedulers = schedulers
+        self.restores = restores
 
     @property
     def interval(self) -> str:
@@ -60,10 +71,62 @@ class SchedulesOfOptimizer(LRScheduler):
         return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
-        # Not strict: after a change of the config, the file may have more or fewer states than there are schedules.
-        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=False):
-            scheduler.load_state_dict(state)
+        """Restore what ``state_dict`` returned, if that is done here."""
+        if self.restores:
+            for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
+
+
+class SchedulesOfModule:
+    """Build the schedules of a module in its user's own Trainer, and let them follow a length that changes.
+
+    Lightning's schedules by hand have the length that their user gives; an ``end`` that only the Trainer's length has
+    given is no truth of the file, nor of the fit before.
+
+    Attributes:
+        resumption: Of a file that has been read, until the schedules are built and the optimizer is restored.
+    """
+
+    def __init__(self, module: MMLightningModule) -> None:
+        self._module = module
+        self._plan: dict[str, Any] = {}
+        self.resumption: Resumption | None = None
+        self._before: Any = None
+
+    def build(self, trainer: Trainer) -> None:
+        """Build what the module was given as a config, for the Trainer's length."""
+        module = self._module
+        if module.param_scheduler is None or are_built(module.param_scheduler):
+            return
+        plan = length_of(trainer)
+        if module.param_schedulers is not None and plan == self._plan:
+            return
+        self._before, self._plan = module.param_schedulers, plan
+        module.param_schedulers = schedules_for(
+            trainer, module.param_scheduler, module.optim_wrapper
+        )
+
+    def start(self, trainer: Trainer) -> None:
+        """Let the schedules stand where the run does, and say what differs from the file."""
+        schedules, view = self._module.param_schedulers, runner_of(trainer)
+        resumption, before = self.resumption, self._before
+        self.resumption = self._before = None
+        from_file = resumption is not None
+        if resumption is None:
+            if before is None:
+                return
+            # Another fit of the same Trainer goes on as from a file of this moment.
+            resumption = Resumption({"param_schedulers": scheduler_states(before)}, Choice())
+        loop, facts = view.train_loop, facts_of(view)
+        progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
+        resumption.match(schedules)
+        if self._plan and (not from_file or resumption.has_other_length(facts)):
+            resumption.replan(schedules, progress, keep_rates=True)
+        else:
+            resumption.load(schedules, progress)
+        # Without a path the Trainer itself goes back, such as after its tuner has tried something out.
+        if from_file and trainer.ckpt_path:
+            view.logger.info(resumption.report(facts))
 
 
 class ScheduleTicks(ParamSchedulerHook):
@@ -81,6 +144,18 @@ class ScheduleTicks(ParamSchedulerHook):
             super().after_val_epoch(runner, known)
 
 
+def length_of(trainer: Trainer) -> dict[str, Any]:
+    """Return how long a Trainer of the user's own will train: the arguments of ``build_param_schedulers``."""
+    trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+    loop, batches = runner_of(trainer).train_loop, trainer.num_training_batches
+    return {
+        "max_epochs": loop.max_epochs or None,
+        "max_iters": loop.max_iters or None,
+        # inf is Lightning's length of an iterable data set that has none.
+        "epoch_length": int(batches) if batches != float("inf") else None,
+    }
+
+
 def schedules_for(trainer: Trainer | None, param_scheduler: Any, optim_wrapper: Any) -> Any:
     """Build schedules whose missing ``end`` is the end of the training.
 
@@ -89,20 +164,8 @@ def schedules_for(trainer: Trainer | None, param_scheduler: Any, optim_wrapper: 
         param_scheduler: As in an MMEngine config.
         optim_wrapper: What is scheduled.
     """
-    if trainer is None:
-        return build_param_schedulers(param_scheduler, optim_wrapper)
-    loop = runner_of(trainer).train_loop
-    trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-    batches = trainer.num_training_batches
-    schedules = build_param_schedulers(
-        param_scheduler,
-        optim_wrapper,
-        max_epochs=loop.max_epochs or None,
-        max_iters=loop.max_iters or None,
-        # inf is Lightning's length of an iterable data set that has none.
-        epoch_length=int(batches) if batches != float("inf") else None,
-        by_epoch=True,
-    )
+    length = {} if trainer is None else length_of(trainer)
+    schedules = build_param_schedulers(param_scheduler, optim_wrapper, **length, by_epoch=True)
     for group in schedules.values() if isinstance(schedules, dict) else [schedules]:
         for schedule in group:
             # One of the real MMEngine's knows nothing of the Trainer's accumulation.
@@ -118,9 +181,34 @@ def are_built(schedules: object) -> bool:
     return bool(lists) and all(hasattr(each, "get_last_value") for group in lists for each in group)
 
 
+def split_schedulers(given: Any) -> tuple[Any, list[Any]]:
+    """Return what mm2pl builds and ticks, and what Lightning steps: objects of torch's, alone or in Lightning's dicts.
+
+    >>> split_schedulers([{"type": "ConstantLR"}, {"scheduler": "any", "interval": "step"}])
+    ([{'type': 'ConstantLR'}], [{'scheduler': 'any', 'interval': 'step'}])
+    """
+    parts = given if isinstance(given, list | tuple) else [given]
+    lightnings = [
+        part if isinstance(part, dict) else {"scheduler": part}
+        for part in parts
+        if _is_lightnings(part)
+    ]
+    ours = [part for part in parts if not _is_lightnings(part)]
+    return (ours or None) if lightnings else given, lightnings
+
+
+def _is_lightnings(schedule: object) -> bool:
+    if isinstance(schedule, dict):
+        return "scheduler" in schedule and "type" not in schedule
+    return isinstance(schedule, LRScheduler)
+
+
 def are_replaced(trainer: Trainer) -> bool:
     """Return whether a callback such as ``StochasticWeightAveraging`` has put its own schedules into their place."""
-    configs = trainer.lr_scheduler_configs
-    return bool(configs) and not any(
-        isinstance(config.scheduler, SchedulesOfOptimizer) for config in configs
+    module: Any = trainer.lightning_module
+    given = [config["scheduler"] for config in module.lightning_schedulers]
+    now = [config.scheduler for config in trainer.lr_scheduler_configs]
+    return bool(now) and not any(
+        isinstance(scheduler, SchedulesOfOptimizer) or any(scheduler is each for each in given)
+        for scheduler in now
     )

@@ -9,18 +9,21 @@ from torch import nn
 from mm2pl.checkpoint import format as files
 from mm2pl.checkpoint import kinds
 from mm2pl.checkpoint.buffers import buffers_of, restore_buffers
-from mm2pl.checkpoint.fitting import fitting_weights
+from mm2pl.checkpoint.compare import KEY
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
+from mm2pl.plan.resume import Choice, Resume
+from mm2pl.run.facts import facts_of
+from mm2pl.run.resuming import Resumption
+from mm2pl.run.ticks import make_up
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
-    from mm2pl.plan.resume import Resume
-    from mm2pl.run.protocols import SchedulersLike
+    from mm2pl.optim.scheduler.replay import Progress
     from mm2pl.run.run import Run
 
 _DDP_PREFIX = (r"^module\.", "")
@@ -32,9 +35,10 @@ class Continuing:
     Args:
         run: The run. What it was made from and where it stands is read from it.
         load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
-        resume: Whether to continue the run of ``load_from``, or the one in the work folder.
+        resume: Whether to continue the run of ``load_from``, or the one in the work folder, and which parts of it.
 
     Attributes:
+        choice: Which parts of the run go on, as given or as the last :meth:`resume` has said.
         load_from: As given; may be assigned before the run.
         resuming: Whether to continue a run; and while a file is loaded, whether it continues its run. Hooks ask for it.
         has_loaded: Whether weights have come from a file.
@@ -42,14 +46,17 @@ class Continuing:
 
     def __init__(self, run: Run, load_from: str | None, resume: Resume) -> None:
         self._run = run
-        self.load_from = load_from
+        self.load_from = resume.filename or load_from
         self.resuming = resume.wanted
+        self.choice = resume.choice
         self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
+        self._resumption: Resumption | None = None
+        self._facts: dict[str, Any] = {}
 
     # Writing
 
@@ -105,6 +112,7 @@ class Continuing:
         elif "optimizer_states" in checkpoint:
             state = checkpoint["mm2pl"] = self.exact_state(bool(options.get("epoch_ends")))
             checkpoint["loops"] = self._loops(checkpoint, state["batch_idx"])
+            checkpoint[KEY] = facts_of(run.runner)
         else:
             checkpoint.pop("loops", None)
         schedules = run.module.param_schedulers
@@ -121,16 +129,23 @@ class Continuing:
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
-        batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = progress.processed
+        ended = between and training.epoch_open and epoch_ends
+        # The counters move after the hooks.
+        uncounted = training.batch_open and progress.processed == progress.ready
+        place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
         state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
             "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
-            "validation_pending": run.trainer.training and run.training.validation_follows(between),
-            "rng": rng_state(),
+            "validation_pending": run.trainer.state.fn == "fit"
+            and training.validation_follows(between),
+            "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(self._buffered()),
+            "ticks_due": training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
 
@@ -217,22 +232,35 @@ class Continuing:
         run = self._run
         fitting = run.trainer.state.fn == "fit"
         self.resuming = fitting
-        with naming(str(run.trainer.ckpt_path)):
+        resumption = Resumption(checkpoint, self.choice)
+        path = str(run.trainer.ckpt_path or "The checkpoint")
+        with naming(path):
             run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            fitting_weights(run.model, checkpoint["state_dict"], run.module.strict_loading)
+            if fitting and self.choice.resume_optimizer:
+                files.require_resumable(checkpoint, path)
+            # A strategy that shards the model reads and fits its part of the file itself.
+            if not run.trainer.strategy.restore_checkpoint_after_setup:
+                strict = run.module.strict_loading
+                resumption.take_weights(checkpoint, run.model, strict=strict, logger=run.logger)
         self.has_loaded = True
         if not fitting:
             return
-        files.require_resumable(checkpoint, str(run.trainer.ckpt_path or "The checkpoint"))
+        resumption.take_parts(checkpoint)
         meta = checkpoint.setdefault("meta", {})
         if "epoch" not in meta:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
         loop = run.train_loop
         loop.go_to(meta["epoch"] if run.by_epoch else 0, meta["iter"])
-        self._take_over_seed(meta.get("seed"))
+        # One that was drawn at the start is not what anybody has asked for.
+        self._facts = {**facts_of(run.runner), "seed": run.randomness.get("seed")}
+        if meta.get("seed") is not None:
+            run.use_seed(meta["seed"])
         run.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
         self._optimizer_state = checkpoint.get("optimizer")
-        load_states(run.module.param_schedulers, checkpoint.get("param_schedulers"))
+        self._resumption = resumption
+        resumption.match(run.module.param_schedulers)
+        if self.choice.resume_param_scheduler is True:
+            resumption.load(run.module.param_schedulers, self._progress(resumption))
         self._resumed = checkpoint.get("mm2pl")
         checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
         if self._ends_with_validation(meta):
@@ -247,6 +275,11 @@ class Continuing:
         run.training.reopen_epoch(bool(self._resumed and self._resumed["epoch_unfinished"]))
         run.logger.info(f"resumed epoch: {run.epoch}, iter: {run.iter}")
 
+    def _progress(self, resumption: Resumption) -> Progress:
+        loop = self._run.train_loop
+        # A run by iterations ticks the schedules by epoch once, at its end.
+        return resumption.progress(loop.epoch if loop.by_epoch else 0, loop.iter, loop.epoch_length)
+
     def _place(self, meta: dict[str, Any]) -> int:
         """Return how many batches of the current Lightning epoch are done."""
         if self._resumed is not None:
@@ -259,22 +292,32 @@ class Continuing:
         pending = self._resumed is not None and self._resumed["validation_pending"]
         return pending and self._run.by_epoch and meta["epoch"] >= self._run.train_loop.max_epochs
 
-    def _take_over_seed(self, seed: int | None) -> None:
-        """Use the seed of the run being resumed, and say so if the config asks for another."""
-        run = self._run
-        if seed is None or seed == run.seed:
-            return
-        if run.randomness.get("seed") is not None:
-            run.logger.warning(
-                f"the checkpoint was made with seed {seed}, randomness asks for {run.seed} → the checkpoint's is used"
-            )
-        run.use_seed(seed)
+    def fit_optimizers(self, checkpoint: dict[str, Any], wrappers: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take, just before Lightning restores them.
+
+        Raises:
+            CheckpointError: It is that of other optimizers.
+        """
+        if self._resumption is not None:
+            self._resumption.fit_optimizers(checkpoint, wrappers, self._run.model)
+            self._optimizer_state = checkpoint.get("optimizer")
 
     def restore_optimizer(self) -> None:
-        """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now."""
+        """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now.
+
+        Now that the groups are the file's, the schedules can be planned anew, and it can be said what differs.
+        """
+        run = self._run
         if self._optimizer_state is not None:
-            self._run.optim_wrapper.load_state_dict(self._optimizer_state)
+            run.optim_wrapper.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
+        resumption, self._resumption = self._resumption, None
+        if resumption is not None:
+            if self.choice.replans:
+                resumption.replan(run.module.param_schedulers, self._progress(resumption))
+            elif self.choice.resume_param_scheduler:
+                make_up(run.module.param_schedulers, (self._resumed or {}).get("ticks_due", {}))
+            run.logger.info(resumption.report(self._facts))
 
     def restore_exact_state(self) -> bool:
         """Continue the data, the random numbers and each process's buffers where the checkpoint was written.
@@ -313,7 +356,7 @@ class Continuing:
             return
         if self.resuming and run.stage == "fit":
             if self._restoring is not None:
-                run.runner.resume(self._restoring)
+                run.runner.resume(self._restoring, **self.choice.arguments())
         elif run.stage is not None and self._restoring is not None:
             return
         elif not self.resuming:
@@ -321,7 +364,7 @@ class Continuing:
                 run.runner.load_checkpoint(self.load_from)
         elif (path := self.path_to_resume()) is not None:
             if run.stage is None:
-                run.runner.resume(path)
+                run.runner.resume(path, **self.choice.arguments())
             else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
                 self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
 
@@ -334,12 +377,12 @@ class Continuing:
         """Whether a fit is being prepared that continues a run: the Trainer reads the file when all is built."""
         return self._run.stage == "fit" and self.resuming
 
-    def resume(self, filename: str, map_location: Any) -> None:
+    def resume(self, filename: str, map_location: Any, choice: Choice) -> None:
         """Load the weights of a checkpoint now; the next fit continues its run. Within a fit, the Trainer restores it.
 
         MMEngine's ``resume`` calls ``load_checkpoint``, so an override of that is called too.
         """
-        run = self._run
+        run, self.choice = self._run, choice
         if self._trainer_restores:
             # Reading a large file twice is not worth the call of our own method.
             if run.runner.overrides("load_checkpoint"):
@@ -370,15 +413,3 @@ class Continuing:
         self.has_loaded = True
         run.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
-
-
-def load_states(param_schedulers: SchedulersLike, states: Any) -> None:
-    """Restore what :func:`mm2pl.checkpoint.format.scheduler_states` returned."""
-    if param_schedulers is None or states is None:
-        return
-    if isinstance(param_schedulers, dict):
-        for name, group in param_schedulers.items():
-            load_states(group, states[name])
-        return
-    for scheduler, state in zip(param_schedulers, states, strict=False):
-        scheduler.load_state_dict(state)

@@ -201,6 +201,12 @@ class TrainerLoop:
         return int(min(batches, steps) if steps > 0 else batches)
 
     @property
+    def epoch_length(self) -> int | None:
+        """Iterations per epoch; ``None`` before the loader is known, and where it has no length."""
+        batches = self._trainer.num_training_batches
+        return int(batches) if batches and batches != float("inf") else None
+
+    @property
     def val_interval(self) -> int:
         """Epochs between validations."""
         return self._trainer.check_val_every_n_epoch or 1

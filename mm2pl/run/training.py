@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mm2pl.checkpoint.random_state import rng_state
 from mm2pl.run.clock import Event
 from mm2pl.run.stream import TrainStream
+from mm2pl.run.ticks import TickCount
 
 if TYPE_CHECKING:
     from mm2pl.run.loops import TrainLoop
@@ -25,7 +27,9 @@ class Training:
         epoch_open: Whether ``before_train_epoch`` has been called and ``after_train_epoch`` is to come.
         batch_open: Whether the hooks of a batch are being called; what follows it is decided after them.
         ahead: What was decided to follow the last batch, until it has happened.
+        rng_of_validation: The random state in which the validation began that goes on; one that is resumed begins anew.
         has_trained: Whether this process has trained on a batch.
+        ticks: How often the schedules have ticked, and how often that ought to be.
         loop_steps: Whether a custom loop's ``run_iter`` makes the step, calls the hooks and counts.
     """
 
@@ -34,6 +38,8 @@ class Training:
         self.stream: TrainStream | None = None
         self.epoch_open = self.batch_open = self.has_trained = False
         self.ahead: tuple[Event, ...] = ()
+        self.rng_of_validation: dict[str, Any] | None = None
+        self.ticks = TickCount()
         self._back_from_validation = self.loop_steps = False
         self._loop: TrainLoop
 
@@ -53,7 +59,7 @@ class Training:
     def forget_interruption(self) -> None:
         """Close what is open since an exception ended the last fit: MMEngine's loop begins that epoch again."""
         self.epoch_open = self.batch_open = False
-        self.ahead = ()
+        self.judge_validation()
         if self.stream is not None:
             self.stream.begin_epoch_again()
 
@@ -62,6 +68,9 @@ class Training:
         run, loop = self._run, self._run.train_loop
         self._loop, self.loop_steps = loop, loop.overrides_run_iter
         run.continuing.restore_optimizer()
+        # A run by iterations ticks the schedules by epoch once, at its end.
+        place = {"iter": loop.iter, "epoch": loop.epoch if loop.by_epoch else 0}
+        self.ticks.begin(run.module.param_schedulers, place)
         run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
         run.runner._maybe_compile("train_step")
         run.runner.call_hook("before_train")
@@ -117,10 +126,18 @@ class Training:
         self.ahead, self.batch_open = events, False
         return events
 
+    def begin_validation(self) -> None:
+        """Note where a validation begins: a file that is written in it, as SIGTERM makes one, begins it anew."""
+        self.ahead = (Event.VALIDATE,)
+        self.rng_of_validation = rng_state()
+
+    def judge_validation(self) -> None:
+        """Note that all batches are through: a file that is written from now on does not repeat them."""
+        self.ahead, self.rng_of_validation = (), None
+
     def end_validation(self) -> bool:
         """Go back to training; return whether the run ends here, for which the validation's hooks may have asked."""
         loop = self._run.train_loop
-        self.ahead = ()
         self._back_from_validation = not loop.by_epoch
         return not loop.by_epoch and loop.is_over()
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.compare import KEY
 from mm2pl.dataset import build_dataloader
 from mm2pl.evaluator import Evaluator
+from mm2pl.evaluator.torchmetric import is_torchmetric
 from mm2pl.registry import EVALUATOR
+from mm2pl.run.facts import facts_of
 from mm2pl.run.points import methods_at
 
 if TYPE_CHECKING:
@@ -180,6 +183,8 @@ class RunnerView:
             return Evaluator(evaluator)
         if hasattr(evaluator, "process"):
             return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
+        if is_torchmetric(evaluator):
+            return Evaluator(evaluator)
         raise TypeError(
             f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
         )
@@ -210,6 +215,8 @@ class RunnerView:
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys to a Lightning checkpoint, then let ``before_save_checkpoint`` hooks change it."""
         files.add_mmengine_keys(checkpoint, self)
+        if "optimizer" in checkpoint:
+            checkpoint[KEY] = facts_of(self)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:

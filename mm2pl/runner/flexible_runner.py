@@ -68,7 +68,7 @@ class FlexibleRunner(Runner):
         custom_hooks: list[Any] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool | str = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str | None = None,
         env_cfg: dict[str, Any] | None = None,
         log_processor: LogProcessor | dict[str, Any] | None = None,

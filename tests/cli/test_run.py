@@ -15,7 +15,7 @@ import torch
 import examples.digits
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
 from mm2pl.cli.main import main
-from mm2pl.cli.options import parse
+from mm2pl.cli.options import apply, parse
 from mm2pl.cli.run import refuse_nested_overrides
 from mm2pl.config import Config
 
@@ -135,6 +135,29 @@ def test_resume_continues_the_work_folder(tmp_path):
     assert main([*arguments, "--trainer.max_epochs=1"]) == 0
     assert main([*arguments, "--trainer.max_epochs=2", "--resume"]) == 0
     assert torch.load(tmp_path / "epoch_2.pth", weights_only=True)["meta"]["iter"] == 4
+
+
+PARTS = {
+    "schedules of the file": (["--resume-param-scheduler=file"], {"resume_param_scheduler": True}),
+    "of the config": (["--resume-param-scheduler", "config"], {"resume_param_scheduler": False}),
+    "planned anew": (["--resume-param-scheduler=replan"], {"resume_param_scheduler": "replan"}),
+    "optimizer": (["--resume-optimizer", "false"], {"resume_optimizer": False}),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), PARTS.values(), ids=PARTS)
+def test_parts_of_a_resume_are_chosen_by_options(arguments, expected):
+    options, rest = parse("fit", [CONFIG, "--resume", *arguments])
+    assert apply(options, Config()).resume == expected
+    assert rest == []
+
+
+def test_a_choice_without_a_resume_is_refused():
+    options, _ = parse("fit", [CONFIG, "--resume-optimizer=false"])
+    with pytest.raises(
+        ValueError, match="resume_optimizer without a run to continue → add --resume"
+    ):
+        apply(options, Config())
 
 
 @pytest.mark.parametrize(
