@@ -24,7 +24,7 @@ class Digits(LightningModule):
     def __init__(self, lr: float = 0.05) -> None:
         super().__init__()
         self.lr = lr
-        # Without dropout, since Lightning's checkpoints hold no random states: a resumed run ends with the same weights.
+        # No dropout: Lightning's checkpoints hold no random states, and a resumed run is to end the same.
         self.network = DigitsResNet(dropout=0.0)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
