@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import examples.gan
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
-from examples import existing_lightning_code, mixup
+from examples import a_la_carte, existing_lightning_code, mixup
 from mm2pl.cli.main import main
 from mm2pl.runner import Runner
 
@@ -36,6 +36,18 @@ def test_ordinary_trainer_with_lightnings_flags_and_callbacks(make, tmp_path):
     assert Path(trainer.checkpoint_callback.best_model_path).is_file()
     header = next(tmp_path.rglob("metrics.csv")).read_text().splitlines()[0]
     assert "lr-SGD" in header
+
+
+def test_a_la_carte_resumes_to_the_same_weights(tmp_path):
+    whole = a_la_carte.fit(str(tmp_path / "whole"), max_epochs=2)
+    assert whole.callback_metrics["accuracy"] > 50
+    a_la_carte.fit(str(tmp_path / "begun"), max_epochs=1)
+    last = tmp_path / "begun" / "checkpoints" / "last.ckpt"
+    resumed = a_la_carte.fit(str(tmp_path / "resumed"), path=str(last), max_epochs=2)
+    weights, expected = (run.lightning_module.state_dict() for run in (resumed, whole))
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    # The warm-up is over 20 batches, which are ten steps of the optimizer.
+    assert resumed.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.05)
 
 
 def test_gan_trains_logs_every_lr_and_resumes(tmp_path, capsys):

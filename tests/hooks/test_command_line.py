@@ -11,12 +11,16 @@ from lightning.pytorch import Callback
 
 from mm2pl import hooks
 from mm2pl.hooks import EMAHook, Hook
-from mm2pl.lightning import RunCallback
+from mm2pl.lightning import EvaluatorCallback, RunCallback
 from mm2pl.model import ExponentialMovingAverage, MomentumAnnealingEMA
 
 CALLBACKS = {
     name: kind
-    for name, kind in [*vars(hooks).items(), ("RunCallback", RunCallback)]
+    for name, kind in [
+        *vars(hooks).items(),
+        ("RunCallback", RunCallback),
+        ("EvaluatorCallback", EvaluatorCallback),
+    ]
     if isinstance(kind, type) and issubclass(kind, Callback)
 }
 

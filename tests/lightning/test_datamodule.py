@@ -111,6 +111,14 @@ def test_without_a_seed_the_processes_agree_on_one(seen: Any) -> None:
 
 
 @pytest.mark.slow
+def test_parts_in_a_module_by_hand(seen: Any) -> None:
+    """Metrics are those of the whole data set, and schedules count each process's batches."""
+    for part in seen:
+        assert part["parts"]["metrics"] == {"samples": 23, "order": list(NUMBERS)}
+        assert part["parts"]["rates"] == pytest.approx([0.1 * (1 - n / 11) for n in range(12)])
+
+
+@pytest.mark.slow
 def test_tensor_parallel_processes_see_the_same(seen: Any) -> None:
     one, other = (part["tensor parallel"]["train"] for part in seen)
     assert one == other

@@ -12,7 +12,8 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from mm2pl.dataset import DefaultSampler
-from mm2pl.lightning import MMDataModule
+from mm2pl.evaluator import BaseMetric
+from mm2pl.lightning import EvaluatorCallback, MMDataModule, configure_optimizers
 from tests.bridges import QUIET
 
 Numbers = list(range(23))
@@ -61,8 +62,35 @@ class Notes(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def fit(data: MMDataModule, strategy: Any = None, **flags: Any) -> dict[str, list[list[int]]]:
-    notes = Notes()
+class Order(BaseMetric):
+    """Tell which samples it was given, in which order."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += data_samples
+
+    def compute_metrics(self, results: list) -> dict:
+        return {"samples": len(results), "order": results}
+
+
+class Predicting(Notes):
+    """A module whose validation returns its samples as predictions, and which has a schedule of ours."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        return batch.tolist()
+
+    def configure_optimizers(self) -> Any:
+        sgd = {"optimizer": {"type": "SGD", "lr": 0.1}}
+        return configure_optimizers(self, sgd, {"type": "PolyLR", "by_epoch": False})
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        rates = self.seen.setdefault("rates", [])
+        rates.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[arg-type, union-attr]
+
+
+def fit(
+    data: MMDataModule, strategy: Any = None, notes: Any = None, **flags: Any
+) -> dict[str, list[list[int]]]:
+    notes = notes or Notes()
     trainer = Trainer(
         **QUIET,
         strategy=strategy or DDPStrategy(process_group_backend="gloo"),
@@ -99,6 +127,9 @@ def main(folder: str) -> None:
         fit(MMDataModule(stale))
     except ValueError as error:
         seen["stale"] = str(error)
+    callback = EvaluatorCallback(Order())
+    seen["parts"] = fit(module(SAMPLERS["shuffled"]), notes=Predicting(), callbacks=[callback])
+    seen["parts"]["metrics"] = callback.values
     whole = ModelParallelStrategy(data_parallel_size=1, tensor_parallel_size=2)
     seen["tensor parallel"] = fit(module(SAMPLERS["shuffled"], seed=None), whole)
     torch.save(seen, f"{folder}/{os.environ['RANK']}.pt")
