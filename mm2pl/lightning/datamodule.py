@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from mm2pl.dataset import batch_size_of, build_dataloader, loader_config
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.run.stream import EvalStream
+from mm2pl.run.stream import EvalStream, KeptPlace
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +97,10 @@ class MMDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Return the training loader, or the stream that a config-driven run has put in its place."""
-        return self.loader("train")
+        loader = self.loader("train")
+        # A loader that was given built may keep its place itself, as a run's stream does.
+        keeps = not loader or hasattr(loader, "load_state_dict")
+        return loader if keeps else KeptPlace(loader)
 
     def val_dataloader(self) -> Any:
         """Return the validation loader."""
