@@ -4,12 +4,16 @@ As `mmengine` does, the package itself has the names of its config, fileio, logg
 rooms: ``from mm2pl import Config, MODELS, print_log``. They are imported on first use.
 """
 
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mm2pl.version import __version__ as __version__
 from mm2pl.version import version_info as version_info
+
+FOUND_LIGHTNING = "lightning.pytorch" in sys.modules
+"""Whether somebody else had imported Lightning before; `mm2pl.lightning` does so too."""
 
 _ROOMS = ("registry", "utils", "logging", "fileio", "config")
 

@@ -107,6 +107,12 @@ class ManagerMixin(metaclass=ManagerMeta):
         """Return whether there is an instance called ``name``."""
         return name in cls._instance_dict
 
+    @classmethod
+    def forget_instance(cls, name: str) -> None:
+        """Keep the instance called ``name`` no longer; who holds it may go on using it."""
+        with _LOCK:
+            cls._instance_dict.pop(name, None)
+
     @property
     def instance_name(self) -> str:
         """The name under which the instance is kept."""

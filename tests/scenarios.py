@@ -208,6 +208,7 @@ def build(
     package: str, scenario: Scenario, work_dir: str, book: dict[str, list], **more: Any
 ) -> Any:
     """Make the runner of a scenario, of the package's own class or of ``runner_class``."""
+    more = {**scenario.options, **more}
     own_class = more.pop("runner_class", None)
     runner_class = own_class or importlib.import_module(f"{package}.runner").Runner
     wrapper = dict(scenario.optim_wrapper)
@@ -249,7 +250,6 @@ def build(
         "log_level": "ERROR",
         "experiment_name": f"{package}-{len(EXPERIMENTS)}",
         "default_scope": package,
-        **scenario.options,
         **more,
     }
     EXPERIMENTS.append(package)

@@ -53,6 +53,7 @@ LIGHTNING = {
 """All that the rooms below the bridge import of Lightning."""
 
 LATE: dict[str, dict[str, str]] = {
+    "mm2pl.checkpoint.kinds": {"torch": "2.66 s: torch.distributed.tensor"},
     "mm2pl.checkpoint.model_zoo": {"torchvision": "optional"},
     "mm2pl.cli": {"mm2pl.cli.lightning_cli": "4.88 s: lightning"},
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},

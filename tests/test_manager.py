@@ -32,6 +32,14 @@ def test_instances_are_kept_by_class_and_name() -> None:
     assert chess.instance_name == "chess"
 
 
+def test_a_forgotten_instance_is_made_anew() -> None:
+    chess = Board.get_instance("chess")
+    Board.forget_instance("chess")
+    Board.forget_instance("never made")
+    assert not Board.check_instance_created("chess")
+    assert Board.get_instance("chess") is not chess
+
+
 def test_there_must_be_one() -> None:
     with pytest.raises(RuntimeError, match=r"Before calling Board.get_current_instance\(\)"):
         Board.get_current_instance()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
+from mm2pl.checkpoint import kinds
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.reader import CheckpointError
@@ -43,7 +44,7 @@ LIGHTNING_KEYS = (
 )
 
 #: What an optimizer wrapper stores beside its optimizer's own state.
-_WRAPPER_KEYS = ("loss_scaler", "base_param_settings")
+_WRAPPER_KEYS = ("loss_scaler", "base_param_settings", "accumulation")
 
 #: MMEngine's release whose file format this is; some of its tools read the field.
 _MMENGINE_VERSION = "0.10.7"
@@ -151,8 +152,22 @@ def add_mmengine_keys(checkpoint: dict[str, Any], runner: SavedRunner) -> None:
         if getattr(module, "automatic_optimization", False) and not module.has_gradients_waiting():
             # Lightning keeps used gradients until the next iteration drops them.
             checkpoint["optimizer"].pop("accumulation", None)
+        strategy = getattr(getattr(runner, "trainer", None), "strategy", None)
+        sharded = not getattr(strategy, "lightning_restore_optimizer", True)
+        table = kinds.SHARDED_OPTIMIZER if sharded else kinds.OPTIMIZER
+        checkpoint["optimizer"] = _of_all_processes(checkpoint["optimizer"], table)
     if runner.param_schedulers is not None:
         checkpoint["param_schedulers"] = scheduler_states(runner.param_schedulers)
+
+
+def _of_all_processes(optimizer: Mapping[str, Any], table: kinds.Kinds) -> dict[str, Any]:
+    """Return the state of an optimizer wrapper, or of several by name, as a file holds it."""
+    if "param_groups" in optimizer or "accumulation" in optimizer:
+        return kinds.gather(table, optimizer)
+    return {
+        name: _of_all_processes(state, table) if isinstance(state, Mapping) else state
+        for name, state in optimizer.items()
+    }
 
 
 def version_fields() -> dict[str, str]:
@@ -300,7 +315,12 @@ def _optimizer_states(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the torch optimizers' own states from a wrapper's, or from a dict of wrappers'."""
     # Several wrappers are saved by name, and only a single one's state has `param_groups`.
     wrappers = [optimizer] if "param_groups" in optimizer else list(optimizer.values())
-    return [{k: v for k, v in state.items() if k not in _WRAPPER_KEYS} for state in wrappers]
+    return [
+        {k: v for k, v in state.items() if k not in _WRAPPER_KEYS}
+        for state in wrappers
+        # A sharded checkpoint holds it apart.
+        if isinstance(state, Mapping) and "param_groups" in state
+    ]
 
 
 def _lr_schedulers(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:

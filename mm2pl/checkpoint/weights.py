@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import nn
@@ -31,7 +32,7 @@ def load_state_dict(
     state_dict: Mapping[str, Any],
     strict: bool = False,
     logger: logging.Logger | str | None = None,
-) -> None:
+) -> Mismatch:
     """Copy weights into a model and report every key that does not match.
 
     Args:
@@ -45,17 +46,16 @@ def load_state_dict(
     """
     missing: list[str] = []
     unexpected: list[str] = []
-    problems: list[str] = []
+    errors: list[str] = []
     # The versions of the modules, which a plain copy of the dict loses. Without one, torch's BatchNorm takes
     # the file for one from before `num_batches_tracked`.
     metadata = getattr(state_dict, "_metadata", None) or {}
 
     def load(part: nn.Module, weights: dict[str, Any], prefix: str) -> None:
-        if is_model_wrapper(part) or _augments_tests(part):
-            part = cast(nn.Module, part.module)
+        part = within_wrapper(part)
         # Always strict: else torch lists neither missing nor unexpected keys.
         part._load_from_state_dict(
-            weights, prefix, metadata.get(prefix[:-1], {}), True, missing, unexpected, problems
+            weights, prefix, metadata.get(prefix[:-1], {}), True, missing, unexpected, errors
         )
         for name, child in part._modules.items():
             if child is not None:
@@ -65,18 +65,46 @@ def load_state_dict(
             hook(part, nn.modules.module._IncompatibleKeys(missing, unexpected))
 
     load(module, dict(state_dict), "")
-    if unexpected:
-        problems.append(f"unexpected key in source state_dict: {', '.join(unexpected)}\n")
     missing = [key for key in missing if "num_batches_tracked" not in key]
-    if missing:
-        problems.append(f"missing keys in source state_dict: {', '.join(missing)}\n")
-    if not problems:
-        return
-    report = "\n".join(["The model and loaded state dict do not match exactly\n", *problems])
+    mismatch = Mismatch(tuple(missing), tuple(unexpected), tuple(errors))
+    if not mismatch:
+        return mismatch
     if strict:
-        raise RuntimeError(report)
+        raise RuntimeError(mismatch.report())
     if get_dist_info()[0] == 0:
-        print_log(report, logger=logger, level=logging.WARNING)
+        print_log(mismatch.report(), logger=logger, level=logging.WARNING)
+    return mismatch
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What did not match when weights were copied into a model; false if all did.
+
+    Attributes:
+        missing: Keys of the model that the weights lack.
+        unexpected: Keys of the weights that the model lacks.
+        errors: What torch says of tensors that could not be copied, such as those of another shape.
+    """
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.errors)
+
+    def report(self) -> str:
+        """Return MMEngine's text, in its order."""
+        problems = list(self.errors)
+        for what, keys in (("unexpected key", self.unexpected), ("missing keys", self.missing)):
+            if keys:
+                problems.append(f"{what} in source state_dict: {', '.join(keys)}\n")
+        return "\n".join(["The model and loaded state dict do not match exactly\n", *problems])
+
+
+def within_wrapper(part: nn.Module) -> nn.Module:
+    """Return the module whose names a file has: the one within a wrapper, or ``part`` itself."""
+    return cast(nn.Module, part.module) if is_model_wrapper(part) or _augments_tests(part) else part
 
 
 def _augments_tests(part: nn.Module) -> bool:
@@ -197,29 +225,40 @@ def load_checkpoint_to_model(
         RuntimeError: Keys or shapes differ and ``strict`` is True.
     """
     weights = checkpoint.get("state_dict", checkpoint)
+    own = get_state_dict(within_wrapper(model)).keys()
+    load_state_dict(model, with_own_names(own, weights, revise_keys), strict, logger)
+    return checkpoint
+
+
+def with_own_names(
+    own: Collection[str], weights: Mapping[str, Any], revise_keys: ReviseKeys = _DDP_PREFIX
+) -> Mapping[str, Any]:
+    """Return weights under a model's names, as far as regular expressions and known prefixes make them so.
+
+    Raises:
+        CheckpointError: No key is one of the model's, though both have weights.
+    """
     revised = OrderedDict(weights.items())
     for pattern, replacement in revise_keys:
         revised = OrderedDict((re.sub(pattern, replacement, k), v) for k, v in revised.items())
-    own = get_state_dict(model).keys()
     # MMEngine 0.10.7 would warn, and go on with the weights that were drawn at the start.
-    if own and revised and not own & revised.keys():
+    if own and revised and not revised.keys() & set(own):
         revised = _without_foreign_prefix(revised, own)
     if hasattr(weights, "_metadata"):
         # Its names are not revised, as in MMEngine; a name that is not found counts as without a version.
         revised._metadata = weights._metadata  # type: ignore[attr-defined]
-    load_state_dict(model, revised, strict, logger)
-    return checkpoint
+    return revised
 
 
 _load_checkpoint_to_model = load_checkpoint_to_model
 
 
 def _without_foreign_prefix(
-    weights: OrderedDict[str, Any], own: Iterable[str]
+    weights: OrderedDict[str, Any], own: Collection[str]
 ) -> OrderedDict[str, Any]:
     for prefix in _FOREIGN_PREFIXES:
         stripped = OrderedDict((str(k).removeprefix(prefix), v) for k, v in weights.items())
-        if stripped.keys() & own:
+        if stripped.keys() & set(own):
             return stripped
     raise CheckpointError(
         f"none of its {len(weights)} keys ({_some(weights)}) is one of the model's ({_some(own)}) → these are "

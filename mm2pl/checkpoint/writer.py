@@ -63,7 +63,9 @@ def save_checkpoint(
         backend.put(file.getvalue(), filename)
 
 
-def write_atomically(filename: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> None:
+def write_atomically(
+    filename: str | os.PathLike[str], write: Callable[[IO[bytes]], object]
+) -> None:
     """Let ``write`` fill a file that appears under ``filename`` only when it is complete and on the disk.
 
     A process killed on the way leaves ``.<name>.tmp``, which the next one overwrites.

@@ -16,12 +16,14 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
+from mm2pl.cli.options import parts_to_resume, resume_keys
 from mm2pl.config import Config
 from mm2pl.lightning.assembly import Parts, made_by
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.trainer import RunTrainer, instantiate
+from mm2pl.plan.resume import with_parts
 from mm2pl.plan.translate import Plan, whole_config
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.runner import Runner
@@ -102,8 +104,9 @@ class MMCLI(LightningCLI):
         if getattr(self.options, "work_dir", None):
             settings["work_dir"] = self.options.work_dir
         if getattr(self.options, "resume", None):
-            auto = self.options.resume == "auto"
-            settings.update(resume=True, load_from=None if auto else self.options.resume)
+            settings.update(resume_keys(self.options.resume))
+        if chosen := parts_to_resume(self.options):
+            settings["resume"] = with_parts(settings.get("resume"), chosen)
         file = settings.get("filename") or (files and str(files[0]))
         parts = (init_args(part) for part in (self.parsed.model, self.parsed.data))
         return Config(whole_config(settings, *parts), filename=file)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mm2pl.closest import closest
 from mm2pl.config import Config, DictAction
+from mm2pl.plan.resume import MUST, with_parts
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
@@ -62,8 +63,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    resume = "continue the run in the work folder, or of PATH"
+    resume = "continue the run in the work folder if there is one, or of PATH; --resume=must starts no other"
     add("--resume", nargs="?", const="auto", metavar="PATH", help=resume)
+    plan = "the schedules' plan: of the checkpoint, anew from the config, or the config's at the checkpoint's progress"
+    add("--resume-param-scheduler", choices=list(_SCHEDULES), help=f"with --resume: {plan}")
+    anew = "with --resume: false begins with a new optimizer"
+    add("--resume-optimizer", choices=["true", "false"], help=anew)
     add("--ckpt_path", help="LightningCLI's name of --resume PATH; also 'last' and 'best'")
     add("--amp", action="store_true", help="train with automatic mixed precision")
     scale = "scale the learning rate to the real batch size"
@@ -180,13 +185,38 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
     for name, change in CHANGES.items():
         if given.get(name):
             change(cfg, given[name])
+    if parts := parts_to_resume(options):
+        if not cfg.get("resume"):
+            raise ValueError(f"{', '.join(parts)} without a run to continue → add --resume")
+        cfg.resume = with_parts(cfg.resume, parts)
     return cfg
 
 
-def _resume(cfg: Config, path: str) -> None:
-    cfg.resume = True
+def resume_keys(path: str) -> dict[str, Any]:
+    """Return the keys of a config that ``--resume``, ``--resume=must`` or ``--resume=PATH`` stand for."""
     # With `resume`, MMEngine takes the newest file of work_dir unless load_from names one.
-    cfg.load_from = None if path == "auto" else path
+    if path in ("auto", MUST):
+        return {"resume": True if path == "auto" else MUST, "load_from": None}
+    return {"resume": True, "load_from": path}
+
+
+def _resume(cfg: Config, path: str) -> None:
+    cfg.update(resume_keys(path))
+
+
+_SCHEDULES = {"file": True, "config": False, "replan": "replan"}
+
+
+def parts_to_resume(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what ``--resume-param-scheduler`` and ``--resume-optimizer`` say, as keys of ``resume``."""
+    schedules = getattr(options, "resume_param_scheduler", None)
+    optimizer = getattr(options, "resume_optimizer", None)
+    parts: dict[str, Any] = {}
+    if schedules:
+        parts["resume_param_scheduler"] = _SCHEDULES[schedules]
+    if optimizer:
+        parts["resume_optimizer"] = optimizer == "true"
+    return parts
 
 
 def _amp(cfg: Config, _: object) -> None:

@@ -52,10 +52,11 @@ def run(command: str, arguments: list[str]) -> int | None:
     if options.strict:
         check(dict(cfg.items()), strict=True)
     plan = translate(dotted_names(dict(cfg.items())), filename=str(first))
-    # Live objects become text in it: jsonargparse only has to parse it, and the Runner is made from `cfg`.
+    # jsonargparse only has to parse it, and the Runner is made from `cfg`: live objects are left out. A YAML that is
+    # printed cannot do without them: as text they are refused.
     if not cfg.get("work_dir"):  # OpenMMLab's scripts complete the config so; a Runner wants one
         cfg.work_dir = plan.run["work_dir"]
-    skeleton = json.dumps(plan.as_cli(), default=str)
+    skeleton = json.dumps(plan.as_cli(), default=str if options.print_config else lambda live: None)
     return _cli(command, [f"--config={skeleton}", *overlays, *rest], options, plan=plan, cfg=cfg)
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from mm2pl.config import as_config
 from mm2pl.dataset.utils import pseudo_collate, worker_init_fn
-from mm2pl.dist import get_rank, get_world_size
+from mm2pl.dist import get_dist_info
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mm2pl.registry.build_functions import resolve
@@ -105,7 +105,7 @@ def _build_dataset(cfg: dict) -> Any:
     if batches is None:
         return dataset
     # Before the sampler is built, which takes its length from the data set.
-    return _SlicedDataset(dataset, batches * batch_size_of(cfg) * get_world_size())
+    return _SlicedDataset(dataset, batches * batch_size_of(cfg) * get_dist_info()[1])
 
 
 def _build_sampler(cfg: dict, dataset: Any, seed: int | None) -> Any:
@@ -137,7 +137,7 @@ def _build_worker_init_fn(cfg: dict, seed: int | None) -> Callable | None:
     return partial(
         worker_init_fn,
         num_workers=cfg.get("num_workers", 0),
-        rank=get_rank(),
+        rank=get_dist_info()[0],
         seed=seed,
         disable_subprocess_warning=quiet,
     )

@@ -50,6 +50,19 @@ def set_sampler_epoch(loader: Any, epoch: int) -> None:
             return
 
 
+def length_of(data: Any) -> int | None:
+    """Return the length of a loader or a data set; ``None`` if it has none, as an ``IterableDataset``.
+
+    >>> length_of("abc"), length_of(iter("abc"))
+    (3, None)
+    """
+    try:
+        return len(data)
+    # torch's DataLoader raises the one; samplers and data sets of torch's older style the other.
+    except (TypeError, NotImplementedError):
+        return None
+
+
 @FUNCTIONS.register_module()
 def pseudo_collate(data_batch: Sequence) -> Any:
     """Turn a list of samples into one sample of lists, stacking nothing.

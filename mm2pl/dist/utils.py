@@ -9,7 +9,9 @@ import datetime
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -216,9 +218,29 @@ def get_rank(group: ProcessGroup | None = None) -> int:
     return torch_dist.get_rank(group) if is_distributed() else 0
 
 
+_SHARE: ContextVar[tuple[int, int] | None] = ContextVar("share", default=None)
+
+
 def get_dist_info(group: ProcessGroup | None = None) -> tuple[int, int]:
-    """Return rank and world size."""
+    """Return rank and world size; inside :func:`sharing_data`, those of the shares of the data."""
+    share = _SHARE.get()
+    if share is not None and group is None:
+        return share
     return get_rank(group), get_world_size(group)
+
+
+@contextmanager
+def sharing_data(rank: int, world_size: int) -> Iterator[None]:
+    """Let :func:`get_dist_info` answer for one of ``world_size`` shares of the data, while a loader is built.
+
+    A share is not always a process: under tensor parallelism several processes take the same batches, and XLA's
+    processes have no process group.
+    """
+    token = _SHARE.set((rank, world_size))
+    try:
+        yield
+    finally:
+        _SHARE.reset(token)
 
 
 def get_local_size() -> int:

@@ -152,7 +152,7 @@ def build_metric(metric: object) -> Any:
     """
     if isinstance(metric, Mapping) or hasattr(metric, "_cfg_dict"):
         return _build_from_config(getattr(metric, "_cfg_dict", metric))
-    if _is_torchmetrics(type(metric)):
+    if is_torchmetric(metric):
         return TorchMetric(metric)
     if isinstance(metric, type) or not (hasattr(metric, "process") and hasattr(metric, "evaluate")):
         raise ArgumentError(
@@ -160,6 +160,11 @@ def build_metric(metric: object) -> Any:
             "process(data_batch, data_samples) and evaluate(size), such as a BaseMetric."
         )
     return metric
+
+
+def is_torchmetric(metric: object) -> bool:
+    """Return whether an object is a metric, or a collection of metrics, of torchmetrics."""
+    return _is_torchmetrics(type(metric))
 
 
 def _build_from_config(cfg: Any) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 
 from lightning.pytorch.callbacks import Checkpoint
 
+from mm2pl.hooks.checkpoint_memory import CheckpointMemory
+
 
 class CheckpointCallback(Checkpoint):
     """Give the paths a CheckpointHook keeps the names that Lightning's ``ModelCheckpoint`` has."""
@@ -16,7 +18,7 @@ class CheckpointCallback(Checkpoint):
     last_ckpt: str | None
     out_dir: Any
     _best_score: float | None
-    _hub: Any = None
+    _memory: CheckpointMemory | Any = None  # None before training
     _restored: Mapping[str, Any] = MappingProxyType({})
 
     def get_best(self, key: str) -> str | None:
@@ -28,11 +30,10 @@ class CheckpointCallback(Checkpoint):
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the message hub knows of checkpoints; a run of a config saves the whole hub."""
-        if self._hub is None or not getattr(self, "is_callback", False):
+        """Return what the message hub knows of this hook's checkpoints; a run of a config saves the whole hub."""
+        if self._memory is None or not getattr(self, "is_callback", False):
             return {}
-        prefixes = ("best_score", "best_ckpt", "keep_ckpt_ids", "outdated_ckpts", "last_ckpt")
-        return {k: v for k, v in self._hub.runtime_info.items() if k.startswith(prefixes)}
+        return self._memory.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until training begins."""

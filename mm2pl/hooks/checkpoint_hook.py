@@ -17,6 +17,8 @@ from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_callback import CheckpointCallback
+from mm2pl.hooks.checkpoint_files import CheckpointFiles, is_among
+from mm2pl.hooks.checkpoint_memory import CheckpointMemory
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.hooks.storage import chosen_backend_args
@@ -71,6 +73,9 @@ class CheckpointHook(Hook, CheckpointCallback):
     init_value_map = WORST
     _default_greater_keys: ClassVar[list[str]] = GREATER_KEYS
     _default_less_keys: ClassVar[list[str]] = LESS_KEYS
+    _files: CheckpointFiles
+    _is_trial = False
+    _unsettled = False  # whether `last_ckpt` has been saved and not been seen yet
 
     def __init__(
         self,
@@ -108,6 +113,7 @@ class CheckpointHook(Hook, CheckpointCallback):
         self._out_root = out_dir
         self.out_dir: Any = out_dir
         self.keep_ckpt_ids: deque[int] = deque(maxlen=max(max_keep_ckpts, 0))
+        self._outdated: list[str] = []
         self.last_ckpt: str | None = None
         self.published_keys = names("published_keys", published_keys)
         self.greater_keys = keys("greater_keys", greater_keys, self._default_greater_keys)
@@ -154,36 +160,47 @@ class CheckpointHook(Hook, CheckpointCallback):
 
     # When to save
 
-    def before_train(self, runner: RunnerLike) -> None:
-        """Find the folder, and take up what a resumed message hub remembers."""
-        root = runner.work_dir if self._out_root is None else self._out_root
+    def checkpoint_folder(self, work_dir: str) -> str:
+        """Return the folder of the checkpoints of a run in ``work_dir``; the storage backend joins the names."""
+        root: Any = work_dir if self._out_root is None else self._out_root
         self.file_client = FileClient.infer_client(self.file_client_args, root)
         self.file_backend: Any = self.file_client
         if self.file_client_args is None:
             self.file_backend = get_file_backend(root, backend_args=self.backend_args)
-        self.out_dir = root
-        if root != runner.work_dir:
-            name = os.path.basename(runner.work_dir.rstrip(os.sep))
-            self.out_dir = self.file_backend.join_path(root, name)
+        if root == work_dir:
+            return root
+        return self.file_backend.join_path(root, os.path.basename(work_dir.rstrip(os.sep)))
+
+    def before_train(self, runner: RunnerLike) -> None:
+        """Find the folder, and take up what a resumed message hub remembers."""
+        self.out_dir = self.checkpoint_folder(runner.work_dir)
+        self._files = CheckpointFiles(self.out_dir, self.file_backend)
+        # The stub of a runner that a toolbox's tests make may answer anything to anything.
+        self._is_trial = getattr(runner, "is_trial", False) is True
+        if self._is_trial:
+            runner.logger.info("fast_dev_run: no checkpoint is written or deleted.")
+            return
         runner.logger.info(f"Checkpoints will be saved to {self.out_dir}.")
 
-        hub = self._hub = runner.message_hub
-        for key, value in self._restored.items():
-            hub.runtime_info.setdefault(key, value)
+        memory = CheckpointMemory(runner.message_hub, self, getattr(runner, "hooks", ()))
+        self._memory = memory
+        memory.load_state_dict(self._restored)
+        self._restored = {}
         for key in self.key_indicators:
-            self.set_best(key, hub.get_info(self._hub_key("best_ckpt", key)))
+            path = memory.get(self._hub_key("best_ckpt", key))
+            copy = path and self._files.own(path)
+            self.set_best(key, copy if copy and self.file_backend.exists(copy) else path)
         if self.max_keep_ckpts > 0:
-            kept = list(hub.get_info("keep_ckpt_ids") or [])
-            for step in kept[: -self.max_keep_ckpts]:
-                self._remove(self._path(step))
-            # A kill between saving a checkpoint and deleting the one it replaces leaves the latter.
-            for path in hub.get_info("outdated_ckpts") or []:
-                self._remove(path)
+            kept = list(memory.get("keep_ckpt_ids") or [])
             self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            too_many = [self._path(step) for step in kept[: -self.max_keep_ckpts]]
+            # A kill between saving a checkpoint and deleting the one it replaces leaves the latter.
+            left = memory.get("outdated_ckpts") or []
+            self._files.remove([*too_many, *left], self._kept)
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
         """Save every ``interval`` epochs, and at the last one."""
-        if self.by_epoch and (
+        if self._saves(by_epoch=True) and (
             self.every_n_epochs(runner, self.interval, self.save_begin)
             or (self.save_last and self.is_last_train_epoch(runner))
         ):
@@ -198,7 +215,7 @@ class CheckpointHook(Hook, CheckpointCallback):
         outputs: dict | None = None,
     ) -> None:
         """Save every ``interval`` iterations, and at the last one."""
-        if not self.by_epoch and (
+        if self._saves(by_epoch=False) and (
             self.every_n_train_iters(runner, self.interval, self.save_begin)
             or (self.save_last and self.is_last_train_iter(runner))
         ):
@@ -213,17 +230,24 @@ class CheckpointHook(Hook, CheckpointCallback):
                 "the best checkpoint will be skipped in this evaluation."
             )
             return
-        if self._hub is not None:  # evaluation alone has no new weights to save
+        # Evaluation alone has no new weights to save.
+        if self._memory is not None and not self._is_trial:
             self._save_best_checkpoint(runner, metrics)
 
     def after_train(self, runner: RunnerLike) -> None:
         """Publish the last and the best checkpoints."""
+        if self._is_trial:
+            return
+        self._settle(runner)
         if self.published_keys is None:
             return
         paths = [self.last_ckpt] if self.save_last else []
         for path in [*paths, *map(self.get_best, self.key_indicators)]:
             if path is not None:
                 self._publish_model(runner, path)
+
+    def _saves(self, *, by_epoch: bool) -> bool:
+        return self.by_epoch == by_epoch and not self._is_trial
 
     # How to save
 
@@ -238,15 +262,17 @@ class CheckpointHook(Hook, CheckpointCallback):
 
     def _save_checkpoint_with_step(self, runner: RunnerLike, step: int, meta: dict) -> None:
         """Write the periodic checkpoint of ``step``, then delete the one that is too many."""
-        outdated: list[str] = []
+        self._settle(runner)
+        self.last_ckpt = self._path(step)
         if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-                outdated.append(self._path(self.keep_ckpt_ids.popleft()))
+                self._outdated.append(self._path(self.keep_ckpt_ids.popleft()))
             self.keep_ckpt_ids.append(step)
-            runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
-            runner.message_hub.update_info("outdated_ckpts", outdated)
-        self.last_ckpt = self._path(step)
-        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+            # A name without a number is written again and again: then what is too many is also what is new.
+            self._outdated = [p for p in self._outdated if not is_among(p, self._kept)]
+            self._memory.put("keep_ckpt_ids", list(self.keep_ckpt_ids))
+            self._memory.put("outdated_ckpts", list(self._outdated))
+        self._memory.put("last_ckpt", self.last_ckpt)
         runner.save_checkpoint(
             self.out_dir,
             self.filename_tmpl.format(step),
@@ -256,10 +282,20 @@ class CheckpointHook(Hook, CheckpointCallback):
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
         )
-        if is_main_process():
-            _write(os.path.join(runner.work_dir, "last_checkpoint"), self.last_ckpt)
-        for path in outdated:
-            self._remove(path)
+        self._unsettled = True
+        self._settle(runner)
+
+    def _settle(self, runner: RunnerLike) -> None:
+        """Name the newest file in ``last_checkpoint`` and delete what it replaces, as soon as it is there.
+
+        A plugin such as Lightning's ``AsyncCheckpointIO`` may still be writing it: then the next save asks again.
+        """
+        main = is_main_process()
+        if self._unsettled and (not main or self.file_backend.exists(self.last_ckpt)):
+            if main:
+                self._files.name_newest(str(self.last_ckpt), runner.work_dir)
+            self._files.remove(self._outdated, self._kept)
+            self._outdated, self._unsettled = [], False
 
     def _save_best_checkpoint(self, runner: RunnerLike, metrics: dict[str, Any]) -> None:
         """Write the best checkpoint of each metric that improved, and the periodic one again."""
@@ -270,27 +306,26 @@ class CheckpointHook(Hook, CheckpointCallback):
         if "auto" in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
 
-        replaced: dict[str, Callable[[str], None]] = {}
+        replaced: dict[str, Callable[[], None]] = {}
         improved = False
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             assert rule is not None
             score = metrics[key] if key in metrics else self._no_metric(key, metrics)
             score_key = self._hub_key("best_score", key)
-            best = runner.message_hub.get_info(score_key, self.init_value_map[rule])
+            best = self._memory.get(score_key, self.init_value_map[rule])
             if score is None or not self.is_better_than[key](score, best):
                 continue
             improved = True
-            runner.message_hub.update_info(score_key, score)
+            self._memory.put(score_key, score)
             name = f"best_{key}_{self.filename_tmpl.format(step)}".replace("/", "_")
-            previous = self.get_best(key)
-            remove = self._remover(previous) if previous else None
+            path, previous = self._files.path(name), self.get_best(key)
+            remove = self._files.remover(previous, [path]) if previous else None
             if previous and remove is not None:
                 replaced[previous] = remove
                 runner.logger.info(f"The previous best checkpoint {previous} is removed")
-            path = self.file_backend.join_path(self.out_dir, name)
             self.set_best(key, path)
             self._best_score = score
-            runner.message_hub.update_info(self._hub_key("best_ckpt", key), path)
+            self._memory.put(self._hub_key("best_ckpt", key), path)
             runner.save_checkpoint(
                 self.out_dir,
                 name,
@@ -304,12 +339,11 @@ class CheckpointHook(Hook, CheckpointCallback):
                 f"The best checkpoint with {score:0.4f} {key} at {step} {unit} is saved to {name}."
             )
         # The periodic checkpoint, written before this validation, knows the previous best only.
-        if improved and self.last_ckpt is not None:
+        if improved and runner.message_hub.get_info("last_ckpt") is not None:
             self._save_checkpoint_with_step(runner, step, meta)
-        best_now = {self.get_best(key) for key in self.key_indicators}
         for path, remove in replaced.items():
-            if path not in best_now:
-                remove(path)
+            if not is_among(path, self._kept):
+                remove()
 
     @staticmethod
     def _no_metric(key: str, metrics: dict[str, Any]) -> Any:
@@ -340,6 +374,12 @@ class CheckpointHook(Hook, CheckpointCallback):
     def _hub_key(self, what: str, key: str) -> str:
         return what if len(self.key_indicators) == 1 else f"{what}_{key}"
 
+    @property
+    def _kept(self) -> list[str | None]:
+        """What must not be deleted."""
+        periodic = map(self._path, self.keep_ckpt_ids)
+        return [*periodic, self.last_ckpt, *map(self.get_best, self.key_indicators)]
+
     def get_best(self, key: str) -> str | None:
         """Return the path of the best checkpoint by the metric ``key``."""
         return (
@@ -354,25 +394,4 @@ class CheckpointHook(Hook, CheckpointCallback):
             self.best_ckpt_path_dict = {**getattr(self, "best_ckpt_path_dict", {}), key: path}
 
     def _path(self, step: int) -> str:
-        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
-
-    def _remover(self, path: str) -> Callable[[str], None] | None:
-        """Return what removes this checkpoint; None if it is not there, or another process's task."""
-        if not is_main_process():
-            return None
-        if self.file_backend.isfile(path):
-            return self.file_backend.remove
-        # DeepSpeed's and FSDP's checkpoints are folders.
-        return self.file_backend.rmtree if self.file_backend.isdir(path) else None
-
-    def _remove(self, path: str) -> None:
-        if (remove := self._remover(path)) is not None:
-            remove(path)
-
-
-def _write(path: str, text: str) -> None:
-    """Replace a small text file in one step, so that a kill leaves the old one or the new one."""
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    with open(f"{path}.tmp", "w") as file:
-        file.write(text)
-    os.replace(f"{path}.tmp", path)
+        return self._files.path(self.filename_tmpl.format(step))

@@ -34,7 +34,13 @@ class EMAHook(Hook):
         strict_load: whether the keys of a loaded model must match exactly.
         begin_iter: the iteration from which to average; until then the average is a copy.
         begin_epoch: the same in epochs; only one of the two may be set.
-        kwargs: further arguments of the averaged model, such as ``momentum``.
+        momentum: weight of the *new* value in an exponential average; this and what follows default
+            to what the averaged model takes.
+        gamma: ``MomentumAnnealingEMA``: the larger, the longer the average follows closely.
+        interval: updates between two averages.
+        update_buffers: average floating-point buffers too, instead of copying all of them.
+        device: where the average is kept; ``None``: where the model is.
+        kwargs: further arguments of an averaged model of your own.
 
     Raises:
         ArgumentError: both beginnings are set, one is negative, or (at the start) the run ends before.
@@ -49,6 +55,12 @@ class EMAHook(Hook):
         strict_load: bool = False,
         begin_iter: int = 0,
         begin_epoch: int = 0,
+        *,
+        momentum: float | None = None,
+        gamma: int | None = None,
+        interval: int | None = None,
+        update_buffers: bool | None = None,
+        device: str | torch.device | None = None,
         **kwargs: Any,
     ) -> None:
         if begin_iter and begin_epoch:
@@ -60,7 +72,15 @@ class EMAHook(Hook):
             if value < 0:
                 raise ArgumentError(f"`{name}` must be larger than or equal to 0, but got {value}")
         self.strict_load = strict_load
-        self.ema_cfg = {"type": ema_type, **kwargs}
+        named = {
+            "momentum": momentum,
+            "gamma": gamma,
+            "interval": interval,
+            "update_buffers": update_buffers,
+            "device": device,
+        }
+        given = {name: value for name, value in named.items() if value is not None}
+        self.ema_cfg = {"type": ema_type, **given, **kwargs}
         self.begin_iter = begin_iter
         self.begin_epoch = begin_epoch
         self.enabled_by_epoch = begin_epoch > 0
@@ -80,7 +100,8 @@ class EMAHook(Hook):
         """
         unit = "epoch" if self.enabled_by_epoch else "iter"
         begin, last = getattr(self, f"begin_{unit}"), getattr(runner, f"max_{unit}s")
-        if begin > last:
+        # 0: a Trainer of the user's own, whose data have no length, does not know.
+        if 0 < last < begin:
             raise ArgumentError(
                 f"self.begin_{unit} should be smaller than or equal to runner.max_{unit}s: {last}, "
                 f"but got begin_{unit}: {begin}; EMAHook would never begin"

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightning.pytorch import Callback
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.stages import HookStages
+from mm2pl.hooks.state_key import described_arguments
 from mm2pl.run.points import GENERIC, STAGES, overridden_stages
 from mm2pl.run.priority import Priority
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+    from typing_extensions import Self
 
     from mm2pl.run.protocols import RunnerLike
 
@@ -89,6 +92,25 @@ class Hook(Callback):
     driven: bool = False
     """Whether a run calls the points, so that Lightning's stages must not."""
 
+    _state_key: str
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make a hook, and note what it is made from, whether or not its ``__init__`` calls ours."""
+        if cls.__init__ is object.__init__ and (args or kwargs):
+            # Python leaves this to `__new__` where that is overridden.
+            raise TypeError(f"{cls.__name__}() takes no arguments, but got {args or kwargs!r}")
+        made = super().__new__(cls)
+        made._state_key = f"{cls.__qualname__}{described_arguments(cls, args, kwargs)}"
+        return made
+
+    @property
+    def state_key(self) -> str:
+        """The hook's name in a file: its class and the arguments it was given.
+
+        So a Trainer can hold several hooks of one class; Lightning 2.6 refuses two that have a state and one key.
+        """
+        return self._state_key
+
     def leave_to_run(self) -> None:
         """Let a run call the points; the stages of the Trainer that this hook is in do nothing any more."""
         self.driven, self.is_callback = True, False
@@ -160,10 +182,7 @@ class Hook(Callback):
 
     def end_of_epoch(self, dataloader: Any, batch_idx: int) -> bool:
         """Return whether ``batch_idx`` is the last of ``dataloader``, if that has a length."""
-        try:
-            return batch_idx + 1 == len(dataloader)
-        except TypeError:
-            return False
+        return batch_idx + 1 == length_of(dataloader)
 
     def is_last_train_epoch(self, runner: RunnerLike) -> bool:
         """Return whether the current training epoch is the last one."""

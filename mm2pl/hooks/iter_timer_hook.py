@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
 
@@ -63,5 +64,10 @@ class IterTimerHook(Hook):
         else:
             self.time_sec_test_val += elapsed
             average = self.time_sec_test_val / (batch_idx + 1)
-            left = len(getattr(runner, f"{mode}_dataloader")) - batch_idx - 1
-        runner.message_hub.update_info("eta", average * left)
+            total = length_of(getattr(runner, f"{mode}_dataloader"))
+            left = -1 if total is None else total - batch_idx - 1
+        if left >= 0:
+            runner.message_hub.update_info("eta", average * left)
+        else:
+            # Nobody knows when data without a length end, and what was foretold of other data is not it.
+            runner.message_hub.pop_info("eta", None)

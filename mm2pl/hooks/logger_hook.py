@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.dist import is_main_process
 from mm2pl.fileio import dump, get_file_backend
 from mm2pl.hooks.hook import DATA_BATCH, Hook
@@ -84,6 +85,7 @@ class LoggerHook(Hook):
         self.backend_args = chosen_backend_args(backend_args, file_client_args)
         self.log_metric_by_epoch = log_metric_by_epoch
         self.json_log_path: str | None = None
+        self._seen = 0
         self._out_root = out_dir
         self.out_dir: str | Path | None = out_dir
         if out_dir is not None:
@@ -144,6 +146,7 @@ class LoggerHook(Hook):
         self._log_progress(runner, batch_idx, "test")
 
     def _log_progress(self, runner: RunnerLike, batch_idx: int, mode: str) -> None:
+        self._seen = batch_idx + 1
         if self.every_n_inner_iters(batch_idx, self.interval):
             _, line = runner.log_processor.get_log_after_iter(runner, batch_idx, mode)
             runner.logger.info(line)
@@ -151,7 +154,7 @@ class LoggerHook(Hook):
     def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Log the validation metrics."""
         tag, line = runner.log_processor.get_log_after_epoch(
-            runner, len(runner.val_dataloader), "val"
+            runner, self._batches(runner.val_dataloader), "val"
         )
         runner.logger.info(line)
         # A run that only validates must not build its training loop just to read a counter.
@@ -164,12 +167,17 @@ class LoggerHook(Hook):
     def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Log the test metrics, and write them to ``<log_dir>/<timestamp>.json``."""
         tag, line = runner.log_processor.get_log_after_epoch(
-            runner, len(runner.test_dataloader), "test", with_non_scalar=True
+            runner, self._batches(runner.test_dataloader), "test", with_non_scalar=True
         )
         runner.logger.info(line)
         if is_main_process():
             os.makedirs(runner.log_dir, exist_ok=True)
             dump(self._process_tags(tag), os.path.join(runner.log_dir, str(self.json_log_path)))
+
+    def _batches(self, dataloader: Any) -> int:
+        """Return the length of a loader, or what was seen of one that has none."""
+        length = length_of(dataloader)
+        return self._seen if length is None else length
 
     @staticmethod
     def _process_tags(tags: dict) -> dict:

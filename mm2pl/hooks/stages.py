@@ -165,8 +165,12 @@ class HookStages(Callback):
     def on_train_batch_start(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._batch = batch, batch_idx
+        self.open_batch(batch, batch_idx)
         self.reach(trainer, "before_train_iter", batch_idx, batch)
+
+    def open_batch(self, batch: Any, batch_idx: int) -> None:
+        """Remember a batch whose end is to be told."""
+        self._batch = batch, batch_idx
 
     def on_train_batch_end(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint import format as files
 from mm2pl.checkpoint.names import fits, to_file, to_module
+from mm2pl.checkpoint.reader import naming
 from mm2pl.lightning.private import writes_folders
 from mm2pl.run.trainer_view import runner_of
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Border:
     """Note what a training step returns, complete what a strategy writes, and take up what it reads.
 
-    It stands in the place of four public methods of one strategy, for modules of ours. No hook would do: users override
+    It stands in the place of five public methods of one strategy, for modules of ours. No hook would do: users override
     those of the module, callbacks are not asked for a file with weights only, and the plugin that writes
     (``checkpoint_io``) is called in the first process alone, MMEngine's ``before_save_checkpoint`` in all of them.
     """
@@ -27,6 +28,7 @@ class Border:
         "lightning_module_state_dict",
         "save_checkpoint",
         "load_checkpoint",
+        "load_optimizer_state_dict",
     )
 
     def __init__(self, strategy: Strategy) -> None:
@@ -51,9 +53,11 @@ class Border:
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Run a step, and publish what it returns before a callback asks: Lightning will divide its loss."""
-        outputs = self._usual("training_step")(*args, **kwargs)
-        if self._driver is not None:
-            self._driver.publish(outputs)
+        strategy: Any = self.strategy
+        outputs = type(strategy).training_step(strategy, *args, **kwargs)
+        driver = self._driver
+        if driver is not None:
+            driver.publish(outputs)
         return outputs
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
@@ -80,14 +84,23 @@ class Border:
         if self._driver is None:
             return checkpoint
         checkpoint = files.from_mmengine(checkpoint, resume=False)
+        callbacks = checkpoint.get("callbacks") or {}
+        if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1
+            callbacks.setdefault("RunDriver", callbacks["RunCallback"])
         module, weights = self._driver.module, checkpoint.get("state_dict")
         if weights:
             as_module, as_file = fits(weights, module.own_names())
             checkpoint["state_dict"] = to_file(weights) if as_module > as_file else weights
         runner_of(self._driver.trainer).accept_checkpoint(checkpoint)
-        if self._driver.trainer.state.fn == "fit":
-            self._driver.take_optimizer(checkpoint.get("optimizer"))
+        self._driver.accept(checkpoint)
         if weights:
             # A hook of the user's module sees names of the module, as it would with Lightning's own files.
             checkpoint["state_dict"] = to_module(checkpoint["state_dict"])
         return checkpoint
+
+    def load_optimizer_state_dict(self, checkpoint: Any) -> None:
+        """Restore the optimizers from what fits of a checkpoint; only now callbacks have added all their groups."""
+        if self._driver is not None:
+            with naming(str(self._driver.trainer.ckpt_path or "The checkpoint")):
+                self._driver.fit_optimizers(checkpoint)
+        self._usual("load_optimizer_state_dict")(checkpoint)

@@ -8,10 +8,14 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mm2pl.lightning.datamodule import batches_stay_raw, leave_transfer_to_datamodule
 from mm2pl.lightning.loggers import connect_loggers
+from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.translate import Plan, whole_config
 from mm2pl.run.facade import RunnerFacade
+from mm2pl.run.log_processor import LogProcessor
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.run import Run
+from mm2pl.visualization import Visualizer
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -44,7 +48,8 @@ class RunCallback(Checkpoint):
         default_scope: The registry scope in which type names are looked up first.
         custom_imports: Modules to import before anything is built.
         load_from: Weights to start from, or with ``resume`` the checkpoint to resume.
-        resume: Continue the run in ``work_dir``, or the one of ``load_from``.
+        resume: Continue the run in ``work_dir`` if there is one, or the one of ``load_from``; ``"must"`` refuses to
+            start where there is none, a dict chooses parts; see :func:`mm2pl.plan.resume.resume_of`.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         experiment_name: Name of the run; the config's file name if missing.
         options: The remaining keys that change the run (``compile``, ``sync_bn``, ``activation_checkpointing``, …).
@@ -55,24 +60,24 @@ class RunCallback(Checkpoint):
     def __init__(
         self,
         work_dir: str,
-        train_cfg: dict[str, Any] | None = None,
-        val_cfg: dict[str, Any] | None = None,
-        test_cfg: dict[str, Any] | None = None,
-        default_hooks: dict[str, Any] | None = None,
-        custom_hooks: list[Any] | None = None,
-        env_cfg: dict[str, Any] | None = None,
-        randomness: dict[str, Any] | None = None,
-        log_processor: Any = None,
+        train_cfg: Settings | None = None,
+        val_cfg: Settings | None = None,
+        test_cfg: Settings | None = None,
+        default_hooks: Settings | None = None,
+        custom_hooks: SettingsList | None = None,
+        env_cfg: Settings | None = None,
+        randomness: Settings | None = None,
+        log_processor: Settings | LogProcessor | None = None,
         log_level: str | int = "INFO",
-        visualizer: Any = None,
+        visualizer: Settings | Visualizer | None = None,
         default_scope: str | None = "mmengine",
-        custom_imports: dict[str, Any] | None = None,
+        custom_imports: Settings | None = None,
         load_from: str | None = None,
-        resume: bool = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str = "none",
         experiment_name: str | None = None,
-        options: dict[str, Any] | None = None,
-        variables: dict[str, Any] | None = None,
+        options: Settings | None = None,
+        variables: Settings | None = None,
         filename: str | None = None,
     ) -> None:
         self.settings = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
@@ -112,6 +117,7 @@ class RunCallback(Checkpoint):
             TypeError: In a Trainer of the user's own, whose module is not mm2pl's.
         """
         if self.run is None or self.run.module is not pl_module:
+            refuse_other_package(trainer, pl_module)
             raise _no_parts(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
 
     def begin_run(self, trainer: Trainer, module: MMLightningModule) -> None:

@@ -7,10 +7,16 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
+from torch.utils.data import DataLoader
 
-from mm2pl.dataset import batch_size_of, build_dataloader, loader_config
+from mm2pl.dataset import batch_size_of, build_dataloader, loader_config, never_ends
+from mm2pl.dist import get_dist_info, sync_random_seed
+from mm2pl.dist.utils import sharing_data
+from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.run.stream import EvalStream, KeptPlace
+from mm2pl.lightning.settings import Settings
+from mm2pl.run.other_package import refuse_other_package
+from mm2pl.run.stream import EvalStream
 
 if TYPE_CHECKING:
     import torch
@@ -29,9 +35,9 @@ class MMDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train_dataloader: Any = None,
-        val_dataloader: Any = None,
-        test_dataloader: Any = None,
+        train_dataloader: Settings | DataLoader[Any] | None = None,
+        val_dataloader: Settings | DataLoader[Any] | None = None,
+        test_dataloader: Settings | DataLoader[Any] | None = None,
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> None:
@@ -41,6 +47,8 @@ class MMDataModule(LightningDataModule):
         self.seed = seed
         self.diff_rank_seed = diff_rank_seed
         self.loaders: dict[str, Any] = {}
+        self.loaders_of_run: dict[str, Any] = {}
+        self._shares: dict[str, tuple[int, int]] = {}
 
     @property
     def batch_size(self) -> int:
@@ -64,20 +72,33 @@ class MMDataModule(LightningDataModule):
 
     def loader(self, stage: str) -> Any:
         """Return the loader of ``train``, ``val`` or ``test``, built on first use; ``[]`` if there is none."""
-        if stage not in self.loaders:
-            config = self.configs[stage]
-            if config is None:
-                # Lightning takes a list without loaders for "no validation"; None is an error to it.
-                return []
-            self.loaders[stage] = build_dataloader(config, self.seed, self.diff_rank_seed)
+        if stage in self.loaders_of_run:
+            return self.loaders_of_run[stage]
+        config, share = self.configs[stage], self._share()
+        if config is None:
+            # Lightning takes a list without loaders for "no validation"; None is an error to it.
+            return []
+        if stage not in self.loaders or self._shares[stage] != share:
+            # A sampler would draw it for its share alone.
+            agreed = self.seed is None and share != get_dist_info()
+            with sharing_data(*share):
+                seed = sync_random_seed() if agreed else self.seed
+                self.loaders[stage] = build_dataloader(config, seed, self.diff_rank_seed)
+            self._shares[stage] = share
         return self.loaders[stage]
+
+    def _share(self) -> tuple[int, int]:
+        """Return which share of the data this process takes, and of how many."""
+        given = self.trainer.distributed_sampler_kwargs if self.trainer is not None else None
+        return (given["rank"], given["num_replicas"]) if given else get_dist_info()
 
     def use_loader(self, stage: str, loader: Iterable[Any]) -> None:
         """Give the Trainer this loader of ``train``, ``val`` or ``test``: that of a run's loop."""
-        self.loaders[stage] = loader
+        self.loaders_of_run[stage] = loader
 
     def setup(self, stage: str) -> None:
         """Take over the transfer of batches from the module, since Lightning warns where both override it."""
+        refuse_other_package(self.trainer)
         module = self._trainers_module()
         if module is not None:
             leave_transfer_to_datamodule(module)
@@ -97,14 +118,16 @@ class MMDataModule(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Return the training loader, or the stream that a config-driven run has put in its place."""
-        loader = self.loader("train")
-        # A loader that was given built may keep its place itself, as a run's stream does.
-        keeps = not loader or hasattr(loader, "load_state_dict")
-        return loader if keeps else KeptPlace(loader)
+        if "train" in self.loaders_of_run:
+            return self.loaders_of_run["train"]
+        # With `overfit_batches`, Lightning puts in a sampler that takes the first batches in order, and deals them out.
+        if getattr(self.trainer, "overfit_batches", None):
+            return self.loader("train")
+        return self._view("train", fits=True)
 
     def val_dataloader(self) -> Any:
         """Return the validation loader."""
-        return self._view("val")
+        return self._view("val", fits=True)
 
     def test_dataloader(self) -> Any:
         """Return the test loader."""
@@ -117,12 +140,43 @@ class MMDataModule(LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Leave the batch as the loader made it: the model's data preprocessor moves it, metrics want it raw."""
-        return batch
+        """Let the module decide, by its class: an MMLightningModule wants batches raw, others on the device."""
+        module = self.trainer.lightning_module  # type: ignore[union-attr]
+        # The class's method, since `leave_transfer_to_datamodule` may have put another one on the instance.
+        return type(module).transfer_batch_to_device(module, batch, device, dataloader_idx)
 
-    def _view(self, stage: str) -> Any:
-        loader = self.loader(stage)
-        return EvalStream(loader) if loader else []
+    def _view(self, stage: str, fits: bool = False) -> Any:
+        """Return what Lightning takes as it is, unless a loader leaves it to Lightning to deal out the data.
+
+        Raises:
+            ValueError: A sampler that was made elsewhere deals for other processes than there are.
+        """
+        if stage in self.loaders_of_run:
+            return EvalStream(self.loaders_of_run[stage])
+        if fits and getattr(self.trainer, "reload_dataloaders_every_n_epochs", None):
+            self.loaders.pop(stage, None)
+        loader, config = self.loader(stage), self.configs[stage]
+        share, dealt = self._share(), share_of(loader)
+        if dealt is None and share[1] > 1 and isinstance(config, DataLoader):
+            return loader
+        if dealt not in (None, share):
+            raise ValueError(
+                f"a sampler made for process {dealt[0]} of {dealt[1]}, in process {share[0]} of {share[1]} → give "
+                "MMDataModule the loader's dict, from which each process builds its own, or make the loader after the "
+                "processes have met"
+            )
+        if config is None:
+            return []
+        if stage != "train":
+            return EvalStream(loader)
+        return EndlessView(loader, self._trained) if never_ends(loader) else TrainView(loader)
+
+    def _trained(self) -> int:
+        """Return how many batches the Trainer has trained with."""
+        if self.trainer is None:
+            return 0
+        total: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return total.processed
 
 
 def leave_transfer_to_datamodule(module: MMLightningModule) -> None:

@@ -10,9 +10,15 @@ import torch
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
-from mm2pl.lightning.optimization import needs_manual_optimization, refuse_flags
+from mm2pl.lightning.optimization import (
+    needs_manual_optimization,
+    refuse_flags,
+    wrappers_of,
+)
 from mm2pl.lightning.parameters import NamedGroups
 from mm2pl.lightning.private import trainer_of
+from mm2pl.lightning.schedules import are_replaced
+from mm2pl.run.facts import named
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -34,6 +40,7 @@ class ModuleDriver(HookStages):
         exact: Whether the results must be MMEngine's to the last bit, so that manual optimization comes first.
         loops: Per stage the loop that feeds its evaluator.
         outputs: What the last training step has returned, without a graph.
+        has_stepped: Whether the step of the batch that is open has been made.
     """
 
     flags_win = exact = False
@@ -42,6 +49,7 @@ class ModuleDriver(HookStages):
         self.module = module
         self.loops: dict[str, EvalLoop] = {}
         self.outputs: Any = None
+        self.has_stepped = False
         self._restored_wrapper: Any = None
         self._trainer_accumulates: int | None = None
         self._groups: list[NamedGroups] = []
@@ -50,11 +58,6 @@ class ModuleDriver(HookStages):
     def trainer(self) -> Any:
         """The module's Trainer."""
         return self.module.trainer
-
-    @property
-    def state_key(self) -> str:
-        """Where the hooks' states are in a checkpoint: the name of the class that wrote them there at first."""
-        return "RunCallback"
 
     def join(self, trainer: Trainer) -> None:
         """Take over a Trainer that has just been given the module.
@@ -83,10 +86,22 @@ class ModuleDriver(HookStages):
         """Build what a stage needs, and call ``before_run``."""
         raise NotImplementedError
 
+    def open_batch(self, batch: Any, batch_idx: int) -> None:
+        """Remember a batch whose end is to be told."""
+        self.has_stepped = False
+        super().open_batch(batch, batch_idx)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """See who steps the schedules from now on: StochasticWeightAveraging replaces them at this moment."""
+        self.module.schedules_replaced = are_replaced(trainer)
+        super().on_train_epoch_start(trainer, pl_module)
+
     def settle_for_file(self) -> None:
         """Do what belongs to the last batch, before a file is written that must hold it."""
-        if trainer_of(self.module) is not None:
-            self.settle(self.trainer, self.outputs)
+        trainer = trainer_of(self.module)
+        # Lightning counts a batch as processed too if its step was left out, which calls no `on_train_batch_end`.
+        if trainer is not None and self.has_stepped:
+            self.settle(trainer, self.outputs)
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -97,6 +112,21 @@ class ModuleDriver(HookStages):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Leave the file to the border, which sees it before the weights are loaded."""
+
+    def accept(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a file that the Trainer has read; its names are those of a file."""
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take, just before Lightning restores them."""
+
+    def trained(self) -> dict[str, Any]:
+        """Return by name the wrappers of the optimizers that train, or these if they have none: a user's own."""
+        wrappers, optimizers = wrappers_of(self.module.optim_wrapper), self.trainer.optimizers
+        known = [getattr(wrapper, "optimizer", None) for wrapper in wrappers.values()]
+        if any(optimizer is each for optimizer in optimizers for each in known):
+            return named(self.module.optim_wrapper)
+        one = len(optimizers) == 1
+        return {"" if one else f"optimizer_{i}": each for i, each in enumerate(optimizers)}
 
     def take_optimizer(self, state: Any) -> None:
         """Keep the optimizer wrapper's state in a file until Lightning has restored the optimizer itself."""
@@ -152,10 +182,11 @@ class ModuleDriver(HookStages):
         """Take note of what a training step returns."""
         if isinstance(outputs, torch.Tensor):
             outputs = {"loss": outputs}
-        if isinstance(outputs, Mapping) and isinstance(outputs.get("loss"), torch.Tensor):
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+        if isinstance(loss, torch.Tensor) and loss.requires_grad:
             # The graph would stay in memory until the next step is over.
-            outputs = {**outputs, "loss": outputs["loss"].detach()}
-        self.outputs = outputs
+            outputs = {**outputs, "loss": loss.detach()}
+        self.outputs, self.has_stepped = outputs, True
 
     # Evaluation
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.names import rename_for_module
 from mm2pl.config import as_config
+from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import (
@@ -30,12 +33,14 @@ from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, are_replaced
+from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
+from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
-from mm2pl.optim import require_loss
+from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
+from mm2pl.run.other_package import warn_of_other_package
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -56,8 +61,9 @@ class MMLightningModule(EvaluatedModule):
 
     Args:
         model: A model (:class:`mm2pl.model.BaseModel`, MMEngine's own ``BaseModel``), or the dict to build one from.
-        optim_wrapper: As in an MMEngine config, or a built wrapper.
-        param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers.
+        optim_wrapper: As in an MMEngine config, a built wrapper, or an optimizer of torch's.
+        param_scheduler: As in an MMEngine config: a dict, a list, or a dict of lists for several optimizers. Those of
+            torch's (``LRScheduler``, or Lightning's ``{"scheduler": …, "interval": …}``) are stepped by Lightning.
         auto_scale_lr: As in an MMEngine config: ``dict(enable=True, base_batch_size=256)``.
         data_preprocessor: Put into a model dict that has none.
         val_evaluator: Metrics for validation: a dict, a list of dicts, or an Evaluator. Without it, validation logs the
@@ -77,19 +83,20 @@ class MMLightningModule(EvaluatedModule):
 
     def __init__(
         self,
-        model: nn.Module | dict[str, Any] | None = None,
-        optim_wrapper: Any = None,
-        param_scheduler: Any = None,
-        auto_scale_lr: dict[str, Any] | None = None,
-        data_preprocessor: Any = None,
-        val_evaluator: Any = None,
-        test_evaluator: Any = None,
+        model: Settings | nn.Module | None = None,
+        optim_wrapper: Settings | OptimWrapper | Optimizer | None = None,
+        param_scheduler: Settings | SettingsList | _ParamScheduler | LRScheduler | None = None,
+        auto_scale_lr: Settings | None = None,
+        data_preprocessor: Settings | nn.Module | None = None,
+        val_evaluator: Settings | SettingsList | Evaluator | BaseMetric | None = None,
+        test_evaluator: Settings | SettingsList | Evaluator | BaseMetric | None = None,
         default_scope: str | None = None,
-        compile: bool | dict[str, Any] | None = None,
+        compile: bool | Settings | None = None,
         init_weights: bool | None = None,
         call_train: bool = True,
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        warn_of_other_package()
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
         self.save_hyperparameters(
             {k: v for k, v in given.items() if not live_objects(v)}, logger=False
@@ -101,8 +108,12 @@ class MMLightningModule(EvaluatedModule):
             DefaultScope.get_instance(name, scope_name=default_scope)
         self.init_weights = isinstance(model, dict) if init_weights is None else init_weights
         self.model: Any = build_model(model, data_preprocessor)
+        if isinstance(optim_wrapper, Optimizer):
+            optim_wrapper = OptimWrapper(optim_wrapper)
         self.optim_wrapper = as_config(optim_wrapper)
-        self.param_scheduler = as_config(param_scheduler)
+        self.param_scheduler, self.lightning_schedulers = split_schedulers(
+            as_config(param_scheduler)
+        )
         self.param_schedulers: Any = None
         self.auto_scale_lr = auto_scale_lr
         if not isinstance(compile, (bool, dict, type(None))):
@@ -112,6 +123,7 @@ class MMLightningModule(EvaluatedModule):
         self.call_train = call_train
         self.driver: ModuleDriver = OwnTrainer(self)
         self.batches_stay_raw = False
+        self.schedules_replaced = False
         # `load_from_checkpoint`, averaging and `load_state_dict` by hand come past here; a Trainer's files are renamed
         # at its border.
         self.register_load_state_dict_pre_hook(_take_names_of_files)
@@ -169,6 +181,15 @@ class MMLightningModule(EvaluatedModule):
             set_preprocessor_device(self.model, tensor.device)
         return self
 
+    @property
+    def strict_loading(self) -> bool:
+        """Whether a Trainer's checkpoint must fit exactly: only if that was asked for, since MMEngine's need not."""
+        return self._strict_loading is True
+
+    @strict_loading.setter
+    def strict_loading(self, value: bool) -> None:
+        self._strict_loading = value
+
     def own_names(self) -> list[str]:
         """Return the names of the weights, as :meth:`state_dict` has them, without collecting the weights."""
         return [name for name, _ in chain(self.named_parameters(), self.named_buffers())]
@@ -224,10 +245,6 @@ class MMLightningModule(EvaluatedModule):
         self.param_scheduler = schedules
         self.param_schedulers = schedules if are_built(schedules) else None
 
-    def schedules_replaced(self) -> bool:
-        """Return whether a callback of the Trainer has put other schedules in the place of the module's."""
-        return are_replaced(self.trainer)
-
     @property
     def makes_own_optimizers(self) -> bool:
         """Whether a subclass, or LightningCLI's ``--optimizer``, says what trains."""
@@ -239,7 +256,16 @@ class MMLightningModule(EvaluatedModule):
 
         Without a Trainer, for Fabric or a test, nothing is known of the run's length: a schedule without an ``end``
         goes on for ever, as when its class is called.
+
+        Raises:
+            ValueError: There are schedules that Lightning would have to step, and it does not drive the optimizer.
         """
+        if self.lightning_schedulers and not self.automatic_optimization:
+            raise ValueError(
+                "param_scheduler holds a scheduler of torch's, and Lightning steps none under manual optimization "
+                "(a model with its own train_step, several optimizers, a config's run) → give its dict, such as "
+                "dict(type='StepLR', step_size=1)"
+            )
         if trainer_of(self) is None:
             self.driver.build_alone()
         else:
@@ -252,8 +278,11 @@ class MMLightningModule(EvaluatedModule):
         ]
         return (
             [wrapper.optimizer for wrapper in wrappers.values()],
-            [{"scheduler": view, "interval": view.interval} for view in views if view.schedulers],
-        )  # type: ignore[return-value]
+            [
+                *({"scheduler": v, "interval": v.interval} for v in views if v.schedulers),
+                *self.lightning_schedulers,
+            ],
+        )
 
     @property
     def lr(self) -> float:

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.checkpoint.format import require_resumable
+from mm2pl.checkpoint.reader import naming
 from mm2pl.dataset import batch_size_of
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
@@ -14,6 +16,7 @@ from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
 from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.private import batches_that_stepped, resume_loaders
+from mm2pl.lightning.schedules import SchedulesOfModule
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
@@ -21,9 +24,11 @@ from mm2pl.optim import (
     build_param_schedulers,
     scale_lr,
 )
+from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.priority import get_priority
+from mm2pl.run.resuming import Resumption
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
@@ -59,6 +64,7 @@ class OwnTrainer(ModuleDriver):
         self._lr_scaled = False
         self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
+        self._schedules = SchedulesOfModule(module)
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -164,24 +170,46 @@ class OwnTrainer(ModuleDriver):
     def before_optimizers(self) -> None:
         """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
         module, trainer = self.module, self.trainer
-        if module.auto_scale_lr and not self._lr_scaled:
+        if (module.auto_scale_lr or {}).get("enable") and not self._lr_scaled:
             trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
             batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
             scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)
             self._lr_scaled = True
-        if module.param_schedulers is None and module.param_scheduler is not None:
-            loop = runner_of(trainer).train_loop
-            trainer.fit_loop.setup_data()
-            batches = trainer.num_training_batches
-            module.param_schedulers = build_param_schedulers(
-                module.param_scheduler,
-                module.optim_wrapper,
-                max_epochs=loop.max_epochs or None,
-                max_iters=loop.max_iters or None,
-                # inf is Lightning's length of an iterable data set that has none.
-                epoch_length=int(batches) if batches != float("inf") else None,
-                by_epoch=True,
-            )
+        self._schedules.build(trainer)
+
+    def accept(self, checkpoint: dict[str, Any]) -> None:
+        """Take up what fits of a file: the weights, and what follows once it is built.
+
+        Raises:
+            CheckpointError: Few weights fit, or it holds weights only.
+        """
+        trainer, module = self.trainer, self.module
+        fitting = trainer.state.fn == "fit"
+        path = str(trainer.ckpt_path or "The checkpoint")
+        resumption = Resumption(checkpoint, Choice(), steerable=False)
+        with naming(path):
+            if fitting:
+                require_resumable(checkpoint, path)
+            # A strategy that shards the model reads and fits its part of the file itself.
+            if not trainer.strategy.restore_checkpoint_after_setup:
+                logger = runner_of(trainer).logger
+                strict = module.strict_loading
+                resumption.take_weights(checkpoint, module.model, strict=strict, logger=logger)
+        if fitting:
+            resumption.take_parts(checkpoint)
+            self._schedules.resumption = resumption
+            self.take_optimizer(checkpoint.get("optimizer"))
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take.
+
+        Raises:
+            CheckpointError: It is that of other optimizers.
+        """
+        resumption = self._schedules.resumption
+        if resumption is not None:
+            resumption.fit_optimizers(checkpoint, self.trained(), self.module.model)
+            self.take_optimizer(checkpoint.get("optimizer"))
 
     def before_step(self) -> None:
         """Compile the step, restore the scaler and an open window, and begin counting accumulation windows."""
@@ -194,6 +222,7 @@ class OwnTrainer(ModuleDriver):
         if self._restored_wrapper is not None:
             module.optim_wrapper.load_state_dict(self._restored_wrapper)
             self._restored_wrapper = None
+        self._schedules.start(self.trainer)
         loop = runner_of(self.trainer).train_loop
         self._say_what_wakes_up()
         if not module.automatic_optimization:

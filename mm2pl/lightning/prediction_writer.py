@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.dist import collect_results
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class PredictionWriter(Callback):
         """Write the file on the first process."""
         loader: Any = trainer.predict_dataloaders
         # DefaultSampler repeats samples until all processes have equally many; the length cuts them off again.
-        gathered = collect_results(self.samples, len(loader.dataset))
+        size = length_of(getattr(loader, "dataset", None))
+        gathered = collect_results(self.samples, sys.maxsize if size is None else size)
         if trainer.is_global_zero:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "wb") as file:

@@ -10,6 +10,7 @@ from mm2pl.checkpoint.progress import loops_state
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.clock import Event
 from mm2pl.run.points import named
 
@@ -74,6 +75,10 @@ class RunDriver(ModuleDriver):
         loop = self._run.train_loop
         # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
         return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
+
+    def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers of the run can take."""
+        self._run.continuing.fit_optimizers(checkpoint, self.trained())
 
     # What Lightning is told; nothing else writes to a Trainer.
 
@@ -217,13 +222,14 @@ class RunDriver(ModuleDriver):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch; a run by iterations is one epoch of Lightning's."""
         self._batch = None
+        self.module.schedules_replaced = are_replaced(trainer)
         self._run.training.begin_epoch()
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Call the hooks before a batch."""
-        self._batch = batch, batch_idx
+        self.open_batch(batch, batch_idx)
         self._run.training.begin_batch(batch_idx, batch)
 
     def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mm2pl.checkpoint.format import scheduler_states
+from mm2pl.optim import build_param_schedulers
+from mm2pl.plan.resume import Choice
+from mm2pl.run.facts import facts_of
+from mm2pl.run.resuming import Resumption
+from mm2pl.run.trainer_view import runner_of
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+
+    from mm2pl.lightning.module import MMLightningModule
 
 
 class SchedulesOfOptimizer:
@@ -25,6 +34,23 @@ class SchedulesOfOptimizer:
         """``"epoch"`` if every schedule ticks by epoch, else ``"step"``: when ``LearningRateMonitor`` looks."""
         return "epoch" if all(scheduler.by_epoch for scheduler in self.schedulers) else "step"
 
+    # What torch's schedulers tell, for modules and callbacks that ask ``self.lr_schedulers()``.
+
+    def get_last_lr(self) -> list[float]:
+        """Return the learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    @property
+    def base_lrs(self) -> list[float]:
+        """The learning rate of each parameter group from before any schedule."""
+        return [group.get("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
+
+    @property
+    def last_epoch(self) -> int:
+        """How often the schedules have ticked on the clock of ``interval``: epochs, or batches."""
+        by_epoch = self.interval == "epoch"
+        return max(s._global_step for s in self.schedulers if s.by_epoch == by_epoch)
+
     def step(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing; `mm2pl.optim.scheduler.tick` steps the schedules."""
 
@@ -33,10 +59,64 @@ class SchedulesOfOptimizer:
         return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
-        # Not strict: after a change of the config, the file may have more or fewer states than there are schedules.
-        for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=False):
-            scheduler.load_state_dict(state)
+        """Do nothing: the module's driver takes each schedule's state, of this file or of a module written by hand."""
+
+
+class SchedulesOfModule:
+    """Build the schedules of a module in its user's own Trainer, and let them follow a length that changes.
+
+    Lightning's schedules by hand have the length that their user gives; an ``end`` that only the Trainer's length has
+    given is no truth of the file, nor of the fit before.
+
+    Attributes:
+        resumption: Of a file that has been read, until the schedules are built and the optimizer is restored.
+    """
+
+    def __init__(self, module: MMLightningModule) -> None:
+        self._module = module
+        self._plan: dict[str, Any] = {}
+        self.resumption: Resumption | None = None
+        self._before: Any = None
+
+    def build(self, trainer: Trainer) -> None:
+        """Build what the module was given as a config, for the Trainer's length."""
+        module = self._module
+        if module.param_scheduler is None or are_built(module.param_scheduler):
+            return
+        trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+        loop = runner_of(trainer).train_loop
+        plan = {
+            "max_epochs": loop.max_epochs or None,
+            "max_iters": loop.max_iters or None,
+            "epoch_length": loop.epoch_length,
+        }
+        if module.param_schedulers is not None and plan == self._plan:
+            return
+        self._before, self._plan = module.param_schedulers, plan
+        module.param_schedulers = build_param_schedulers(
+            module.param_scheduler, module.optim_wrapper, **plan, by_epoch=True
+        )
+
+    def start(self, trainer: Trainer) -> None:
+        """Let the schedules stand where the run does, and say what differs from the file."""
+        schedules, view = self._module.param_schedulers, runner_of(trainer)
+        resumption, before = self.resumption, self._before
+        self.resumption = self._before = None
+        if resumption is None:
+            if before is None:
+                return
+            # Another fit of the same Trainer goes on as from a file of this moment.
+            resumption = Resumption({"param_schedulers": scheduler_states(before)}, Choice())
+        loop, facts = view.train_loop, facts_of(view)
+        progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
+        resumption.match(schedules)
+        if self._plan and (before is not None or resumption.has_other_length(facts)):
+            resumption.replan(schedules, progress, keep_rates=True)
+        else:
+            resumption.load(schedules, progress)
+        # Without a path the Trainer itself goes back, such as after its tuner has tried something out.
+        if before is None and trainer.ckpt_path:
+            view.logger.info(resumption.report(facts))
 
 
 def are_built(schedules: object) -> bool:
@@ -46,9 +126,34 @@ def are_built(schedules: object) -> bool:
     return bool(lists) and all(hasattr(each, "get_last_value") for group in lists for each in group)
 
 
+def split_schedulers(given: Any) -> tuple[Any, list[Any]]:
+    """Return what mm2pl builds and ticks, and what Lightning steps: objects of torch's, alone or in Lightning's dicts.
+
+    >>> split_schedulers([{"type": "ConstantLR"}, {"scheduler": "any", "interval": "step"}])
+    ([{'type': 'ConstantLR'}], [{'scheduler': 'any', 'interval': 'step'}])
+    """
+    parts = given if isinstance(given, list | tuple) else [given]
+    lightnings = [
+        part if isinstance(part, dict) else {"scheduler": part}
+        for part in parts
+        if _is_lightnings(part)
+    ]
+    ours = [part for part in parts if not _is_lightnings(part)]
+    return (ours or None) if lightnings else given, lightnings
+
+
+def _is_lightnings(schedule: object) -> bool:
+    if isinstance(schedule, dict):
+        return "scheduler" in schedule and "type" not in schedule
+    return isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
+
+
 def are_replaced(trainer: Trainer) -> bool:
     """Return whether a callback such as ``StochasticWeightAveraging`` has put its own schedules into their place."""
-    configs = trainer.lr_scheduler_configs
-    return bool(configs) and not any(
-        isinstance(config.scheduler, SchedulesOfOptimizer) for config in configs
+    module: Any = trainer.lightning_module
+    given = [config["scheduler"] for config in module.lightning_schedulers]
+    now = [config.scheduler for config in trainer.lr_scheduler_configs]
+    return bool(now) and not any(
+        isinstance(scheduler, SchedulesOfOptimizer) or any(scheduler is each for each in given)
+        for scheduler in now
     )

@@ -19,6 +19,7 @@ from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failu
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.signals import StopTogether
 from mm2pl.run.environment import telling_children
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.trainer_view import run_of
 
 if TYPE_CHECKING:
@@ -133,5 +134,6 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
     built = {name: instantiate(value) for name, value in arguments.items()}
     # Lightning moves every Checkpoint, and so this one, behind the others; among the Checkpoints it stays first.
     callbacks = [callback, *(built.pop("callbacks", None) or [])]
+    refuse_other_package(*callbacks)
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
     return RunTrainer(**built, **bar)

@@ -62,7 +62,11 @@ KEYS: dict[str, Key] = {
     "visualizer": Key(section="run", target="Trainer(logger=…)"),
     "custom_imports": Key(section="run", target="imported before anything is built"),
     "load_from": Key(section="run", target="weights, or with resume Trainer.fit(ckpt_path=…)"),
-    "resume": Key(section="run", target="Trainer.fit(ckpt_path=…)"),
+    "resume": Key(
+        section="run",
+        target="Trainer.fit(ckpt_path=…)",
+        note="'must' refuses to start without a checkpoint",
+    ),
     "launcher": Key(section="run", target="Trainer(devices, num_nodes, strategy)"),
     "experiment_name": Key(section="run", target="name of the run"),
     "work_dir": Key(section="run", target="Trainer(default_root_dir=…)"),

@@ -14,6 +14,7 @@ from mm2pl.plan.explain import Entry, check
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.processes import are_several, left_out, processes, several
+from mm2pl.plan.resume import resume_of
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",
@@ -92,6 +93,7 @@ def translate(
     config = as_dicts(config)
     warnings = check(config)
     check_complete(config)
+    resume_of(config.get("resume"))
     check_schedules(config.get("param_scheduler"))
     sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
     variables = {}

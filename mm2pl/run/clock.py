@@ -91,6 +91,25 @@ def validates_after(times: Timetable, count: int) -> bool:
     return count == times.end or count % val_interval_at(times, count) == 0
 
 
+def first_validation(times: Timetable) -> int | None:
+    """Return after how many epochs or iterations the first validation comes, or None if there is none.
+
+    >>> first_validation(Timetable(by_epoch=True, end=10, val_begin=4, intervals=(3,)))
+    6
+    >>> first_validation(Timetable(by_epoch=True, end=10, intervals=(20,)))
+    10
+    """
+    begin = max(times.val_begin, 1)
+    if not times.validates or begin > times.end:
+        return None
+    first = times.end
+    # Only a multiple of one of the intervals can be validated: a run may have a million iterations.
+    for interval in times.intervals:
+        multiples = range(-(-begin // interval) * interval, first, interval)
+        first = next((n for n in multiples if validates_after(times, n)), first)
+    return first
+
+
 def after_batch(times: Timetable, here: Position, stop_training: bool) -> tuple[Event, ...]:
     """Return what follows a batch, in order; nothing if that is the next batch.
 

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.checkpoint import format as files
-from mm2pl.checkpoint.buffers import own_buffers, restore_buffers
-from mm2pl.checkpoint.fitting import fitting_weights
+from mm2pl.checkpoint import kinds
+from mm2pl.checkpoint.buffers import buffers_of, restore_buffers
+from mm2pl.checkpoint.compare import KEY
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
-from mm2pl.checkpoint.reader import naming
+from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
-from mm2pl.dist import all_gather_object
+from mm2pl.plan.resume import Choice, Resume
+from mm2pl.run.facts import facts_of
+from mm2pl.run.resuming import Resumption
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
-    from mm2pl.run.protocols import SchedulersLike
+    from mm2pl.optim.scheduler.replay import Progress
     from mm2pl.run.run import Run
 
 _DDP_PREFIX = (r"^module\.", "")
@@ -31,23 +34,27 @@ class Continuing:
     Args:
         run: The run. What it was made from and where it stands is read from it.
         load_from: Weights to start from, or with ``resuming`` the checkpoint to go on from.
-        resuming: Continue the run of ``load_from``, or the one in the work folder.
+        resume: Whether to continue the run of ``load_from``, or the one in the work folder, and which parts of it.
 
     Attributes:
+        choice: Which parts of the run go on, as given or as the last :meth:`resume` has said.
         load_from: As given; may be assigned before the run.
-        resuming: The same; and while a file is loaded, whether it continues its run. Hooks ask for it.
+        resuming: Whether to continue a run; and while a file is loaded, whether it continues its run. Hooks ask for it.
         has_loaded: Whether weights have come from a file.
     """
 
-    def __init__(self, run: Run, load_from: str | None, resuming: bool) -> None:
+    def __init__(self, run: Run, load_from: str | None, resume: Resume) -> None:
         self._run = run
-        self.load_from = load_from
-        self.resuming = resuming
+        self.load_from = resume.filename or load_from
+        self.resuming = resume.wanted
+        self.choice = resume.choice
+        self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
         self._saving: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
+        self._resumption: Resumption | None = None
 
     # Writing
 
@@ -103,6 +110,7 @@ class Continuing:
         elif "optimizer_states" in checkpoint:
             state = checkpoint["mm2pl"] = self.exact_state(bool(options.get("epoch_ends")))
             checkpoint["loops"] = self._loops(checkpoint, state["batch_idx"])
+            checkpoint[KEY] = facts_of(run.runner)
         else:
             checkpoint.pop("loops", None)
         schedules = run.module.param_schedulers
@@ -113,24 +121,25 @@ class Continuing:
         run.runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
-        """Return what MMEngine does not save and a resume to the last bit needs."""
+        """Return what MMEngine does not save and a resume to the last bit needs. All processes must call this."""
         run = self._run
         training = run.training
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
         batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return {
+        state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
-            "workers": all_gather_object(training.stream.workers.state_dict()),
+            "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
             "epoch_unfinished": between and training.epoch_open and not epoch_ends,
             "validation_pending": run.trainer.state.fn == "fit"
             and training.validation_follows(between),
-            "rng": all_gather_object(training.rng_of_validation or rng_state()),
-            "buffers": own_buffers(self._buffered()) if run.trainer.world_size > 1 else [],
+            "rng": training.rng_of_validation or rng_state(),
+            "buffers": buffers_of(self._buffered()),
         }
+        return kinds.gather(kinds.RUN, state)
 
     def _buffered(self) -> list[nn.Module]:
         """Return what has buffers that each process computes for itself: the model, and averages of it."""
@@ -151,12 +160,16 @@ class Continuing:
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
         run = self._run
-        last = find_latest_checkpoint(run.work_dir)
-        goes_on = (
-            f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
-            if last
-            else "there is no checkpoint yet → start again"
-        )
+        try:
+            last = self._newest()
+        except CheckpointError as error:
+            goes_on = str(error)
+        else:
+            goes_on = (
+                f"the newest checkpoint is {last} → continue with --resume, or Runner(…, resume=True)"
+                if last
+                else "there is no checkpoint yet → start again"
+            )
         run.logger.warning(
             f"Stopped in epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations; {goes_on}"
         )
@@ -164,13 +177,42 @@ class Continuing:
     # Reading
 
     def path_to_resume(self) -> str | None:
-        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet."""
+        """Return the checkpoint that the next fit resumes, if the run asks for one and has not loaded it yet.
+
+        Raises:
+            CheckpointError: The work folder holds files of the run, but none from which it could go on.
+            FileNotFoundError: There is none, and the run was to start from nothing else.
+        """
         run = self._run
         if not self.resuming or self.has_loaded:
             return None
-        path = self.load_from or find_latest_checkpoint(run.work_dir)
-        run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
-        return path
+        if self.load_from:
+            return self.load_from
+        path = self._newest()
+        if path is not None:
+            run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
+            return path
+        if self._required:
+            raise FileNotFoundError(
+                f"resume='must': there is no checkpoint in {run.work_dir} → check --work-dir, or start with "
+                "--resume, which begins anew where there is none"
+            )
+        trains = run.stage in (None, "fit")
+        instead = "starts from the beginning" if trains else "the weights stay as they are"
+        run.logger.warning(
+            f"no checkpoint in {run.work_dir}: {instead}; if there should be one, check --work-dir"
+        )
+        return None
+
+    def _newest(self) -> str | None:
+        """Return the newest checkpoint of the work folder, or of those that hooks save to."""
+        run = self._run
+        folders = [
+            hook.checkpoint_folder(run.work_dir)
+            for hook in run.hooks
+            if hasattr(hook, "checkpoint_folder")
+        ]
+        return find_latest_checkpoint(run.work_dir, folders)
 
     def accept(self, checkpoint: dict[str, Any]) -> None:
         """Take up a file that the Trainer has read; see :meth:`mm2pl.run.facade.RunnerFacade.accept_checkpoint`.
@@ -182,13 +224,20 @@ class Continuing:
         run = self._run
         fitting = run.trainer.state.fn == "fit"
         self.resuming = fitting
-        with naming(str(run.trainer.ckpt_path)):
+        resumption = Resumption(checkpoint, self.choice)
+        path = str(run.trainer.ckpt_path or "The checkpoint")
+        with naming(path):
             run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-            fitting_weights(run.model, checkpoint["state_dict"], run.module.strict_loading)
+            if fitting and self.choice.resume_optimizer:
+                files.require_resumable(checkpoint, path)
+            # A strategy that shards the model reads and fits its part of the file itself.
+            if not run.trainer.strategy.restore_checkpoint_after_setup:
+                strict = run.module.strict_loading
+                resumption.take_weights(checkpoint, run.model, strict=strict, logger=run.logger)
         self.has_loaded = True
         if not fitting:
             return
-        files.require_resumable(checkpoint, str(run.trainer.ckpt_path or "The checkpoint"))
+        resumption.take_parts(checkpoint)
         meta = checkpoint.setdefault("meta", {})
         if "epoch" not in meta:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
@@ -197,7 +246,10 @@ class Continuing:
         self._take_over_seed(meta.get("seed"))
         run.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
         self._optimizer_state = checkpoint.get("optimizer")
-        load_states(run.module.param_schedulers, checkpoint.get("param_schedulers"))
+        self._resumption = resumption
+        resumption.match(run.module.param_schedulers)
+        if self.choice.resume_param_scheduler is True:
+            resumption.load(run.module.param_schedulers, self._progress(resumption))
         self._resumed = checkpoint.get("mm2pl")
         checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
         if self._ends_with_validation(meta):
@@ -211,6 +263,11 @@ class Continuing:
             )
         run.training.reopen_epoch(bool(self._resumed and self._resumed["epoch_unfinished"]))
         run.logger.info(f"resumed epoch: {run.epoch}, iter: {run.iter}")
+
+    def _progress(self, resumption: Resumption) -> Progress:
+        loop = self._run.train_loop
+        # A run by iterations ticks the schedules by epoch once, at its end.
+        return resumption.progress(loop.epoch if loop.by_epoch else 0, loop.iter, loop.epoch_length)
 
     def _place(self, meta: dict[str, Any]) -> int:
         """Return how many batches of the current Lightning epoch are done."""
@@ -235,11 +292,30 @@ class Continuing:
             )
         run.use_seed(seed)
 
+    def fit_optimizers(self, checkpoint: dict[str, Any], wrappers: dict[str, Any]) -> None:
+        """Leave in a checkpoint what the optimizers can take, just before Lightning restores them.
+
+        Raises:
+            CheckpointError: It is that of other optimizers.
+        """
+        if self._resumption is not None:
+            self._resumption.fit_optimizers(checkpoint, wrappers, self._run.model)
+            self._optimizer_state = checkpoint.get("optimizer")
+
     def restore_optimizer(self) -> None:
-        """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now."""
+        """Restore the wrapper's scaler and open accumulation window; Lightning has dropped all gradients by now.
+
+        Now that the groups are the file's, the schedules can be planned anew, and it can be said what differs.
+        """
+        run = self._run
         if self._optimizer_state is not None:
-            self._run.optim_wrapper.load_state_dict(self._optimizer_state)
+            run.optim_wrapper.load_state_dict(self._optimizer_state)
             self._optimizer_state = None
+        resumption, self._resumption = self._resumption, None
+        if resumption is not None:
+            if self.choice.replans:
+                resumption.replan(run.module.param_schedulers, self._progress(resumption))
+            run.logger.info(resumption.report(facts_of(run.runner)))
 
     def restore_exact_state(self) -> bool:
         """Continue the data, the random numbers and each process's buffers where the checkpoint was written.
@@ -255,13 +331,20 @@ class Continuing:
             if not run.by_epoch and run.iter and not stream.consumed:
                 stream.skip_to(run.iter)
             return False
-        if len(state.get("workers", ())) == processes:
-            stream.workers.load_state_dict(state["workers"][run.trainer.global_rank])
-        stream.load_state_dict(state["stream"])
-        if len(state["rng"]) == processes:
-            set_rng_state(state["rng"][run.trainer.global_rank])
-        if len(state.get("buffers", ())) == processes:
-            restore_buffers(self._buffered(), state["buffers"][run.trainer.global_rank])
+        before = len(state["rng"])
+        if before != processes:
+            run.logger.warning(
+                f"The checkpoint is of {before} and this run of {processes} processes: weights, optimizer, schedules "
+                "and counters go on as they were; random numbers, each process's share of the data and its own "
+                "buffers do not, so that the run is no longer equal to the last bit"
+            )
+        own = kinds.restore(kinds.RUN, state)
+        if own["workers"] is not None:
+            stream.workers.load_state_dict(own["workers"])
+        stream.load_state_dict(own["stream"])
+        if own["rng"] is not None:
+            set_rng_state(own["rng"])
+        restore_buffers(self._buffered(), own["buffers"] or {})
         return state["validation_pending"]
 
     def load_or_resume(self) -> None:
@@ -271,7 +354,7 @@ class Continuing:
             return
         if self.resuming and run.stage == "fit":
             if self._restoring is not None:
-                run.runner.resume(self._restoring)
+                run.runner.resume(self._restoring, **self.choice.arguments())
         elif run.stage is not None and self._restoring is not None:
             return
         elif not self.resuming:
@@ -279,7 +362,7 @@ class Continuing:
                 run.runner.load_checkpoint(self.load_from)
         elif (path := self.path_to_resume()) is not None:
             if run.stage is None:
-                run.runner.resume(path)
+                run.runner.resume(path, **self.choice.arguments())
             else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
                 self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
 
@@ -292,12 +375,12 @@ class Continuing:
         """Whether a fit is being prepared that continues a run: the Trainer reads the file when all is built."""
         return self._run.stage == "fit" and self.resuming
 
-    def resume(self, filename: str, map_location: Any) -> None:
+    def resume(self, filename: str, map_location: Any, choice: Choice) -> None:
         """Load the weights of a checkpoint now; the next fit continues its run. Within a fit, the Trainer restores it.
 
         MMEngine's ``resume`` calls ``load_checkpoint``, so an override of that is called too.
         """
-        run = self._run
+        run, self.choice = self._run, choice
         if self._trainer_restores:
             # Reading a large file twice is not worth the call of our own method.
             if run.runner.overrides("load_checkpoint"):
@@ -328,15 +411,3 @@ class Continuing:
         self.has_loaded = True
         run.logger.info(f"Load checkpoint from {filename}")
         return checkpoint
-
-
-def load_states(param_schedulers: SchedulersLike, states: Any) -> None:
-    """Restore what :func:`mm2pl.checkpoint.format.scheduler_states` returned."""
-    if param_schedulers is None or states is None:
-        return
-    if isinstance(param_schedulers, dict):
-        for name, group in param_schedulers.items():
-            load_states(group, states[name])
-        return
-    for scheduler, state in zip(param_schedulers, states, strict=False):
-        scheduler.load_state_dict(state)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.logging import HistoryBuffer
 from mm2pl.registry import LOOPS
 from mm2pl.run.loops import BaseLoop
@@ -57,7 +59,9 @@ class EvalLoop(BaseLoop):
 
     def metrics(self) -> dict[str, Any]:
         """Reduce what ``run_iter`` collected over the data set (all ranks) to named values."""
-        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        size = length_of(getattr(self.dataloader, "dataset", None))
+        # Without a length nothing is cut off: metrics cut a list.
+        metrics = self.evaluator.evaluate(sys.maxsize if size is None else size)
         if self.losses:
             means = {name: buffer.mean() for name, buffer in self.losses.items()}
             total = sum(value for name, value in means.items() if "loss" in name)

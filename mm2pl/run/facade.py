@@ -10,16 +10,19 @@ import torch
 from torch import nn
 
 from mm2pl.dataset import batch_size_of
+from mm2pl.dataset.utils import length_of
 from mm2pl.errors import ArgumentError
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
 from mm2pl.optim.scheduler.builder import per_optimizer
+from mm2pl.plan.resume import Choice
 from mm2pl.plan.translate import check_schedules
 from mm2pl.run import building
 from mm2pl.run.aliases import fixed, of, part
 from mm2pl.run.environment import set_random_seed, setup_env
 from mm2pl.run.model import build_model
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.view import RunnerView
 
 if TYPE_CHECKING:
@@ -224,7 +227,7 @@ class RunnerFacade(RunnerView):
             optim_wrapper,
             max_epochs=loop.max_epochs,
             max_iters=loop.max_iters,
-            epoch_length=len(loop.dataloader),
+            epoch_length=length_of(loop.dataloader),
             by_epoch=loop.by_epoch,
         )
 
@@ -300,6 +303,7 @@ class RunnerFacade(RunnerView):
             TypeError: If ``hook`` is neither a hook nor a dict.
         """
         made = building.hook_of(hook, priority)
+        refuse_other_package(made)
         if hasattr(made, "get_triggered_stages"):
             building.insert_by_priority(self.hooks, made)
             self._methods.clear()
@@ -420,27 +424,22 @@ class RunnerFacade(RunnerView):
         self,
         filename: str,
         resume_optimizer: bool = True,
-        resume_param_scheduler: bool = True,
+        resume_param_scheduler: bool | str = True,
         map_location: MapLocation = "default",
     ) -> None:
         """Load the weights of a checkpoint now; the next :meth:`train` continues its run.
 
         Args:
             filename: Path or URL.
-            resume_optimizer: Must be True.
-            resume_param_scheduler: Must be True.
+            resume_optimizer: Whether the optimizer goes on from its state there.
+            resume_param_scheduler: Whether the schedules do; ``"replan"``: they follow the plan of this run's config at
+                the checkpoint's progress. See :class:`mm2pl.plan.resume.Choice`.
             map_location: Where the tensors go first; ``"default"`` is the run's device.
-
-        Raises:
-            ValueError: If only a part of the state is to be taken up.
         """
-        if not (resume_optimizer and resume_param_scheduler):
-            raise ValueError(
-                f"resume_optimizer={resume_optimizer!r}, resume_param_scheduler={resume_param_scheduler!r} → a run "
-                "is resumed as a whole; load_checkpoint() takes the weights alone"
-            )
         self._run.continuing.resume(
-            filename, self.device if map_location == "default" else map_location
+            filename,
+            self.device if map_location == "default" else map_location,
+            Choice(resume_optimizer, resume_param_scheduler),
         )
 
     def load_or_resume(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.errors import ArgumentError
 from mm2pl.registry import LOG_PROCESSORS
 
@@ -250,11 +251,12 @@ class LogProcessor:
     def _get_cur_loop(self, runner: RunnerLike, mode: str) -> Any:
         return getattr(runner, f"{mode}_loop")
 
-    def _get_dataloader_size(self, runner: RunnerLike, mode: str) -> int:
-        return len(self._get_cur_loop(runner=runner, mode=mode).dataloader)
+    def _get_dataloader_size(self, runner: RunnerLike, mode: str) -> int | str:
+        size = length_of(self._get_cur_loop(runner=runner, mode=mode).dataloader)
+        return "?" if size is None else size
 
 
-def _aligned(count: int, total: int) -> str:
+def _aligned(count: int, total: int | str) -> str:
     """Write ``" 10/1563"``."""
     return f"{str(count).rjust(len(str(total)))}/{total}"
 

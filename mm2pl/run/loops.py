@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.registry import LOOPS
 from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val_interval_at
 
@@ -63,7 +64,7 @@ class BaseLoop:
 
     def _share_metainfo(self, *holders: Any) -> None:
         """Give the data set's ``metainfo`` to the evaluator and the visualizer, as MMEngine does."""
-        metainfo = getattr(self.dataloader.dataset, "metainfo", None)
+        metainfo = getattr(getattr(self.dataloader, "dataset", None), "metainfo", None)
         for holder in holders:
             if holder is not None and metainfo is not None:
                 holder.dataset_meta = metainfo
@@ -234,7 +235,14 @@ class EpochBasedTrainLoop(TrainLoop):
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self._max_epochs = _whole(max_epochs, "max_epochs")
-        self.epoch_length = runner.limit_train_batches(len(self.dataloader))
+        length = length_of(self.dataloader)
+        if length is None:
+            raise TypeError(
+                f"an epoch of {type(getattr(self.dataloader, 'dataset', self.dataloader)).__name__}, which has no "
+                "length → schedules, checkpoints and the log must know where it ends → give the data set a __len__, "
+                "or train by iterations: train_cfg=dict(by_epoch=False, max_iters=…)"
+            )
+        self.epoch_length = runner.limit_train_batches(length)
         self._max_iters = self._max_epochs * self.epoch_length
 
     def run_iter(self, idx: int, data_batch: Any) -> None:

@@ -6,6 +6,7 @@ from torch import nn
 
 from mm2pl.config import as_config
 from mm2pl.registry import MODELS
+from mm2pl.run.other_package import refuse_other_package
 
 
 def build_model(
@@ -21,6 +22,7 @@ def build_model(
             "MMLightningModule got no model → a torch.nn.Module or a dict(type=…) is needed. A checkpoint holds a "
             "model's dict only: load_from_checkpoint(path, model=…) takes the module again"
         )
+    refuse_other_package(model)
     if isinstance(model, nn.Module):
         return model
     if not isinstance(model, dict):

@@ -309,6 +309,10 @@ class StrategyLike(Protocol):
     def root_device(self) -> torch.device:
         """The device that this process computes on."""
 
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """Whether it shards the model, and so reads a checkpoint only once that is done."""
+
     def broadcast(self, obj: object) -> Any:
         """Give every process the first one's object."""
 

@@ -21,10 +21,12 @@ from mm2pl.model import (
 )
 from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
+from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.training import Training
+from mm2pl.run.waiting import warn_of_waiting
 from mm2pl.utils import import_modules_from_strings
 
 if TYPE_CHECKING:
@@ -103,9 +105,8 @@ class Run:
         self.auto_scale_lr: dict[str, Any] | None = plan.model.get("auto_scale_lr")
         self.hooks: list[Any] = []
         self.callbacks: list[Any] = []
-        self.continuing = Continuing(
-            self, settings.get("load_from"), resuming=bool(settings.get("resume"))
-        )
+        resume = resume_of(settings.get("resume"))
+        self.continuing = Continuing(self, settings.get("load_from"), resume)
         self.training = Training(self)
 
     # Beginning
@@ -355,6 +356,7 @@ class Run:
             self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
         if self.loops["val"] is not None:
             self._prepare_evaluation("val")
+        warn_of_waiting(self)
         runner.call_hook("before_run")
         runner._init_model_weights()
         self._change_model()

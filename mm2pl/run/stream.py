@@ -248,7 +248,8 @@ class KeptPlace(EvalStream):
     """Feed a training loader to a Trainer that no run drives, and keep the place in its pass.
 
     ``state_dict`` and ``load_state_dict`` are Lightning's protocol of loaders that go on inside an epoch; with any other
-    it begins the data again, and counts on. ``len(loader)`` batches are a pass.
+    it begins the data again, and counts on. A pass is ``len(loader)`` batches. A loader that follows this protocol keeps
+    its place itself.
     """
 
     def __init__(self, loader: LoaderLike) -> None:
@@ -259,25 +260,18 @@ class KeptPlace(EvalStream):
         self.taken, self._skip = self._skip, 0
         return skip_batches(self.loader, self.taken)
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Return how many batches of the pass are taken; none if it is over."""
+        if hasattr(self.loader, "load_state_dict"):
+            return self.loader.state_dict()  # type: ignore[attr-defined]
         try:
             return {"taken": self.taken % len(self.loader)}
         except TypeError:  # an iterable data set
             return {"taken": self.taken}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next pass, and only that one, begin behind these batches, without loading them."""
-        self._skip = state["taken"]
-
-    # Lightning calls `set_epoch` of these two.
-
-    @property
-    def sampler(self) -> Any:
-        """The loader's sampler."""
-        return getattr(self.loader, "sampler", None)
-
-    @property
-    def batch_sampler(self) -> Any:
-        """The loader's batch sampler."""
-        return getattr(self.loader, "batch_sampler", None)
+        if hasattr(self.loader, "load_state_dict"):
+            self.loader.load_state_dict(state)
+        else:
+            self._skip = state["taken"]

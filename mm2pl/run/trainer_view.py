@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import Config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.run.log_processor import LogProcessor
+from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.priority import get_priority
 from mm2pl.run.view import RunnerView
 from mm2pl.visualization import LoggersBackend, Visualizer
@@ -25,20 +27,26 @@ if TYPE_CHECKING:
     from mm2pl.run.run import Run
 
 
+_NUMBERS = itertools.count()
+
+
 class TrainerView(RunnerView):
     """What hooks in ``Trainer(callbacks=[…])`` get: the Trainer, under the names of MMEngine's Runner."""
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__()
+        refuse_other_package(trainer)
         self._trainer = weakref.ref(trainer)  # the table of views must not keep Trainers alive
         self.timestamp = time.strftime("%Y%m%d_%H%M%S")
-        self.experiment_name = f"trainer-{id(trainer)}"
+        # Not id(trainer): Python gives it again to a later Trainer, which would find the values of the one before.
+        self.experiment_name = f"trainer-{next(_NUMBERS)}"
         self.work_dir = trainer.default_root_dir
         self.launcher = "none"
         self.seed = None
         self.deterministic = self.diff_rank_seed = False
         self.logger = MMLogger.get_instance("mm2pl")
         self.message_hub = MessageHub.get_instance(self.experiment_name)
+        weakref.finalize(trainer, MessageHub.forget_instance, self.experiment_name)
         self.log_processor = LogProcessor()
         self.cfg = Config({})
         self.visualizer = Visualizer(vis_backends=[LoggersBackend(lambda: self.trainer.loggers)])
@@ -127,6 +135,8 @@ class TrainerView(RunnerView):
         backend_args: dict[str, Any] | None = None,
     ) -> None:
         """Let the Trainer save; every process must call this. ``meta`` is an MMEngine run's and not used."""
+        if self.is_trial:
+            return
         self.trainer.save_checkpoint(
             os.path.join(out_dir, filename),
             weights_only=not save_optimizer,
@@ -184,6 +194,12 @@ class TrainerLoop:
         if batches <= 0 or batches == float("inf"):
             return max(int(steps), 0)
         return int(min(batches, steps) if steps > 0 else batches)
+
+    @property
+    def epoch_length(self) -> int | None:
+        """Iterations per epoch; ``None`` before the loader is known, and where it has no length."""
+        batches = self._trainer.num_training_batches
+        return int(batches) if batches and batches != float("inf") else None
 
     @property
     def val_interval(self) -> int:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.compare import KEY
 from mm2pl.dataset import build_dataloader
 from mm2pl.evaluator import Evaluator
+from mm2pl.evaluator.torchmetric import is_torchmetric
 from mm2pl.registry import EVALUATOR
+from mm2pl.run.facts import facts_of
 from mm2pl.run.points import methods_at
 
 if TYPE_CHECKING:
@@ -98,6 +101,11 @@ class RunnerView:
         """The first epoch or iteration that is followed by a validation."""
         return self.train_loop.val_begin
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether this is ``Trainer(fast_dev_run=…)``: a trial writes and deletes no checkpoint."""
+        return bool(getattr(self.trainer, "fast_dev_run", False))
+
     # What it works with
 
     @property
@@ -108,8 +116,7 @@ class RunnerView:
     @property
     def ticking_schedulers(self) -> Any:
         """The schedules that are to be ticked: none if a callback of Lightning's has put its own in their place."""
-        replaced = getattr(self.module, "schedules_replaced", None)
-        return None if replaced is not None and replaced() else self.param_schedulers
+        return None if getattr(self.module, "schedules_replaced", False) else self.param_schedulers
 
     @property
     def device(self) -> torch.device:
@@ -176,6 +183,8 @@ class RunnerView:
             return Evaluator(evaluator)
         if hasattr(evaluator, "process"):
             return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
+        if is_torchmetric(evaluator):
+            return Evaluator(evaluator)
         raise TypeError(
             f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
         )
@@ -206,6 +215,8 @@ class RunnerView:
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys to a Lightning checkpoint, then let ``before_save_checkpoint`` hooks change it."""
         files.add_mmengine_keys(checkpoint, self)
+        if "optimizer" in checkpoint:
+            checkpoint[KEY] = facts_of(self)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
 
     def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:

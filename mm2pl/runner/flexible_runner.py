@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
 from mm2pl.dist import infer_launcher
+from mm2pl.plan.resume import MUST
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.runner import ARGUMENTS, Runner, arguments_of
 
@@ -67,7 +68,7 @@ class FlexibleRunner(Runner):
         custom_hooks: list[Any] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool | str = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str | None = None,
         env_cfg: dict[str, Any] | None = None,
         log_processor: LogProcessor | dict[str, Any] | None = None,
@@ -85,7 +86,7 @@ class FlexibleRunner(Runner):
             raise TypeError(f"strategy={strategy!r} → a dict(type='DDPStrategy', …) is needed")
         if not isinstance(compile, bool | dict):
             raise TypeError(f"compile should be a bool or dict, but got {compile!r}")
-        if isinstance(resume, str):
+        if isinstance(resume, str) and resume != MUST:
             if load_from is not None:
                 raise ValueError(
                     f"resume={resume!r} and load_from={load_from!r} → If resume is a str, "

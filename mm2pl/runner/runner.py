@@ -61,7 +61,7 @@ class Runner(RunnerFacade):
         custom_hooks: list[Any] | None = None,
         data_preprocessor: nn.Module | dict[str, Any] | None = None,
         load_from: str | None = None,
-        resume: bool = False,
+        resume: bool | str | dict[str, Any] = False,
         launcher: str = "none",
         env_cfg: dict[str, Any] | None = None,
         log_processor: LogProcessor | dict[str, Any] | None = None,

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from mm2pl.checkpoint import writer as module
-from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.weights import (
     CheckpointError,
     MissingPrefixError,
@@ -290,25 +289,6 @@ def test_one_part_of_a_model(tmp_path, prefix):
         MissingPrefixError, match=r"neck\. is not in the pretrained model .*backbone\.a"
     ):
         _load_checkpoint_with_prefix("neck", str(tmp_path / "x.pth"))
-
-
-@pytest.mark.parametrize(
-    ("marker", "files", "expected"),
-    [
-        (None, ["epoch_1.pth"], None),
-        ("{}/epoch_1.pth\n", ["epoch_1.pth"], "{}/epoch_1.pth"),
-        ("/moved/since/epoch_1.pth", ["epoch_1.pth"], "{}/epoch_1.pth"),
-        ("/moved/since/epoch_1.pth", [], "/moved/since/epoch_1.pth"),
-        ("s3://bucket/epoch_1.pth", [], "s3://bucket/epoch_1.pth"),
-    ],
-    ids=["none", "here", "moved", "gone", "remote"],
-)
-def test_latest_checkpoint(tmp_path, marker, files, expected):
-    for name in files:
-        (tmp_path / name).touch()
-    if marker:
-        (tmp_path / "last_checkpoint").write_text(marker.format(tmp_path))
-    assert find_latest_checkpoint(str(tmp_path)) == (expected and expected.format(tmp_path))
 
 
 # Saving

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 import examples.digits
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
 from mm2pl.cli.main import main
-from mm2pl.cli.options import parse
+from mm2pl.cli.options import apply, parse
 from mm2pl.cli.run import refuse_nested_overrides
 from mm2pl.config import Config
 
@@ -42,6 +44,20 @@ def trained(tmp_path_factory):
     command = [sys.executable, "-m", "mm2pl", "fit", CONFIG, "--work-dir", str(work_dir), *SHORT]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=300)
     return work_dir
+
+
+def test_a_config_may_hold_objects(tmp_path, capsys):
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"_base_ = {str(ROOT / CONFIG)!r}\n"
+        "import importlib\n"
+        "val_evaluator = importlib.import_module('mm2pl.evaluator').Evaluator([])\n"
+        "del importlib\n"
+    )
+    assert main(["fit", str(config), "--work-dir", str(tmp_path / "work"), *SHORT]) == 0
+    assert (tmp_path / "work" / "epoch_1.pth").exists()
+    assert main(["fit", str(config), "--print_config"]) == 2
+    assert "Evaluator object at" in capsys.readouterr().err
 
 
 def test_fit_leaves_mmengines_files(trained):
@@ -119,6 +135,71 @@ def test_resume_continues_the_work_folder(tmp_path):
     assert main([*arguments, "--trainer.max_epochs=1"]) == 0
     assert main([*arguments, "--trainer.max_epochs=2", "--resume"]) == 0
     assert torch.load(tmp_path / "epoch_2.pth", weights_only=True)["meta"]["iter"] == 4
+
+
+PARTS = {
+    "schedules of the file": (["--resume-param-scheduler=file"], {"resume_param_scheduler": True}),
+    "of the config": (["--resume-param-scheduler", "config"], {"resume_param_scheduler": False}),
+    "planned anew": (["--resume-param-scheduler=replan"], {"resume_param_scheduler": "replan"}),
+    "optimizer": (["--resume-optimizer", "false"], {"resume_optimizer": False}),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), PARTS.values(), ids=PARTS)
+def test_parts_of_a_resume_are_chosen_by_options(arguments, expected):
+    options, rest = parse("fit", [CONFIG, "--resume", *arguments])
+    assert apply(options, Config()).resume == expected
+    assert rest == []
+
+
+def test_a_choice_without_a_resume_is_refused():
+    options, _ = parse("fit", [CONFIG, "--resume-optimizer=false"])
+    with pytest.raises(
+        ValueError, match="resume_optimizer without a run to continue → add --resume"
+    ):
+        apply(options, Config())
+
+
+@pytest.mark.parametrize(
+    ("option", "damage", "code", "said"),
+    [
+        ("--resume", None, 0, "no checkpoint in {0}: starts from the beginning"),
+        (
+            "--resume=must",
+            None,
+            2,
+            "resume='must': there is no checkpoint in {0} → check --work-dir",
+        ),
+        ("--resume=must", "marker", 0, "{0}/epoch_1.pth is the newest intact checkpoint"),
+        ("--resume", "file", 2, "epoch_1.pth is truncated"),
+    ],
+    ids=["starts", "must-not", "without-its-marker", "damaged"],
+)
+def test_resuming_from_little(trained, tmp_path, option, damage, code, said, capsys):
+    folder = tmp_path / "work"
+    if damage:
+        folder.mkdir()
+        shutil.copy(trained / "epoch_1.pth", folder)
+        if damage == "file":
+            os.truncate(folder / "epoch_1.pth", 1000)
+    assert main(["fit", CONFIG, "--work-dir", str(folder), option, *SHORT]) == code
+    printed = capsys.readouterr()
+    assert said.format(folder) in printed.out + printed.err
+    assert "checkpoint None" not in printed.out + printed.err
+
+
+def test_a_trial_does_not_touch_the_run_in_its_folder(trained, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "work")
+    names = [*folder.glob("*.pth"), folder / "last_checkpoint"]
+    before = {path: path.stat().st_mtime_ns for path in names}
+    arguments = ["fit", CONFIG, "--work-dir", str(folder), *SHORT]
+    assert main([*arguments, "--trainer.fast_dev_run", "true"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in names} == before
+    assert sorted(folder.glob("*.pth")) == sorted(names[:-1])
+    assert main([*arguments, "--resume"]) == 0
+    assert (
+        f"Auto resumed from the latest checkpoint {folder}/epoch_1.pth" in capsys.readouterr().out
+    )
 
 
 def test_fast_dev_run_is_one_batch_and_leaves_no_checkpoint(tmp_path):

@@ -91,8 +91,25 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("damage", DAMAGE, ids=lambda function: function.__name__)
+def cases():
+    """Yield all but what a --resume sees at a glance, and then takes the file before it."""
+    for damage in DAMAGE:
+        for way in WAYS:
+            if not (way == "--resume" and damage in (truncate, empty)):
+                yield pytest.param(damage, way, id=f"{damage.__name__}-{way}")
+
+
+@pytest.mark.parametrize("damage", [truncate, empty])
+def test_a_resume_passes_over_a_file_that_was_cut_off(tmp_path, trained, damage):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    damage(folder / "epoch_3.pth")
+    runner_of(folder, resume=True).train()
+    ours, theirs = (torch.load(f / "epoch_3.pth")["state_dict"] for f in (folder, trained))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert torch.load(folder / "epoch_3.pth")["meta"]["epoch"] == 3
+
+
+@pytest.mark.parametrize(("damage", "way"), list(cases()))
 def test_a_clear_error_that_names_a_good_file(tmp_path, trained, monkeypatch, damage, way):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "run"

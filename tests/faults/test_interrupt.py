@@ -63,6 +63,13 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+def test_an_interrupted_run_whose_files_are_of_no_use_says_so(tmp_path, capsys):
+    (tmp_path / "epoch_1.pth").write_bytes(b"PK cut off")
+    with pytest.raises(SystemExit):
+        run(tmp_path, Interrupt(signal.SIGINT), default_hooks={"checkpoint": None})
+    assert "epoch_1.pth is truncated" in capsys.readouterr().out
+
+
 def test_an_interrupt_before_the_first_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(tmp_path, Interrupt(signal.SIGINT), default_hooks={"checkpoint": None})

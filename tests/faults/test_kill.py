@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
+import socket
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 from mm2pl.checkpoint.reader import read_checkpoint
+from tests.faults.train import main
 
 SCENARIOS = ["epochs", "epochs, workers", "iterations", "iterations, workers"]
 POINTS = {
@@ -29,44 +32,86 @@ POINTS = {
 }
 
 
-def train(folder: Path, scenario: str, kill: Any = None, resume: bool = False) -> int:
-    """Train in a process of its own; return its exit status."""
+#: Everything is imported once, and each process is forked from that: a start takes milliseconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.faults.train"])
+
+
+def train(
+    folder: Path,
+    scenario: str,
+    kill: Any = None,
+    resume: bool = False,
+    processes: int = 1,
+    after: float = 300,
+) -> bool:
+    """Train in processes of their own; return whether they came to the end.
+
+    Args:
+        folder: Gets ``run``, the end's ``weights.pth`` and what was printed.
+        scenario: One of :data:`tests.faults.train.SCENARIOS`.
+        kill: At which moment a process kills itself.
+        resume: Whether the run goes on where it is.
+        processes: How many train together.
+        after: Seconds after which all of them are killed.
+    """
+    output = folder / "output.txt"
+    output.write_text("")
     task = {
         "scenario": scenario,
         "work_dir": str(folder / "run"),
         "weights": str(folder / "weights.pth"),
+        "output": str(output),
         "resume": resume,
         "kill": kill,
     }
-    script = str(Path(__file__).with_name("train.py"))
-    output = folder / "output.txt"
-    with output.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, script, json.dumps(task)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-        try:
-            status = process.wait(timeout=300)
-        finally:
+    port = free_port()
+    group = [FORKS.Process(target=main, args=(task, r, processes, port)) for r in range(processes)]
+    end = time.monotonic() + after
+    for process in group:
+        process.start()
+    try:
+        for process in group:
+            process.join(max(0, end - time.monotonic()))
+    finally:
+        for process in group:
             # A worker that torch 2.13 had just started takes init for its parent and stays for ever.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    assert status in (0, -signal.SIGKILL), output.read_text()[-3000:]
-    return status
+        for process in group:
+            process.kill()  # if it was not yet the leader of its group
+            process.join()
+    codes = {process.exitcode for process in group}
+    assert codes <= {0, -signal.SIGKILL}, output.read_text()[-3000:]
+    return codes == {0}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+class Whole(NamedTuple):
+    """An uninterrupted run: its folder, and how long it took."""
+
+    folder: Path
+    seconds: float
 
 
 @pytest.fixture(scope="session")
 def never_killed(tmp_path_factory):
-    """Return the folder of an uninterrupted run of a scenario, made once."""
-    made: dict[str, Path] = {}
+    """Return the uninterrupted run of a scenario, made once."""
+    made: dict[str, Whole] = {}
+    imports = FORKS.Process(target=os.getpid)  # so that they are done when the time is taken
+    imports.start()
+    imports.join()
 
-    def run(scenario: str) -> Path:
+    def run(scenario: str, processes: int = 1) -> Whole:
         if scenario not in made:
-            made[scenario] = tmp_path_factory.mktemp("never_killed")
-            assert train(made[scenario], scenario) == 0
+            folder, start = tmp_path_factory.mktemp("never_killed"), time.monotonic()
+            assert train(folder, scenario, processes=processes)
+            made[scenario] = Whole(folder, time.monotonic() - start)
         return made[scenario]
 
     return run
@@ -93,15 +138,64 @@ CHAINS += [
 @pytest.mark.parametrize(("seed", "count"), CHAINS)
 def test_killed_runs_end_with_the_same_weights(tmp_path, never_killed, seed, count):
     scenario = SCENARIOS[seed % len(SCENARIOS)]
-    whole = never_killed(scenario)
+    whole = never_killed(scenario).folder
     kills = 0
     for kill in moments(seed, count):
-        kills += train(tmp_path, scenario, kill, resume=kills > 0) != 0
+        kills += not train(tmp_path, scenario, kill, resume=kills > 0)
         assert_intact(tmp_path / "run")
     assert kills, "nothing was killed"
     if not (tmp_path / "weights.pth").exists():
-        assert train(tmp_path, scenario, resume=True) == 0
+        assert train(tmp_path, scenario, resume=True)
     assert_same_end(tmp_path, whole)
+
+
+# Six instants in CI, forty more in `tox -e faults`.
+INSTANTS = [pytest.param(0, 6, marks=pytest.mark.slow, id="ci")]
+INSTANTS += [pytest.param(seed, 5, marks=pytest.mark.faults, id=f"{seed}") for seed in range(1, 9)]
+
+
+@pytest.mark.parametrize(("seed", "count"), INSTANTS)
+def test_two_processes_killed_at_random_instants(tmp_path, never_killed, seed, count):
+    rng = random.Random(seed)
+    whole, seconds = never_killed("two processes", processes=2)
+    while count > 0:
+        folder = tmp_path / str(count)
+        foreign = put_foreign_files(folder / "run")
+        complete: set[str] = set()
+        done = False
+        while not done:
+            after = rng.uniform(0, seconds) if count > 0 else 300
+            done = train(folder, "two processes", resume=True, processes=2, after=after)
+            count -= not done
+            names = {path.name for path in (folder / "run").glob("iter_*.pth")}
+            assert names >= complete, "a complete file is gone"
+            complete = names
+            assert_intact(folder / "run")
+        assert_same_end(folder, whole)
+        assert_same_files(folder / "run", whole / "run")
+        assert digests(folder / "run", foreign) == foreign
+
+
+def put_foreign_files(folder: Path) -> dict[str, str]:
+    """Make files that are not the run's; return their digests by name."""
+    names = ["notes.txt", "pretrained.ckpt", "iter_4.pth.bak", ".hidden", "old/iter_2.pth"]
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"somebody's {name}")
+    return digests(folder, names)
+
+
+def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def assert_same_files(folder: Path, whole: Path) -> None:
+    """Each periodic file holds the weights that the uninterrupted run had at that moment."""
+    for path in whole.glob("iter_*.pth"):
+        mine, other = (torch.load(f, weights_only=True) for f in (folder / path.name, path))
+        for key, value in other["state_dict"].items():
+            assert torch.equal(mine["state_dict"][key], value), (path.name, key)
 
 
 def assert_intact(folder: Path) -> None:

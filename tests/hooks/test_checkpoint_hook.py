@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from mm2pl.hooks import CheckpointHook
+from mm2pl.hooks import CheckpointHook, Hook
 
 
 def files(runner) -> set[str]:
-    return set(os.listdir(runner.work_dir))
+    folder = Path(runner.work_dir)
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,24 @@ def files(runner) -> set[str]:
             {"epoch_2.pth", "epoch_3.pth", "best_acc_epoch_3.pth"},
             id="best-off-interval",
         ),
+        pytest.param(
+            {"interval": 1, "max_keep_ckpts": 1, "filename_tmpl": "latest.pth"},
+            {"epochs": 3},
+            {"latest.pth"},
+            id="one-name-keep-one",
+        ),
+        pytest.param(
+            {"interval": 1, "max_keep_ckpts": 2, "filename_tmpl": "new.pth", "save_best": "acc"},
+            {"epochs": 4, "scores": (0.1, 0.2, 0.3, 0.4)},
+            {"new.pth", "best_acc_new.pth"},
+            id="one-name-keep-two-and-the-best",
+        ),
+        pytest.param(
+            {"interval": 1, "max_keep_ckpts": 1, "filename_tmpl": "sub/e{}.pth"},
+            {"epochs": 3},
+            {"sub/e3.pth"},
+            id="in-a-folder-below",
+        ),
     ],
 )
 def test_files(make_runner, arguments, run, expected):
@@ -67,6 +87,7 @@ def test_files(make_runner, arguments, run, expected):
     runner.train()
     names = files(runner) if Path(runner.work_dir).exists() else set()
     assert names - {"last_checkpoint"} == expected
+    assert not expected or Path(Path(runner.work_dir, "last_checkpoint").read_text()).is_file()
 
 
 def test_last_checkpoint_names_the_newest(make_runner):
@@ -144,6 +165,136 @@ def test_resuming_removes_what_a_kill_left_and_what_is_too_many(make_runner):
     runner.message_hub.update_info("outdated_ckpts", [os.path.join(runner.work_dir, "epoch_1.pth")])
     hook.before_train(runner)
     assert files(runner) == {"epoch_3.pth"}
+
+
+def resumed_in(make_runner, first, folder, **hook):
+    """Go on for one more epoch with the hub of ``first`` in another folder."""
+    runner = make_runner(CheckpointHook(interval=1, **hook), epochs=3, scores=(0.9,))
+    runner.work_dir = str(folder)
+    runner.message_hub.load_state_dict(first.message_hub.state_dict())
+    runner.epoch = 2
+    runner.train()
+    return runner
+
+
+@pytest.mark.parametrize(
+    ("copied", "expected"),
+    [
+        (False, {"epoch_3.pth", "best_acc_epoch_3.pth"}),
+        (True, {"epoch_3.pth", "best_acc_epoch_3.pth", "notes.pth"}),
+    ],
+    ids=["into-an-empty-folder", "in-a-copy"],
+)
+def test_files_of_another_folder_are_not_deleted(make_runner, tmp_path, copied, expected):
+    hook = {"max_keep_ckpts": 1, "save_best": "acc"}
+    first = make_runner(CheckpointHook(interval=1, **hook), epochs=2, scores=(0.1, 0.2))
+    first.train()
+    Path(first.work_dir, "epoch_1.pth").touch()  # as after a kill before it was deleted
+    Path(first.work_dir, "notes.pth").touch()
+    first.message_hub.update_info("outdated_ckpts", [os.path.join(first.work_dir, "epoch_1.pth")])
+    before = files(first)
+    if copied:
+        shutil.copytree(first.work_dir, tmp_path / "copy")
+    second = resumed_in(make_runner, first, tmp_path / "copy", **hook)
+    assert files(first) == before
+    assert files(second) == {*expected, "last_checkpoint"}
+
+
+@pytest.mark.parametrize(("copied", "folder"), [(True, "copy"), (False, "work/exp")])
+def test_the_best_of_a_copied_folder_is_the_copy(make_runner, tmp_path, copied, folder):
+    first = make_runner(CheckpointHook(interval=1, save_best="acc"), epochs=2, scores=(0.1, 0.99))
+    first.train()
+    if copied:
+        shutil.copytree(first.work_dir, tmp_path / "copy")
+    second = resumed_in(make_runner, first, tmp_path / "copy", save_best="acc")
+    assert second.hooks[0].best_model_path == str(tmp_path / folder / "best_acc_epoch_2.pth")
+
+
+def test_a_link_to_a_kept_file_keeps_it(make_runner):
+    hook = CheckpointHook(interval=1, max_keep_ckpts=1)
+    runner = make_runner(hook)
+    folder = Path(runner.work_dir)
+    folder.mkdir(parents=True)
+    (folder / "epoch_1.pth").touch()
+    (folder / "epoch_2.pth").symlink_to("epoch_1.pth")
+    runner.message_hub.update_info("keep_ckpt_ids", [1, 2])
+    hook.before_train(runner)
+    assert files(runner) == {"epoch_1.pth", "epoch_2.pth"}
+
+
+def test_a_trial_touches_nothing(make_runner):
+    real = make_runner(CheckpointHook(interval=1, max_keep_ckpts=1), epochs=2)
+    real.train()
+    folder = Path(real.work_dir)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    hook = CheckpointHook(interval=1, max_keep_ckpts=1, save_best="acc", published_keys=["meta"])
+    trial = make_runner(hook, epochs=2, scores=(0.1, 0.2))
+    trial.is_trial = True
+    trial.message_hub.update_info("outdated_ckpts", [str(folder / "epoch_2.pth")])
+    trial.train()
+    assert trial.saved == []
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+class Background(Hook):
+    """Let files appear an epoch after they were saved, as with Lightning's ``AsyncCheckpointIO``."""
+
+    def before_train(self, runner):
+        self.save, self.waiting = runner.save_checkpoint, []
+        runner.save_checkpoint = lambda folder, name, **kw: self.waiting.append((folder, name))
+
+    def before_train_epoch(self, runner):
+        while self.waiting:
+            self.save(*self.waiting.pop())
+
+
+def test_what_is_not_there_yet_is_neither_named_nor_a_replacement(make_runner):
+    hook = CheckpointHook(interval=1, max_keep_ckpts=1)
+    runner = make_runner(Background(), hook, epochs=3)
+    runner.train()
+    assert files(runner) == {"epoch_2.pth", "last_checkpoint"}
+    assert Path(runner.work_dir, "last_checkpoint").read_text().endswith("epoch_2.pth")
+
+
+def test_last_checkpoint_is_absolute_and_stays_in_its_folder(make_runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = make_runner(CheckpointHook(interval=1, out_dir="out"), epochs=1)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    runner.work_dir = str(tmp_path / "link")
+    runner.train()
+    text = (tmp_path / "real" / "last_checkpoint").read_text()
+    assert text == str(tmp_path / "out" / "link" / "epoch_1.pth")
+    assert os.listdir(tmp_path / "real") == ["last_checkpoint"]
+
+
+def test_two_hooks_of_one_run_keep_their_own_files(make_runner):
+    def hooks():
+        common = {"interval": 1, "max_keep_ckpts": 1, "rule": "greater"}
+        return (
+            CheckpointHook(save_best="acc", filename_tmpl="a{}.pth", **common),
+            CheckpointHook(save_best="twice", filename_tmpl="b{}.pth", **common),
+        )
+
+    first = make_runner(*hooks(), epochs=1)
+    first.train()
+    for hook, score in zip(first.hooks, (1, 2), strict=True):
+        hook.after_val_epoch(first, {"acc": score, "twice": score})
+    second = make_runner(*hooks(), epochs=2)
+    second.message_hub.load_state_dict(first.message_hub.state_dict())
+    second.epoch = 1
+    second.train()
+    assert [hook.best_model_path.rpartition("/")[2] for hook in second.hooks] == [
+        "best_acc_a1.pth",
+        "best_twice_b1.pth",
+    ]
+    assert files(second) == {
+        *("a2.pth", "b2.pth", "best_acc_a1.pth", "best_twice_b1.pth", "last_checkpoint")
+    }
+    for hook in second.hooks:
+        hook.after_val_epoch(second, {"acc": 1.5, "twice": 1.5})
+    assert "best_acc_a2.pth" in files(second)
+    assert "best_twice_b1.pth" in files(second)
 
 
 def test_resuming_goes_on_from_the_best(make_runner):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from mm2pl.hooks import (
     RuntimeInfoHook,
 )
 from mm2pl.run.points import STAGES
+from mm2pl.run.trainer_view import runner_of
 
 
 class Line(LightningModule):
@@ -169,3 +171,56 @@ def test_a_resumed_trainer_remembers_its_checkpoints(trainer, tmp_path):
     assert module.weight.item() == -3
     assert set(os.listdir(tmp_path)) == {"epoch_3.pth", "best_acc_epoch_1.pth", "last_checkpoint"}
     assert second.best_model_path == first.best_model_path
+
+
+def test_hooks_of_one_class_keep_their_own_state(trainer, tmp_path):
+    def hooks():
+        return (
+            CheckpointHook(interval=1, save_best="acc", max_keep_ckpts=1),
+            CheckpointHook(interval=2, by_epoch=False, save_best="seen", rule="less"),
+            EarlyStoppingHook("acc", patience=8),
+            EarlyStoppingHook("seen", rule="less", patience=9),
+        )
+
+    first, second = hooks(), hooks()
+    trainer(*first, enable_checkpointing=True).fit(Line(), loader(), loader(2))
+    again = trainer(*second, enable_checkpointing=True, max_epochs=3)
+    again.fit(Line(), loader(), loader(2), ckpt_path=tmp_path / "iter_4.pth")
+    assert [hook.wait_count for hook in second[2:]] == [1, 0]
+    assert [hook.best_model_path for hook in second[:2]] == [
+        str(tmp_path / "best_acc_epoch_1.pth"),
+        str(tmp_path / "best_seen_iter_6.pth"),
+    ]
+    assert {path.name for path in tmp_path.glob("*.pth")} == {
+        *("epoch_3.pth", "iter_2.pth", "iter_4.pth", "iter_6.pth"),
+        *("best_acc_epoch_1.pth", "best_seen_iter_6.pth"),
+    }
+
+
+class Refuses(Line):
+    """Ends after the sanity check."""
+
+    def on_train_start(self):
+        raise ValueError("no training")
+
+
+@pytest.mark.parametrize(
+    ("options", "module", "ends"),
+    [
+        ({"fast_dev_run": 2}, Line, nullcontext()),
+        ({}, Refuses, pytest.raises(ValueError, match="no")),
+    ],
+    ids=["trial", "sanity"],
+)
+def test_a_trial_or_a_sanity_check_leaves_a_real_run_alone(
+    trainer, tmp_path, options, module, ends
+):
+    settings = {"enable_checkpointing": True, "num_sanity_val_steps": 2, **options}
+    trainer(CheckpointHook(interval=1), enable_checkpointing=True).fit(Line(), loader(), loader(2))
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    hook = CheckpointHook(interval=1, save_best="acc", max_keep_ckpts=1)
+    checked = trainer(hook, **settings)
+    with ends:
+        checked.fit(module(), loader(), loader(2))
+        runner_of(checked).save_checkpoint(str(tmp_path), "own.pth")
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

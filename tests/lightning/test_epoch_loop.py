@@ -142,4 +142,4 @@ def test_a_profiled_run_shows_lightnings_actions(tmp_path) -> None:
     runner.train()
     counts = {name: len(times) for name, times in profiler.recorded_durations.items()}
     assert counts["run_training_batch"] == 18
-    assert counts["[Callback]RunCallback.on_train_batch_end"] == 18
+    assert counts["[Callback]RunDriver.on_train_batch_end"] == 18

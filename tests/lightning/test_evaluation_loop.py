@@ -113,7 +113,7 @@ def test_a_profiled_validation_shows_lightnings_actions(tmp_path) -> None:
     runner.val()
     counts = {name: len(times) for name, times in profiler.recorded_durations.items()}
     assert counts["[Strategy]SingleDeviceStrategy.validation_step"] == 4
-    assert counts["[Callback]RunCallback.on_validation_batch_end"] == 4
+    assert counts["[Callback]RunDriver.on_validation_batch_end"] == 4
 
 
 def test_a_users_own_loop_stays(tmp_path) -> None:

@@ -36,6 +36,7 @@ DOORS = ("lightning/private.py", "dataset/private.py")
 ALLOWED: dict[tuple[str, str], str] = {
     ("*", "_fields"): "public: documented by typing.NamedTuple",
     ("registry/registry.py", "_getframe"): "sys: the scope is that of the caller, as in MMEngine",
+    ("lightning/settings.py", "_getframe"): "sys: jsonargparse tells a type no earlier value",
     ("logging/logger.py", "_checkLevel"): "logging: MMLogger.setLevel takes what Logger's does",
     ("logging/logger.py", "_cache"): "logging: the levels looked up so far, void after setLevel",
     ("logging/logger.py", "_nameToLevel"): "logging: Python 3.10 has no getLevelNamesMapping",

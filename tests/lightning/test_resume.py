@@ -251,7 +251,7 @@ def test_a_broken_file_is_refused_and_nothing_overwritten(two_epochs, tmp_path, 
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     again = copy.deepcopy(scenario)
     again.train_cfg["max_epochs"] = 3
-    again.options = {"resume": True}
+    again.options = {"resume": True, "load_from": str(tmp_path / "epoch_2.pth")}
     with pytest.raises((CheckpointError, RuntimeError), match=message):
         build(
             "mm2pl", again, str(tmp_path), {k: [] for k in ("loss", "lr", "momentum", "place")}

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from mm2pl.checkpoint import kinds
+from tests.lightning.processes import open_windows
+
 PROJECT = Path(__file__).parent / "processes"
 FIT = ("-m", "mm2pl", "fit", "two_processes_config.py")
 
@@ -141,17 +144,25 @@ def test_a_wrappers_arguments_reach_it(tmp_path, launcher, options) -> None:
     assert wrapper[key] == json.loads(value.lower())
 
 
-def test_each_process_resumes_its_own_buffers(tmp_path) -> None:
-    """A checkpoint's weights are the first process's; without broadcasting, the second has other running means."""
+def run_twice(script: str, folder: Path) -> None:
+    """Run a script of ``processes/`` as two processes, to its end."""
     command = ("--nproc-per-node", "2", "--master-port", str(free_port()))
-    script = str(PROJECT / "resumed_buffers.py")
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *command, script, str(tmp_path)],
-        check=True,
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run"),
+            *(*command, str(PROJECT / script), str(folder)),
+        ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
+        text=True,
         timeout=180,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_each_process_resumes_its_own_buffers(tmp_path) -> None:
+    """A checkpoint's weights are the first process's; without broadcasting, the second has other running means."""
+    run_twice("resumed_buffers.py", tmp_path)
     means = []
     for rank in (0, 1):
         whole, resumed = torch.load(tmp_path / f"{rank}.pt")
@@ -161,3 +172,45 @@ def test_each_process_resumes_its_own_buffers(tmp_path) -> None:
                 assert torch.equal(resumed[part][name], value), (rank, part, name)
         means.append(whole["model"]["net.1.running_mean"])
     assert not torch.equal(*means)
+
+
+WINDOWS = [f"{kind}, {mode}" for kind in ("config", "trainer") for mode in ("manual", "automatic")]
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory) -> Path:
+    """Runs of two processes that accumulate, each also resumed from inside a window."""
+    folder = tmp_path_factory.mktemp("windows")
+    run_twice("open_windows.py", folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_each_process_resumes_its_own_window(windows, name) -> None:
+    first, second = torch.load(windows / name / "iter_4.pth")["optimizer"]["accumulation"]["grads"]
+    assert any(not torch.equal(second[each], grad) for each, grad in first.items())
+    for rank in (0, 1):
+        runs = torch.load(windows / name / f"{rank}.pt")
+        (losses, weights), (again, resumed) = runs["whole"], runs["resumed"]
+        assert again == losses[-len(again) :], rank
+        assert 0 < len(again) == len(losses) - 4
+        assert all(torch.equal(resumed[key], value) for key, value in weights.items()), rank
+
+
+def test_every_entry_of_a_file_has_a_declared_kind(windows) -> None:
+    checkpoint = torch.load(windows / WINDOWS[0] / "iter_4.pth")
+    # The other two are the writer's own form of arrays and histories.
+    assert checkpoint["mm2pl"].keys() - {"arrays", "histories"} == kinds.RUN.keys()
+    assert checkpoint["optimizer"].keys() <= kinds.OPTIMIZER.keys()
+    assert checkpoint["optimizer"]["accumulation"].keys() == kinds.OPTIMIZER["accumulation"].keys()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_process_goes_on_for_two_and_says_so(windows, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(open_windows, "LOG_LEVEL", "WARNING")
+    file = str(windows / WINDOWS[0] / "iter_4.pth")
+    losses, _ = open_windows.of_config(tmp_path, file, alone=True, by_lightning=False)
+    assert len(losses) == 14
+    (log,) = tmp_path.glob("*/*.log")
+    assert log.read_text().count("The checkpoint is of 2 and this run of 1 processes: ") == 1
+    assert log.read_text().count("the gradients of 2 processes, and 1 go on: with their mean") == 1

@@ -263,3 +263,109 @@ def test_what_a_plain_trainer_wrote_is_continued(tmp_path, trusting, reader):
             losses = [step["loss"] for step in got["loss"]]
         assert losses == whole["loss"][epoch * 9 :]
         assert all(torch.equal(v, whole["weights"][k]) for k, v in got["weights"].items())
+
+
+# A run that goes on with another config
+
+
+STEPS = {"type": "MultiStepLR", "milestones": [1, 2], "gamma": 0.3, "by_epoch": True}
+EXPONENT = {"type": "ExponentialLR", "gamma": 0.8, "by_epoch": True}
+COSINE = {"type": "CosineAnnealingLR", "by_epoch": True, "convert_to_iter_based": True}
+LONGER = {"train_cfg": {"by_epoch": True, "max_epochs": 4, "val_interval": 1}}
+OTHER_RATES = {"type": "SGD", "lr": 0.7, "momentum": 0.5, "weight_decay": 0.3}
+
+CHANGES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
+    # The schedules of the file, what changes in the config, and the arguments of `resume`.
+    "milestones and gamma": (STEPS, {"param_scheduler": {**STEPS, "gamma": 0.9}}, {}),
+    "rates": (STEPS, {"optim_wrapper": {"optimizer": OTHER_RATES}}, {}),
+    "longer": ([WARMUP, STEPS], LONGER, {}),
+    "longer cosine": (COSINE, LONGER, {}),
+    "accumulation": (STEPS, {"optim_wrapper": {"optimizer": SGD, "accumulative_counts": 2}}, {}),
+    "schedules anew": ([WARMUP, EXPONENT], {}, {"resume_param_scheduler": False}),
+    "other schedules, anew": (
+        [WARMUP, EXPONENT],
+        {"param_scheduler": COSINE, **LONGER},
+        {"resume_param_scheduler": False},
+    ),
+    "optimizer anew": (
+        [WARMUP, STEPS],
+        {"optim_wrapper": {"optimizer": OTHER_RATES}},
+        {"resume_optimizer": False},
+    ),
+    "another optimizer, anew": (
+        EXPONENT,
+        {"optim_wrapper": {"optimizer": ADAM}},
+        {"resume_optimizer": False},
+    ),
+    "both anew": (
+        EXPONENT,
+        {"optim_wrapper": {"optimizer": ADAM}, "param_scheduler": STEPS},
+        {"resume_optimizer": False, "resume_param_scheduler": False},
+    ),
+}
+
+
+def steered(package: str, options: dict[str, Any]) -> Any:
+    """Return a Runner that resumes with these options wherever MMEngine calls ``resume``."""
+
+    class Steered(importlib.import_module(f"{package}.runner").Runner):  # type: ignore[misc]
+        def resume(self, filename: str, **_: Any) -> None:
+            super().resume(filename, **options)
+
+    return Steered
+
+
+@pytest.mark.parametrize("writer", ["mm2pl", "mmengine"])
+@pytest.mark.parametrize(("schedules", "change", "options"), CHANGES.values(), ids=CHANGES)
+def test_another_config_goes_on_as_in_mmengine(
+    tmp_path, trusting, writer, schedules, change, options
+):
+    pytest.importorskip("mmengine")
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, param_scheduler=schedules)
+    scenario.default_hooks = saving(True, 1)
+    run(writer, scenario, tmp_path / "whole")
+    path = str(tmp_path / "whole" / "epoch_2.pth")
+    for name, value in change.items():
+        setattr(scenario, name, value)
+    ours, theirs = (
+        run(
+            package,
+            scenario,
+            tmp_path / package,
+            load_from=path,
+            resume=True,
+            runner_class=steered(package, options),
+        )
+        for package in ("mm2pl", "mmengine")
+    )
+    # mm2pl makes up for the validation that was still to come when its own file was written.
+    assert_continues(ours, theirs, 0)
+
+
+WEIGHTS = {
+    "one missing": lambda weights: weights.pop("net.0.bias"),
+    "all but the last layer": lambda weights: [weights.pop(k) for k in [*weights] if "3" not in k],
+    "no num_batches_tracked": lambda weights: weights.pop("net.1.num_batches_tracked"),
+    "preprocessor of older files": lambda weights: weights.update(
+        {"data_preprocessor.mean": torch.zeros(3, 1, 1)}
+    ),
+    "prefix of DDP": lambda weights: [
+        weights.update({f"module.{name}": weights.pop(name)}) for name in [*weights]
+    ],
+}
+
+
+@pytest.mark.parametrize("change", WEIGHTS.values(), ids=WEIGHTS)
+def test_other_weights_go_on_as_in_mmengine(tmp_path, trusting, change):
+    pytest.importorskip("mmengine")
+    scenario, _ = RUNS["epochs"]
+    run("mmengine", scenario, tmp_path / "whole")
+    path = str(tmp_path / "whole" / "epoch_1.pth")
+    file = torch.load(path)
+    change(file["state_dict"])
+    torch.save(file, path)
+    ours, theirs = (
+        run(package, scenario, tmp_path / package, load_from=path, resume=True)
+        for package in ("mm2pl", "mmengine")
+    )
+    tests.scenarios.assert_equal(ours, theirs)

@@ -33,7 +33,7 @@ def test_every_key_lands_in_exactly_one_place():
         {},
     )
     config["param_scheduler"], config["strategy"] = {"type": "StepLR"}, {"type": "DDPStrategy"}
-    config["work_dir"] = "w"
+    config["work_dir"], config["resume"] = "w", True
     plan = translate(config, environ={})
     places = [plan.model, plan.data, plan.run, plan.run["options"]]
     found = {name: sum(name in place for place in places) for name in KEYS}

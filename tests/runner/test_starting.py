@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -57,6 +60,30 @@ def test_load_or_resume_takes_the_weights_at_once(whole, tmp_path, resume, name)
     run.load_or_resume()
     stored = torch.load(path, weights_only=True)["state_dict"]
     assert all(torch.equal(value, stored[key]) for key, value in run.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("resume", "names", "ends"),
+    [
+        (
+            "must",
+            [],
+            pytest.raises(FileNotFoundError, match=r"'must': there is no checkpoint in .*/run"),
+        ),
+        (True, [], nullcontext()),
+        (True, ["out/run/epoch_1.pth"], nullcontext("out/run/epoch_1.pth")),
+    ],
+    ids=["must", "none", "in-out-dir"],
+)
+def test_what_a_resume_finds(whole, tmp_path, resume, names, ends):
+    hook = {"type": "CheckpointHook", "out_dir": str(tmp_path / "out")}
+    run, _ = runner(tmp_path / "run", resume=resume, default_hooks={"checkpoint": hook})
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(whole[0] / "epoch_1.pth", tmp_path / name)
+    with ends as expected:
+        found = run._run.continuing.path_to_resume()
+        assert found == (expected and str(tmp_path / expected))
 
 
 def test_load_or_resume_without_either_changes_nothing(tmp_path):

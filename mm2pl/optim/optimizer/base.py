@@ -54,7 +54,9 @@ class BaseOptimWrapper(ABC):
         base_param_settings = state_dict.pop("base_param_settings", None)
         if base_param_settings is not None:
             self.base_param_settings = base_param_settings
-        self.optimizer.load_state_dict(state_dict)
+        # Where each process has a part of it, Lightning has restored that, and the file says no more of it.
+        if "param_groups" in state_dict:
+            self.optimizer.load_state_dict(state_dict)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mm2pl.checkpoint.kinds import REDUCIBLE, like
 from mm2pl.closest import closest, did_you_mean
+from mm2pl.dist import get_world_size
 from mm2pl.errors import ArgumentError
 from mm2pl.logging import MessageHub, print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
@@ -207,26 +209,31 @@ class OptimWrapper(BaseOptimWrapper):
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state, as MMEngine's wrapper does, and that of an open window.
 
-        With accumulation there is a further key ``accumulation``: the iteration count and the
-        gradients so far, one list per group. Without, only if there are gradients that the next
-        update will add to: those that a GAN's generator loss left in the discriminator. MMEngine
-        ignores the key.
+        With accumulation there is a further key ``accumulation``: the iteration count and this process's gradients so
+        far. Without, only if there are gradients that the next update will add to: those that a GAN's generator loss
+        left in the discriminator. MMEngine ignores the key. In a file, ``grads`` are those of all processes, see
+        :data:`mm2pl.checkpoint.kinds.OPTIMIZER`.
         """
         state_dict = super().state_dict()
         grads = self._grads()
-        if grads or self._accumulative_counts > 1:
-            state_dict["accumulation"] = {"inner_count": self._inner_count, "grads": grads}
+        # Of several processes, another one may have some.
+        if grads or self._accumulative_counts > 1 or get_world_size() > 1:
+            state_dict["accumulation"] = {"inner_count": self._inner_count, "grads": [grads]}
         return state_dict
 
-    def _grads(self) -> list[list[torch.Tensor | None]]:
-        """Return all gradients, or nothing if they are all None or zero."""
-        grads = [[p.grad for p in group["params"]] for group in self.optimizer.param_groups]
+    def _grads(self) -> dict[str, torch.Tensor]:
+        """Return all gradients by name, or nothing if they are all None or zero."""
+        grads = {name: p.grad for name, p in self._named_params() if p.grad is not None}
         # Zeros count as nothing: `zero_grad(set_to_none=False)` leaves them.
-        some = any(grad is not None and bool(grad.any()) for group in grads for grad in group)
-        return grads if some else []
+        return grads if any(bool(grad.any()) for grad in grads.values()) else {}
+
+    def _named_params(self) -> Iterator[tuple[str, torch.Tensor]]:
+        # An optimizer knows its parameters by position only.
+        for number, group in enumerate(self.optimizer.param_groups):
+            yield from ((f"{number}.{i}", param) for i, param in enumerate(group["params"]))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` or MMEngine's wrapper returned."""
+        """Restore what :meth:`state_dict` or MMEngine's wrapper returned, of a file this process's part."""
         state_dict = dict(state_dict)
         accumulation = state_dict.pop("accumulation", None)
         super().load_state_dict(state_dict)
@@ -234,11 +241,22 @@ class OptimWrapper(BaseOptimWrapper):
         if accumulation is None:
             return
         self._inner_count = accumulation["inner_count"]
-        # `grads` is [] if there were none, and then nothing is written.
-        for group, grads in zip(self.optimizer.param_groups, accumulation["grads"], strict=False):
-            for param, grad in zip(group["params"], grads, strict=True):
-                # A copy: backward adds in place, and the loaded state must not change.
-                param.grad = None if grad is None else grad.to(param.device, copy=True)
+        self._restore_grads(accumulation["grads"])
+
+    def _restore_grads(self, windows: list[dict[str, torch.Tensor]]) -> None:
+        processes = get_world_size()
+        if len(windows) not in (1, processes) and any(windows):
+            print_log(
+                f"The open accumulation window holds the gradients of {len(windows)} processes, and {processes} go on: "
+                "with their mean, so that the next update is no longer equal to the last bit.",
+                logger="current",
+                level=logging.WARNING,
+            )
+        grads = REDUCIBLE.restore(windows)
+        for name, param in self._named_params() if grads else ():
+            grad = grads.get(name)
+            # A copy: backward adds in place, and the loaded state must not change.
+            param.grad = None if grad is None else like(param, grad.to(param.device, copy=True))
 
     @property
     def inner_count(self) -> int:

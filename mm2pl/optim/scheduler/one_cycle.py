@@ -39,7 +39,9 @@ class OneCycleParamScheduler(PolicyScheduler):
         ArgumentError: Something else than the lr is to be scheduled.
     """
 
+    built_in = True
     durations = ("total_steps",)
+    chained = False
 
     def __init__(
         self,

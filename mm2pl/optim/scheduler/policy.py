@@ -24,6 +24,8 @@ class PolicyScheduler(_ParamScheduler):
 
     durations: ClassVar[tuple[str, ...]] = ()
     """Arguments that are a number of steps, or a list of them: scaled with the epoch's length."""
+    chained: ClassVar[bool] = True
+    """Whether a value depends on the one before."""
     _settings: ClassVar[Callable[..., dict[str, Any]]]
     _transition: ClassVar[Callable[..., list[float]]]
     _inputs: ClassVar[tuple[str, ...]]
@@ -33,8 +35,12 @@ class PolicyScheduler(_ParamScheduler):
 
     def _next(self, values: list[float]) -> list[float]:
         # Read anew each time: a loaded state brings its own settings, and they win in MMEngine too.
-        settings = {key: getattr(self, key) for key in self._inputs}
-        return type(self)._transition(self.last_step, values, self.base_values, **settings)
+        return type(self)._transition(self.last_step, values, self.base_values, **self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the policy is called with, apart from the step and the values."""
+        return {key: getattr(self, key) for key in self._inputs}
 
     def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
         # A user's subclass computes its own values.
@@ -76,6 +82,12 @@ class PolicyScheduler(_ParamScheduler):
                 # `T_max=None` and `total_steps=None` follow the span, which is scaled already.
                 kwargs[name] = _scaled(kwargs[name], epoch_length)
         return cls(*args, **kwargs)
+
+
+def is_pure(scheduler: object) -> bool:
+    """Return whether a step of a schedule is only its policy; a user's subclass may do more."""
+    # Of the class itself: subclasses do not inherit it.
+    return bool(vars(type(scheduler)).get("built_in"))
 
 
 def span_in_iterations(
@@ -136,6 +148,7 @@ def policy_scheduler(
         super(cls, self).__init__(**given)
 
     body = {
+        "built_in": True,
         "_settings": staticmethod(settings),
         "_transition": staticmethod(transition),
         "_inputs": tuple(parameter.name for parameter in inputs),
@@ -159,7 +172,8 @@ def named(mixin: type, scheduler: type[_ParamScheduler], suffix: str) -> Any:
         super(cls, self).__init__(*bound.args[1:], **bound.kwargs)
 
     name = scheduler.__name__.removesuffix("ParamScheduler") + suffix
-    body = {"__doc__": scheduler.__doc__, "__module__": mixin.__module__}
+    built_in = vars(scheduler).get("built_in", False)
+    body = {"__doc__": scheduler.__doc__, "__module__": mixin.__module__, "built_in": built_in}
     known = inspect.signature(scheduler.__init__).parameters.values()
     parameters = [parameter for parameter in known if parameter.name != "param_name"]
     cls = _made(name, (mixin, scheduler), body, parameters, init)

@@ -219,7 +219,7 @@ def test_gradients_that_another_loss_left_are_kept() -> None:
     assert "accumulation" not in wrapper.state_dict()
     (-model.w * 3.0).backward()
     grads = wrapper.state_dict()["accumulation"]["grads"]
-    assert grads == [[torch.tensor(-3.0)]]
+    assert grads == [{"0.0": torch.tensor(-3.0)}]
     restored = scalar()
     other = OptimWrapper(sgd(restored))
     other.load_state_dict(wrapper.state_dict())
@@ -230,12 +230,25 @@ def test_only_an_open_window_keeps_gradients() -> None:
     model = scalar()
     wrapper = OptimWrapper(sgd(model), accumulative_counts=2)
     played(wrapper, model, [1.0, 2.0])
-    assert wrapper.state_dict()["accumulation"] == {"inner_count": 2, "grads": []}
+    assert wrapper.state_dict()["accumulation"] == {"inner_count": 2, "grads": [{}]}
     played(wrapper, model, [4.0])
     assert wrapper.state_dict()["accumulation"] == {
         "inner_count": 3,
-        "grads": [[torch.tensor(-2.0)]],
+        "grads": [{"0.0": torch.tensor(-2.0)}],
     }
+
+
+def test_a_window_of_two_processes_goes_on_in_one(caplog: pytest.LogCaptureFixture) -> None:
+    MMLogger.get_instance("wrapper").addHandler(caplog.handler)
+    model = scalar()
+    wrapper = OptimWrapper(sgd(model), accumulative_counts=2)
+    played(wrapper, model, [4.0])
+    state = wrapper.state_dict()
+    state["accumulation"]["grads"].append({"0.0": torch.tensor(6.0)})
+    wrapper.load_state_dict(state)
+    assert torch.equal(model.w.grad, torch.tensor(2.0))  # of -2 and 6
+    (said,) = warnings_of(caplog)
+    assert "holds the gradients of 2 processes, and 1 go on: with their mean" in said
 
 
 def test_loading_leaves_the_given_state_alone() -> None:

@@ -1,0 +1,138 @@
+"""Whether the optimizers of a file are those of a run, and what of their state a changed model can use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from mm2pl.checkpoint.reader import CheckpointError
+
+State = Mapping[str, Any]
+
+_WAY_OUT = (
+    "start it anew with resume_optimizer=False (--resume-optimizer false), or a new run from the weights alone with "
+    "load_from"
+)
+
+
+def fitting_optimizers(
+    wrappers: Mapping[str, Any],
+    checkpoint: Mapping[str, Any],
+    changed: Collection[Any] = (),
+    classes: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the optimizer entries of a checkpoint, such as the optimizers of a run can take them.
+
+    Args:
+        wrappers: The optimizer wrappers, or optimizers, by name; ``""`` is that of a single one.
+        checkpoint: With ``optimizer`` (MMEngine's), ``optimizer_states`` (Lightning's) or both; not changed.
+        changed: Parameters that have another shape in the file: their state and gradients begin anew.
+        classes: The optimizers' classes, if the file tells them; by name, ``""`` for a single one.
+
+    Raises:
+        CheckpointError: They are other optimizers, or have other groups; both sides are named.
+    """
+    saved = _by_name(checkpoint, wrappers)
+    if saved.keys() != wrappers.keys():
+        raise CheckpointError(
+            f"the checkpoint has the optimizers {_names(saved)} and this run {_names(wrappers)} → {_WAY_OUT}"
+        )
+    made = {
+        name: fitting_state(each, saved[name], changed, (classes or {}).get(name))
+        for name, each in wrappers.items()
+    }
+    entries: dict[str, Any] = {"optimizer_states": list(made.values())}
+    if "optimizer" in checkpoint:
+        entries["optimizer"] = made.get("", made)
+    return entries
+
+
+def _by_name(checkpoint: State, wrappers: Iterable[str]) -> dict[str, State]:
+    if "optimizer" not in checkpoint:
+        # Lightning's own files know no names, and keep the order of `configure_optimizers`.
+        states, names = checkpoint["optimizer_states"], list(wrappers)
+        fitting = len(states) == len(names)
+        return dict(zip(names if fitting else map(str, range(len(states))), states, strict=True))
+    optimizer = checkpoint["optimizer"]
+    return {"": optimizer} if "param_groups" in optimizer else dict(optimizer)
+
+
+def _names(optimizers: Iterable[str]) -> str:
+    return ", ".join(name or "(a single one)" for name in optimizers) or "(none)"
+
+
+def fitting_state(
+    wrapper: Any, state: State, changed: Collection[Any] = (), written_by: str | None = None
+) -> dict[str, Any]:
+    """Return the state of one optimizer for the one that is there now.
+
+    Entries that its groups have and the file's lack are added: an option that a newer torch has, or what a schedule
+    that is new in the list has put there.
+
+    Raises:
+        CheckpointError: It is that of another class, or its groups have other numbers of parameters.
+    """
+    optimizer = getattr(wrapper, "optimizer", wrapper)
+    _require_same(optimizer, state, written_by)
+    # By identity: `in` would compare the values of tensors.
+    anew = {id(param) for param in changed}
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    keys = [key for group in state["param_groups"] for key in group["params"]]
+    dropped = {key for key, param in zip(keys, params, strict=True) if id(param) in anew}
+    made = {**state, "state": {k: v for k, v in state["state"].items() if k not in dropped}}
+    made["param_groups"] = [
+        {**_without_params(own), **group}
+        for own, group in zip(optimizer.param_groups, state["param_groups"], strict=True)
+    ]
+    base = getattr(wrapper, "base_param_settings", None)
+    if base is not None and state.get("base_param_settings") is not None:
+        made["base_param_settings"] = {**base, **state["base_param_settings"]}
+    if dropped and "accumulation" in state:
+        made["accumulation"] = _without(state["accumulation"], _places(state, dropped))
+    return made
+
+
+def _places(state: State, keys: Collection[Any]) -> set[str]:
+    """Return the names under which the gradients of an open window are kept: by group and place in it."""
+    return {
+        f"{number}.{place}"
+        for number, group in enumerate(state["param_groups"])
+        for place, key in enumerate(group["params"])
+        if key in keys
+    }
+
+
+def _without(accumulation: State, names: Collection[str]) -> dict[str, Any]:
+    windows = accumulation["grads"]
+    kept = [{k: v for k, v in of.items() if k not in names} for of in windows]
+    return {**accumulation, "grads": kept}
+
+
+def _without_params(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def _require_same(optimizer: Any, state: State, written_by: str | None) -> None:
+    name, groups = type(optimizer).__name__, state["param_groups"]
+    here = [len(group["params"]) for group in optimizer.param_groups]
+    there = [len(group["params"]) for group in groups]
+    keys: set[str] = set().union(*groups) if groups else set()
+    # torch itself completes switches (`foreach`, …) that came with later releases, but no numbers.
+    numbers = {k for k, v in optimizer.defaults.items() if isinstance(v, float | int | tuple)}
+    lacks = sorted(k for k in numbers - keys if not isinstance(optimizer.defaults[k], bool))
+    known = {*optimizer.defaults, *(k for group in optimizer.param_groups for k in group)}
+    foreign = {k for k in keys - known if not k.startswith("initial_")}
+    renamed = written_by not in (None, name) and (foreign or set(optimizer.defaults) - keys)
+    if not (lacks or renamed or here != there):
+        return
+    file = written_by or (f"one with {', '.join(sorted(keys - {'params'}))}" if lacks else name)
+    raise CheckpointError(
+        f"the checkpoint's optimizer is {file} with {_sizes(there)}, this run's is {name} with {_sizes(here)}: the "
+        f"one's state is nothing to the other → {_WAY_OUT}"
+    )
+
+
+def _sizes(counts: list[int]) -> str:
+    if len(counts) == 1:
+        return f"1 group of {counts[0]} parameters"
+    return f"{len(counts)} groups of {', '.join(map(str, counts[:8]))}{', …' if counts[8:] else ''} parameters"

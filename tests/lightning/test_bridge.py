@@ -1,0 +1,270 @@
+"""MMLightningModule as any other LightningModule: overridden, extended, nested, copied, saved by anybody."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch import nn
+
+from mm2pl.checkpoint.names import to_file
+from mm2pl.evaluator import BaseMetric
+from mm2pl.hooks import CheckpointHook, Hook
+from mm2pl.lightning import MMLightningModule
+from mm2pl.model import BaseModel
+from tests.bridges import SGD, loader, trainer
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+    pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`"),
+]
+
+SCHEDULES = [
+    {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 6},
+    {"type": "MultiStepLR", "milestones": [1, 2], "gamma": 0.5, "by_epoch": True},
+]
+
+
+class WithHead(MMLightningModule):
+    """A subclass with weights of its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.head = nn.Linear(2, 2)
+
+
+def made(cls: type[MMLightningModule] = MMLightningModule, **options: Any) -> MMLightningModule:
+    torch.manual_seed(3)
+    given = {"optim_wrapper": {"optimizer": SGD}, "param_scheduler": SCHEDULES, **options}
+    return cls(Net(), **given)
+
+
+class Net(BaseModel):
+    """Two layers without dropout: Lightning's Trainer restores no random state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+
+    def forward(self, inputs: Any, labels: Any = None, mode: str = "tensor") -> Any:
+        logits = self.net(inputs)
+        if mode == "loss":
+            return {"loss": nn.functional.cross_entropy(logits, labels)}
+        return [{"pred": p, "label": t} for p, t in zip(logits.argmax(1), labels, strict=True)]
+
+
+class Share(BaseMetric):
+    """The share of right answers."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results.extend(float(s["pred"] == s["label"]) for s in data_samples)
+
+    def compute_metrics(self, results: list) -> dict:
+        return {"share": sum(results) / len(results)}
+
+
+class Rates(Callback):
+    """Record the learning rate of each batch."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+def weights(bridge: MMLightningModule) -> list[torch.Tensor]:
+    return [value.clone() for value in bridge.model.state_dict().values()]
+
+
+def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return len(one) == len(other) > 0 and all(map(torch.equal, one, other))
+
+
+# Files, whoever writes them
+
+
+class SavesFirst(Callback):
+    """Save by hand, as the first callback of all, so before the schedules' turn."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
+
+
+WRITERS: dict[str, Callable[[Path], Callback]] = {
+    "ModelCheckpoint, every step": lambda folder: ModelCheckpoint(
+        folder, "{step}", every_n_train_steps=1, save_top_k=-1
+    ),
+    "ModelCheckpoint, epochs": lambda folder: ModelCheckpoint(folder, "{step}", save_top_k=-1),
+    "CheckpointHook": lambda folder: CheckpointHook(by_epoch=True, interval=1, out_dir=folder),
+    "by hand, from the first callback": SavesFirst,
+}
+
+
+def fit(bridge: MMLightningModule, folder: Path, *callbacks: Callback) -> list[float]:
+    rates = Rates()
+    run = trainer(
+        max_epochs=3,
+        callbacks=[rates, *callbacks],
+        enable_checkpointing=True,
+        default_root_dir=folder,
+    )
+    run.fit(bridge, loader())
+    return rates.seen
+
+
+def resume(bridge: MMLightningModule, path: Path, *callbacks: Callback) -> list[float]:
+    rates = Rates()
+    run = trainer(max_epochs=3, callbacks=[rates, *callbacks], default_root_dir=path.parent)
+    run.fit(bridge, loader(), ckpt_path=path)
+    return rates.seen
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_file_is_the_same_whoever_writes_it(writer: str, tmp_path: Path) -> None:
+    whole = made()
+    rates = fit(whole, tmp_path, WRITERS[writer](tmp_path))
+    files = {torch.load(path)["global_step"]: path for path in tmp_path.rglob("*.[cp]*t*")}
+    assert {8, 16} <= files.keys()  # the ends of two epochs
+    for step in (8, 16):
+        goes_on = made()
+        assert resume(goes_on, files[step]) == rates[step:]
+        assert equal(weights(goes_on), weights(whole))
+
+
+def test_averages_of_lightning_go_on(tmp_path: Path) -> None:
+    whole = made(WithHead)
+    fit(
+        whole, tmp_path, EMAWeightAveraging(decay=0.5), CheckpointHook(interval=1, out_dir=tmp_path)
+    )
+    goes_on = made(WithHead)
+    (path,) = tmp_path.rglob("epoch_1.pth")
+    resume(goes_on, path, EMAWeightAveraging(decay=0.5))
+    assert equal(weights(goes_on), weights(whole))
+
+
+# Weights of its own
+
+
+def test_own_weights_are_trained_and_stored(tmp_path: Path) -> None:
+    class Trained(WithHead):
+        seen: list[str]
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            outputs = super().training_step(batch, batch_idx)
+            return {**outputs, "loss": outputs["loss"] + self.head.weight.square().sum()}
+
+        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            self.seen = list(checkpoint["state_dict"])
+
+        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            self.seen = list(checkpoint["state_dict"])
+
+    bridge = made(Trained)
+    before = bridge.head.weight.clone()
+    fit(bridge, tmp_path, ModelCheckpoint(tmp_path, "last"))
+    assert not torch.equal(before, bridge.head.weight)
+    assert bridge.seen == list(bridge.state_dict())
+    stored = torch.load(tmp_path / "last.ckpt")["state_dict"]
+    own = {name for name in stored if name.startswith("lightning_module.")}
+    assert own == {"lightning_module.head.weight", "lightning_module.head.bias"}
+    assert stored.keys() - own == bridge.model.state_dict().keys()
+    other = made(Trained)
+    resume(other, tmp_path / "last.ckpt")
+    assert other.seen == bridge.seen
+    assert torch.equal(other.head.weight, bridge.head.weight)
+
+
+@pytest.mark.parametrize("form", ["module", "file"])
+def test_both_forms_of_names_are_taken(form: str) -> None:
+    bridge, other = made(WithHead), made(WithHead)
+    with torch.no_grad():
+        for parameter in bridge.parameters():
+            parameter.add_(1)
+    state = bridge.state_dict()
+    other.load_state_dict(state if form == "module" else to_file(state))
+    assert equal(list(other.state_dict().values()), list(state.values()))
+
+
+def test_inside_another_module_it_is_a_part_like_any_other(tmp_path: Path) -> None:
+    class Outer(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = made(WithHead)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.part.model(**batch, mode="loss")["loss"]
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.part.model.parameters(), lr=0.1)
+
+    outer, other = Outer(), Outer()
+    run = trainer(max_epochs=1)
+    run.fit(outer, loader())
+    run.save_checkpoint(tmp_path / "outer.ckpt")
+    assert {
+        name.partition(".")[0] for name in torch.load(tmp_path / "outer.ckpt")["state_dict"]
+    } == {"part"}
+    trainer(max_epochs=2).fit(other, loader(), ckpt_path=tmp_path / "outer.ckpt")
+    other.load_state_dict(outer.state_dict())
+    assert equal(weights(other.part), weights(outer.part))
+
+
+# Copies
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda bridge: pickle.loads(pickle.dumps(bridge))],
+    ids=["deepcopy", "pickle"],
+)
+def test_a_trained_module_can_be_copied_and_trained(copied: Callable[[Any], Any]) -> None:
+    bridge = made(val_evaluator=Share())
+    run = trainer(max_epochs=3)
+    run.fit(bridge, loader(), loader())
+    trained = weights(bridge)
+    other = copied(bridge)
+    assert equal(weights(other), trained)
+    trainer(max_epochs=1).fit(other, loader())
+    assert not equal(weights(other), trained)
+    assert equal(weights(bridge), trained)
+
+
+# Another Trainer, another module
+
+
+def test_a_trainer_is_given_another_module() -> None:
+    class ByHand(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = Net()
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.model(**batch, mode="loss")["loss"]
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    ticks: list[str] = []
+
+    class Notes(Hook):
+        def after_train_epoch(self, runner: Any) -> None:
+            ticks.append(type(runner.module).__name__)
+
+    run = trainer(max_epochs=1, callbacks=[Notes()])
+    run.fit(made(), loader())
+    run.fit_loop.epoch_progress.reset()
+    run.fit_loop.max_epochs = 1
+    run.fit(ByHand(), loader())
+    assert ticks == ["MMLightningModule", "ByHand"]

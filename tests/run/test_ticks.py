@@ -1,0 +1,44 @@
+"""Ticks that a file lacks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mm2pl.optim import MultiStepLR
+from mm2pl.run.ticks import TickCount, make_up
+
+# No optimizer steps here.
+pytestmark = pytest.mark.filterwarnings("ignore:scheduler.step.. was called before optimizer.step")
+
+
+def schedules() -> list[MultiStepLR]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    return [MultiStepLR(optimizer, milestones=[2], by_epoch=by_epoch) for by_epoch in (False, True)]
+
+
+@pytest.mark.parametrize(
+    ("ticked", "position", "due"),
+    [
+        ((3, 1), {"iter": 13, "epoch": 3}, {}),
+        ((2, 1), {"iter": 13, "epoch": 3}, {"iter": 1}),
+        ((3, 0), {"iter": 13, "epoch": 3}, {"epoch": 1}),
+        # More than the run has counted: a hook after the schedules' turn, before the counter moves.
+        ((3, 1), {"iter": 12, "epoch": 2}, {}),
+    ],
+)
+def test_missing_ticks(ticked: tuple[int, int], position: dict, due: dict) -> None:
+    count, (by_iter, by_epoch) = TickCount(), schedules()
+    count.begin([by_iter, by_epoch], {"iter": 10, "epoch": 2})
+    for scheduler, times in zip((by_iter, by_epoch), ticked, strict=True):
+        for _ in range(times):
+            scheduler.step()
+    assert count.due(position) == due
+    make_up([by_iter, by_epoch], due)
+    assert [by_iter.last_step, by_epoch.last_step] == [3, 1]
+
+
+def test_what_has_no_step_is_left_out() -> None:
+    count = TickCount()
+    count.begin([object()], {"iter": 0, "epoch": 0})
+    assert count.due({"iter": 5, "epoch": 1}) == {}
