@@ -54,6 +54,9 @@ LIGHTNING = {
 
 LATE: dict[str, dict[str, str]] = {
     "mm2pl.checkpoint.kinds": {"torch": "2.66 s: torch.distributed.tensor"},
+    "mm2pl.checkpoint.loader": {
+        "mm2pl.checkpoint.sharded": "3.27 s: torch.distributed.checkpoint",
+    },
     "mm2pl.checkpoint.model_zoo": {"torchvision": "optional"},
     "mm2pl.cli": {"mm2pl.cli.lightning_cli": "4.88 s: lightning"},
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},

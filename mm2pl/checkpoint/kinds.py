@@ -129,6 +129,7 @@ RUN: Kinds = {
     "batch_idx": REPLICATED,
     "epoch_unfinished": REPLICATED,
     "validation_pending": REPLICATED,
+    "ticks_due": REPLICATED,
     # Its place is the same everywhere, the random state that it was opened with is not.
     "stream": PER_RANK_OR_FIRST,
     "workers": PER_RANK,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from mm2pl.checkpoint import model_zoo
-from mm2pl.checkpoint.reader import CheckpointError, MapLocation, read_checkpoint
+from mm2pl.checkpoint.reader import CheckpointError, MapLocation, is_sharded, read_checkpoint
 from mm2pl.dist import get_dist_info
 from mm2pl.errors import ReadableKeyError
 from mm2pl.fileio import get_file_backend
@@ -111,11 +111,20 @@ class CheckpointLoader:
 def load_from_local(
     filename: str, map_location: MapLocation = None, weights_only: bool = True
 ) -> Any:
-    """Load from a local path (``~`` is expanded), or a URI that a storage backend of :mod:`mm2pl.fileio` knows."""
+    """Load from a local path (``~`` is expanded), or a URI that a storage backend of :mod:`mm2pl.fileio` knows.
+
+    A folder may be that of a sharded run.
+    """
     if "://" in filename:
         content = BytesIO(get_file_backend(filename).get(filename))
         return read_checkpoint(content, map_location, weights_only=weights_only, name=filename)
-    return read_checkpoint(os.path.expanduser(filename), map_location, weights_only=weights_only)
+    path = os.path.expanduser(filename)
+    if is_sharded(path):
+        # Imported only here: it takes two seconds.
+        from mm2pl.checkpoint.sharded import read_sharded
+
+        return read_sharded(path)
+    return read_checkpoint(path, map_location, weights_only=weights_only)
 
 
 @CheckpointLoader.register_scheme(prefixes=("http://", "https://"))  # type: ignore[misc]

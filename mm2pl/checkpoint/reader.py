@@ -30,6 +30,15 @@ MapLocation = Any
 File = str | os.PathLike[str] | BytesIO
 
 
+SHARDS = ".metadata"
+"""The file by which a folder is known as torch's distributed checkpoint, that of a sharded run."""
+
+
+def is_sharded(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is the folder of a sharded run's checkpoint."""
+    return Path(path, SHARDS).is_file()
+
+
 class CheckpointError(RuntimeError, ValueError):
     """A file that is no readable checkpoint, or not the one that is needed here.
 

@@ -1,4 +1,4 @@
-"""``mm2pl convert``: a config as LightningCLI YAML that runs by itself, or flattened into one file."""
+"""``mm2pl convert``: a config as LightningCLI YAML that runs by itself, or flattened; a folder of shards as a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mm2pl.cli import convert_ckpt
 from mm2pl.cli.reading import add_options, read
 from mm2pl.cli.run import dotted_names
 from mm2pl.config import Config
@@ -16,7 +17,7 @@ from mm2pl.version import __version__
 
 
 def run(command: str, arguments: list[str]) -> int | None:
-    """Convert a config.
+    """Convert a config, or the folder of a sharded checkpoint.
 
     Raises:
         FileExistsError: If the output exists and ``--force`` is not given.
@@ -25,9 +26,17 @@ def run(command: str, arguments: list[str]) -> int | None:
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
     add_options(parser)
-    parser.add_argument("-o", "--out", help="out.yaml: LightningCLI; out.py, out.json: flattened")
+    parser.add_argument(
+        "-o",
+        "--out",
+        help="out.yaml: LightningCLI; out.py, out.json: flattened; out.pth: of a sharded checkpoint's folder",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     options = parser.parse_args(arguments)
+    if Path(options.config).is_dir() and options.out:
+        force = ["--force"] if options.force else []
+        convert_ckpt.run("convert-ckpt", [options.config, options.out, *force])
+        return None
     cfg = read(options)
     if cfg is None:
         return None

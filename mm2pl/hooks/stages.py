@@ -87,6 +87,17 @@ class HookStages(Callback):
             # Lightning goes on through the list that it has begun, in which this one is not.
             stages.setup(trainer, pl_module, stage)
 
+    @classmethod
+    def drive_added(cls, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drive hooks too that have joined the Trainer after the ``setup`` of its callbacks."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        stages = next((each for each in callbacks if isinstance(each, HookStages)), None)
+        if stages is None:
+            cls.drive(trainer, pl_module, str(trainer.state.fn))
+        else:
+            stages._calls = methods_by_point(stages.driven_hooks(trainer))
+            stages._runner = runner_of(trainer)
+
     def lead(self, trainer: Trainer) -> None:
         """Become the first callback, so that ``setup`` comes before that of all others; no second one stays."""
         trainer.callbacks = [self, *_others(trainer)]  # type: ignore[attr-defined]

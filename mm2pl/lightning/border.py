@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
-from mm2pl.checkpoint.reader import naming
-from mm2pl.lightning.private import writes_folders
+from mm2pl.checkpoint.reader import is_sharded, naming
+from mm2pl.lightning.private import loads_by_name
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
@@ -72,15 +73,18 @@ class Border:
         """Complete a checkpoint and write it; every process comes here."""
         if self._driver is not None:
             trainer = self._driver.trainer
-            # Torch's distributed checkpoint finds a sharded parameter by the name that it has in the module.
-            if not writes_folders(self.strategy):
+            if not loads_by_name(self.strategy):
                 checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
             runner_of(trainer).complete_checkpoint(checkpoint)
         self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint of both worlds, and hand the Trainer the part that is Lightning's."""
-        checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
+        if is_sharded(checkpoint_path) and self.strategy.lightning_restore_optimizer:
+            # Saved by processes that each had a part of the model; here one has all of it.
+            checkpoint = CheckpointLoader.load_checkpoint(checkpoint_path)
+        else:
+            checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
         if self._driver is None:
             return checkpoint
         checkpoint = files.from_mmengine(checkpoint, resume=False)

@@ -7,49 +7,34 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.format import require_resumable
+from mm2pl.checkpoint.progress import progress_of
 from mm2pl.checkpoint.reader import naming
-from mm2pl.dataset import batch_size_of
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
+from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.private import batches_that_stepped, resume_loaders
-from mm2pl.lightning.schedules import SchedulesOfModule
+from mm2pl.lightning.schedules import SchedulesOfModule, ScheduleTicks, schedules_for
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
     as_optim_wrapper,
-    build_param_schedulers,
-    scale_lr,
 )
 from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
 from mm2pl.run.priority import get_priority
 from mm2pl.run.resuming import Resumption
+from mm2pl.run.ticks import TickCount, make_up
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from mm2pl.lightning.module import MMLightningModule
-    from mm2pl.run.protocols import RunnerLike
-
-
-class ScheduleTicks(ParamSchedulerHook):
-    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
-
-    def after_train_epoch(self, runner: RunnerLike) -> None:
-        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
-        if runner.trainer.is_last_batch:
-            super().after_train_epoch(runner)
-
-    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
-        """Tick those that watch a metric; here it may be any that Lightning knows."""
-        known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
-        super().after_val_epoch(runner, known)
 
 
 class OwnTrainer(ModuleDriver):
@@ -65,6 +50,8 @@ class OwnTrainer(ModuleDriver):
         self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
         self._schedules = SchedulesOfModule(module)
+        self._ticks = TickCount()
+        self._ticks_owed: dict[str, int] = {}
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -83,6 +70,7 @@ class OwnTrainer(ModuleDriver):
         module = self.module
         require_steps(module.model)
         self._started = self._epoch_end_owed = False
+        self._ticks_owed = {}
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -143,8 +131,8 @@ class OwnTrainer(ModuleDriver):
         if len(wrappers) == 1:
             add_own_parameters(module.optim_wrapper.optimizer, module)
         if module.param_schedulers is None and module.param_scheduler is not None:
-            module.param_schedulers = build_param_schedulers(
-                module.param_scheduler, module.optim_wrapper
+            module.param_schedulers = schedules_for(
+                None, module.param_scheduler, module.optim_wrapper
             )
 
     def _adopt_optimizers(self) -> None:
@@ -170,11 +158,8 @@ class OwnTrainer(ModuleDriver):
     def before_optimizers(self) -> None:
         """Scale the learning rate and build the schedules, for which the length of an epoch must be known."""
         module, trainer = self.module, self.trainer
-        if (module.auto_scale_lr or {}).get("enable") and not self._lr_scaled:
-            trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-            batch_size = batch_size_of(trainer.train_dataloader) * trainer.world_size
-            scale_lr(module.optim_wrapper, module.auto_scale_lr, batch_size)
-            self._lr_scaled = True
+        if not self._lr_scaled:
+            self._lr_scaled = scale_by_batch(trainer, module.optim_wrapper, module.auto_scale_lr)
         self._schedules.build(trainer)
 
     def accept(self, checkpoint: dict[str, Any]) -> None:
@@ -223,6 +208,11 @@ class OwnTrainer(ModuleDriver):
             module.optim_wrapper.load_state_dict(self._restored_wrapper)
             self._restored_wrapper = None
         self._schedules.start(self.trainer)
+        make_up(module.param_schedulers, self._ticks_owed)
+        self._ticks_owed = {}
+        place = self._place()
+        place["epoch"] -= self._epoch_end_owed
+        self._ticks.begin(module.param_schedulers, place)
         loop = runner_of(self.trainer).train_loop
         self._say_what_wakes_up()
         if not module.automatic_optimization:
@@ -244,12 +234,23 @@ class OwnTrainer(ModuleDriver):
     # A hook that counts iterations writes in an epoch's last batch, before the schedules that count epochs have ticked.
 
     def state_dict(self) -> dict[str, Any]:
-        """Return whether a file that is written now stands before the end of an epoch whose batches are over."""
-        return {"epoch_ends": True} if self._epoch_ends else {}
+        """Return what a file that is written now lacks: the end of an epoch whose batches are over, and ticks."""
+        if not self._started:
+            return {}
+        place = self._place()
+        place["epoch"] -= self._epoch_ends
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": self._ticks.due(place)}
+        return {name: value for name, value in state.items() if value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until training begins."""
         self._epoch_end_owed = state_dict.get("epoch_ends", False)
+        self._ticks_owed = state_dict.get("ticks_due", {})
+
+    def _place(self) -> dict[str, int]:
+        """Return where a run would go on that is resumed from a file of this moment."""
+        epochs, batches = progress_of({"loops": {"fit_loop": self.trainer.fit_loop.state_dict()}})
+        return {"iter": batches, "epoch": epochs}
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""

@@ -325,12 +325,16 @@ def let_device_choose_backend(strategy: DDPStrategy) -> None:
     strategy._process_group_backend = None
 
 
-def writes_folders(strategy: Strategy) -> bool:
-    """Return whether a strategy writes each process's part of a checkpoint into a folder, instead of one file."""
+def loads_by_name(strategy: Strategy) -> bool:
+    """Return whether a strategy finds weights in a file by their names in the module, before any hook can rename them.
+
+    Those do so that write each process's part into a folder; ModelParallelStrategy also where it writes one file.
+    """
     # FSDPStrategy and ModelParallelStrategy of Lightning 2.5 and 2.6; DeepSpeed's engine writes nothing but folders.
     sharded = getattr(strategy, "_state_dict_type", None) == "sharded"
-    distributed = getattr(strategy, "_save_distributed_checkpoint", False)
-    return sharded or distributed or hasattr(strategy, "zero_stage_3")
+    return sharded or any(
+        hasattr(strategy, name) for name in ("_save_distributed_checkpoint", "zero_stage_3")
+    )
 
 
 def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Steppable) -> None:

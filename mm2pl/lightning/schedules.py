@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.format import scheduler_states
+from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.optim import build_param_schedulers
 from mm2pl.plan.resume import Choice
 from mm2pl.run.facts import facts_of
@@ -15,19 +16,30 @@ from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
+    from torch.optim import Optimizer
 
     from mm2pl.lightning.module import MMLightningModule
+    from mm2pl.run.protocols import RunnerLike
 
 
-class SchedulesOfOptimizer:
+class SchedulesOfOptimizer(LRScheduler):
     """Show one optimizer's schedules to Lightning, for ``LearningRateMonitor`` and the checkpoint.
 
-    Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch: ``step`` does nothing.
+    Lightning would step a scheduler per optimizer step; MMEngine's tick per batch and per epoch: ``step`` does nothing,
+    and :class:`ScheduleTicks` steps the schedules. It is one of torch's schedulers in kind only, because Lightning
+    refuses others of a module that has no ``lr_scheduler_step`` of its own.
+
+    Args:
+        optimizer: Whose schedules these are.
+        schedulers: In the order in which they are applied.
+        restores: Take the states of a file. Of a module of ours the driver does, which also compares them.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedulers: list[Any]) -> None:
+    def __init__(self, optimizer: Optimizer, schedulers: list[Any], restores: bool = False) -> None:
+        # Not torch's: it would make a first step, which these schedules have made when they were built.
         self.optimizer = optimizer
         self.schedulers = schedulers
+        self.restores = restores
 
     @property
     def interval(self) -> str:
@@ -36,17 +48,17 @@ class SchedulesOfOptimizer:
 
     # What torch's schedulers tell, for modules and callbacks that ask ``self.lr_schedulers()``.
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[Any]:
         """Return the learning rate of each parameter group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     @property
-    def base_lrs(self) -> list[float]:
+    def base_lrs(self) -> list[float]:  # type: ignore[override]
         """The learning rate of each parameter group from before any schedule."""
         return [group.get("initial_lr", group["lr"]) for group in self.optimizer.param_groups]
 
     @property
-    def last_epoch(self) -> int:
+    def last_epoch(self) -> int:  # type: ignore[override]
         """How often the schedules have ticked on the clock of ``interval``: epochs, or batches."""
         by_epoch = self.interval == "epoch"
         return max(s._global_step for s in self.schedulers if s.by_epoch == by_epoch)
@@ -59,7 +71,10 @@ class SchedulesOfOptimizer:
         return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Do nothing: the module's driver takes each schedule's state, of this file or of a module written by hand."""
+        """Restore what ``state_dict`` returned, if that is done here."""
+        if self.restores:
+            for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+                scheduler.load_state_dict(state)
 
 
 class SchedulesOfModule:
@@ -83,18 +98,12 @@ class SchedulesOfModule:
         module = self._module
         if module.param_scheduler is None or are_built(module.param_scheduler):
             return
-        trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
-        loop = runner_of(trainer).train_loop
-        plan = {
-            "max_epochs": loop.max_epochs or None,
-            "max_iters": loop.max_iters or None,
-            "epoch_length": loop.epoch_length,
-        }
+        plan = length_of(trainer)
         if module.param_schedulers is not None and plan == self._plan:
             return
         self._before, self._plan = module.param_schedulers, plan
-        module.param_schedulers = build_param_schedulers(
-            module.param_scheduler, module.optim_wrapper, **plan, by_epoch=True
+        module.param_schedulers = schedules_for(
+            trainer, module.param_scheduler, module.optim_wrapper
         )
 
     def start(self, trainer: Trainer) -> None:
@@ -102,6 +111,7 @@ class SchedulesOfModule:
         schedules, view = self._module.param_schedulers, runner_of(trainer)
         resumption, before = self.resumption, self._before
         self.resumption = self._before = None
+        from_file = resumption is not None
         if resumption is None:
             if before is None:
                 return
@@ -110,13 +120,58 @@ class SchedulesOfModule:
         loop, facts = view.train_loop, facts_of(view)
         progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
         resumption.match(schedules)
-        if self._plan and (before is not None or resumption.has_other_length(facts)):
+        if self._plan and (not from_file or resumption.has_other_length(facts)):
             resumption.replan(schedules, progress, keep_rates=True)
         else:
             resumption.load(schedules, progress)
         # Without a path the Trainer itself goes back, such as after its tuner has tried something out.
-        if before is None and trainer.ckpt_path:
+        if from_file and trainer.ckpt_path:
             view.logger.info(resumption.report(facts))
+
+
+class ScheduleTicks(ParamSchedulerHook):
+    """Tick the schedules of a module in its user's own Trainer, in their place among MMEngine's hooks."""
+
+    def after_train_epoch(self, runner: RunnerLike) -> None:
+        """Tick those by epoch, unless ``max_steps`` has cut the epoch short: it is still to be ended then."""
+        if runner.trainer.is_last_batch:
+            super().after_train_epoch(runner)
+
+    def after_val_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
+        """Tick those that watch a metric while it trains; here it may be any that Lightning knows."""
+        if runner.trainer.state.fn == "fit":
+            known: dict[str, Any] = {**runner.trainer.callback_metrics, **(metrics or {})}
+            super().after_val_epoch(runner, known)
+
+
+def length_of(trainer: Trainer) -> dict[str, Any]:
+    """Return how long a Trainer of the user's own will train: the arguments of ``build_param_schedulers``."""
+    trainer.fit_loop.setup_data()  # Lightning looks at the loader only later
+    loop, batches = runner_of(trainer).train_loop, trainer.num_training_batches
+    return {
+        "max_epochs": loop.max_epochs or None,
+        "max_iters": loop.max_iters or None,
+        # inf is Lightning's length of an iterable data set that has none.
+        "epoch_length": int(batches) if batches != float("inf") else None,
+    }
+
+
+def schedules_for(trainer: Trainer | None, param_scheduler: Any, optim_wrapper: Any) -> Any:
+    """Build schedules whose missing ``end`` is the end of the training.
+
+    Args:
+        trainer: Asked how long that is; without one nobody knows, and a schedule goes on for ever.
+        param_scheduler: As in an MMEngine config.
+        optim_wrapper: What is scheduled.
+    """
+    length = {} if trainer is None else length_of(trainer)
+    schedules = build_param_schedulers(param_scheduler, optim_wrapper, **length, by_epoch=True)
+    for group in schedules.values() if isinstance(schedules, dict) else [schedules]:
+        for schedule in group:
+            # One of the real MMEngine's knows nothing of the Trainer's accumulation.
+            if hasattr(schedule, "stop_watching"):
+                schedule.stop_watching()
+    return schedules
 
 
 def are_built(schedules: object) -> bool:
@@ -145,7 +200,7 @@ def split_schedulers(given: Any) -> tuple[Any, list[Any]]:
 def _is_lightnings(schedule: object) -> bool:
     if isinstance(schedule, dict):
         return "scheduler" in schedule and "type" not in schedule
-    return isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
+    return isinstance(schedule, LRScheduler)
 
 
 def are_replaced(trainer: Trainer) -> bool:

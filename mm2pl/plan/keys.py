@@ -65,7 +65,7 @@ KEYS: dict[str, Key] = {
     "resume": Key(
         section="run",
         target="Trainer.fit(ckpt_path=…)",
-        note="'must' refuses to start without a checkpoint",
+        note="'must' refuses to start without a checkpoint, a dict chooses the parts that go on",
     ),
     "launcher": Key(section="run", target="Trainer(devices, num_nodes, strategy)"),
     "experiment_name": Key(section="run", target="name of the run"),

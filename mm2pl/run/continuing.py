@@ -19,6 +19,7 @@ from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption
+from mm2pl.run.ticks import make_up
 
 if TYPE_CHECKING:
     from mm2pl.checkpoint.reader import MapLocation
@@ -55,6 +56,7 @@ class Continuing:
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._resumption: Resumption | None = None
+        self._facts: dict[str, Any] = {}
 
     # Writing
 
@@ -127,7 +129,12 @@ class Continuing:
         assert training.stream is not None
         stream = training.stream.state_dict()
         between = run.by_epoch and stream["rng_at_open"] is None
-        batches = run.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = progress.processed
+        ended = between and training.epoch_open and epoch_ends
+        # The counters move after the hooks.
+        uncounted = training.batch_open and progress.processed == progress.ready
+        place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
         state = {
             "batch_idx": 0 if between else batches,
             "stream": stream,
@@ -138,6 +145,7 @@ class Continuing:
             and training.validation_follows(between),
             "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(self._buffered()),
+            "ticks_due": training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
 
@@ -243,7 +251,10 @@ class Continuing:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
         loop = run.train_loop
         loop.go_to(meta["epoch"] if run.by_epoch else 0, meta["iter"])
-        self._take_over_seed(meta.get("seed"))
+        # One that was drawn at the start is not what anybody has asked for.
+        self._facts = {**facts_of(run.runner), "seed": run.randomness.get("seed")}
+        if meta.get("seed") is not None:
+            run.use_seed(meta["seed"])
         run.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
         self._optimizer_state = checkpoint.get("optimizer")
         self._resumption = resumption
@@ -281,17 +292,6 @@ class Continuing:
         pending = self._resumed is not None and self._resumed["validation_pending"]
         return pending and self._run.by_epoch and meta["epoch"] >= self._run.train_loop.max_epochs
 
-    def _take_over_seed(self, seed: int | None) -> None:
-        """Use the seed of the run being resumed, and say so if the config asks for another."""
-        run = self._run
-        if seed is None or seed == run.seed:
-            return
-        if run.randomness.get("seed") is not None:
-            run.logger.warning(
-                f"the checkpoint was made with seed {seed}, randomness asks for {run.seed} → the checkpoint's is used"
-            )
-        run.use_seed(seed)
-
     def fit_optimizers(self, checkpoint: dict[str, Any], wrappers: dict[str, Any]) -> None:
         """Leave in a checkpoint what the optimizers can take, just before Lightning restores them.
 
@@ -315,7 +315,9 @@ class Continuing:
         if resumption is not None:
             if self.choice.replans:
                 resumption.replan(run.module.param_schedulers, self._progress(resumption))
-            run.logger.info(resumption.report(facts_of(run.runner)))
+            elif self.choice.resume_param_scheduler:
+                make_up(run.module.param_schedulers, (self._resumed or {}).get("ticks_due", {}))
+            run.logger.info(resumption.report(self._facts))
 
     def restore_exact_state(self) -> bool:
         """Continue the data, the random numbers and each process's buffers where the checkpoint was written.

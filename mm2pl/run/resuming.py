@@ -64,14 +64,15 @@ class Resumption:
         if outer:
             inner = {name: value for name, value in given.items() if name not in outer}
         weights, self._weights = take_weights(model, inner, strict, logger)
-        weights.update(outer)
-        checkpoint["state_dict"] = weights
+        # A user's `on_load_checkpoint`, which comes next, may give them other names.
+        left = {name: inner[name] for name in self._weights.unexpected if name in inner}
+        checkpoint["state_dict"] = {**weights, **left, **outer}
 
     def take_parts(self, checkpoint: dict[str, Any]) -> None:
-        """Leave in the checkpoint what Lightning is to restore: schedules are not its affair."""
-        checkpoint["lr_schedulers"] = []  # `load` takes MMEngine's entry
+        """Leave in the checkpoint what Lightning is to restore; it asks for entries that a file may lack."""
+        checkpoint.setdefault("lr_schedulers", [])
         if not self.choice.resume_optimizer:
-            # Lightning asks for the entry, and for a scaler under the name of its plugin.
+            # A scaler is under the name of Lightning's plugin.
             checkpoint["optimizer_states"] = []
             for key in ("optimizer", "MixedPrecision"):
                 checkpoint.pop(key, None)

@@ -227,7 +227,8 @@ class EvalStream:
             last = len(self.loader)
         except TypeError:  # an iterable data set
             last = None
-        for self.taken, batch in enumerate(iterator, start=self.taken + 1):
+        for batch in iterator:
+            self.taken += 1
             if self.taken == last:
                 # Batch samplers tidy up after their last batch; Lightning stops asking at that one.
                 next(iterator, None)
@@ -247,9 +248,9 @@ class EvalStream:
 class KeptPlace(EvalStream):
     """Feed a training loader to a Trainer that no run drives, and keep the place in its pass.
 
-    ``state_dict`` and ``load_state_dict`` are Lightning's protocol of loaders that go on inside an epoch; with any other
-    it begins the data again, and counts on. A pass is ``len(loader)`` batches. A loader that follows this protocol keeps
-    its place itself.
+    ``state_dict`` and ``load_state_dict`` are Lightning's protocol of loaders that go on inside an epoch; with any
+    other it begins the data again, and counts on. A pass is ``len(loader)`` batches. A loader that follows this
+    protocol keeps its place itself.
     """
 
     def __init__(self, loader: LoaderLike) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mm2pl.optim.scheduler.tick import tick
-
-KEY = "mm2pl_ticks_due"
-"""Where a checkpoint says so. MMEngine's own resume lacks these ticks for good."""
 
 CLOCKS = {"iter": False, "epoch": True}
 """Name of a clock in a file → ``by_epoch`` of the schedules that it ticks."""
@@ -24,17 +21,17 @@ class TickCount:
     def __init__(self) -> None:
         self._begun: list[tuple[Any, int]] = []
 
-    def begin(self, schedulers: Iterable[Any], position: Mapping[str, int]) -> None:
+    def begin(self, schedulers: Any, position: Mapping[str, int]) -> None:
         """Note where the schedules stand at a place of the run where no tick is due.
 
         Args:
-            schedulers: They may have begun later than the run.
+            schedulers: A list, a dict of lists or ``None``; they may have begun later than the run.
             position: Finished iterations and epochs: ``{"iter": …, "epoch": …}``.
         """
         by_clock = {by_epoch: position[clock] for clock, by_epoch in CLOCKS.items()}
         self._begun = [
             (scheduler, scheduler.last_step - by_clock[bool(scheduler.by_epoch)])
-            for scheduler in schedulers
+            for scheduler in _flat(schedulers)
             if hasattr(scheduler, "last_step")
         ]
 
@@ -54,9 +51,21 @@ class TickCount:
         return {clock: count for clock, count in missing.items() if count > 0}
 
 
-def make_up(schedulers: Iterable[Any], due: Mapping[str, int]) -> None:
-    """Tick what was due when the file was written; the optimizer must be that of the file by now."""
-    schedulers = list(schedulers)
+def make_up(schedulers: Any, due: Mapping[str, int]) -> None:
+    """Tick what was due when the file was written; the optimizer must be that of the file by now.
+
+    MMEngine's own resume from such a file lacks these ticks for good.
+    """
+    schedulers = _flat(schedulers) if due else []
+    for scheduler in schedulers:
+        if hasattr(scheduler, "stop_watching"):
+            # The steps that it would miss were made by the process that wrote the file.
+            scheduler.stop_watching()
     for clock, by_epoch in CLOCKS.items():
         for _ in range(due.get(clock, 0)):
             tick(schedulers, by_epoch=by_epoch)
+
+
+def _flat(schedulers: Any) -> list[Any]:
+    groups = schedulers.values() if isinstance(schedulers, dict) else [schedulers or ()]
+    return [scheduler for group in groups for scheduler in group]

@@ -96,8 +96,13 @@ class TrainerView(RunnerView):
 
     @property
     def param_schedulers(self) -> Any:
-        """The schedules of an ``MMLightningModule``; Lightning's own are none of MMEngine's."""
-        return self.module.param_schedulers if self._is_ours else None
+        """The schedules that hooks step: those of an ``MMLightningModule``, or what another has of ours."""
+        if self._is_ours:
+            return self.module.param_schedulers
+        shown = [
+            getattr(each.scheduler, "schedulers", []) for each in self.trainer.lr_scheduler_configs
+        ]
+        return [scheduler for schedulers in shown for scheduler in schedulers] or None
 
     @property
     def hooks(self) -> list[Any]:  # type: ignore[override]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.checkpoint.random_state import rng_state
 from mm2pl.run.clock import Event
 from mm2pl.run.stream import TrainStream
+from mm2pl.run.ticks import TickCount
 
 if TYPE_CHECKING:
     from mm2pl.run.loops import TrainLoop
@@ -28,6 +29,7 @@ class Training:
         ahead: What was decided to follow the last batch, until it has happened.
         rng_of_validation: The random state in which the validation began that goes on; one that is resumed begins anew.
         has_trained: Whether this process has trained on a batch.
+        ticks: How often the schedules have ticked, and how often that ought to be.
         loop_steps: Whether a custom loop's ``run_iter`` makes the step, calls the hooks and counts.
     """
 
@@ -37,6 +39,7 @@ class Training:
         self.epoch_open = self.batch_open = self.has_trained = False
         self.ahead: tuple[Event, ...] = ()
         self.rng_of_validation: dict[str, Any] | None = None
+        self.ticks = TickCount()
         self._back_from_validation = self.loop_steps = False
         self._loop: TrainLoop
 
@@ -65,6 +68,9 @@ class Training:
         run, loop = self._run, self._run.train_loop
         self._loop, self.loop_steps = loop, loop.overrides_run_iter
         run.continuing.restore_optimizer()
+        # A run by iterations ticks the schedules by epoch once, at its end.
+        place = {"iter": loop.iter, "epoch": loop.epoch if loop.by_epoch else 0}
+        self.ticks.begin(run.module.param_schedulers, place)
         run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
         run.runner._maybe_compile("train_step")
         run.runner.call_hook("before_train")

@@ -116,9 +116,9 @@ def _model_checkpoint_counts_steps(cell: Cell) -> str | None:
 def _lightning_alone(cell: Cell) -> str | None:
     after_validation = ("ModelCheckpoint at epoch end", "ModelCheckpoint on validation")
     at_end = cell.place == "epoch end"
-    if cell.kind in ("early stopping", "ReduceOnPlateau") and cell.door in OWN:
-        if at_end and cell.writer not in after_validation:
-            return "Lightning leaves out the validation that followed the file"
+    watches = cell.kind in ("early stopping", "ReduceOnPlateau") and cell.door in OWN
+    if watches and at_end and cell.writer not in after_validation:
+        return "Lightning leaves out the validation that followed the file"
     if cell.kind == "SWA":
         written = after_validation if cell.door in OWN else (*after_validation, *AT_EPOCH_ENDS)
         if not at_end or cell.writer not in written:

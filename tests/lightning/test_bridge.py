@@ -19,7 +19,9 @@ from mm2pl.evaluator import BaseMetric
 from mm2pl.hooks import CheckpointHook, Hook
 from mm2pl.lightning import MMLightningModule
 from mm2pl.model import BaseModel
+from mm2pl.runner import Runner
 from tests.bridges import SGD, loader, trainer
+from tests.scenarios import Points
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"),
@@ -102,6 +104,19 @@ class SavesFirst(Callback):
         trainer.save_checkpoint(self.folder / f"{trainer.global_step}.ckpt")
 
 
+class FromHook(Hook):
+    """Save with the usual priority, so before the schedules' turn; by MMEngine's method."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def after_train_epoch(self, runner: Any) -> None:
+        runner.save_checkpoint(str(self.folder), f"epoch {runner.epoch}.pth")
+
+    def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+        runner.save_checkpoint(str(self.folder), f"iter {runner.iter}.pth", by_epoch=False)
+
+
 WRITERS: dict[str, Callable[[Path], Callback]] = {
     "ModelCheckpoint, every step": lambda folder: ModelCheckpoint(
         folder, "{step}", every_n_train_steps=1, save_top_k=-1
@@ -109,6 +124,7 @@ WRITERS: dict[str, Callable[[Path], Callback]] = {
     "ModelCheckpoint, epochs": lambda folder: ModelCheckpoint(folder, "{step}", save_top_k=-1),
     "CheckpointHook": lambda folder: CheckpointHook(by_epoch=True, interval=1, out_dir=folder),
     "by hand, from the first callback": SavesFirst,
+    "from a hook": FromHook,
 }
 
 
@@ -135,12 +151,46 @@ def resume(bridge: MMLightningModule, path: Path, *callbacks: Callback) -> list[
 def test_a_file_is_the_same_whoever_writes_it(writer: str, tmp_path: Path) -> None:
     whole = made()
     rates = fit(whole, tmp_path, WRITERS[writer](tmp_path))
-    files = {torch.load(path)["global_step"]: path for path in tmp_path.rglob("*.[cp]*t*")}
-    assert {8, 16} <= files.keys()  # the ends of two epochs
-    for step in (8, 16):
-        goes_on = made()
-        assert resume(goes_on, files[step]) == rates[step:]
-        assert equal(weights(goes_on), weights(whole))
+    files = [(torch.load(path)["global_step"], path) for path in tmp_path.rglob("*.[cp]*t*")]
+    assert {8, 16} <= {step for step, _ in files}  # the ends of two epochs
+    for step, path in files:
+        if step in (8, 16):  # within an epoch, Lightning begins the data again
+            goes_on = made()
+            assert resume(goes_on, path) == rates[step:]
+            assert equal(weights(goes_on), weights(whole))
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_a_hook_before_the_schedules_turn_in_a_run(by_epoch: bool, tmp_path: Path) -> None:
+    def run(**options: Any) -> Any:
+        length = {"max_epochs": 3} if by_epoch else {"max_iters": 24}
+        torch.manual_seed(3)
+        runner = Runner(
+            model=Net(),
+            work_dir=str(tmp_path / "run"),
+            train_dataloader={
+                "dataset": Points(64),
+                "batch_size": 8,
+                "sampler": {"type": "DefaultSampler"},
+                "collate_fn": {"type": "default_collate"},
+            },
+            train_cfg={"by_epoch": by_epoch, **length},
+            optim_wrapper={"optimizer": SGD},
+            param_scheduler=SCHEDULES,
+            randomness={"seed": 1},
+            **options,
+        )
+        runner.train()
+        return runner
+
+    whole = run(custom_hooks=[FromHook(tmp_path)])
+    files = sorted(tmp_path.glob("*.pth"))
+    assert len(files) == 24 + (3 if by_epoch else 1)
+    for path in files[::3]:
+        goes_on = run(load_from=str(path), resume=True)
+        rates = [r.param_schedulers[-1].get_last_value() for r in (goes_on, whole)]
+        assert rates[0] == rates[1], path.name
+        assert equal(weights(goes_on.module), weights(whole.module)), path.name
 
 
 def test_averages_of_lightning_go_on(tmp_path: Path) -> None:

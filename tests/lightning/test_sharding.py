@@ -1,7 +1,11 @@
-"""FSDP with the arguments of MMEngine's strategy."""
+"""FSDP with the arguments of MMEngine's strategy; runs whose two processes share a model, and how they go on."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +15,14 @@ from torch import nn
 from torch.distributed.fsdp import BackwardPrefetch, ShardingStrategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
+from mm2pl.cli.main import main
+from mm2pl.lightning import MMLightningModule
 from mm2pl.lightning.sharding import MMFSDPStrategy
 from mm2pl.lightning.trainer import instantiate
 from mm2pl.plan.processes import strategy_of
 from mm2pl.registry import FUNCTIONS
+from mm2pl.runner import load_checkpoint
+from tests.lightning.processes import sharded
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -86,3 +94,86 @@ def test_a_cpu_is_refused_in_one_message() -> None:
     strategy.cluster_environment = LightningEnvironment()
     with pytest.raises(ValueError, match="on a CPU → torch's FSDP needs an accelerator"):
         strategy.setup_environment()
+
+
+PROCESSES = Path(__file__).parent / "processes"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where two processes have trained, saved and resumed."""
+    folder = tmp_path_factory.mktemp("sharded")
+    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(
+        [sys.executable, *command, str(PROCESSES / "sharded.py"), str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROCESSES.parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def results(folder: Path, rank: int = 0) -> dict[str, Any]:
+    return torch.load(folder / f"{rank}.pt", weights_only=True)
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], value) for name, value in other.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_weights_move_as_those_of_a_module_by_hand(folder: Path, rank: int) -> None:
+    found = results(folder, rank)
+    start, hand, ours = found["start"], found["by hand"], found["automatic"]
+    assert ours[0] == hand[0]
+    assert ours[2:] == hand[2:]
+    assert_same(ours[1], hand[1])
+    assert all(not torch.equal(start[name], value) for name, value in ours[1].items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sharded.RUNS)
+def test_two_processes_resume_exactly(folder: Path, name: str) -> None:
+    for rank in (0, 1):
+        found = results(folder, rank)
+        whole, resumed = found[name], found[f"{name}, resumed"]
+        assert len(whole[0]) == sharded.STEPS
+        assert resumed[0] == whole[0][sharded.SAVED_AT :]
+        assert resumed[2:] == whole[2:]
+        assert_same(resumed[1], whole[1])
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the one file that is made of a folder."""
+    file = str(tmp_path_factory.mktemp("plain") / "plain.pth")
+    assert main(["convert", str(folder / "equal" / "saved"), "-o", file]) == 0
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:You're resuming from")
+@pytest.mark.parametrize("converted", [False, True], ids=["folder", "converted"])
+def test_one_process_goes_on(folder: Path, plain: str, tmp_path: Path, converted: bool) -> None:
+    """With equal batches the mean over two processes is that of one."""
+    module = sharded.ours(kind=MMLightningModule)
+    file = plain if converted else str(folder / "equal" / "saved")
+    losses, weights, *rest = sharded.train(
+        module, tmp_path, file, differ=False, devices=1, strategy="auto"
+    )
+    whole = results(folder)["equal batches"]
+    assert losses == whole[0][sharded.SAVED_AT :]
+    assert rest == list(whole[2:])
+    assert_same(weights, whole[1])
+
+
+@pytest.mark.slow
+def test_weights_of_a_folder_are_loaded_like_those_of_its_file(folder: Path, plain: str) -> None:
+    models = [sharded.Net(), sharded.Net()]
+    for model, file in zip(models, (plain, str(folder / "equal" / "saved")), strict=True):
+        load_checkpoint(model, file, strict=True)
+    assert_same(models[0].state_dict(), models[1].state_dict())

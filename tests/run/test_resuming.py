@@ -12,8 +12,9 @@ import torch
 
 from mm2pl.checkpoint.compare import KEY
 from mm2pl.checkpoint.reader import CheckpointError
+from mm2pl.lightning import MMLightningModule
 from tests.bridges import loader, module, trainer
-from tests.scenarios import Scenario, build, record
+from tests.scenarios import Scenario, build, models, record
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -98,6 +99,7 @@ def test_what_differs_is_said_and_which_is_used(tmp_path):
         "Checkpoint ↔ this run, where they differ:",
         f"lr: checkpoint 0.05 ↔ here 0.7 → {file} {anew}",
         "length: checkpoint 3 epochs, 27 iterations ↔ here 4 epochs, 36 iterations → this run's",
+        f"seed: checkpoint 5 ↔ here 6 → {file}",
         "schedule MultiStepLR: checkpoint gamma=0.3, end=3 ↔ here gamma=0.5, end=4 → "
         f"{file} {replan}",
         "schedule ExponentialLR: not in the checkpoint → it begins at the progress of the run, without a jump",
@@ -239,6 +241,37 @@ def test_a_strict_module_refuses_what_another_one_takes(tmp_path):
         CheckpointError, match=r"x.ckpt: .*1 missing \(net.0.bias\).*strict_loading"
     ):
         trainer(max_epochs=2).fit(strict, loader(), ckpt_path=path)
+
+
+class Renaming(MMLightningModule):
+    """Know an older name, in the way of Lightning's users; and schedule in the way of torch."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        weights = checkpoint["state_dict"]
+        weights["model.net.0.bias"] = weights.pop("model.old_bias")
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)]
+
+
+def renaming() -> Renaming:
+    torch.manual_seed(3)
+    return Renaming(models("mm2pl")["plain"]())
+
+
+def test_a_users_own_hook_and_optimizers_are_left_alone(tmp_path):
+    once = trainer(max_epochs=1)
+    once.fit(renaming(), loader())
+    once.save_checkpoint(tmp_path / "x.ckpt")
+    path = str(tmp_path / "x.ckpt")
+    with_weights(path, lambda weights: weights.update({"old_bias": weights.pop("net.0.bias")}))
+    rest, whole = renaming(), renaming()
+    trainer(max_epochs=2).fit(rest, loader(), ckpt_path=path)
+    trainer(max_epochs=2).fit(whole, loader())
+    assert rest.trainer.optimizers[0].param_groups[0]["lr"] == 0.1 * 0.5 * 0.5
+    assert rest.trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
+    assert whole.trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
 
 
 def test_another_optimizer_is_refused_in_a_users_trainer(tmp_path):

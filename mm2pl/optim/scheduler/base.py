@@ -104,6 +104,12 @@ class _ParamScheduler:
         self.last_step = last_step
         self.verbose = verbose
 
+    def stop_watching(self) -> None:
+        """Do not warn of a tick before the optimizer's first step, which a Trainer's accumulation makes."""
+        if self._first_step is not None:
+            self._first_step.forget()
+            self._first_step = None
+
     def state_dict(self) -> dict[str, Any]:
         """Return all attributes but the optimizer, as plain data that `weights_only` loads.
 
@@ -118,9 +124,8 @@ class _ParamScheduler:
         """
         vars(self).update({k: v for k, v in state_dict.items() if k not in _NOT_STATE})
         # The warning belongs to the second tick, which a resumed scheduler has behind it.
-        if self._global_step > 0 and self._first_step is not None:
-            self._first_step.forget()
-            self._first_step = None
+        if self._global_step > 0:
+            self.stop_watching()
 
     def __getstate__(self) -> dict[str, Any]:
         # A copied optimizer has no hooks, so that a copy could not see it step.

@@ -1,7 +1,4 @@
-"""One process of two whose model is sharded: train by hand and with mm2pl, resume; save what came out.
-
-``torchrun --nproc-per-node 2 sharded.py FOLDER``.
-"""
+"""One process of two whose model is sharded: train by hand and with mm2pl, resume; save what came out."""
 
 import os
 import sys
@@ -16,6 +13,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, TensorDataset
 
+from mm2pl.checkpoint.kinds import whole
 from mm2pl.dist import get_rank
 from mm2pl.lightning import MMLightningModule
 from mm2pl.model import BaseModel
@@ -95,18 +93,32 @@ class Book(Callback):
 
 
 def train(
-    module: Any, folder: Path, resume: str | None = None, processes: int = 2, **options: Any
+    module: Any,
+    folder: Path,
+    resume: str | None = None,
+    *,
+    differ: bool = True,
+    full: bool = False,
+    **options: Any,
 ) -> Any:
-    """Return losses, the whole weights, the first learning rate and the steps."""
-    # Each process has a batch of its own, again and again: Lightning begins an open epoch's data again.
-    torch.manual_seed(int(os.environ.get("RANK", 0)))
+    """Return losses, the whole weights, the first learning rate and the steps.
+
+    Args:
+        module: What to train.
+        folder: Where to save.
+        resume: From where to go on.
+        differ: Whether each process has another batch, again and again: Lightning begins an open epoch's data again.
+        full: Save one file instead of a folder.
+        options: For the Trainer.
+    """
+    torch.manual_seed(int(os.environ.get("RANK", 0)) if differ else 0)
     samples = torch.randn(1, 3).repeat(STEPS, 1)
     book = Book(str(folder / "saved"))
-    strategy = ModelParallelStrategy(data_parallel_size=processes, tensor_parallel_size=1)
+    if "strategy" not in options:
+        options["strategy"] = ModelParallelStrategy(2, 1, save_distributed_checkpoint=not full)
     trainer = Trainer(
         max_epochs=1,
         accelerator="cpu",
-        devices=processes,
         callbacks=[book],
         default_root_dir=str(folder),
         enable_checkpointing=False,
@@ -114,37 +126,48 @@ def train(
         enable_model_summary=False,
         logger=False,
         use_distributed_sampler=False,
-        **{"strategy": strategy, **options},
+        **{"devices": 2, **options},
     )
     trainer.fit(module, DataLoader(TensorDataset(samples), 1), ckpt_path=resume)
     weights = {
-        name.removeprefix("model."): (p.full_tensor() if hasattr(p, "full_tensor") else p).detach()
-        for name, p in module.named_parameters()
+        name.removeprefix("model."): whole(param).detach()
+        for name, param in module.named_parameters()
     }
     rate = trainer.optimizers[0].param_groups[0]["lr"]
     return book.losses, weights, rate, trainer.global_step
 
 
-OPTIM = {
-    "optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 0.02}},
-    "param_scheduler": {"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False, "end": 99},
-}
+ADAM = {"type": "AdamW", "lr": 0.02}
+SCHEDULE = {"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False, "end": 99}
 
 
-def model(kind: type = Net) -> nn.Module:
+def ours(model: type = Net, counts: int = 1, kind: type = Sharded) -> Any:
+    """Return the module with its own optimizer, made anew."""
     torch.manual_seed(3)
-    return kind()
+    wrapper = {"optimizer": ADAM, "accumulative_counts": counts}
+    return kind(model(), optim_wrapper=wrapper, param_scheduler=SCHEDULE)
+
+
+# Saved by two processes and resumed by two.
+RUNS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "automatic": (ours, {}),
+    "automatic, open window": (ours, {"accumulate_grad_batches": 3}),
+    "manual, open window": (lambda: ours(OwnStep, 3), {}),
+    "one file": (ours, {"full": True}),
+}
 
 
 def main(folder: str) -> None:
     root = Path(folder)
-    hand, ours = root / "hand", root / "ours"
-    results = {
-        "start": model().state_dict(),
-        "by hand": train(ByHand(model()), hand),
-        "whole": train(Sharded(model(), **OPTIM), ours),
-        "resumed": train(Sharded(model(), **OPTIM), ours / "again", str(ours / "saved")),
-    }
+    torch.manual_seed(3)
+    results = {"start": Net().state_dict()}
+    torch.manual_seed(3)
+    results["by hand"] = train(ByHand(Net()), root / "hand")
+    for name, (module, options) in RUNS.items():
+        file = str(root / name / "saved")
+        results[name] = train(module(), root / name, **options)
+        results[f"{name}, resumed"] = train(module(), root / "again", file, **options)
+    results["equal batches"] = train(ours(), root / "equal", differ=False)
     torch.save(results, root / f"{get_rank()}.pt")
 
 
