@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any
 
 from mm2pl.dataset import skip_batches
-from mm2pl.run.stream import EvalStream
+from mm2pl.run.stream import KeptPlace
 
 
-class TrainView(EvalStream):
+class TrainView(KeptPlace):
     """Feed a training loader to the Trainer as it is.
 
     Lightning puts a sampler of its own into a DataLoader where there are several processes. This is not one, but shows

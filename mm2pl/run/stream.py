@@ -211,19 +211,25 @@ class EvalStream:
 
     def __init__(self, loader: LoaderLike) -> None:
         self.loader = loader
+        self.taken = 0
 
     def __len__(self) -> int:
         return len(self.loader)
 
+    def _open(self) -> Iterator[Any]:
+        self.taken = 0
+        return iter(self.loader)
+
     def __iter__(self) -> Iterator[Any]:
         # Lazy: Lightning also asks for an iterator only to see that there is one, and each draws a random number.
-        iterator = iter(self.loader)
+        iterator = self._open()
         try:
             last = len(self.loader)
         except TypeError:  # an iterable data set
             last = None
-        for taken, batch in enumerate(iterator, start=1):
-            if taken == last:
+        for batch in iterator:
+            self.taken += 1
+            if self.taken == last:
                 # Batch samplers tidy up after their last batch; Lightning stops asking at that one.
                 next(iterator, None)
             yield batch
@@ -237,3 +243,36 @@ class EvalStream:
     def batch_size(self) -> int | None:
         """The loader's batch size, if it has one."""
         return getattr(self.loader, "batch_size", None)
+
+
+class KeptPlace(EvalStream):
+    """Feed a training loader to a Trainer that no run drives, and keep the place in its pass.
+
+    ``state_dict`` and ``load_state_dict`` are Lightning's protocol of loaders that go on inside an epoch; with any
+    other it begins the data again, and counts on. A pass is ``len(loader)`` batches. A loader that follows this
+    protocol keeps its place itself.
+    """
+
+    def __init__(self, loader: LoaderLike) -> None:
+        super().__init__(loader)
+        self._skip = 0
+
+    def _open(self) -> Iterator[Any]:
+        self.taken, self._skip = self._skip, 0
+        return skip_batches(self.loader, self.taken)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many batches of the pass are taken; none if it is over."""
+        if hasattr(self.loader, "load_state_dict"):
+            return self.loader.state_dict()  # type: ignore[attr-defined]
+        try:
+            return {"taken": self.taken % len(self.loader)}
+        except TypeError:  # an iterable data set
+            return {"taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next pass, and only that one, begin behind these batches, without loading them."""
+        if hasattr(self.loader, "load_state_dict"):
+            self.loader.load_state_dict(state)
+        else:
+            self._skip = state["taken"]
