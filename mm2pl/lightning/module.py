@@ -121,6 +121,7 @@ class MMLightningModule(EvaluatedModule):
         self.compile_options = compile
         self._compiled: set[str] = set()
         self.call_train = call_train
+        self._loads_strictly = False
         self.driver: ModuleDriver = OwnTrainer(self)
         self.batches_stay_raw = False
         self.schedules_replaced = False
@@ -138,8 +139,9 @@ class MMLightningModule(EvaluatedModule):
             self.driver = self._driver_for(trainer)
             self.driver.join(trainer)
 
-    #: Lightning assigns it when a Trainer is given the module; no override of a hook can prevent that.
-    trainer = property(LightningModule.trainer.fget, _join)  # type: ignore[attr-defined]
+    if not TYPE_CHECKING:
+        #: Lightning assigns it when a Trainer is given the module; no override of a hook can prevent that.
+        trainer = property(LightningModule.trainer.fget, _join)
 
     def _driver_for(self, trainer: Trainer) -> ModuleDriver:
         driver = self.driver
@@ -184,11 +186,11 @@ class MMLightningModule(EvaluatedModule):
     @property
     def strict_loading(self) -> bool:
         """Whether a Trainer's checkpoint must fit exactly: only if that was asked for, since MMEngine's need not."""
-        return self._strict_loading is True
+        return self._loads_strictly
 
     @strict_loading.setter
     def strict_loading(self, value: bool) -> None:
-        self._strict_loading = value
+        self._loads_strictly = value
 
     def own_names(self) -> list[str]:
         """Return the names of the weights, as :meth:`state_dict` has them, without collecting the weights."""
