@@ -33,7 +33,7 @@ class Seen(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict:
         meta = (self.dataset_meta or {}).get("number", 0)
-        return {"samples": len(results), "meta": meta, "list": [1, 2]}
+        return {"samples": len(results), "meta": meta, "first": results[0], "list": [1, 2]}
 
 
 class ByHand(LightningModule):
@@ -97,10 +97,11 @@ def test_each_evaluation_counts_its_own_samples(given: Any) -> None:
     points.metainfo = {"number": 5}  # type: ignore[attr-defined]
     for _ in range(2):
         run.validate(ByHand(), held, verbose=False)
-        assert callback.values == {"samples": 20, "meta": 5, "list": [1, 2]}
+        assert callback.values == {"samples": 20, "meta": 5, "first": 8, "list": [1, 2]}
     assert {name: value.item() for name, value in run.callback_metrics.items()} == {
         "samples": 20,
         "meta": 5,
+        "first": 8,
     }
 
 
@@ -125,8 +126,9 @@ def test_samples_of_loaders(held: Any, flags: Any, samples: int) -> None:
 
 def test_the_second_loader() -> None:
     run = trainer(callbacks=[callback := EvaluatorCallback(Seen(), dataloader_idx=1)])
-    run.validate(ByHand(), [loader(24), loader(40)], verbose=False)
-    assert callback.values["samples"] == 40
+    held = DataLoader(Points(40), batch_size=5)
+    run.validate(ByHand(), [loader(24), held], verbose=False)
+    assert (callback.values["samples"], callback.values["first"]) == (40, 5)
 
 
 def test_a_stage_that_is_left_out() -> None:

@@ -146,3 +146,14 @@ def test_a_module_asks_its_schedules_as_torchs(schedules: Any, ticks: int) -> No
     trainer(max_epochs=1, callbacks=[Asking()]).fit(bridge, loader())
     rates = [group["lr"] for group in bridge.optimizers().optimizer.param_groups]
     assert told == [(rates, [0.1], ticks)]
+
+
+def test_a_validation_outside_of_fit_is_not_counted() -> None:
+    plateau = {"type": "ReduceOnPlateauLR", "monitor": "val_loss", "patience": 0, "end": 9}
+    plateau["threshold"] = 99.0
+    bridge = module(param_scheduler=plateau)
+    run = trainer(max_epochs=2)
+    run.fit(bridge, loader(), loader(16))
+    rate = bridge.lr
+    run.validate(bridge, loader(16), verbose=False)
+    assert bridge.lr == rate < 0.1
