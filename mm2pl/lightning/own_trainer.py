@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.format import require_resumable
-from mm2pl.checkpoint.progress import progress_of
 from mm2pl.checkpoint.reader import naming
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
@@ -52,6 +51,7 @@ class OwnTrainer(ModuleDriver):
         self._schedules = SchedulesOfModule(module)
         self._ticks = TickCount()
         self._ticks_owed: dict[str, int] = {}
+        self._ended = {"iter": 0, "epoch": 0}  # in this fit
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -210,9 +210,8 @@ class OwnTrainer(ModuleDriver):
         self._schedules.start(self.trainer)
         make_up(module.param_schedulers, self._ticks_owed)
         self._ticks_owed = {}
-        place = self._place()
-        place["epoch"] -= self._epoch_end_owed
-        self._ticks.begin(module.param_schedulers, place)
+        self._ended = {"iter": 0, "epoch": 0}
+        self._ticks.begin(module.param_schedulers, self._ended)
         loop = runner_of(self.trainer).train_loop
         self._say_what_wakes_up()
         if not module.automatic_optimization:
@@ -235,11 +234,8 @@ class OwnTrainer(ModuleDriver):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a file that is written now lacks: the end of an epoch whose batches are over, and ticks."""
-        if not self._started:
-            return {}
-        place = self._place()
-        place["epoch"] -= self._epoch_ends
-        state = {"epoch_ends": self._epoch_ends, "ticks_due": self._ticks.due(place)}
+        due = self._ticks.due(self._ended) if self._started else {}
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": due}
         return {name: value for name, value in state.items() if value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -247,10 +243,16 @@ class OwnTrainer(ModuleDriver):
         self._epoch_end_owed = state_dict.get("epoch_ends", False)
         self._ticks_owed = state_dict.get("ticks_due", {})
 
-    def _place(self) -> dict[str, int]:
-        """Return where a run would go on that is resumed from a file of this moment."""
-        epochs, batches = progress_of({"loops": {"fit_loop": self.trainer.fit_loop.state_dict()}})
-        return {"iter": batches, "epoch": epochs}
+    def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count the batch, and call what comes after it."""
+        self._ended["iter"] += 1
+        super().end_batch(trainer, outputs, batch, batch_idx)
+
+    def _end_epoch(self, trainer: Trainer) -> None:
+        self._ended["epoch"] += (
+            trainer.is_last_batch
+        )  # else it was cut short, and is still to be ended
+        super()._end_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Call the model's ``train()``: it may keep frozen stages in eval mode, and Lightning never calls it."""

@@ -1,24 +1,22 @@
-"""What a run puts into a checkpoint, and how it takes it up again."""
+"""How a run takes up what a checkpoint holds."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from mm2pl.checkpoint import format as files
 from mm2pl.checkpoint import kinds
-from mm2pl.checkpoint.buffers import buffers_of, restore_buffers
-from mm2pl.checkpoint.compare import KEY
+from mm2pl.checkpoint.buffers import restore_buffers
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
-from mm2pl.checkpoint.random_state import rng_state, set_rng_state
+from mm2pl.checkpoint.random_state import set_rng_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption
+from mm2pl.run.saving import buffered, loops_of
 from mm2pl.run.ticks import make_up
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ _DDP_PREFIX = (r"^module\.", "")
 
 
 class Continuing:
-    """Save and restore a run: MMEngine's keys, the Trainer's progress, and what makes a resume exact.
+    """Take up a run where a checkpoint was written.
 
     Args:
         run: The run. What it was made from and where it stands is read from it.
@@ -52,118 +50,10 @@ class Continuing:
         self._required = resume.required
         self.has_loaded = False
         self._restoring: str | None = None
-        self._saving: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._resumption: Resumption | None = None
         self._facts: dict[str, Any] = {}
-
-    # Writing
-
-    def save(
-        self,
-        out_dir: str,
-        filename: str,
-        *,
-        meta: dict[str, Any] | None,
-        by_epoch: bool,
-        optimizer: bool,
-        schedules: bool,
-        storage: dict[str, Any] | None,
-    ) -> None:
-        """Let the Trainer write a file; see :meth:`mm2pl.run.facade.RunnerFacade.save_checkpoint`.
-
-        Raises:
-            TypeError: If ``meta`` is not a dict.
-        """
-        run = self._run
-        if meta is not None and not isinstance(meta, dict):
-            raise TypeError(f"meta={meta!r} → a dict or None is needed")
-        if getattr(
-            run.trainer, "fast_dev_run", False
-        ):  # a trial leaves no files, as Lightning's own callbacks have it
-            return
-        if run.trainer.model is None:  # nothing has run yet
-            run.trainer.strategy.connect(run.module)
-            run.module.trainer = run.trainer
-        ahead = {"epoch": run.epoch + by_epoch, "iter": run.iter + (not by_epoch)}
-        self._saving = {
-            "meta": {**ahead, **(meta or {})},
-            "schedules": schedules,
-            "epoch_ends": by_epoch,
-        }
-        try:
-            run.trainer.save_checkpoint(
-                files.join(out_dir, filename), weights_only=not optimizer, storage_options=storage
-            )
-        finally:
-            self._saving = {}
-
-    def complete(self, checkpoint: dict[str, Any]) -> None:
-        """Add MMEngine's keys and the exact state of the run, then let ``before_save_checkpoint`` hooks change it."""
-        run, options = self._run, self._saving
-        files.add_mmengine_keys(checkpoint, run.runner)
-        checkpoint["meta"].update(options.get("meta", {}))
-        if (
-            run.training.stream is None
-        ):  # before the first training: what MMEngine's Runner would write
-            for key in checkpoint.keys() & files.LIGHTNING_KEYS:
-                del checkpoint[key]
-        elif "optimizer_states" in checkpoint:
-            state = checkpoint["mm2pl"] = self.exact_state(bool(options.get("epoch_ends")))
-            checkpoint["loops"] = self._loops(checkpoint, state["batch_idx"])
-            checkpoint[KEY] = facts_of(run.runner)
-        else:
-            checkpoint.pop("loops", None)
-        schedules = run.module.param_schedulers
-        if not options.get("schedules", True):
-            checkpoint.pop("param_schedulers", None)
-        elif options and schedules is not None:  # also without the optimizer
-            checkpoint["param_schedulers"] = files.scheduler_states(schedules)
-        run.runner.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-
-    def exact_state(self, epoch_ends: bool) -> dict[str, Any]:
-        """Return what MMEngine does not save and a resume to the last bit needs. All processes must call this."""
-        run = self._run
-        training = run.training
-        assert training.stream is not None
-        stream = training.stream.state_dict()
-        between = run.by_epoch and stream["rng_at_open"] is None
-        progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
-        batches = progress.processed
-        ended = between and training.epoch_open and epoch_ends
-        # The counters move after the hooks.
-        uncounted = training.batch_open and progress.processed == progress.ready
-        place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
-        state = {
-            "batch_idx": 0 if between else batches,
-            "stream": stream,
-            "workers": training.stream.workers.state_dict(),
-            # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
-            "epoch_unfinished": between and training.epoch_open and not epoch_ends,
-            "validation_pending": run.trainer.state.fn == "fit"
-            and training.validation_follows(between),
-            "rng": training.rng_of_validation or rng_state(),
-            "buffers": buffers_of(self._buffered()),
-            "ticks_due": training.ticks.due(place),
-        }
-        return kinds.gather(kinds.RUN, state)
-
-    def _buffered(self) -> list[nn.Module]:
-        """Return what has buffers that each process computes for itself: the model, and averages of it."""
-        averages = (getattr(hook, "ema_model", None) for hook in self._run.hooks)
-        return [self._run.model, *(module for module in averages if module is not None)]
-
-    def _loops(self, checkpoint: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        meta, run = checkpoint["meta"], self._run
-        unfinished = checkpoint.get("mm2pl", {}).get("epoch_unfinished", False)
-        return loops_state(
-            epoch=meta["epoch"] + unfinished if run.by_epoch else 0,
-            iter=meta["iter"],
-            batch_idx=batch_idx,
-            steps=checkpoint.get("global_step"),
-            epoch_length=run.train_loop.epoch_length,
-        )
 
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
@@ -262,7 +152,7 @@ class Continuing:
         if self.choice.resume_param_scheduler is True:
             resumption.load(run.module.param_schedulers, self._progress(resumption))
         self._resumed = checkpoint.get("mm2pl")
-        checkpoint["loops"] = self._loops(checkpoint, self._place(meta))
+        checkpoint["loops"] = loops_of(self._run, checkpoint, self._place(meta))
         if self._ends_with_validation(meta):
             # To Lightning the last epoch still has to end, or it would not even start the run.
             checkpoint["loops"] = loops_state(
@@ -346,7 +236,7 @@ class Continuing:
         stream.load_state_dict(own["stream"])
         if own["rng"] is not None:
             set_rng_state(own["rng"])
-        restore_buffers(self._buffered(), own["buffers"] or {})
+        restore_buffers(buffered(self._run), own["buffers"] or {})
         return state["validation_pending"]
 
     def load_or_resume(self) -> None:

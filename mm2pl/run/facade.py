@@ -377,7 +377,7 @@ class RunnerFacade(RunnerView):
         Raises:
             TypeError: If ``meta`` is not a dict.
         """
-        self._run.continuing.save(
+        self._run.saving.save(
             out_dir,
             filename,
             meta=meta,
@@ -389,7 +389,7 @@ class RunnerFacade(RunnerView):
 
     def complete_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add MMEngine's keys and the exact state of the run, then let ``before_save_checkpoint`` hooks change it."""
-        self._run.continuing.complete(checkpoint)
+        self._run.saving.complete(checkpoint)
 
     def accept_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let ``after_load_checkpoint`` hooks change what was read; when training, take over MMEngine's part of it.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from mm2pl.config import as_config
+from mm2pl.model import turn_on_activation_checkpointing, turn_on_efficient_conv_bn_eval
 from mm2pl.registry import MODELS
 from mm2pl.run.other_package import refuse_other_package
 
@@ -31,6 +35,14 @@ def build_model(
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
     return MODELS.build(model)
+
+
+def change_model(model: nn.Module, options: Mapping[str, Any]) -> None:
+    """Apply the options that change a model once its weights are initialised."""
+    if layers := options.get("activation_checkpointing"):
+        turn_on_activation_checkpointing(model, layers)
+    if layers := options.get("efficient_conv_bn_eval"):
+        turn_on_efficient_conv_bn_eval(model, layers)
 
 
 def require_steps(model: nn.Module) -> None:

@@ -15,16 +15,14 @@ from mm2pl.config import Config, as_config
 from mm2pl.dataset import loader_config
 from mm2pl.dist import get_rank, get_world_size
 from mm2pl.logging.message_hub import share_with_mmengine
-from mm2pl.model import (
-    turn_on_activation_checkpointing,
-    turn_on_efficient_conv_bn_eval,
-)
 from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
+from mm2pl.run.model import change_model
+from mm2pl.run.saving import Saving
 from mm2pl.run.training import Training
 from mm2pl.run.waiting import warn_of_waiting
 from mm2pl.utils import import_modules_from_strings
@@ -62,7 +60,8 @@ class Run:
         hooks: In the order in which they are called.
         callbacks: Lightning callbacks among ``custom_hooks``.
         stage: What the Trainer is doing (``fit``, ``validate``, ``test``, ``predict``); ``None`` between two of them.
-        continuing: What a checkpoint is made of, and where the run goes on from one.
+        saving: What a checkpoint is made of.
+        continuing: Where the run goes on from one.
         training: The training as it goes on.
     """
 
@@ -107,6 +106,7 @@ class Run:
         self.callbacks: list[Any] = []
         resume = resume_of(settings.get("resume"))
         self.continuing = Continuing(self, settings.get("load_from"), resume)
+        self.saving = Saving(self)
         self.training = Training(self)
 
     # Beginning
@@ -359,7 +359,7 @@ class Run:
         warn_of_waiting(self)
         runner.call_hook("before_run")
         runner._init_model_weights()
-        self._change_model()
+        change_model(self.model, self.options)
 
     def _prepare_evaluation(self, stage: str) -> None:
         loop: EvalLoop = self.loop_of(stage)
@@ -374,13 +374,6 @@ class Run:
             if self.trainer.world_size > 1:
                 for tensor in self.model.state_dict().values():
                     self.trainer.strategy.broadcast(tensor)
-
-    def _change_model(self) -> None:
-        """Apply the options that change the model once its weights are initialised."""
-        if layers := self.options.get("activation_checkpointing"):
-            turn_on_activation_checkpointing(self.model, layers)
-        if layers := self.options.get("efficient_conv_bn_eval"):
-            turn_on_efficient_conv_bn_eval(self.model, layers)
 
     # The log
 
