@@ -30,9 +30,10 @@ class TickCount:
         """
         by_clock = {by_epoch: position[clock] for clock, by_epoch in CLOCKS.items()}
         self._begun = [
-            (scheduler, scheduler.last_step - by_clock[bool(scheduler.by_epoch)])
+            # Not `last_step`, which stands still outside `begin` and `end`.
+            (scheduler, scheduler._global_step - by_clock[bool(scheduler.by_epoch)])
             for scheduler in _flat(schedulers)
-            if hasattr(scheduler, "last_step")
+            if hasattr(scheduler, "_global_step")
         ]
 
     def due(self, position: Mapping[str, int]) -> dict[str, int]:
@@ -40,7 +41,7 @@ class TickCount:
         missing = {
             clock: max(
                 (
-                    position[clock] - (scheduler.last_step - ahead)
+                    position[clock] - (scheduler._global_step - ahead)
                     for scheduler, ahead in self._begun
                     if bool(scheduler.by_epoch) == by_epoch
                 ),
