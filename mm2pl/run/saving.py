@@ -101,8 +101,8 @@ class Saving:
         progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
         batches = progress.processed
         ended = between and training.epoch_open and epoch_ends
-        # The counters move after the hooks.
-        uncounted = training.batch_open and progress.processed == progress.ready
+        stepped = progress.processed == progress.ready
+        uncounted = training.batch_open and stepped and not training.batch_counted
         place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
         state = {
             "batch_idx": 0 if between else batches,

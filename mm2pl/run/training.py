@@ -26,6 +26,7 @@ class Training:
         stream: The training data; ``None`` before the first fit.
         epoch_open: Whether ``before_train_epoch`` has been called and ``after_train_epoch`` is to come.
         batch_open: Whether the hooks of a batch are being called; what follows it is decided after them.
+        batch_counted: Whether the counter has moved on for that batch, as it does between its hooks and the epoch's.
         ahead: What was decided to follow the last batch, until it has happened.
         rng_of_validation: The random state in which the validation began that goes on; one that is resumed begins anew.
         has_trained: Whether this process has trained on a batch.
@@ -36,7 +37,7 @@ class Training:
     def __init__(self, run: Run) -> None:
         self._run = run
         self.stream: TrainStream | None = None
-        self.epoch_open = self.batch_open = self.has_trained = False
+        self.epoch_open = self.batch_open = self.batch_counted = self.has_trained = False
         self.ahead: tuple[Event, ...] = ()
         self.rng_of_validation: dict[str, Any] | None = None
         self.ticks = TickCount()
@@ -95,7 +96,7 @@ class Training:
 
     def begin_batch(self, batch_idx: int, batch: object) -> None:
         """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
-        self.batch_open = True
+        self.batch_open, self.batch_counted = True, False
         run = self._run
         if self._back_from_validation:
             # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
@@ -113,6 +114,7 @@ class Training:
                 "after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs
             )
             loop.count_iter()
+        self.batch_counted = True
         # By epochs nothing follows a batch but the last; the clock knows it too, but asking costs two microseconds.
         if loop.by_epoch and batch_idx + 1 < loop.epoch_length:
             self.batch_open = False

@@ -32,6 +32,7 @@ pytestmark = [
 SCHEDULES = [
     {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 6},
     {"type": "MultiStepLR", "milestones": [1, 2], "gamma": 0.5, "by_epoch": True},
+    {"type": "ExponentialLR", "gamma": 0.97, "by_epoch": False},
 ]
 
 
@@ -188,7 +189,7 @@ def test_a_hook_before_the_schedules_turn_in_a_run(by_epoch: bool, tmp_path: Pat
     assert len(files) == 24 + (3 if by_epoch else 1)
     for path in files[::3]:
         goes_on = run(load_from=str(path), resume=True)
-        rates = [r.param_schedulers[-1].get_last_value() for r in (goes_on, whole)]
+        rates = [r.optim_wrapper.get_lr() for r in (goes_on, whole)]
         assert rates[0] == rates[1], path.name
         assert equal(weights(goes_on.module), weights(whole.module)), path.name
 
