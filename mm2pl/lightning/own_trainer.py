@@ -239,7 +239,9 @@ class OwnTrainer(ModuleDriver):
             return {}
         place = self._place()
         place["epoch"] -= self._epoch_ends
-        state = {"epoch_ends": self._epoch_ends, "ticks_due": self._ticks.due(place)}
+        # SWA has put its own schedule in their place: nobody ticks them.
+        due = {} if self.module.schedules_replaced else self._ticks.due(place)
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": due}
         return {name: value for name, value in state.items() if value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

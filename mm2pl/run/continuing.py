@@ -145,7 +145,8 @@ class Continuing:
             and training.validation_follows(between),
             "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(self._buffered()),
-            "ticks_due": training.ticks.due(place),
+            # SWA has put its own schedule in their place: nobody ticks them.
+            "ticks_due": {} if run.module.schedules_replaced else training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
 

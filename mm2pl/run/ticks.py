@@ -30,17 +30,20 @@ class TickCount:
         """
         by_clock = {by_epoch: position[clock] for clock, by_epoch in CLOCKS.items()}
         self._begun = [
-            (scheduler, scheduler.last_step - by_clock[bool(scheduler.by_epoch)])
+            (scheduler, scheduler._global_step - by_clock[bool(scheduler.by_epoch)])
             for scheduler in _flat(schedulers)
-            if hasattr(scheduler, "last_step")
+            if hasattr(scheduler, "_global_step")
         ]
 
     def due(self, position: Mapping[str, int]) -> dict[str, int]:
-        """Return per clock how many ticks are missing at a place of the run; nothing for a clock that is right."""
+        """Return per clock how many ticks are missing at a place of the run; nothing for a clock that is right.
+
+        ``_global_step`` is what counts them, as in MMEngine 0.10.7: ``last_step`` stands still beyond a schedule's end.
+        """
         missing = {
             clock: max(
                 (
-                    position[clock] - (scheduler.last_step - ahead)
+                    position[clock] - (scheduler._global_step - ahead)
                     for scheduler, ahead in self._begun
                     if bool(scheduler.by_epoch) == by_epoch
                 ),
