@@ -239,15 +239,17 @@ class OwnTrainer(ModuleDriver):
             return {}
         place = self._place()
         place["epoch"] -= self._epoch_ends
-        # SWA has put its own schedule in their place: nobody ticks them.
-        due = {} if self.module.schedules_replaced else self._ticks.due(place)
-        state = {"epoch_ends": self._epoch_ends, "ticks_due": due}
+        # SWA has put its own schedule in their place: nobody ticks them, and its rates are to stay.
+        replaced = self.module.schedules_replaced
+        due = {} if replaced else self._ticks.due(place)
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": due, "replaced": replaced}
         return {name: value for name, value in state.items() if value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until training begins."""
         self._epoch_end_owed = state_dict.get("epoch_ends", False)
         self._ticks_owed = state_dict.get("ticks_due", {})
+        self._schedules.replaced = state_dict.get("replaced", False)
 
     def _place(self) -> dict[str, int]:
         """Return where a run would go on that is resumed from a file of this moment."""

@@ -146,7 +146,7 @@ class Continuing:
             "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(self._buffered()),
             # SWA has put its own schedule in their place: nobody ticks them.
-            "ticks_due": {} if run.module.schedules_replaced else training.ticks.due(place),
+            "ticks_due": {} if run.runner.ticking_schedulers is None else training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
 
