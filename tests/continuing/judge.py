@@ -64,9 +64,8 @@ class Server:
                 raise Failed(f"{part.name}: exit status {status}: {' | '.join(lines[-2:])}")
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # closes its input, at which it ends
+            pass
 
 
 class Wholes:

@@ -331,6 +331,7 @@ def config_run(part: Part) -> tuple[Any, Any, list[Any]]:
         model="pair" if cell.kind == "two optimizers" else "plain",
         custom_hooks=hooks,
         default_hooks={"checkpoint": saving},
+        options={"log_level": "INFO"},  # for what a resume says
     )
     data = {
         "dataset": Points(augment=True),
