@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.names import rename_for_module
-from mm2pl.config import as_config
+from mm2pl.config import ConfigDict, as_config
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
 from mm2pl.lightning.executor import LightningExecutor
@@ -98,9 +98,9 @@ class MMLightningModule(EvaluatedModule):
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         warn_of_other_package()
         super().__init__({"val": as_config(val_evaluator), "test": as_config(test_evaluator)})
-        self.save_hyperparameters(
-            {k: v for k, v in given.items() if not live_objects(v)}, logger=False
-        )
+        stored = ConfigDict({k: v for k, v in given.items() if not live_objects(v)})
+        # Plain, where parts of a config were given: `weights_only` loads no ConfigDict.
+        self.save_hyperparameters(stored.to_dict(), logger=False)
         if default_scope is not None:
             # Instances stay for good, so there is one per scope, not per module; made anew, it is the current one.
             name = f"module-{default_scope}"

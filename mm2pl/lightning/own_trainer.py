@@ -234,14 +234,19 @@ class OwnTrainer(ModuleDriver):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a file that is written now lacks: the end of an epoch whose batches are over, and ticks."""
-        due = self._ticks.due(self._ended) if self._started else {}
-        state = {"epoch_ends": self._epoch_ends, "ticks_due": due}
+        if not self._started:
+            return {}
+        # SWA has put its own schedule in their place: nobody ticks them, and its rates are to stay.
+        replaced = self.module.schedules_replaced
+        due = {} if replaced else self._ticks.due(self._ended)
+        state = {"epoch_ends": self._epoch_ends, "ticks_due": due, "replaced": replaced}
         return {name: value for name, value in state.items() if value}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep it until training begins."""
         self._epoch_end_owed = state_dict.get("epoch_ends", False)
         self._ticks_owed = state_dict.get("ticks_due", {})
+        self._schedules.replaced = state_dict.get("replaced", False)
 
     def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch, and call what comes after it."""
@@ -249,9 +254,8 @@ class OwnTrainer(ModuleDriver):
         super().end_batch(trainer, outputs, batch, batch_idx)
 
     def _end_epoch(self, trainer: Trainer) -> None:
-        self._ended["epoch"] += (
-            trainer.is_last_batch
-        )  # else it was cut short, and is still to be ended
+        # Else it was cut short, and is still to be ended.
+        self._ended["epoch"] += trainer.is_last_batch
         super()._end_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

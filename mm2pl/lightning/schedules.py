@@ -85,12 +85,14 @@ class SchedulesOfModule:
 
     Attributes:
         resumption: Of a file that has been read, until the schedules are built and the optimizer is restored.
+        replaced: Whether a callback's schedules stood in their place there; its rates are none of a plan.
     """
 
     def __init__(self, module: MMLightningModule) -> None:
         self._module = module
         self._plan: dict[str, Any] = {}
         self.resumption: Resumption | None = None
+        self.replaced = False
         self._before: Any = None
 
     def build(self, trainer: Trainer) -> None:
@@ -120,7 +122,9 @@ class SchedulesOfModule:
         loop, facts = view.train_loop, facts_of(view)
         progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
         resumption.match(schedules)
-        if self._plan and (not from_file or resumption.has_other_length(facts)):
+        replaced, self.replaced = self.replaced, False
+        other = not from_file or resumption.has_other_length(facts)
+        if self._plan and other and not replaced:
             resumption.replan(schedules, progress, keep_rates=True)
         else:
             resumption.load(schedules, progress)

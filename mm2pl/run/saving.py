@@ -114,7 +114,8 @@ class Saving:
             and training.validation_follows(between),
             "rng": training.rng_of_validation or rng_state(),
             "buffers": buffers_of(buffered(run)),
-            "ticks_due": training.ticks.due(place),
+            # SWA has put its own schedule in their place: nobody ticks them.
+            "ticks_due": {} if run.runner.ticking_schedulers is None else training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
 

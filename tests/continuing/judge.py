@@ -64,9 +64,8 @@ class Server:
                 raise Failed(f"{part.name}: exit status {status}: {' | '.join(lines[-2:])}")
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process:  # closes its input, at which it ends
+            pass
 
 
 class Wholes:
@@ -75,6 +74,7 @@ class Wholes:
     def __init__(self, server: Server, folder: Path) -> None:
         self._server, self._folder = server, folder
         self._made: dict[Any, Part] = {}
+        self._begun = 0
 
     def of(self, cell: Cell) -> Part:
         """Return the part, trained once."""
@@ -82,7 +82,8 @@ class Wholes:
         window, own_plan = cell.place == "open window", cell.door in OWN and cell.length != "same"
         same = (*cell[3:], window, own_plan, kept_plan(part), validates_at(cell))
         if same not in self._made:
-            made = part._replace(folder=str(self._folder / str(len(self._made))))
+            self._begun += 1
+            made = part._replace(folder=str(self._folder / str(self._begun)))
             self._server.train(made)
             self._made[same] = made
         return self._made[same]

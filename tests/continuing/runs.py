@@ -187,6 +187,11 @@ def validates_at(cell: Cell) -> int:
     return place_of(cell) if is_config(cell) else place_of(cell) % EPOCH
 
 
+def partly(cell: Cell) -> dict[str, Any]:
+    """Return what DDP is told where a step leaves parameters out."""
+    return {"find_unused_parameters": True} if cell.kind == "two optimizers" else {}
+
+
 # Callbacks that watch, write and stop
 
 
@@ -331,6 +336,7 @@ def config_run(part: Part) -> tuple[Any, Any, list[Any]]:
         model="pair" if cell.kind == "two optimizers" else "plain",
         custom_hooks=hooks,
         default_hooks={"checkpoint": saving},
+        options={"log_level": "INFO"},  # for what a resume says
     )
     data = {
         "dataset": Points(augment=True),
@@ -340,6 +346,7 @@ def config_run(part: Part) -> tuple[Any, Any, list[Any]]:
     more: dict[str, Any] = {"train_dataloader": {**loading(cell), **data}}
     if cell.processes == "2":
         more |= {"launcher": "pytorch", "env_cfg": {"dist_cfg": {"backend": "gloo"}}}
+        more["cfg"] = partly(cell)
     if part.file is not None:
         more |= {"load_from": part.file, "resume": True}
     runner = build("mm2pl", scenario, part.folder, book, **more)
@@ -377,7 +384,10 @@ def own_run(part: Part) -> tuple[Any, Any, list[Any]]:
     if validates_at(cell) != EPOCH:
         flags["val_check_interval"] = validates_at(cell)
     if cell.processes == "2":
-        flags |= {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo")}
+        flags |= {
+            "devices": 2,
+            "strategy": DDPStrategy(process_group_backend="gloo", **partly(cell)),
+        }
     trainer = Trainer(
         **flags, max_epochs=part.length, callbacks=callbacks, default_root_dir=part.folder
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mm2pl.optim import MultiStepLR
+from mm2pl.optim import LinearLR, MultiStepLR
 from mm2pl.run.ticks import TickCount, make_up
 
 # No optimizer steps here.
@@ -46,3 +46,12 @@ def test_what_has_no_step_is_left_out() -> None:
     count = TickCount()
     count.begin([object()], {"iter": 0, "epoch": 0})
     assert count.due({"iter": 5, "epoch": 1}) == {}
+
+
+def test_a_schedule_that_has_ended_lacks_nothing() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    warmup, count = LinearLR(optimizer, begin=0, end=2, by_epoch=False), TickCount()
+    count.begin([warmup], {"iter": 0, "epoch": 0})
+    for _ in range(5):
+        warmup.step()
+    assert count.due({"iter": 5, "epoch": 0}) == {}
