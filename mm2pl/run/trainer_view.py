@@ -187,18 +187,28 @@ class TrainerLoop:
         trainer = self._trainer
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
             return trainer.max_epochs
-        steps = max(trainer.max_steps, 0) * trainer.accumulate_grad_batches
-        return math.ceil(steps / trainer.num_training_batches)
+        return math.ceil(self._batches_of_max_steps / trainer.num_training_batches)
 
     @property
     def max_iters(self) -> int:
         """Iterations of the whole run, as far as the Trainer knows."""
         trainer = self._trainer
-        steps = trainer.max_steps * trainer.accumulate_grad_batches
+        steps = self._batches_of_max_steps
         batches = (trainer.max_epochs or 0) * trainer.num_training_batches
         if batches <= 0 or batches == float("inf"):
-            return max(int(steps), 0)
-        return int(min(batches, steps) if steps > 0 else batches)
+            return steps
+        return int(min(batches, steps) if steps else batches)
+
+    @property
+    def _batches_of_max_steps(self) -> int:
+        """Batches until ``max_steps``; 0 if that was not given. Lightning adds up the steps of all optimizers."""
+        trainer, steps_per_batch = self._trainer, 1 / self._trainer.accumulate_grad_batches
+        if not self._view.module.automatic_optimization:
+            wrapper = self._view.optim_wrapper
+            wrappers = wrapper.values() if hasattr(wrapper, "values") else [wrapper]
+            counts = [getattr(each, "_accumulative_counts", 1) for each in wrappers]
+            steps_per_batch = sum(1 / count for count in counts)
+        return math.ceil(max(trainer.max_steps, 0) / steps_per_batch)
 
     @property
     def epoch_length(self) -> int | None:
