@@ -15,6 +15,8 @@ from mm2pl.dataset.utils import length_of
 from mm2pl.dist import is_main_process
 from mm2pl.fileio import dump, get_file_backend
 from mm2pl.hooks.hook import DATA_BATCH, Hook
+from mm2pl.hooks.iter_timer_hook import IterTimerHook
+from mm2pl.hooks.runtime_info_hook import RuntimeInfoHook
 from mm2pl.hooks.storage import chosen_backend_args
 from mm2pl.registry import HOOKS
 from mm2pl.utils import is_seq_of, scandir
@@ -47,6 +49,8 @@ class LoggerHook(Hook):
     """
 
     priority = "BELOW_NORMAL"
+    sources = (RuntimeInfoHook, IterTimerHook)
+    """Hooks that record what is logged. A run has them by default; in a user's own Trainer they come with this one."""
 
     def __init__(
         self,

@@ -120,6 +120,9 @@ class HookStages(Callback):
         """Return the hooks to drive, in calling order."""
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         hooks = [each for each in callbacks if getattr(each, "driven", None) is False]
+        for source in [kind for hook in hooks for kind in getattr(hook, "sources", ())]:
+            if not any(isinstance(hook, source) for hook in hooks):
+                hooks.append(source())
         return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:

@@ -38,12 +38,13 @@ class ModuleDriver(HookStages):
     Attributes:
         flags_win: Whether a Trainer flag replaces what the optimizer wrapper says, or giving both is an error.
         exact: Whether the results must be MMEngine's to the last bit, so that manual optimization comes first.
+        hooks_log: Whether what is logged reaches the loggers through a hook; ``self.log`` would write it twice.
         loops: Per stage the loop that feeds its evaluator.
         outputs: What the last training step has returned, without a graph.
         has_stepped: Whether the step of the batch that is open has been made.
     """
 
-    flags_win = exact = False
+    flags_win = exact = hooks_log = False
 
     def __init__(self, module: MMLightningModule) -> None:
         self.module = module
@@ -221,10 +222,9 @@ class ModuleDriver(HookStages):
         loop = self.loops.get(stage)
         if loop is not None:
             self.module.eval_metrics = loop.metrics()
-            # A run's scalars reach the loggers through its visualizer; logging them here too would write them twice.
             self.module.log_dict(
                 scalars_of(self.module.eval_metrics),
-                logger=False if self.exact else None,
+                logger=False if self.hooks_log else None,
                 batch_size=1,
                 reduce_fx="max",  # every process has the same values, which this leaves as they are
                 sync_dist=True,

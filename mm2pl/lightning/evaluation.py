@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mm2pl.lightning.private import LeanModule
+from mm2pl.lightning.private import LeanModule, trainer_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,8 +61,17 @@ class EvaluatedModule(LeanModule):
         if loop is None:
             data = self.model.data_preprocessor(batch, False)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
+            trainer = trainer_of(self)
+            # Lightning 2.6 refuses `log` of a module inside another one.
+            logs: Any = self if trainer is None else trainer.lightning_module
             # Weighs the mean over batches. Lightning would guess it from the first tensor, often (C, H, W).
-            self.log(f"{stage}_loss", loss, batch_size=samples_in(batch), sync_dist=True)
+            logs.log(
+                f"{stage}_loss",
+                loss,
+                logger=False if self.driver.hooks_log else None,
+                batch_size=samples_in(batch),
+                sync_dist=True,
+            )
             return log_vars
         with NoStopIteration(f"{stage}_step"):
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)

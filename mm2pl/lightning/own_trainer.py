@@ -15,7 +15,12 @@ from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import is_config, wrappers_of
 from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
-from mm2pl.lightning.private import batches_that_stepped, resume_loaders
+from mm2pl.lightning.private import (
+    batches_that_stepped,
+    names_logged_in,
+    resume_loaders,
+    trainer_of,
+)
 from mm2pl.lightning.schedules import SchedulesOfModule, ScheduleTicks, schedules_for
 from mm2pl.optim import (
     OptimWrapper,
@@ -48,6 +53,7 @@ class OwnTrainer(ModuleDriver):
         self._lr_scaled = False
         self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
+        self._logged: set[str] = set()
         self._schedules = SchedulesOfModule(module)
         self._ticks = TickCount()
         self._ticks_owed: dict[str, int] = {}
@@ -56,6 +62,7 @@ class OwnTrainer(ModuleDriver):
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
         hooks: list[Any] = list(super().driven_hooks(trainer))
+        self.hooks_log = any(hasattr(hook, "sources") for hook in hooks)
         if not any(isinstance(hook, ParamSchedulerHook) for hook in hooks):
             hooks.append(ScheduleTicks())
             hooks.sort(key=lambda hook: get_priority(hook.priority))
@@ -71,6 +78,7 @@ class OwnTrainer(ModuleDriver):
         require_steps(module.model)
         self._started = self._epoch_end_owed = False
         self._ticks_owed = {}
+        self._logged = set()
         self._restored_wrapper = None
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
@@ -203,6 +211,8 @@ class OwnTrainer(ModuleDriver):
         self._started = True
         module = self.module
         module.compile_step("train")
+        if trainer_of(module) is None:
+            return  # a step in Fabric's or somebody's own loop, who has the optimizer
         self._adopt_optimizers()
         if self._restored_wrapper is not None:
             module.optim_wrapper.load_state_dict(self._restored_wrapper)
@@ -290,7 +300,19 @@ class OwnTrainer(ModuleDriver):
         if not isinstance(values, Mapping):
             return
         if self._logs_now() or self.trainer.is_last_batch or not self._monitored.isdisjoint(values):
-            self.module.log_dict(scalars_of(dict(values)), prog_bar=True, batch_size=1)
+            self._log(
+                {name: each for name, each in values.items() if name not in self._own_names()}
+            )
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        self._logged.update(values)
+        logger = False if self.hooks_log else None
+        values = scalars_of(dict(values))
+        self.module.log_dict(values, prog_bar=True, logger=logger, batch_size=1)
+
+    def _own_names(self) -> set[str]:
+        """Return what a subclass logs in its own step: Lightning refuses a second time with other arguments."""
+        return names_logged_in(self.trainer.fit_loop.epoch_loop, "training_step") - self._logged
 
     def _logs_now(self) -> bool:
         # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.

@@ -249,6 +249,12 @@ def logged_values(loop: _TrainingEpochLoop | _EvaluationLoop) -> Any:
     return loop._results
 
 
+def names_logged_in(loop: _TrainingEpochLoop | _EvaluationLoop, stage: str) -> set[str]:
+    """Return what has been logged in a method of the module since the epoch began."""
+    metas = [value.meta for value in logged_values(loop).values()]
+    return {meta.name for meta in metas if meta.fx == stage}
+
+
 def logger_connector(trainer: Trainer) -> Any:
     """Return what makes metrics of these values, ``Trainer._logger_connector``."""
     return trainer._logger_connector

@@ -34,7 +34,7 @@ class RunDriver(ModuleDriver):
         starter: Who makes the run, and answers for its checkpoints.
     """
 
-    flags_win = exact = True
+    flags_win = exact = hooks_log = True
 
     def __init__(
         self, module: MMLightningModule, run: Run | None, starter: RunCallback | None = None
