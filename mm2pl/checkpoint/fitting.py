@@ -74,7 +74,7 @@ def take_weights(
         The state dict that the model now has, so that loading it once more changes nothing; and the differences.
 
     Raises:
-        CheckpointError: Of the tensors of the model or of the file, of which there are fewer, less than half fit; or
+        CheckpointError: Less than half of the tensors fit, counted in the smaller of model and file; or
             ``strict``, and they differ. The model has its values from before.
     """
     inner = within_wrapper(model)

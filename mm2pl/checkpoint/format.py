@@ -43,7 +43,7 @@ LIGHTNING_KEYS = (
     "datamodule_hyper_parameters",
 )
 
-#: What an optimizer wrapper stores beside its optimizer's own state.
+#: What an optimizer wrapper stores in addition to its optimizer's own state.
 _WRAPPER_KEYS = ("loss_scaler", "base_param_settings", "accumulation")
 
 #: MMEngine's release whose file format this is; some of its tools read the field.

@@ -119,7 +119,7 @@ def _own_or_mean(parts: Sequence[Mapping[str, torch.Tensor | None]]) -> dict[str
 REPLICATED = Kind(gather=lambda value: value, restore=lambda value: value)
 PER_RANK = Kind(gather=gather_object, restore=_own)
 PER_RANK_OR_FIRST = Kind(gather=gather_object, restore=_own_or_first)
-#: Named tensors, of which the first process's stand elsewhere in the file.
+#: Named tensors; the first process's are in another part of the file.
 PER_RANK_IF_DIFFERENT = Kind(gather=lambda mine: [{}, *gather_different(mine)[1:]], restore=_own)
 REDUCIBLE = Kind(gather=lambda parts: gather_different(parts[0]), restore=_own_or_mean)
 DERIVED = Kind(gather=lambda value: None, restore=lambda value: None)

@@ -128,7 +128,7 @@ def _require_same(optimizer: Any, state: State, written_by: str | None) -> None:
     file = written_by or (f"one with {', '.join(sorted(keys - {'params'}))}" if lacks else name)
     raise CheckpointError(
         f"the checkpoint's optimizer is {file} with {_sizes(there)}, this run's is {name} with {_sizes(here)}: the "
-        f"one's state is nothing to the other → {_WAY_OUT}"
+        f"state of one does not fit the other → {_WAY_OUT}"
     )
 
 

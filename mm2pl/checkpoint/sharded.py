@@ -105,7 +105,7 @@ class _PlainReader(dcp.FileSystemReader):
 
 
 class _PlainPlanner(dcp.DefaultLoadPlanner):
-    """Read what is no tensor in the same way."""
+    """Read objects other than tensors without running code."""
 
     def load_bytes(self, read_item: dcp.planner.ReadItem, value: BytesIO) -> None:
         self.state_dict[read_item.dest_index.fqn] = torch.load(value, weights_only=True)

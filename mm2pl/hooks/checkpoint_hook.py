@@ -339,7 +339,7 @@ class CheckpointHook(Hook, CheckpointCallback):
                 f"The best checkpoint with {score:0.4f} {key} at {step} {unit} is saved to {name}."
             )
         # The periodic checkpoint, written before this validation, knows the previous best only.
-        if improved and runner.message_hub.get_info("last_ckpt") is not None:
+        if improved and self._memory.get("last_ckpt") is not None:
             self._save_checkpoint_with_step(runner, step, meta)
         for path, remove in replaced.items():
             if not is_among(path, self._kept):

@@ -87,6 +87,8 @@ class EMAHook(Hook):
 
     def before_run(self, runner: RunnerLike) -> None:
         """Copy the model as it is now, before ``init_weights`` or loading."""
+        if self._swapped:  # an exception has ended a validation
+            self._swap_ema_parameters()
         # torch types what a Module does not know as a tensor or a module; a wrapper's ``module`` is one.
         model: Any = runner.model
         self.src_model: torch.nn.Module = model.module if is_model_wrapper(model) else model

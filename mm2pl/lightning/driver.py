@@ -158,10 +158,19 @@ class ModuleDriver(HookStages):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the Trainer back its own accumulation: the next fit may be another module's."""
+        self._give_back(trainer)
+        super().teardown(trainer, pl_module, stage)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give it back here too: Lightning calls no ``teardown`` after an exception."""
+        self._give_back(trainer)
+
+    def _give_back(self, trainer: Trainer) -> None:
         if self._trainer_accumulates is not None:
             trainer.accumulate_grad_batches = self._trainer_accumulates
             self._trainer_accumulates = None
-        super().teardown(trainer, pl_module, stage)
 
     def build_alone(self) -> None:
         """Build optimizer and schedules where there is no Trainer."""

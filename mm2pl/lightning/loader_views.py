@@ -58,6 +58,15 @@ class EndlessView(TrainView):
             self._batches = skip_batches(self.loader, self._trained())
         yield from islice(self._batches, len(self.loader))
 
+    # Its place follows from what the Trainer has counted; a loader that keeps one itself would be skipped twice.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the Trainer knows the place."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Do nothing; see :meth:`state_dict`."""
+
 
 def share_of(loader: Any) -> tuple[int, int] | None:
     """Return for which share of the data a loader's sampler deals, and of how many; ``None`` if it knows of no others.

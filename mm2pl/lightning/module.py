@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mm2pl.checkpoint.names import rename_for_module
+from mm2pl.checkpoint.names import INNER, OUTER, rename_for_module
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
@@ -130,8 +130,6 @@ class MMLightningModule(EvaluatedModule):
         self.register_load_state_dict_pre_hook(_take_names_of_files)
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
-    # Its Trainer, and who drives it there
-
     def _join(self, trainer: Trainer | None) -> None:
         LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
         # Inside another LightningModule it is a part like any other: that one trains it.
@@ -146,7 +144,10 @@ class MMLightningModule(EvaluatedModule):
     def _driver_for(self, trainer: Trainer) -> ModuleDriver:
         driver = self.driver
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-        starter = next((each for each in callbacks if hasattr(each, "begin_run")), None)
+        starter = next(
+            (each for each in callbacks if hasattr(each, "begin_run") and hasattr(each, "attach")),
+            None,
+        )
         if starter is not None:
             same = isinstance(driver, RunDriver) and driver.starter is starter
             return driver if same else RunDriver(self, None, starter)
@@ -191,6 +192,11 @@ class MMLightningModule(EvaluatedModule):
     @strict_loading.setter
     def strict_loading(self, value: bool) -> None:
         self._loads_strictly = value
+
+    def outer_weights(self) -> dict[str, Any]:
+        """Return the weights of a subclass, those that are not the model's, under their names in a file."""
+        own = self.state_dict().items()
+        return {OUTER + name: part for name, part in own if not name.startswith(INNER)}
 
     def own_names(self) -> list[str]:
         """Return the names of the weights, as :meth:`state_dict` has them, without collecting the weights."""

@@ -47,9 +47,8 @@ class OwnTrainer(ModuleDriver):
     def __init__(self, module: MMLightningModule) -> None:
         super().__init__(module)
         self._built_from: Any = None
-        self._given: tuple[
-            Any, ...
-        ] = ()  # what was given in the place of the optimizers that the module has made
+        # What was given in the place of the optimizers that the module has made.
+        self._given: tuple[Any, ...] = ()
         self._lr_scaled = False
         self._started = self._epoch_end_owed = False
         self._monitored: set[Any] = set()
@@ -187,7 +186,13 @@ class OwnTrainer(ModuleDriver):
             if not trainer.strategy.restore_checkpoint_after_setup:
                 logger = runner_of(trainer).logger
                 strict = module.strict_loading
-                resumption.take_weights(checkpoint, module.model, strict=strict, logger=logger)
+                resumption.take_weights(
+                    checkpoint,
+                    module.model,
+                    strict=strict,
+                    logger=logger,
+                    around=module.outer_weights(),
+                )
         if fitting:
             resumption.take_parts(checkpoint)
             self._schedules.resumption = resumption

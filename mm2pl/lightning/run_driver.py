@@ -80,7 +80,7 @@ class RunDriver(ModuleDriver):
         """Leave in a checkpoint what the optimizers of the run can take."""
         self._run.continuing.fit_optimizers(checkpoint, self.trained())
 
-    # What Lightning is told; nothing else writes to a Trainer.
+    # What Lightning is told of validations and of the length of the run
 
     def claim_validation(self, trainer: Trainer) -> None:
         """Decide when to validate from now on, unless the Trainer's own flags say when.
@@ -179,6 +179,7 @@ class RunDriver(ModuleDriver):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
+        super().on_exception(trainer, pl_module, exception)
         if self.run is None:
             return
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":

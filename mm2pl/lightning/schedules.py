@@ -81,11 +81,11 @@ class SchedulesOfModule:
     """Build the schedules of a module in its user's own Trainer, and let them follow a length that changes.
 
     Lightning's schedules by hand have the length that their user gives; an ``end`` that only the Trainer's length has
-    given is no truth of the file, nor of the fit before.
+    given is not part of what a file says, or the fit before.
 
     Attributes:
         resumption: Of a file that has been read, until the schedules are built and the optimizer is restored.
-        replaced: Whether a callback's schedules stood in their place there; its rates are none of a plan.
+        replaced: Whether a callback's schedules stood in their place there; its rates follow no plan.
     """
 
     def __init__(self, module: MMLightningModule) -> None:

@@ -131,7 +131,13 @@ class Continuing:
             # A strategy that shards the model reads and fits its part of the file itself.
             if not run.trainer.strategy.restore_checkpoint_after_setup:
                 strict = run.module.strict_loading
-                resumption.take_weights(checkpoint, run.model, strict=strict, logger=run.logger)
+                resumption.take_weights(
+                    checkpoint,
+                    run.model,
+                    strict=strict,
+                    logger=run.logger,
+                    around=run.module.outer_weights(),
+                )
         self.has_loaded = True
         if not fitting:
             return

@@ -384,6 +384,9 @@ class ModuleLike(Protocol):
     def use_loop(self, stage: str, loop: EvalLoop) -> None:
         """Evaluate with this loop."""
 
+    def outer_weights(self) -> dict[str, Any]:
+        """Return the weights that are not the model's."""
+
     def compile_step(self, stage: str) -> None:
         """Compile a step, if that was asked for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -12,6 +13,7 @@ from mm2pl.checkpoint.compare import FILE, HERE, block, compare, facts_of_file, 
 from mm2pl.checkpoint.fitting import Differences, take_weights
 from mm2pl.checkpoint.names import OUTER
 from mm2pl.checkpoint.optimizer_state import fitting_optimizers
+from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.optim.scheduler.matching import arguments, matches
 from mm2pl.optim.scheduler.replay import Progress, replan, start_at
 from mm2pl.plan.resume import Choice
@@ -52,8 +54,16 @@ class Resumption:
         *,
         strict: bool,
         logger: logging.Logger | None,
+        around: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Load the weights that fit, and leave those in the checkpoint that the model then has.
+
+        Args:
+            checkpoint: Of a file, under the names of a file.
+            model: Gets the weights.
+            strict: Refuse what does not fit exactly.
+            logger: Told of what differs.
+            around: Weights of the LightningModule around the model, under the names of a file.
 
         Raises:
             CheckpointError: Few of them fit, or ``strict`` and not all.
@@ -66,7 +76,7 @@ class Resumption:
         weights, self._weights = take_weights(model, inner, strict, logger)
         # A user's `on_load_checkpoint`, which comes next, may give them other names.
         left = {name: inner[name] for name in self._weights.unexpected if name in inner}
-        checkpoint["state_dict"] = {**weights, **left, **outer}
+        checkpoint["state_dict"] = {**weights, **left, **_fitting(outer, around, strict, logger)}
 
     def take_parts(self, checkpoint: dict[str, Any]) -> None:
         """Leave in the checkpoint what Lightning is to restore; it asks for entries that a file may lack."""
@@ -198,3 +208,25 @@ def _groups(schedulers: list[Any]) -> list[dict[str, Any]]:
 def _entries_of_schedules(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return what schedules have put into a group: ``initial_lr``, and OneCycle's bounds."""
     return {k: v for k, v in group.items() if k.startswith("initial_") or k in ("max_lr", "min_lr")}
+
+
+def _fitting(
+    given: dict[str, Any], own: Mapping[str, Any], strict: bool, logger: logging.Logger | None
+) -> dict[str, Any]:
+    """Return those of a LightningModule's own weights that it can take, and say what differs."""
+    shapes = {
+        name: f"{name} is {tuple(value.shape)} in the file and {tuple(own[name].shape)} here"
+        for name, value in given.items()
+        # A module's extra state may be of any kind.
+        if name in own and getattr(value, "shape", None) != getattr(own[name], "shape", None)
+    }
+    parts = list(shapes.values())
+    for what, names in (("missing", own.keys() - given), ("unexpected", given.keys() - own)):
+        parts += [f"{what}: {', '.join(sorted(names))}"] if names else []
+    if parts and strict:
+        raise CheckpointError(f"weights of the LightningModule itself: {'; '.join(parts)}")
+    if parts and logger is not None:
+        logger.warning(
+            f"weights of the LightningModule itself: {'; '.join(parts)} → what fits is taken, the rest stays as it is"
+        )
+    return {name: value for name, value in given.items() if name in own and name not in shapes}

@@ -48,9 +48,7 @@ class Saving:
         run = self._run
         if meta is not None and not isinstance(meta, dict):
             raise TypeError(f"meta={meta!r} → a dict or None is needed")
-        if getattr(
-            run.trainer, "fast_dev_run", False
-        ):  # a trial leaves no files, as Lightning's own callbacks have it
+        if run.runner.is_trial:  # which leaves no files, as Lightning's own callbacks have it
             return
         if run.trainer.model is None:  # nothing has run yet
             run.trainer.strategy.connect(run.module)
@@ -73,9 +71,8 @@ class Saving:
         run, options = self._run, self._saving
         files.add_mmengine_keys(checkpoint, run.runner)
         checkpoint["meta"].update(options.get("meta", {}))
-        if (
-            run.training.stream is None
-        ):  # before the first training: what MMEngine's Runner would write
+        if run.training.stream is None:
+            # Before the first training: what MMEngine's Runner would write.
             for key in checkpoint.keys() & files.LIGHTNING_KEYS:
                 del checkpoint[key]
         elif "optimizer_states" in checkpoint:

@@ -8,6 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +81,8 @@ class TrainerView(RunnerView):
 
     @property
     def _is_ours(self) -> bool:
-        return hasattr(
-            self.module, "optim_wrapper"
-        )  # as an MMLightningModule has, which imports this room
+        # As an MMLightningModule has, which imports this room.
+        return hasattr(self.module, "optim_wrapper")
 
     @property
     def model(self) -> nn.Module:  # type: ignore[override]
@@ -97,7 +97,7 @@ class TrainerView(RunnerView):
     @property
     def param_schedulers(self) -> Any:
         """The schedules that hooks step: those of an ``MMLightningModule``, or what another has of ours."""
-        if self._is_ours:
+        if self._is_ours and self.module.param_schedulers is not None:
             return self.module.param_schedulers
         shown = [
             getattr(each.scheduler, "schedulers", []) for each in self.trainer.lr_scheduler_configs
@@ -202,12 +202,13 @@ class TrainerLoop:
     @property
     def _batches_of_max_steps(self) -> int:
         """Batches until ``max_steps``; 0 if that was not given. Lightning adds up the steps of all optimizers."""
-        trainer, steps_per_batch = self._trainer, 1 / self._trainer.accumulate_grad_batches
+        trainer = self._trainer
+        steps_per_batch = Fraction(1, trainer.accumulate_grad_batches)
         if not self._view.module.automatic_optimization:
             wrapper = self._view.optim_wrapper
             wrappers = wrapper.values() if hasattr(wrapper, "values") else [wrapper]
             counts = [getattr(each, "_accumulative_counts", 1) for each in wrappers]
-            steps_per_batch = sum(1 / count for count in counts)
+            steps_per_batch = sum((Fraction(1, count) for count in counts), Fraction())
         return math.ceil(max(trainer.max_steps, 0) / steps_per_batch)
 
     @property

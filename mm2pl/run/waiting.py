@@ -92,9 +92,8 @@ def warn_of_waiting(run: Run) -> None:
     trainer: Any = run.trainer
     times, limit = run.train_loop.times, getattr(trainer, "limit_val_batches", None)
     # Validating at Lightning's interval rather than MMEngine's: the user has set it in the Trainer.
-    by_lightning = (
-        getattr(trainer, "check_val_every_n_epoch", None) or 0
-    ) <= run.train_loop.max_epochs
+    interval = getattr(trainer, "check_val_every_n_epoch", None) or 0
+    by_lightning = interval <= run.train_loop.max_epochs
     if run.runner.is_trial or (times.validates and limit != 0 and by_lightning):
         return
     missing = missing_validation(times, limit)

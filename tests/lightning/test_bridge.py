@@ -17,7 +17,8 @@ from torch import nn
 from mm2pl.checkpoint.names import to_file
 from mm2pl.evaluator import BaseMetric
 from mm2pl.hooks import CheckpointHook, Hook
-from mm2pl.lightning import MMLightningModule
+from mm2pl.lightning import MMLightningModule, configure_optimizers
+from mm2pl.logging import MMLogger
 from mm2pl.model import BaseModel
 from mm2pl.runner import Runner
 from tests.bridges import SGD, loader, trainer
@@ -237,6 +238,25 @@ def test_own_weights_are_trained_and_stored(tmp_path: Path) -> None:
     assert torch.equal(other.head.weight, bridge.head.weight)
 
 
+def test_own_weights_that_do_not_fit_are_said(tmp_path: Path, monkeypatch: Any) -> None:
+    class OtherHead(MMLightningModule):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.head, self.top = nn.Linear(2, 3), nn.Linear(1, 1)
+
+    fit(made(WithHead), tmp_path, ModelCheckpoint(tmp_path, "last"))
+    other = made(OtherHead)
+    kept = other.head.weight.clone()
+    lines: list[str] = []
+    monkeypatch.setattr(MMLogger, "warning", lambda self, text, *args: lines.append(text))
+    run = trainer(max_epochs=3, default_root_dir=tmp_path)
+    run.validate(other, loader(), ckpt_path=tmp_path / "last.ckpt", verbose=False)
+    said = "\n".join(lines)
+    assert "head.weight is (2, 2) in the file and (3, 2) here" in said
+    assert "missing: lightning_module.top.bias, lightning_module.top.weight" in said
+    assert torch.equal(other.head.weight, kept)
+
+
 @pytest.mark.parametrize("form", ["module", "file"])
 def test_both_forms_of_names_are_taken(form: str) -> None:
     bridge, other = made(WithHead), made(WithHead)
@@ -319,3 +339,32 @@ def test_a_trainer_is_given_another_module() -> None:
     run.fit_loop.max_epochs = 1
     run.fit(ByHand(), loader())
     assert ticks == ["MMLightningModule", "ByHand"]
+
+
+def test_a_trainer_has_its_own_accumulation_back_after_an_exception() -> None:
+    class Stops(Callback):
+        armed = True
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            if self.armed:
+                self.armed = False
+                raise RuntimeError("stopped")
+
+    run = trainer(max_epochs=1, callbacks=[Stops()])
+    bridge = made(optim_wrapper={"optimizer": SGD, "accumulative_counts": 3})
+    with pytest.raises(RuntimeError, match="stopped"):
+        run.fit(bridge, loader())
+    assert run.accumulate_grad_batches == 1
+    run.fit(bridge, loader())
+    assert run.global_step > 0
+
+
+def test_schedules_of_a_subclass_that_takes_the_parts_tick() -> None:
+    class Parts(MMLightningModule):
+        def configure_optimizers(self) -> Any:
+            halves = {"type": "ExponentialLR", "gamma": 0.5, "by_epoch": True}
+            return configure_optimizers(self, {"optimizer": SGD}, halves)
+
+    bridge = made(Parts, optim_wrapper=None, param_scheduler=None)
+    trainer(max_epochs=3).fit(bridge, loader())
+    assert bridge.lr == SGD["lr"] * 0.25  # the last tick is at the schedule's end

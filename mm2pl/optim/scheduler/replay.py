@@ -123,10 +123,8 @@ def _begin_again(schedulers: Sequence[Any]) -> None:
 def _without_warning(schedulers: Iterable[Any]) -> None:
     # These ticks are of a run whose optimizer has stepped; ours watch for its first step.
     for each in schedulers:
-        watch = getattr(each, "_first_step", None)
-        if watch is not None:
-            watch.forget()
-            each._first_step = None
+        if hasattr(each, "stop_watching"):
+            each.stop_watching()
 
 
 def replay(schedulers: Sequence[Any], progress: Progress) -> None:
