@@ -297,6 +297,17 @@ def test_two_hooks_of_one_run_keep_their_own_files(make_runner):
     assert "best_twice_b1.pth" in files(second)
 
 
+def test_a_hook_for_the_best_alone_writes_no_periodic_file(make_runner, monkeypatch):
+    periodic = CheckpointHook(interval=1)
+    best = CheckpointHook(interval=-1, save_last=False, save_best="acc", save_optimizer=False)
+    runner = make_runner(periodic, best, epochs=1)
+    runner.train()
+    written = []
+    monkeypatch.setattr(runner, "save_checkpoint", lambda folder, name, **_: written.append(name))
+    best.after_val_epoch(runner, {"acc": 1.0})
+    assert written == ["best_acc_epoch_1.pth"]
+
+
 def test_resuming_goes_on_from_the_best(make_runner):
     first = make_runner(CheckpointHook(interval=1, save_best="acc"), epochs=1, scores=(0.9,))
     first.train()
