@@ -125,7 +125,7 @@ def test_the_help_shows_the_arguments(capsys: Any) -> None:
     with pytest.raises(SystemExit, match="0"):
         Parsing(MMLightningModule, MMDataModule, args=["fit", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "(type: Union[Settings, OptimWrapper, null], default: null" in said
+    assert "(type: Union[Settings, OptimWrapper, Optimizer, null], default: null" in said
     assert "(type: Union[Settings, DataLoader[Any], null], default: null" in said
 
 
