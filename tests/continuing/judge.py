@@ -64,7 +64,10 @@ class Server:
                 raise Failed(f"{part.name}: exit status {status}: {' | '.join(lines[-2:])}")
 
     def close(self) -> None:
-        with self._process:  # closes its input, at which it ends
+        """Let the server end."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("null\n")
+        with self._process:  # flushes and closes its input, and waits
             pass
 
 

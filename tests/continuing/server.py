@@ -79,10 +79,13 @@ def import_what_a_run_imports() -> None:
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Serve until told to end: another process that was forked meanwhile may keep the input open."""
     import_what_a_run_imports()
     for line in sys.stdin:
-        pids = [in_fork(read_part(each)) for each in json.loads(line)]
+        parts = json.loads(line)
+        if parts is None:
+            return
+        pids = [in_fork(read_part(each)) for each in parts]
         print(json.dumps(wait(pids)), flush=True)
 
 
