@@ -17,7 +17,7 @@ from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.names import to_file
 from mm2pl.checkpoint.reader import SHARDS, CheckpointError, read_checkpoint
 
-#: Where torch keeps what the shards are parts of, and Lightning all that is no weight and no optimizer's state.
+#: Torch keeps its index of the shards in the first file, Lightning everything but weights and optimizers in the second.
 _INDEX, _REST = SHARDS, "meta.pt"
 
 _INDEX_CLASSES = {

@@ -122,7 +122,7 @@ class Hook(Callback):
         """Have somebody call the points of all hooks in this Trainer, unless the module brings that already."""
         if not self.driven:
             self.is_callback = True
-            HookStages.drive(trainer, pl_module, stage)
+            HookStages.drive(trainer)
 
     before_run = _point("before_run")
     after_load_checkpoint = _point("after_load_checkpoint")

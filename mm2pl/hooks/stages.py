@@ -78,22 +78,22 @@ class HookStages(Callback):
     # Its place in the Trainer
 
     @classmethod
-    def drive(cls, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def drive(cls, trainer: Trainer) -> None:
         """Drive the hooks of a Trainer whose module brings nothing that does; called by each hook's ``setup``."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if not any(isinstance(callback, HookStages) for callback in callbacks):
             stages = cls()
             stages.lead(trainer)
             # Lightning goes on through the list that it has begun, in which this one is not.
-            stages.setup(trainer, pl_module, stage)
+            stages.call_hooks_at_start(trainer)
 
     @classmethod
-    def drive_added(cls, trainer: Trainer, pl_module: LightningModule) -> None:
+    def drive_added(cls, trainer: Trainer) -> None:
         """Drive hooks too that have joined the Trainer after the ``setup`` of its callbacks."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         stages = next((each for each in callbacks if isinstance(each, HookStages)), None)
         if stages is None:
-            cls.drive(trainer, pl_module, str(trainer.state.fn))
+            cls.drive(trainer)
         else:
             stages._calls = methods_by_point(stages.driven_hooks(trainer))
             stages._runner = runner_of(trainer)

@@ -146,13 +146,10 @@ class RunCallback(Checkpoint):
     # Checkpoint: answer for the run's CheckpointHook
 
     @property
-    def _hooks(self) -> list[Any]:
-        return self.run.hooks if self.run is not None else []
-
-    @property
     def checkpoint_hook(self) -> Any:
         """The run's ``CheckpointHook``, if it has one."""
-        return next((hook for hook in self._hooks if isinstance(hook, Checkpoint)), None)
+        hooks = self.run.hooks if self.run is not None else []
+        return next((hook for hook in hooks if isinstance(hook, Checkpoint)), None)
 
     @property
     def best_model_path(self) -> str:

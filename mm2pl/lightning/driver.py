@@ -79,7 +79,7 @@ class ModuleDriver(HookStages):
         if pl_module is not self.module:
             self.withdraw(trainer)
             if self.driven_hooks(trainer):
-                HookStages.drive(trainer, pl_module, stage)
+                HookStages.drive(trainer)
             return
         self.begin(trainer, stage)
 

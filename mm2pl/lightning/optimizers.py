@@ -73,7 +73,7 @@ def configure_optimizers(
         for name, wrapper in wrappers.items()
     ]
     if trainer is not None and schedules:
-        let_schedules_tick(trainer, module)
+        let_schedules_tick(trainer)
     return (
         [wrapper.optimizer for wrapper in wrappers.values()],
         [{"scheduler": view, "interval": view.interval} for view in views if view.schedulers],
@@ -122,9 +122,9 @@ def scale_by_batch(trainer: Trainer, optim_wrapper: Any, auto_scale_lr: Any) -> 
     return wanted
 
 
-def let_schedules_tick(trainer: Trainer, module: LightningModule) -> None:
+def let_schedules_tick(trainer: Trainer) -> None:
     """Add who ticks the schedules to the Trainer's callbacks, unless one of them does so already."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     if not any(isinstance(callback, ParamSchedulerHook) for callback in callbacks):
         callbacks.append(ScheduleTicks())
-    HookStages.drive_added(trainer, module)
+    HookStages.drive_added(trainer)

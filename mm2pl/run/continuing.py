@@ -139,8 +139,12 @@ class Continuing:
                     around=run.module.outer_weights(),
                 )
         self.has_loaded = True
-        if not fitting:
-            return
+        if fitting:
+            self._go_to_its_place(checkpoint, resumption)
+
+    def _go_to_its_place(self, checkpoint: dict[str, Any], resumption: Resumption) -> None:
+        """Stand where the file was written, and leave in it what Lightning restores: progress and optimizers."""
+        run = self._run
         resumption.take_parts(checkpoint)
         meta = checkpoint.setdefault("meta", {})
         if "epoch" not in meta:
@@ -158,7 +162,7 @@ class Continuing:
         if self.choice.resume_param_scheduler is True:
             resumption.load(run.module.param_schedulers, self._progress(resumption))
         self._resumed = checkpoint.get("mm2pl")
-        checkpoint["loops"] = loops_of(self._run, checkpoint, self._place(meta))
+        checkpoint["loops"] = loops_of(run, checkpoint, self._place(meta))
         if self._ends_with_validation(meta):
             # To Lightning the last epoch still has to end, or it would not even start the run.
             checkpoint["loops"] = loops_state(

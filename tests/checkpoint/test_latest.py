@@ -80,13 +80,13 @@ def write(folder: Path, files: dict[str, object]) -> None:
             "iter_10.pth",
             id="same-time",
         ),
-        pytest.param("{}/out/work/b.pth", {"out/work/a.pth": {}}, "out/work/a.pth", id="out-dir"),
+        pytest.param("{}/out/exp/b.pth", {"out/exp/a.pth": {}}, "out/exp/a.pth", id="out-dir"),
         pytest.param(None, {"r50.pth": 1}, None, id="only-pretrained-weights"),
         pytest.param(None, {"best_acc_epoch_1.pth": 1}, None, id="only-best"),
     ],
 )
 def test_the_newest(tmp_path, marker, files, expected):
-    folder = tmp_path / "work"
+    folder = tmp_path / "exp"
     folder.mkdir()
     write(folder, files)
     if marker is not None:
