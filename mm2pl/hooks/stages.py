@@ -100,6 +100,10 @@ class HookStages(Callback):
 
     def lead(self, trainer: Trainer) -> None:
         """Become the first callback, so that ``setup`` comes before that of all others; no second one stays."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        for other in [each for each in callbacks if isinstance(each, HookStages)]:
+            if other is not self:
+                other.withdraw(trainer)
         trainer.callbacks = [self, *_others(trainer)]  # type: ignore[attr-defined]
 
     def step_back(self, trainer: Trainer) -> None:
@@ -111,7 +115,7 @@ class HookStages(Callback):
         trainer.callbacks = [*others[:place], self, *others[place:]]  # type: ignore[attr-defined]
 
     def withdraw(self, trainer: Trainer) -> None:
-        """Leave the Trainer, which has been given another module."""
+        """Leave the Trainer, which another one drives now."""
         trainer.callbacks = _others(trainer)  # type: ignore[attr-defined]
 
     # What a subclass may decide

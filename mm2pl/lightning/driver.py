@@ -67,11 +67,11 @@ class ModuleDriver(HookStages):
             ValueError: A flag of the Trainer rules out what the module needs; Lightning would say so in its words.
         """
         module = self.module
+        self.lead(trainer)
         if trainer.state.fn == "fit" and needs_manual_optimization(
             module.model, module.optim_wrapper
         ):
             refuse_flags(trainer, module.model)
-        self.lead(trainer)
         Border.stand_at(trainer)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -154,6 +154,7 @@ class ModuleDriver(HookStages):
 
     def borrow_accumulation(self) -> None:
         """Note the Trainer's own accumulation, before the optimizer wrapper's is written there for a fit."""
+        self._give_back(self.trainer)  # what an exception has left
         self._trainer_accumulates = self.trainer.accumulate_grad_batches
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -161,11 +162,13 @@ class ModuleDriver(HookStages):
         self._give_back(trainer)
         super().teardown(trainer, pl_module, stage)
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Give it back here too: Lightning calls no ``teardown`` after an exception."""
+    def withdraw(self, trainer: Trainer) -> None:
+        """Give it back here too: Lightning calls no ``teardown`` after an exception.
+
+        ``on_exception`` would be too early: a file that is written then holds an open window.
+        """
         self._give_back(trainer)
+        super().withdraw(trainer)
 
     def _give_back(self, trainer: Trainer) -> None:
         if self._trainer_accumulates is not None:

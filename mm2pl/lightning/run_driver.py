@@ -179,7 +179,6 @@ class RunDriver(ModuleDriver):
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
-        super().on_exception(trainer, pl_module, exception)
         if self.run is None:
             return
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":
