@@ -338,8 +338,8 @@ class Blind(LightningModule):
          "clip_grad=.*TwoOptimizers.automatic_optimization is False"),
         ({"model": TwoOptimizers(), "optim_wrapper": {"optimizer": SGD, "accumulative_counts": 2}},
          "accumulative_counts=2.*leave out the key"),
-        ({"optim_wrapper": {"constructor": pair_constructor("mm2pl"), **dict.fromkeys(
-            ("model", "module"), {"optimizer": SGD})}},
+        ({"optim_wrapper": {"constructor": pair_constructor("mm2pl"), "model": {"optimizer": SGD},
+                            "module": {"optimizer": SGD}}},
          "makes 2 optimizers .model, module..*automatic_optimization = False"),
         ({"data_module": Classifier()}, "a LightningDataModule, or dict"),
         (loaders(), "data_module and .'train_dataloader', 'val_dataloader'., which both"),
