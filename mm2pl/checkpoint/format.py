@@ -148,7 +148,7 @@ def add_mmengine_keys(checkpoint: dict[str, Any], runner: SavedRunner) -> None:
         return
     if hasattr(runner.optim_wrapper, "state_dict"):
         checkpoint["optimizer"] = runner.optim_wrapper.state_dict()
-        module: Any = getattr(runner, "module", None)
+        module: Any = getattr(runner, "mm_module", None)
         if getattr(module, "automatic_optimization", False) and not module.has_gradients_waiting():
             # Lightning keeps used gradients until the next iteration drops them.
             checkpoint["optimizer"].pop("accumulation", None)

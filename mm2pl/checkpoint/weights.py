@@ -240,6 +240,11 @@ def with_own_names(
     """
     revised = OrderedDict(weights.items())
     for pattern, replacement in revise_keys:
+        # MMEngine 0.10.7 takes this prefix of DDP's also from a model's own part of that name, and loses it.
+        if pattern in ("^module.", r"^module\.") and any(
+            k in own for k in revised if k[:7] == "module."
+        ):
+            continue
         revised = OrderedDict((re.sub(pattern, replacement, k), v) for k, v in revised.items())
     # MMEngine 0.10.7 would warn, and go on with the weights that were drawn at the start.
     if own and revised and not revised.keys() & set(own):

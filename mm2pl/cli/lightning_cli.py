@@ -213,9 +213,12 @@ class CommandLineParts(Parts):
     def _make(self, name: str, arguments: dict[str, Any]) -> Any:
         spec = self.cli.parsed[name]
         made = get_object_from_string(spec.class_path)(**{**init_args(spec), **arguments})
-        # jsonargparse leaves an object as it is; from the class path it would make a second one.
-        self.cli.parsed[name] = made
+        self.take(name, made)
         return made
+
+    def take(self, name: str, made: Any) -> None:
+        """Take the object: jsonargparse leaves it as it is, and from the class path would make a second one."""
+        self.cli.parsed[name] = made
 
     def trainer(self, arguments: dict[str, Any], callback: RunCallback) -> Any:
         """Make the Trainer from what was parsed, completed by what the plan says by now."""

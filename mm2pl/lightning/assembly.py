@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule
+from mm2pl.lightning.guest import GuestModule, is_guest
+from mm2pl.lightning.guest_data import build_data
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.trainer import make_trainer
 from mm2pl.plan.containers import live_objects
@@ -40,6 +42,9 @@ class Parts:
         """Make the data module; ``arguments`` are those of :class:`MMDataModule`."""
         return MMDataModule(**arguments)
 
+    def take(self, name: str, made: Any) -> None:
+        """Take a ``model`` or ``data`` that the run has found built: the user's own."""
+
     def trainer(self, arguments: dict[str, Any], callback: RunCallback) -> Trainer:
         """Make the Trainer; ``arguments`` are the plan's, in LightningCLI's form."""
         return make_trainer(arguments, callback)
@@ -63,20 +68,38 @@ def made_by(parts: Parts) -> Iterator[None]:
         _PARTS.reset(token)
 
 
+def _module(run: Run, parts: Parts) -> Any:
+    plan, model = run.plan.model, run.build_model()
+    if is_guest(model):
+        guest = GuestModule(**{**plan, "model": model})
+        parts.take("model", guest.lightning_module)
+        return guest
+    module = parts.module({**plan, "model": model})
+    # The built model is not a hyper-parameter; what it was built from is, for load_from_checkpoint.
+    plain = {name: value for name, value in plan.items() if not live_objects(value)}
+    module.save_hyperparameters(plain, logger=False)
+    return module
+
+
+def _datamodule(run: Run, parts: Parts) -> Any:
+    given = run.options.get("data_module")
+    if given is not None:
+        guest = build_data(given, run.seed)
+        parts.take("data", guest.lightning_datamodule)
+        return guest
+    # The seed that was drawn where the config names none: samplers and workers of all processes derive from it.
+    return parts.datamodule(
+        {**run.plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}
+    )
+
+
 def assemble(run: Run) -> None:
     """Open a run, build its model, make its Lightning objects and bind them together."""
     parts, plan = current_parts(), run.plan
     with undone_on_failure():
         # First: it seeds the generators from which the model's own `__init__` draws its weights.
         run.open()
-        module = parts.module({**plan.model, "model": run.build_model()})
-        # The built model is not a hyper-parameter; what it was built from is, for load_from_checkpoint.
-        plain = {name: value for name, value in plan.model.items() if not live_objects(value)}
-        module.save_hyperparameters(plain, logger=False)
-        # The seed that was drawn where the config names none: samplers and workers of all processes derive from it.
-        datamodule = parts.datamodule(
-            {**plan.data, "seed": run.seed, "diff_rank_seed": run.diff_rank_seed}
-        )
+        module, datamodule = _module(run, parts), _datamodule(run, parts)
         callback = RunCallback(**plan.run)
         trainer = parts.trainer(plan.trainer, callback)
         callback.attach(run, trainer, module, datamodule)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
     from lightning.pytorch.strategies import Strategy
 
+    from mm2pl.lightning.driver import ModuleDriver
+
 
 class Border:
     """Note what a training step returns, complete what a strategy writes, and take up what it reads.
@@ -33,25 +35,35 @@ class Border:
         "load_optimizer_state_dict",
     )
 
+    driver: Any
+
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
 
     @classmethod
-    def stand_at(cls, trainer: Trainer) -> None:
-        """Stand at the Trainer's strategy from now on; once is enough, also for other modules of this Trainer."""
+    def stand_at(cls, trainer: Trainer, driver: ModuleDriver) -> None:
+        """Stand at the Trainer's strategy from now on, for this driver's module."""
         strategy = trainer.strategy
-        if "save_checkpoint" not in vars(strategy):
+        method: Any = vars(strategy).get("save_checkpoint")
+        border: Any = getattr(method, "__self__", None)
+        if border is None:
             border = cls(strategy)
             for name in cls.METHODS:
                 setattr(strategy, name, getattr(border, name))
+        border.driver = driver
 
     def _usual(self, method: str) -> Any:
         return getattr(type(self.strategy), method).__get__(self.strategy)
 
     @property
     def _driver(self) -> Any:
-        """Who drives the Trainer's module, if it is one of ours."""
-        return getattr(self.strategy.lightning_module, "driver", None)
+        """Who drives the Trainer's module, if it is not one that nobody here drives."""
+        module = self.strategy.lightning_module
+        return self.driver if self.driver.module.lightning_module is module else None
+
+    @property
+    def _keeps_names(self) -> bool:
+        return self._driver.module.follows_lightning
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Run a step, and publish what it returns before a callback asks: Lightning will divide its loss."""
@@ -74,7 +86,7 @@ class Border:
         """Complete a checkpoint and write it; every process comes here."""
         if self._driver is not None:
             trainer = self._driver.trainer
-            if not loads_by_name(self.strategy):
+            if not self._keeps_names and not loads_by_name(self.strategy):
                 checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
             runner_of(trainer).complete_checkpoint(checkpoint)
         self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)
@@ -99,12 +111,12 @@ class Border:
         if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1
             callbacks.setdefault("RunDriver", callbacks["RunCallback"])
         module, weights = self._driver.module, checkpoint.get("state_dict")
-        if weights:
+        if weights and not self._keeps_names:
             as_module, as_file = fits(weights, module.own_names())
             checkpoint["state_dict"] = to_file(weights) if as_module > as_file else weights
         runner_of(self._driver.trainer).accept_checkpoint(checkpoint)
         self._driver.accept(checkpoint)
-        if weights:
+        if weights and not self._keeps_names:
             # A hook of the user's module sees names of the module, as it would with Lightning's own files.
             checkpoint["state_dict"] = to_module(checkpoint["state_dict"])
         return checkpoint

@@ -91,8 +91,13 @@ class RunCallback(Checkpoint):
         """Bind a run to the Trainer that this callback is in: hooks, loggers, validation, log and dumped config."""
         self.run = run
         run.attach(trainer, module, datamodule)
-        driver = module.follow(run, batches_stay_raw(module, datamodule), self)
-        leave_transfer_to_datamodule(module)
+        raw = not module.follows_lightning and batches_stay_raw(
+            module, datamodule.lightning_datamodule
+        )
+        driver = module.follow(run, raw, self)
+        # Only a data module of ours asks the module; another leaves the transfer to it.
+        if not module.follows_lightning and datamodule is datamodule.lightning_datamodule:
+            leave_transfer_to_datamodule(module)
         connect_loggers(trainer, run.visualizer, run.timestamp)
         if run.loops["val"] is not None:
             driver.claim_validation(trainer)
@@ -116,7 +121,7 @@ class RunCallback(Checkpoint):
         Raises:
             TypeError: In a Trainer of the user's own, whose module is not mm2pl's.
         """
-        if self.run is None or self.run.module is not pl_module:
+        if self.run is None or self.run.module.lightning_module is not pl_module:
             refuse_other_package(trainer, pl_module)
             raise _no_parts(pl_module, trainer.datamodule)  # type: ignore[attr-defined]
 

@@ -51,6 +51,11 @@ class MMDataModule(LightningDataModule):
         self._shares: dict[str, tuple[int, int]] = {}
 
     @property
+    def lightning_datamodule(self) -> LightningDataModule:
+        """What the Trainer of a run is given: this data module."""
+        return self
+
+    @property
     def batch_size(self) -> int:
         """The training loader's batch size; settable until the Trainer has it, as Lightning's finder wants it.
 
@@ -195,7 +200,7 @@ _BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_afte
 _STEPS = ("training_step", "validation_step", "test_step", "predict_step")
 
 
-def batches_stay_raw(module: MMLightningModule, datamodule: MMDataModule) -> bool:
+def batches_stay_raw(module: MMLightningModule, datamodule: LightningDataModule) -> bool:
     """Return whether nothing of a user's stands between loader and model, so that the lean loops may skip asking."""
     return not any(
         getattr(type(part), name) not in (getattr(base, name), getattr(plain, name))

@@ -72,11 +72,11 @@ class ModuleDriver(HookStages):
             module.model, module.optim_wrapper
         ):
             refuse_flags(trainer, module.model)
-        Border.stand_at(trainer)
+        Border.stand_at(trainer, self)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave a Trainer that has been given another module; else build what it is about to need."""
-        if pl_module is not self.module:
+        if pl_module is not self.module.lightning_module:
             self.withdraw(trainer)
             if self.driven_hooks(trainer):
                 HookStages.drive(trainer)
@@ -94,12 +94,12 @@ class ModuleDriver(HookStages):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See who steps the schedules from now on: StochasticWeightAveraging replaces them at this moment."""
-        self.module.schedules_replaced = are_replaced(trainer)
+        self.module.schedules_replaced = are_replaced(trainer, self.module)
         super().on_train_epoch_start(trainer, pl_module)
 
     def settle_for_file(self) -> None:
         """Do what belongs to the last batch, before a file is written that must hold it."""
-        trainer = trainer_of(self.module)
+        trainer = trainer_of(self.module.lightning_module)
         # Lightning counts a batch as processed too if its step was left out, which calls no `on_train_batch_end`.
         if trainer is not None and self.has_stepped:
             self.settle(trainer, self.outputs)

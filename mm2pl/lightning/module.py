@@ -81,6 +81,8 @@ class MMLightningModule(EvaluatedModule):
             needs a loop in which the ``optim_wrapper``'s own methods would not be called.
     """
 
+    follows_lightning = brings_optimizers = False
+
     def __init__(
         self,
         model: Settings | nn.Module | None = None,
@@ -129,6 +131,11 @@ class MMLightningModule(EvaluatedModule):
         # at its border.
         self.register_load_state_dict_pre_hook(_take_names_of_files)
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
+
+    @property
+    def lightning_module(self) -> LightningModule:
+        """What the Trainer of a run is given: this module."""
+        return self
 
     def _join(self, trainer: Trainer | None) -> None:
         LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]

@@ -7,6 +7,8 @@ missing, a run goes on with Lightning's own loops, after one warning; what has n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities import rank_zero_warn
 
 from mm2pl.errors import UnsupportedVersion
@@ -49,9 +52,10 @@ CLASSES = (
 """The private classes that this file derives from or asks for."""
 
 NEEDED: dict[str, str] = {
-    "Trainer": "_logger_connector _signal_connector",
+    "Trainer": "_logger_connector _signal_connector _data_connector",
     "Trainer._logger_connector": "_first_loop_iter on_batch_start on_batch_end update_train_step_metrics"
     " update_eval_step_metrics",
+    "Trainer._data_connector": "_prepare_dataloader",
     "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm",
     "Trainer.fit_loop": "_should_accumulate _combined_loader_states_to_load _load_combined_loader_states"
     " _data_fetcher",
@@ -241,6 +245,17 @@ def resume_loaders(trainer: Trainer) -> None:
         iter(loop._data_fetcher)
 
 
+def dealt_out(trainer: Trainer, loader: object, training: bool, seed: int) -> Any:
+    """Return a loader that deals this process its share, as Lightning makes one of a plain ``DataLoader``."""
+    prepare = _inside(_inside(trainer, "_data_connector"), "_prepare_dataloader")
+    stage = RunningStage.TRAINING if training else RunningStage.VALIDATING
+    dealt = prepare(loader, shuffle=training, mode=stage)
+    if dealt is not loader and hasattr(dealt.sampler, "seed"):
+        # Lightning 2.6 reads it from a variable that only its `seed_everything` writes.
+        dealt.sampler.seed = seed
+    return dealt
+
+
 # What self.log writes to
 
 
@@ -253,6 +268,42 @@ def names_logged_in(loop: _TrainingEpochLoop | _EvaluationLoop, stage: str) -> s
     """Return what has been logged in a method of the module since the epoch began."""
     metas = [value.meta for value in logged_values(loop).values()]
     return {meta.name for meta in metas if meta.fx == stage}
+
+
+def logged_in_step(loop: _TrainingEpochLoop) -> dict[str, Any]:
+    """Return what the step that has just been made has logged for the loggers, under the names that they get."""
+    logged = logged_values(loop)
+    # Of the class: `unlogged` may stand in its place.
+    return dict(type(logged).metrics(logged, on_step=True)["log"])
+
+
+@contextmanager
+def unlogged(trainer: Trainer) -> Iterator[None]:
+    """Keep from the loggers what hooks write there: what steps log, and the results of evaluations.
+
+    What else is logged, such as the mean over an epoch of training, reaches them by Lightning.
+    """
+    fit = trainer.fit_loop.epoch_loop
+    results: list[tuple[Any, bool]] = [(logged_values(fit), True)]
+    results += [
+        (logged_values(loop), False)
+        for loop in (fit.val_loop, trainer.validate_loop, trainer.test_loop)
+    ]
+    for logged, hidden in results:
+        logged.metrics = _without_log(type(logged).metrics.__get__(logged), hidden)
+    try:
+        yield
+    finally:
+        for logged, _ in results:
+            del logged.metrics
+
+
+def _without_log(usual: Any, hidden: bool) -> Any:
+    def metrics(on_step: bool) -> Any:
+        found = usual(on_step)
+        return {**found, "log": {}} if on_step is hidden else found
+
+    return metrics
 
 
 def logger_connector(trainer: Trainer) -> Any:

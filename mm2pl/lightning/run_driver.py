@@ -133,6 +133,7 @@ class RunDriver(ModuleDriver):
         self.step_back(trainer)
         run = self._run
         run.enter(stage)
+        self._collect_data(trainer, stage)
         self._started = False
         if stage == "fit":
             self.claim_validation(trainer)
@@ -140,6 +141,14 @@ class RunDriver(ModuleDriver):
         run.prepare(stage)
         if stage == "fit":
             self._agree_on_place(trainer, run.train_loop)
+
+    def _collect_data(self, trainer: Trainer, stage: str) -> None:
+        """Take the loaders of a data module that has them only now, behind its ``setup``."""
+        collect = getattr(self._run.datamodule, "collect", None)
+        if collect is not None:
+            validates = ["val"] if self._run.loops["val"] is not None else []
+            stages = {"fit": ["train", *validates], "validate": ["val"], "test": ["test"]}
+            collect(trainer, stages.get(stage, []))
 
     def _agree_on_place(self, trainer: Trainer, loop: TrainLoop) -> None:
         """Begin where the loop stands, if a program has moved its counters: MMEngine's loops go on from there."""
@@ -222,7 +231,7 @@ class RunDriver(ModuleDriver):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin an epoch; a run by iterations is one epoch of Lightning's."""
         self._batch = None
-        self.module.schedules_replaced = are_replaced(trainer)
+        self.module.schedules_replaced = are_replaced(trainer, self.module)
         self._run.training.begin_epoch()
 
     def on_train_batch_start(

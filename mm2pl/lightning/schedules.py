@@ -207,9 +207,8 @@ def _is_lightnings(schedule: object) -> bool:
     return isinstance(schedule, LRScheduler)
 
 
-def are_replaced(trainer: Trainer) -> bool:
+def are_replaced(trainer: Trainer, module: MMLightningModule) -> bool:
     """Return whether a callback such as ``StochasticWeightAveraging`` has put its own schedules into their place."""
-    module: Any = trainer.lightning_module
     given = [config["scheduler"] for config in module.lightning_schedulers]
     now = [config.scheduler for config in trainer.lr_scheduler_configs]
     return bool(now) and not any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,12 @@ def _for_a_run(verb: str) -> Any:
         if run is not None and verb != "fit" and bound.arguments.get("ckpt_path") is None:
             self._mention_checkpoint(verb, run)
         try:
-            with telling_children(run.timestamp, run.seed) if run else nullcontext():
+            with ExitStack() as around:
+                if run is not None:
+                    around.enter_context(telling_children(run.timestamp, run.seed))
+                for part in (run.module, run.datamodule) if run is not None else ():
+                    if hasattr(part, "lent"):  # a module or data module of the user's own
+                        around.enter_context(part.lent(self, verb))
                 result = base(*bound.args, **bound.kwargs)
         except Exception as error:
             if not is_first_failure(error) and is_echo(error):

@@ -28,7 +28,11 @@ class Key:
 
 
 KEYS: dict[str, Key] = {
-    "model": Key(section="model", target="MMLightningModule(model=…)"),
+    "model": Key(
+        section="model",
+        target="MMLightningModule(model=…)",
+        note="a LightningModule of your own is given to the Trainer as it is",
+    ),
     "data_preprocessor": Key(section="model", target="MMLightningModule(data_preprocessor=…)"),
     "optim_wrapper": Key(
         section="model",
@@ -48,6 +52,12 @@ KEYS: dict[str, Key] = {
     "train_dataloader": Key(section="data", target="MMDataModule.train_dataloader"),
     "val_dataloader": Key(section="data", target="MMDataModule.val_dataloader"),
     "test_dataloader": Key(section="data", target="MMDataModule.test_dataloader"),
+    "data_module": Key(
+        section="option",
+        target="Trainer.fit(datamodule=…)",
+        fidelity="equivalent",
+        note="a LightningDataModule in the place of the three loaders; not a key of MMEngine's",
+    ),
     "train_cfg": Key(
         section="run", target="Trainer(max_epochs | limit_train_batches), validation schedule"
     ),

@@ -1,4 +1,7 @@
-"""An MMEngine config as plain data in LightningCLI's own form. Pure: nothing is built, nothing is imported."""
+"""An MMEngine config as plain data in LightningCLI's own form.
+
+Nothing is built, and nothing imported but a model's class, which is looked at where a key is missing.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 from mm2pl.errors import ArgumentError
 from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.explain import Entry, check
+from mm2pl.plan.guest import has_own_steps
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.processes import are_several, left_out, processes, several
@@ -31,7 +35,7 @@ COMPLETE = {
     "val": ("val_dataloader", "val_cfg", "val_evaluator"),
     "test": ("test_dataloader", "test_cfg", "test_evaluator"),
 }
-"""Keys that make sense only together, as MMEngine demands."""
+"""Keys that make sense only together, as MMEngine demands. A LightningModule as model brings what the last is for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +191,9 @@ def trainer_arguments(
     arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
+    if config.get("data_module") is not None:
+        # Its samplers are torch's, which know nothing of ranks.
+        arguments["use_distributed_sampler"] = True
     arguments.update(processes(config, environ))
     # `cudnn_benchmark` and `deterministic` are not among them: the run sets these globals of the process itself
     # (run/environment.py), and Lightning's flags of the same meaning would set them again in another order.
@@ -216,8 +223,17 @@ def check_complete(config: Mapping[str, Any]) -> None:
     Raises:
         ValueError: Naming the missing keys.
     """
-    for stage, keys in COMPLETE.items():
+    loaders = [keys[0] for keys in COMPLETE.values() if config.get(keys[0]) is not None]
+    if loaders and config.get("data_module") is not None:
+        raise ValueError(
+            f"the config has data_module and {loaders}, which both say where the data come from → give one of the two"
+        )
+    for stage, (loader, cfg, brought) in COMPLETE.items():
+        # The data module has loaders for whichever stage there is.
+        keys = (cfg, brought) if config.get("data_module") is not None else (loader, cfg, brought)
         missing = [key for key in keys if config.get(key) is None]
+        if missing == [brought] and has_own_steps(config.get("model")):
+            continue
         if missing and len(missing) < len(keys):
             given = [key for key in keys if key not in missing]
             raise ValueError(

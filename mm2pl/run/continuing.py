@@ -53,7 +53,6 @@ class Continuing:
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
         self._resumption: Resumption | None = None
-        self._facts: dict[str, Any] = {}
 
     def log_interruption(self) -> None:
         """Say where the run was stopped and from which file it can go on."""
@@ -151,8 +150,6 @@ class Continuing:
             meta["epoch"], meta["iter"] = progress_of(checkpoint)
         loop = run.train_loop
         loop.go_to(meta["epoch"] if run.by_epoch else 0, meta["iter"])
-        # One that was drawn at the start is not what anybody has asked for.
-        self._facts = {**facts_of(run.runner), "seed": run.randomness.get("seed")}
         if meta.get("seed") is not None:
             run.use_seed(meta["seed"])
         run.message_hub.load_state_dict(checkpoint.get("message_hub") or files.empty_hub())
@@ -217,7 +214,9 @@ class Continuing:
                 resumption.replan(run.module.param_schedulers, self._progress(resumption))
             elif self.choice.resume_param_scheduler:
                 make_up(run.module.param_schedulers, (self._resumed or {}).get("ticks_due", {}))
-            run.logger.info(resumption.report(self._facts))
+            # A seed that was drawn at the start is not what anybody has asked for.
+            facts = {**facts_of(run.runner), "seed": run.randomness.get("seed")}
+            run.logger.info(resumption.report(facts))
 
     def restore_exact_state(self) -> bool:
         """Continue the data, the random numbers and each process's buffers where the checkpoint was written.

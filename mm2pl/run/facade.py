@@ -54,8 +54,7 @@ class RunnerFacade(RunnerView):
 
     # Names under which public code reads and assigns, although half of them are private in MMEngine 0.10.7.
     trainer: Trainer = of("trainer")
-    module: MMLightningModule = of("module")
-    datamodule: MMDataModule = of("datamodule")
+    mm_module: Any = of("module")
     cfg: Config = of("cfg")
     logger: MMLogger = of("logger")
     message_hub: MessageHub = of("message_hub")
@@ -109,6 +108,16 @@ class RunnerFacade(RunnerView):
         super().__init__()
         self._run = run
         run.serve(self)
+
+    @property
+    def module(self) -> MMLightningModule | Any:
+        """The LightningModule that the Trainer is given."""
+        return getattr(self._run.module, "lightning_module", None)
+
+    @property
+    def datamodule(self) -> MMDataModule | Any:
+        """The LightningDataModule that the Trainer is given."""
+        return getattr(self._run.datamodule, "lightning_datamodule", None)
 
     def overrides(self, method: str) -> bool:
         """Return whether a subclass has its own ``method`` in place of this class's."""
@@ -286,7 +295,7 @@ class RunnerFacade(RunnerView):
         self._run.init_weights()
 
     def _maybe_compile(self, target: str) -> None:
-        self.module.compile_step(target.removesuffix("_step"))
+        self.mm_module.compile_step(target.removesuffix("_step"))
 
     # Hooks
 

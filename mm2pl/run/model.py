@@ -54,5 +54,6 @@ def require_steps(model: nn.Module) -> None:
     if not any(hasattr(model, step) for step in ("train_step", "val_step", "test_step")):
         raise TypeError(
             f"{type(model).__name__} has neither train_step nor val_step nor test_step → derive it from "
-            "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses"
+            "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses, or from Lightning's "
+            "LightningModule, with a training_step"
         )

@@ -368,6 +368,18 @@ class ModuleLike(Protocol):
     trainer: Any
 
     @property
+    def lightning_module(self) -> Any:
+        """What the Trainer is given: this, or the LightningModule that it stands for."""
+
+    @property
+    def follows_lightning(self) -> bool:
+        """Whether the model is trained as by Lightning alone: nobody calls its ``train()`` or ``init_weights()``."""
+
+    @property
+    def brings_optimizers(self) -> bool:
+        """Whether Lightning asks the model for its optimizers, so that there is nothing to build."""
+
+    @property
     def automatic_optimization(self) -> bool:
         """Whether Lightning drives the optimizer."""
 
@@ -398,6 +410,10 @@ class DataModuleLike(Protocol):
     """What a run needs of the data module that its Trainer takes loaders from."""
 
     configs: dict[str, Any]
+
+    @property
+    def lightning_datamodule(self) -> Any:
+        """What the Trainer is given: this, or the LightningDataModule that it stands for."""
 
     def use_loader(self, stage: str, loader: LoaderLike) -> None:
         """Give the Trainer this loader."""

@@ -21,7 +21,7 @@ from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
-from mm2pl.run.model import change_model
+from mm2pl.run.model import change_model, require_steps
 from mm2pl.run.saving import Saving
 from mm2pl.run.training import Training
 from mm2pl.run.waiting import warn_of_waiting
@@ -341,9 +341,13 @@ class Run:
     def _prepare_fit(self) -> None:
         runner = self.runner
         loop = self.loop_of("train")
+        if not (loop.overrides_run_iter or self.module.follows_lightning):
+            require_steps(self.model)
         self.training.forget_interruption()
         self.datamodule.use_loader("train", self.training.open_stream(loop))
-        self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
+        brought = self.module.brings_optimizers
+        if not brought:
+            self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
         for note in self.module.choose_optimization():
             self.logger.warning(note)
         if self.module.automatic_optimization and loop.overrides_run_iter:
@@ -351,7 +355,8 @@ class Run:
                 f"{type(loop).__name__}.run_iter drives the optimizer itself → drop the Trainer flags that "
                 f"clip, accumulate or scale, and set them in optim_wrapper"
             )
-        runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
+        if not brought:
+            runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
         if self.param_schedulers is not None:
             self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
         if self.loops["val"] is not None:
@@ -369,7 +374,7 @@ class Run:
     def init_weights(self) -> None:
         """Call the model's ``init_weights``, and give every process the first one's weights."""
         initialize = getattr(self.model, "init_weights", None)
-        if initialize is not None:
+        if initialize is not None and not self.module.follows_lightning:
             initialize()
             if self.trainer.world_size > 1:
                 for tensor in self.model.state_dict().values():

@@ -51,7 +51,7 @@ class Saving:
         if run.runner.is_trial:  # which leaves no files, as Lightning's own callbacks have it
             return
         if run.trainer.model is None:  # nothing has run yet
-            run.trainer.strategy.connect(run.module)
+            run.trainer.strategy.connect(run.module.lightning_module)
             run.module.trainer = run.trainer
         ahead = {"epoch": run.epoch + by_epoch, "iter": run.iter + (not by_epoch)}
         self._saving = {

@@ -80,6 +80,11 @@ class TrainerView(RunnerView):
         return self.trainer.lightning_module
 
     @property
+    def mm_module(self) -> Any:
+        """The same."""
+        return self.module
+
+    @property
     def _is_ours(self) -> bool:
         # As an MMLightningModule has, which imports this room.
         return hasattr(self.module, "optim_wrapper")

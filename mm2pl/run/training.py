@@ -80,7 +80,11 @@ class Training:
         """Begin an epoch; a run by iterations has one."""
         self.epoch_open = True
         self._run.runner.call_hook("before_train_epoch")
-        self._run.model.train()
+        self._train_mode()
+
+    def _train_mode(self) -> None:
+        if not self._run.module.follows_lightning:
+            self._run.model.train()
 
     def close_epoch(self) -> None:
         """End an epoch; the counter moves after its hooks, as in MMEngine's loop."""
@@ -101,7 +105,7 @@ class Training:
         if self._back_from_validation:
             # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
             self._back_from_validation = False
-            run.model.train()
+            self._train_mode()
         if not self.loop_steps:
             run.runner.call_hook("before_train_iter", batch_idx=batch_idx, data_batch=batch)
 

@@ -37,6 +37,8 @@ class RunnerView:
 
     trainer: Any
     module: Any
+    mm_module: Any
+    """What of the module knows of optimizer wrappers and schedules: itself, or who stands for a user's own."""
     train_loop: Any
     val_loop: Any
     test_loop: Any
@@ -116,7 +118,9 @@ class RunnerView:
     @property
     def ticking_schedulers(self) -> Any:
         """The schedules that are to be ticked: none if a callback of Lightning's has put its own in their place."""
-        return None if getattr(self.module, "schedules_replaced", False) else self.param_schedulers
+        return (
+            None if getattr(self.mm_module, "schedules_replaced", False) else self.param_schedulers
+        )
 
     @property
     def device(self) -> torch.device:

@@ -131,7 +131,7 @@ class Runner(RunnerFacade):
         self.trainer.validate(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
-        return self.module.eval_metrics
+        return self.mm_module.eval_metrics
 
     def test(self) -> dict[str, Any]:
         """Test, and return the metrics.
@@ -143,7 +143,7 @@ class Runner(RunnerFacade):
         self.trainer.test(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
-        return self.module.eval_metrics
+        return self.mm_module.eval_metrics
 
     def restore(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Let the Trainer restore a checkpoint when the next verb begins, in place of what ``resume`` asks for.

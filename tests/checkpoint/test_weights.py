@@ -230,8 +230,9 @@ def test_every_arrangement_is_loaded(tmp_path, wrap, caplog):
     assert list(returned) == list(wrap(source.state_dict()))
 
 
-def test_a_models_own_part_called_model_is_kept():
-    target = nn.ModuleDict({"model": net()})
+@pytest.mark.parametrize("names", [["model"], ["module"], ["model", "module"]], ids="+".join)
+def test_a_models_own_part_of_such_a_name_is_kept(names):
+    target = nn.ModuleDict({name: net() for name in names})
     load_checkpoint_to_model(target, {"state_dict": target.state_dict()}, strict=True)
 
 

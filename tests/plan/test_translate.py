@@ -34,6 +34,7 @@ def test_every_key_lands_in_exactly_one_place():
     )
     config["param_scheduler"], config["strategy"] = {"type": "StepLR"}, {"type": "DDPStrategy"}
     config["work_dir"], config["resume"] = "w", True
+    config["data_module"] = None  # stands for the loaders
     plan = translate(config, environ={})
     places = [plan.model, plan.data, plan.run, plan.run["options"]]
     found = {name: sum(name in place for place in places) for name in KEYS}
@@ -103,12 +104,34 @@ def test_live_objects_pass_through_and_cannot_be_written():
         ),
         ({"val_cfg": {}, "val_evaluator": {}}, r"but not \['val_dataloader'\].*the val stage"),
         ({"param_scheduler": {"type": "StepLR"}}, "param_scheduler but no optim_wrapper"),
+        ({"data_module": {}, "train_cfg": {}}, r"\['train_cfg'\] but not \['optim_wrapper'\]"),
+        (
+            {"data_module": {}, "train_dataloader": {}},
+            "data_module and .'train_dataloader'., which",
+        ),
     ],
-    ids=["train", "val", "scheduler"],
+    ids=["train", "val", "scheduler", "data module", "data twice"],
 )
 def test_half_a_stage_is_an_error(config, message):
     with pytest.raises(ValueError, match=message):
         check_complete(config)
+
+
+class HasSteps:
+    """Stands for a LightningModule: what counts is that there is a step."""
+
+    def training_step(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "model", [{"type": HasSteps}, HasSteps(), {"type": f"{__name__}.HasSteps"}]
+)
+def test_a_model_with_its_own_steps_brings_the_last_of_each_stage(model):
+    stages = {"train_dataloader": {}, "train_cfg": {}, "val_dataloader": {}, "val_cfg": {}}
+    check_complete({"model": model, **stages})
+    with pytest.raises(ValueError, match=r"but not \['train_cfg'\]"):
+        check_complete({"model": model, "train_dataloader": {}, "optim_wrapper": {}})
 
 
 def test_launcher_becomes_ddp_with_mmengines_defaults():

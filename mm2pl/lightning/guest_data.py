@@ -1,0 +1,91 @@
+"""A LightningDataModule of a user's own as the data of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import CombinedLoader
+
+from mm2pl.config import as_config
+from mm2pl.lightning.private import dealt_out
+from mm2pl.registry import DATASETS
+from mm2pl.run.other_package import refuse_other_package
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+STAGES = ("train", "val", "test")
+
+
+class GuestData:
+    """Be to a run what an ``MMDataModule`` is, for a LightningDataModule that stays as it is.
+
+    The Trainer is given the data module itself. The run takes its loaders when a stage begins, behind ``prepare_data``
+    and ``setup``, and puts in the place of the training loader the stream that can go on inside an epoch.
+
+    Args:
+        datamodule: The data module.
+        seed: Of the order in which several processes take the data.
+    """
+
+    def __init__(self, datamodule: LightningDataModule, seed: int) -> None:
+        self.lightning_datamodule = datamodule
+        self.seed = seed
+        self.configs: dict[str, Any] = dict.fromkeys(STAGES)
+
+    def collect(self, trainer: Trainer, stages: Iterable[str]) -> None:
+        """Take the loaders of these stages, of which each process gets its share.
+
+        Raises:
+            TypeError: There are several for one stage.
+        """
+        for stage in stages:
+            if self.configs[stage] is None:
+                loader = getattr(self.lightning_datamodule, f"{stage}_dataloader")()
+                if isinstance(loader, Mapping | list | tuple | CombinedLoader):
+                    raise TypeError(
+                        f"{type(self.lightning_datamodule).__name__}.{stage}_dataloader() returned a "
+                        f"{type(loader).__name__} of loaders → a run counts the batches of one → return one loader, "
+                        "of a ConcatDataset for instance"
+                    )
+                self.configs[stage] = dealt_out(trainer, loader, stage == "train", self.seed)
+
+    def use_loader(self, stage: str, loader: Any) -> None:
+        """Give the Trainer this loader until the verb ends."""
+
+        def dataloader() -> Any:
+            return loader
+
+        vars(self.lightning_datamodule)[f"{stage}_dataloader"] = dataloader
+
+    @contextmanager
+    def lent(self, trainer: Trainer, verb: str) -> Iterator[None]:
+        """Take back what :meth:`use_loader` has put in place, when a verb ends."""
+        state, names = vars(self.lightning_datamodule), [f"{stage}_dataloader" for stage in STAGES]
+        before = {name: state[name] for name in names if name in state}
+        try:
+            yield
+        finally:
+            for name in names:
+                state.pop(name, None)
+            state.update(before)
+
+
+def build_data(given: Any, seed: int) -> GuestData:
+    """Build the data module of a config's ``data_module``: a dict with its type, or the object.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    given = as_config(given)
+    made = DATASETS.build(given) if isinstance(given, dict) else given
+    refuse_other_package(made)
+    if not isinstance(made, LightningDataModule):
+        raise TypeError(
+            f"data_module={made!r:.80} → a LightningDataModule, or dict(type=…) of one, is needed; loaders stand in "
+            "train_dataloader, val_dataloader, test_dataloader"
+        )
+    return GuestData(made, seed)
