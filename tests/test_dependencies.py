@@ -18,6 +18,7 @@ ROOT = Path(mm2pl.__file__).parent
 
 ORDER = """
 closest errors version
+ops
 mm2pl manager compat device
 logging dist
 utils

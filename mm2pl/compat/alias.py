@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from .mmcv_ext import serve_mmcv_ext
 from .snapshot import Snapshot, unbind
 
 VERSION = "0.10.7"
@@ -135,6 +136,7 @@ class MMEngineAlias:
 
     def __init__(self, active: bool) -> None:
         self.active = active
+        self._mmcv_ext = serve_mmcv_ext()
         if not active:
             return
         self._before = Snapshot()
@@ -147,6 +149,8 @@ class MMEngineAlias:
 
     def remove(self) -> None:
         """Take the alias back, with the packages that were loaded under it and what they registered."""
+        if self._mmcv_ext is not None:
+            self._mmcv_ext.remove()
         if not self.active:
             return
         self.active = False
@@ -177,6 +181,7 @@ def is_installed() -> bool:
 def alias_mmengine(say_so: bool = False) -> MMEngineAlias:
     """Let ``import mmengine.X.Y`` give ``mm2pl.X.Y``, if MMEngine is not installed.
 
+    Either way ``mmcv.ops`` finds operators: :mod:`mm2pl.ops`' where MMCV has no compiled ones that load.
     Nothing is written anywhere. Afterwards ``sys.modules``, ``sys.meta_path``, the registries and the
     default scope are as before; packages loaded under the alias are loaded anew when they are imported again.
 

@@ -1,0 +1,78 @@
+"""What every operator does with its arguments: one message for a wrong one, full precision for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import torch
+from torch import Tensor
+
+from mm2pl.errors import ArgumentError
+
+P = ParamSpec("P")
+
+
+def require(holds: bool, operator: str, argument: str, given: object, accepted: str) -> None:
+    """Refuse an argument.
+
+    Raises:
+        ArgumentError: ``holds`` is false.
+    """
+    if not holds:
+        raise ArgumentError(f"{operator}: {argument} is {given} → it must be {accepted}")
+
+
+def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...]]) -> None:
+    """Check that arguments are floating-point tensors of given shapes, all on one device.
+
+    Args:
+        operator: Its name.
+        **tensors: Each argument with its shape: a number is that size, a name any.
+
+    Raises:
+        ArgumentError: One of them is not.
+    """
+    devices = set()
+    for argument, (tensor, shape) in tensors.items():
+        wanted = f"a floating-point tensor ({', '.join(map(str, shape))})"
+        require(isinstance(tensor, Tensor), operator, argument, type(tensor).__name__, wanted)
+        require(tensor.is_floating_point(), operator, argument, str(tensor.dtype), wanted)
+        fits = tensor.dim() == len(shape) and all(
+            isinstance(size, str) or size == has
+            for size, has in zip(shape, tensor.shape, strict=True)
+        )
+        require(fits, operator, argument, f"of shape {tuple(tensor.shape)}", wanted)
+        devices.add(tensor.device)
+    if len(devices) > 1:
+        where = ", ".join(f"{name} on {tensor.device}" for name, (tensor, _) in tensors.items())
+        require(False, operator, "the device", where, "one for all of them")
+
+
+def full_precision(operator: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Run an operator without autocast, and in float32 where it is given half; its result has the first one's dtype.
+
+    MMCV's compiled operators see no autocast either: a float32 matmul within one stays float32.
+    """
+
+    @wraps(operator)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        first: Any = next((each for each in args if isinstance(each, Tensor)), None)
+        with torch.autocast("cpu" if first is None else first.device.type, enabled=False):
+            given = [_widened(each) for each in args]
+            named = {name: _widened(each) for name, each in kwargs.items()}
+            result = operator(*given, **named)
+        return result if first is None else result.to(first.dtype)
+
+    return run
+
+
+def _widened(value: Any) -> Any:
+    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+    return value.float() if half else value
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a size for both axes: y, x."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -1,0 +1,63 @@
+"""Attention over sampled points of several feature maps (Deformable DETR)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mm2pl.ops.arguments import full_precision, require, require_tensors
+from mm2pl.ops.gather import corners_of, gather, padded
+
+
+@full_precision
+def ms_deform_attn(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Tensor:
+    """Sum up bilinear samples of all maps, each with its attention.
+
+    Args:
+        value: ``(B, N, heads, D)``: the cells of all maps, one map after the other.
+        spatial_shapes: ``(maps, 2)``, int64: height and width of each.
+        sampling_locations: ``(B, Q, heads, maps, points, 2)``: x and y from 0 to 1 over a map.
+        attention_weights: ``(B, Q, heads, maps, points)``.
+
+    Returns:
+        Tensor: ``(B, Q, heads * D)``.
+
+    Raises:
+        ArgumentError: Shapes do not fit each other.
+    """
+    name = "ms_deform_attn"
+    require_tensors(name, value=(value, ("B", "N", "heads", "D")))
+    batch, cells, heads, channels = value.shape
+    maps = len(spatial_shapes)
+    shape = (batch, "Q", heads, maps, "points")
+    require_tensors(
+        name,
+        value=(value, ("B", "N", "heads", "D")),
+        sampling_locations=(sampling_locations, (*shape, 2)),
+        attention_weights=(attention_weights, shape),
+    )
+    total = int(spatial_shapes.prod(1).sum())
+    require(total == cells, name, "spatial_shapes", f"of {total} cells", f"of value's {cells}")
+    heights, widths = (spatial_shapes[:, axis].view(maps, 1).to(value) for axis in (0, 1))
+    x = sampling_locations[..., 0] * widths - 0.5
+    y = sampling_locations[..., 1] * heights - 0.5
+    index, share = corners_of(padded(y, heights), padded(x, widths), widths.long())
+    sizes = spatial_shapes.prod(1)
+    begins = (sizes.cumsum(0) - sizes).view(maps, 1, 1)
+    images = torch.arange(batch, device=value.device).view(-1, 1, 1, 1, 1, 1)
+    head = torch.arange(heads, device=value.device).view(-1, 1, 1, 1)
+    table = value.transpose(1, 2).reshape(-1, channels)
+    index = index + begins + (images * heads + head) * cells
+    share = share * attention_weights[..., None]
+    queries = sampling_locations.shape[1]
+    sums = gather(
+        table,
+        index.reshape(batch * queries * heads, -1),
+        share.reshape(batch * queries * heads, -1),
+    )
+    return sums.view(batch, queries, heads * channels)

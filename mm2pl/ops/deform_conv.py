@@ -1,0 +1,137 @@
+"""Convolutions that sample at learned offsets: DCN and DCNv2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mm2pl.ops.arguments import full_precision, pair, require, require_tensors
+from mm2pl.ops.gather import corners_of, gather, padded
+
+Size = int | tuple[int, int]
+
+
+@full_precision
+def deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    deform_groups: int = 1,
+) -> Tensor:
+    """Convolve at places that ``offset`` moves; with a mask it is the modulated convolution (DCNv2).
+
+    Args:
+        input: ``(B, C, H, W)``.
+        offset: ``(B, deform_groups * 2 * kh * kw, H', W')``: y and x of each cell of the kernel.
+        weight: ``(D, C / groups, kh, kw)``.
+        mask: ``(B, deform_groups * kh * kw, H', W')``, the share of each cell.
+        bias: ``(D,)``.
+        stride: As in ``torch.nn.functional.conv2d``, and so the next three.
+        padding: Zeros on each side.
+        dilation: Distance of the kernel's cells.
+        groups: Of channels that are convolved with each other.
+        deform_groups: Of channels that share their offsets.
+
+    Returns:
+        Tensor: ``(B, D, H', W')``.
+
+    Raises:
+        ArgumentError: Shapes do not fit each other.
+    """
+    strides, paddings, dilations = pair(stride), pair(padding), pair(dilation)
+    size = _check(
+        input, offset, weight, mask, bias, (strides, paddings, dilations), groups, deform_groups
+    )
+    batch, channels, height, width = input.shape
+    out_channels, _, kernel_height, kernel_width = weight.shape
+    cells = kernel_height * kernel_width
+    moved = offset.view(batch, deform_groups, cells, 2, *size)
+    y, x = _places(size, (kernel_height, kernel_width), strides, paddings, dilations, input)
+    # (2, B, G, cells, H', W') each
+    index, share = corners_of(
+        padded(moved[:, :, :, 0] + y, height), padded(moved[:, :, :, 1] + x, width), width
+    )
+    if mask is not None:
+        share = share * mask.view(batch, deform_groups, cells, *size)[..., None]
+    maps = torch.arange(batch * deform_groups, device=input.device).view(
+        batch, deform_groups, 1, 1, 1, 1
+    )
+    table = input.reshape(batch * deform_groups, channels // deform_groups, height * width)
+    table = table.transpose(1, 2).reshape(-1, channels // deform_groups)
+    columns = gather(table, (index + maps * height * width).view(-1, 4), share.reshape(-1, 4))
+    columns = columns.view(batch, deform_groups, cells, -1, channels // deform_groups)
+    # (B, groups, C / groups * cells, H' W'), the order of the weight's own axes
+    columns = columns.permute(0, 1, 4, 2, 3).reshape(batch, groups, weight[0].numel(), -1)
+    output = weight.view(groups, out_channels // groups, -1) @ columns
+    output = output.view(batch, out_channels, *size)
+    return output if bias is None else output + bias.view(-1, 1, 1)
+
+
+def _places(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    like: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return where an ordinary convolution samples: ``(cells, H', W')`` in y and in x."""
+    axes = []
+    for axis in range(2):
+        cell = torch.arange(kernel[axis], device=like.device) * dilation[axis]
+        place = torch.arange(size[axis], device=like.device) * stride[axis] - padding[axis]
+        axes.append((cell[:, None] + place).to(like))
+    y = axes[0][:, None, :, None].expand(*kernel, size[0], 1)
+    x = axes[1][None, :, None, :].expand(*kernel, 1, size[1])
+    return y.reshape(-1, size[0], 1), x.reshape(-1, 1, size[1])
+
+
+def _check(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    settings: tuple[tuple[int, int], ...],
+    groups: int,
+    deform_groups: int,
+) -> tuple[int, int]:
+    """Compare the shapes, and return the size of the output."""
+    name = "deform_conv2d"
+    require_tensors(
+        name, input=(input, ("B", "C", "H", "W")), weight=(weight, ("D", "c", "kh", "kw"))
+    )
+    batch, channels, *sizes = input.shape
+    for argument, value, of in (
+        ("groups", groups, "channels"),
+        ("deform_groups", deform_groups, "channels"),
+    ):
+        fits = value > 0 and channels % value == 0
+        require(fits, name, argument, value, f"a divisor of the {channels} {of} of the input")
+    fits = len(weight) % groups == 0
+    require(fits, name, "groups", groups, f"a divisor of the {len(weight)} channels of the output")
+    wanted = (len(weight), channels // groups, *weight.shape[2:])
+    cells = weight.shape[2] * weight.shape[3]
+    out = [
+        (cells_ + 2 * pad - step * (kernel - 1) - 1) // stride + 1
+        for cells_, kernel, stride, pad, step in zip(
+            sizes, weight.shape[2:], *settings, strict=True
+        )
+    ]
+    fits = min(out) > 0
+    require(fits, name, "the kernel", f"larger than the input {tuple(sizes)}", "within it")
+    shapes: dict[str, tuple[Tensor | None, tuple[int | str, ...]]] = {
+        "weight": (weight, wanted),
+        "offset": (offset, (batch, deform_groups * 2 * cells, *out)),
+        "mask": (mask, (batch, deform_groups * cells, *out)),
+        "bias": (bias, (len(weight),)),
+    }
+    given = {key: (value, shape) for key, (value, shape) in shapes.items() if value is not None}
+    require_tensors(name, input=(input, ("B", "C", "H", "W")), **given)
+    return out[0], out[1]
