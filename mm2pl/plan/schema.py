@@ -19,7 +19,8 @@ class Fault:
         given: The value, shortened; empty if it is missing.
         accepted: What the key takes.
         advice: What to do.
-        severity: ``error`` if MMEngine rejects it, ``warning`` if it ignores it without a word.
+        severity: ``error`` if MMEngine rejects it, ``warning`` if it ignores it without a word, ``note`` if that may
+            well be meant.
         origin: The line that sets the value, if a file is known.
     """
 
@@ -27,7 +28,7 @@ class Fault:
     given: str
     accepted: str = ""
     advice: str = ""
-    severity: Literal["error", "warning"] = "error"
+    severity: Literal["error", "warning", "note"] = "error"
     origin: Site | None = None
 
     def __str__(self) -> str:
