@@ -27,6 +27,8 @@ class LoggerVisBackend(BaseVisBackend):
     ``Trainer(logger=backend.logger)``.
     """
 
+    is_logger = True
+
     @cached_property
     def logger(self) -> Any:
         """The Lightning logger."""
@@ -325,6 +327,8 @@ class LoggersBackend(BaseVisBackend):
     Args:
         loggers: Asked at each record, since a Trainer's loggers may be replaced.
     """
+
+    is_logger = True
 
     def __init__(self, loggers: Callable[[], Sequence[Any]]) -> None:
         super().__init__(None)

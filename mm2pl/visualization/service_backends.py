@@ -30,6 +30,8 @@ class ServiceVisBackend(BaseVisBackend):
         init_kwargs: Arguments of the client.
     """
 
+    is_logger = True
+
     _client: Any = None
 
     def __init__(self, save_dir: str | None = None, init_kwargs: dict | None = None) -> None:

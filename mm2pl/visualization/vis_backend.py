@@ -52,6 +52,9 @@ class BaseVisBackend:
     package: ClassVar[str | None] = None
     """What must be installed in addition."""
 
+    is_logger: ClassVar[bool] = False
+    """Whether it writes to a logger or a service, with an axis of steps, and not to a file as MMEngine does."""
+
     def __init__(self, save_dir: str | None) -> None:
         self._save_dir = save_dir
         self._env_initialized = False
