@@ -31,6 +31,7 @@ hub
 run
 hooks
 lightning
+check
 runner
 mmcv testing
 cli
@@ -59,7 +60,12 @@ LATE: dict[str, dict[str, str]] = {
         "mm2pl.checkpoint.sharded": "3.27 s: torch.distributed.checkpoint",
     },
     "mm2pl.checkpoint.model_zoo": {"torchvision": "optional"},
+    "mm2pl.check.trial": {"resource": "optional: not on Windows"},
     "mm2pl.cli": {"mm2pl.cli.lightning_cli": "4.88 s: lightning"},
+    "mm2pl.cli.check": {
+        "mm2pl.check": "4.88 s: lightning",
+        "mm2pl.cli.lightning_cli": "4.88 s: lightning",
+    },
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},
     "mm2pl.cli.main": {"mm2pl.lightning.failures": "4.88 s: lightning"},
     "mm2pl.cli.migrate": {

@@ -53,8 +53,9 @@ def save_checkpoint(
         backend = FileClient.infer_client(file_client_args, filename)
     else:
         backend = get_file_backend(filename, backend_args=backend_args)
-    # A FileClient, the older interface, keeps what writes in `client`.
-    if isinstance(getattr(backend, "client", backend), LocalBackend):
+    # A FileClient, the older interface, keeps what writes in `client`. A subclass may write in a way of its own.
+    writes = getattr(backend, "client", backend)
+    if getattr(type(writes), "put", None) is LocalBackend.put:
         write_atomically(filename, lambda file: torch.save(content, file))
         return
     # MMEngine's backends take the content at once, not a file to write to.

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("run", "evaluate on the validation set"),
     "test": ("run", "evaluate on the test set"),
     "predict": ("run", "write the test set's predictions to a file"),
+    "check": ("check", "find out, before a long run, whether it will reach its end"),
     "explain": ("explain", "list where every key of a config goes, or why it goes nowhere"),
     "convert": ("convert", "write a config as LightningCLI YAML, or flattened"),
     "convert-ckpt": (

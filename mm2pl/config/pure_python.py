@@ -44,7 +44,7 @@ def load_pure_text(
         source = (read_pure_source if sandbox else compiled_pure_source)(text, path)
         bases, imported = {}, set(source.imported)
         for module, line in source.modules.items():
-            base = _base_path(source, module, line, sandbox)
+            base = base_path(source, module, line, sandbox)
             bases[module], names = load_pure_python(base, (*via, Site(path, line)), sandbox)
             imported |= names
         namespace: dict[str, Any] = {"__file__": path, LAZY_NAME: LazyObject}
@@ -62,7 +62,7 @@ def load_pure_text(
         return _copy_containers(values), imported
 
 
-def _base_path(source: PureSource, module: str, line: int, sandbox: Sandbox | None) -> str:
+def base_path(source: PureSource, module: str, line: int, sandbox: Sandbox | None) -> str:
     """Return the file that ``from module import ...`` inside ``read_base`` means."""
     name = module.lstrip(".")
     parts, level = name.split("."), len(module) - len(name)

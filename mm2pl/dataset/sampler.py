@@ -25,6 +25,7 @@ class _RankSampler(Sampler[int]):
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.shuffle = shuffle
+        self.seed_is_drawn = seed is None
         # Drawn even if nothing is shuffled: it is one number of NumPy's stream, as in MMEngine.
         self.seed = sync_random_seed() if seed is None else seed
         self.start = 0

@@ -163,10 +163,13 @@ class CheckpointHook(Hook, CheckpointCallback):
     def checkpoint_folder(self, work_dir: str) -> str:
         """Return the folder of the checkpoints of a run in ``work_dir``; the storage backend joins the names."""
         root: Any = work_dir if self._out_root is None else self._out_root
-        self.file_client = FileClient.infer_client(self.file_client_args, root)
-        self.file_backend: Any = self.file_client
-        if self.file_client_args is None:
-            self.file_backend = get_file_backend(root, backend_args=self.backend_args)
+        # MMEngine 0.10.7 makes a FileClient in any case, which knows no backend but its own and says that it is old.
+        self.file_client: Any = (
+            get_file_backend(root, backend_args=self.backend_args)
+            if self.file_client_args is None
+            else FileClient.infer_client(self.file_client_args, root)
+        )
+        self.file_backend = self.file_client
         if root == work_dir:
             return root
         return self.file_backend.join_path(root, os.path.basename(work_dir.rstrip(os.sep)))

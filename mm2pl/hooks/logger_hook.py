@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,10 +164,16 @@ class LoggerHook(Hook):
         runner.logger.info(line)
         # A run that only validates must not build its training loop just to read a counter.
         loop = getattr(runner, "_train_loop", runner)
-        step = 0
+        step, visualizer = 0, runner.visualizer
+        place: AbstractContextManager[Any] = nullcontext()
         if loop is not None and not isinstance(loop, dict):
             step = runner.epoch if self.log_metric_by_epoch else runner.iter
-        runner.visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
+            # MMEngine 0.10.7 logs every validation of a run by iterations at step 0, the epoch that never ends. Its
+            # files are read by tools and stay as they are.
+            if not getattr(loop, "by_epoch", True) and hasattr(visualizer, "counting"):
+                place = visualizer.counting(runner.iter)
+        with place:
+            visualizer.add_scalars(tag, step=step, file_path=self.json_log_path)
 
     def after_test_epoch(self, runner: RunnerLike, metrics: dict[str, float] | None = None) -> None:
         """Log the test metrics, and write them to ``<log_dir>/<timestamp>.json``."""

@@ -12,6 +12,7 @@ from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import refuse_batch_size_finder
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.clock import Event
+from mm2pl.run.collation import unstacked
 from mm2pl.run.points import named
 
 if TYPE_CHECKING:
@@ -70,11 +71,17 @@ class RunDriver(ModuleDriver):
 
     def train(self, batch: object, batch_idx: int) -> Any:
         """Run one iteration: the model's ``train_step``, or a custom loop's ``run_iter``, which returns nothing."""
-        if not self._run.training.loop_steps:
-            return super().train(batch, batch_idx)
-        loop = self._run.train_loop
-        # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
-        return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
+        run = self._run
+        loop = run.train_loop
+        try:
+            if not run.training.loop_steps:
+                return super().train(batch, batch_idx)
+            # MMEngine 0.10.7's two loops differ: only `run_iter` of the one by epochs takes the index.
+            return loop.run_iter(batch_idx, batch) if loop.by_epoch else loop.run_iter(batch)
+        except (TypeError, AttributeError) as error:
+            if (plainer := unstacked(error, "train", loop.dataloader, batch)) is not None:
+                raise plainer from error
+            raise
 
     def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
         """Leave in a checkpoint what the optimizers of the run can take."""

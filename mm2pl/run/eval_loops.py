@@ -12,6 +12,7 @@ import torch
 from mm2pl.dataset.utils import length_of
 from mm2pl.logging import HistoryBuffer
 from mm2pl.registry import LOOPS
+from mm2pl.run.collation import unstacked
 from mm2pl.run.loops import BaseLoop
 from mm2pl.structures import BaseDataElement
 
@@ -44,7 +45,13 @@ class EvalLoop(BaseLoop):
         """Run the model on one batch, feed the evaluator, return the predictions."""
         step = getattr(self.runner.model, f"{self.stage}_step")
         with torch.autocast(self.runner.device.type) if self.fp16 else nullcontext():
-            outputs = step(data_batch)
+            try:
+                outputs = step(data_batch)
+            except (TypeError, AttributeError) as error:
+                plainer = unstacked(error, self.stage, self.dataloader, data_batch)
+                if plainer is None:
+                    raise
+                raise plainer from error
         outputs = split_losses(outputs, self.losses)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         return outputs

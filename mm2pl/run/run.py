@@ -21,10 +21,10 @@ from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
+from mm2pl.run.faults import warn_of_faults
 from mm2pl.run.model import change_model, require_steps
 from mm2pl.run.saving import Saving
 from mm2pl.run.training import Training
-from mm2pl.run.waiting import warn_of_waiting
 from mm2pl.utils import import_modules_from_strings
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ class Run:
             self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
         if self.loops["val"] is not None:
             self._prepare_evaluation("val")
-        warn_of_waiting(self)
+        warn_of_faults(self)
         runner.call_hook("before_run")
         runner._init_model_weights()
         change_model(self.model, self.options)

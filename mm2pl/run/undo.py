@@ -1,4 +1,4 @@
-"""A start that fails leaves the process as it found it."""
+"""A start that fails, and a trial, leave the process as they found it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,29 @@ def undone_on_failure() -> Iterator[None]:
     >>> "/nowhere" in sys.path
     False
     """
-    with ExitStack() as undo:
-        for remember in (
-            _random_states,
-            _torch_flags,
-            _places,
-            _process_group,
-            forget_new_instances,
-        ):
-            undo.callback(remember())
+    with _remembered() as undo:
         yield
         undo.pop_all()
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what :func:`undone_on_failure` does, also if nothing fails.
+
+    >>> with undone():
+    ...     sys.path.append("/nowhere")
+    >>> "/nowhere" in sys.path
+    False
+    """
+    with _remembered():
+        yield
+
+
+def _remembered() -> ExitStack:
+    undo = ExitStack()
+    for remember in (_random_states, _torch_flags, _places, _process_group, forget_new_instances):
+        undo.callback(remember())
+    return undo
 
 
 def _random_states() -> Callable[[], None]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.plan.schema import Fault
 from mm2pl.run.clock import first_validation
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Waiting:
 
     Attributes:
         known_by: The attributes by which it is known; all are set.
-        shown: The one that is named in the warning.
+        shown: The one that names what it watches.
         at_the_end: Whether a validation after the last batch is enough.
     """
 
@@ -37,20 +38,36 @@ WAITING = (
 """The first kind that fits holds."""
 
 
-def never_acting(parts: Iterable[object], *, at_the_end: bool) -> list[str]:
-    """Name the parts that wait in vain.
+def parts_of(run: Run) -> list[Any]:
+    """Return the hooks, callbacks and schedules of a run."""
+    schedules = run.param_schedulers or []
+    groups = schedules.values() if isinstance(schedules, dict) else [schedules]
+    callbacks = getattr(run.trainer, "callbacks", ())
+    parts = [*run.hooks, *callbacks, *(schedule for group in groups for schedule in group)]
+    # A hook given to the Trainer is among both.
+    return list({id(part): part for part in parts}.values())
+
+
+def watched(parts: Iterable[object]) -> Iterator[tuple[Waiting, str, Any]]:
+    """Yield what waits for a validation: its kind, the name of its argument, and what it watches there."""
+    for part in parts:
+        kind = next((kind for kind in WAITING if _is(part, kind)), None)
+        if kind is not None:
+            yield kind, f"{type(part).__name__}.{kind.shown}", getattr(part, kind.shown, None)
+
+
+def never_acting(parts: Iterable[object], *, at_the_end: bool) -> list[tuple[str, Any]]:
+    """Return the arguments, and their values, of the parts that wait in vain.
 
     Args:
         parts: Hooks, callbacks and schedules.
         at_the_end: Whether there is a validation after the last batch; there is none before.
     """
-    found = []
-    for part in parts:
-        kind = next((kind for kind in WAITING if _is(part, kind)), None)
-        if kind is not None and not (kind.at_the_end and at_the_end):
-            value = getattr(part, kind.shown, None)
-            found.append(f"{type(part).__name__}({kind.shown}={value!r})")
-    return found
+    return [
+        (name, value)
+        for kind, name, value in watched(parts)
+        if not (kind.at_the_end and at_the_end)
+    ]
 
 
 def _is(part: object, kind: Waiting) -> bool:
@@ -87,8 +104,8 @@ def missing_validation(times: Timetable, limit: object = None) -> tuple[str, boo
     return f"{late} → a smaller val_interval in train_cfg", True
 
 
-def warn_of_waiting(run: Run) -> None:
-    """Warn, once and before the first batch, of what will never act in a run."""
+def faults_of_waiting(run: Run) -> Iterator[Fault]:
+    """Yield what will never act in a run because it waits for a validation."""
     trainer: Any = run.trainer
     times, limit = run.train_loop.times, getattr(trainer, "limit_val_batches", None)
     # Validating at Lightning's interval rather than MMEngine's: the user has set it in the Trainer.
@@ -100,12 +117,12 @@ def warn_of_waiting(run: Run) -> None:
     if missing is None:
         return
     reason, at_the_end = missing
-    schedules = run.param_schedulers or []
-    groups = schedules.values() if isinstance(schedules, dict) else [schedules]
-    callbacks = getattr(trainer, "callbacks", ())
-    parts = [*run.hooks, *callbacks, *(schedule for group in groups for schedule in group)]
-    # A hook given to the Trainer is among both.
-    if vain := never_acting({id(part): part for part in parts}.values(), at_the_end=at_the_end):
-        run.logger.warning(
-            f"{', '.join(vain)} will never act: {reason}, or leave out what waits for it"
+    for path, value in never_acting(parts_of(run), at_the_end=at_the_end):
+        what, _, cure = reason.partition(" → ")
+        yield Fault(
+            path=path,
+            given=repr(value),
+            accepted=f"this will never act: {what}",
+            advice=f"{cure}, or leave out what waits for it",
+            severity="warning",
         )

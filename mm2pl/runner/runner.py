@@ -6,6 +6,7 @@ import copy
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.check import Report, check_runner
 from mm2pl.config import Config
 from mm2pl.errors import ReadableKeyError
 from mm2pl.lightning.assembly import assemble, current_parts
@@ -144,6 +145,15 @@ class Runner(RunnerFacade):
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
         return self.mm_module.eval_metrics
+
+    def check(self) -> Report:
+        """Try the run out on a copy, before a long training: see :mod:`mm2pl.check`.
+
+        Nothing is written outside a temporary folder, and a :meth:`train` after it gives the same bits as one without.
+        Hooks and data sets of yours are called, as copies: what they write to files, services or outer variables of
+        their own is not taken back.
+        """
+        return check_runner(self)
 
     def restore(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Let the Trainer restore a checkpoint when the next verb begins, in place of what ``resume`` asks for.

@@ -27,6 +27,8 @@ class LoggerVisBackend(BaseVisBackend):
     ``Trainer(logger=backend.logger)``.
     """
 
+    is_logger = True
+
     @cached_property
     def logger(self) -> Any:
         """The Lightning logger."""
@@ -65,9 +67,11 @@ class TensorboardVisBackend(LoggerVisBackend):
         save_dir: the folder of the event files.
     """
 
+    package = "tensorboard"
+
     def _make_logger(self) -> Any:
         # Lightning's own message would not name this backend.
-        client("tensorboard", "TensorboardVisBackend")
+        client(self.package, "TensorboardVisBackend")
         from mm2pl.visualization.event_files import EventFiles
 
         # Without `name` and `version` Lightning adds no folders, and MMEngine's files are in `save_dir` itself.
@@ -125,6 +129,8 @@ class WandbVisBackend(LoggerVisBackend):
         ValueError: ``define_metric_cfg`` is neither a dict nor a list.
     """
 
+    package = "wandb"
+
     def __init__(
         self,
         save_dir: str,
@@ -149,7 +155,7 @@ class WandbVisBackend(LoggerVisBackend):
     @cached_property
     def _wandb(self) -> Any:
         """The module ``wandb`` with its run started; projects' subclasses write through it."""
-        wandb = client("wandb", "WandbVisBackend")
+        wandb = client(self.package, "WandbVisBackend")
         # wandb falls back to a temporary folder if this one does not exist.
         os.makedirs(str(self._save_dir), exist_ok=True)
         wandb.init(**self._init_kwargs)
@@ -225,6 +231,8 @@ class MLflowVisBackend(LoggerVisBackend):
         artifact_location: where the server keeps files.
     """
 
+    package = "mlflow"
+
     def __init__(
         self,
         save_dir: str,
@@ -253,7 +261,7 @@ class MLflowVisBackend(LoggerVisBackend):
         self._work_dir: str | None = None
 
     def _make_logger(self) -> Any:
-        client("mlflow", "MLflowVisBackend")
+        client(self.package, "MLflowVisBackend")
         from lightning.pytorch.loggers import MLFlowLogger
 
         # The logger's own default is `./mlruns`, whatever the work_dir is.
@@ -319,6 +327,8 @@ class LoggersBackend(BaseVisBackend):
     Args:
         loggers: Asked at each record, since a Trainer's loggers may be replaced.
     """
+
+    is_logger = True
 
     def __init__(self, loggers: Callable[[], Sequence[Any]]) -> None:
         super().__init__(None)

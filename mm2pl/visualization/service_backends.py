@@ -30,6 +30,8 @@ class ServiceVisBackend(BaseVisBackend):
         init_kwargs: Arguments of the client.
     """
 
+    is_logger = True
+
     _client: Any = None
 
     def __init__(self, save_dir: str | None = None, init_kwargs: dict | None = None) -> None:
@@ -78,6 +80,8 @@ class ClearMLVisBackend(ServiceVisBackend):
         artifact_suffix: Endings of the files in ``work_dir`` (not below it) that are stored when closing.
     """
 
+    package = "clearml"
+
     _work_dir: str = ""
 
     def __init__(
@@ -90,7 +94,7 @@ class ClearMLVisBackend(ServiceVisBackend):
         self._artifact_suffix = _suffixes(artifact_suffix)
 
     def _open(self) -> Any:
-        clearml = client("clearml", "ClearMLVisBackend")
+        clearml = client(self.package, "ClearMLVisBackend")
         self._task = clearml.Task.init(**self._init_kwargs)
         self._logger = self._task.get_logger()
         return clearml
@@ -128,8 +132,10 @@ class NeptuneVisBackend(ServiceVisBackend):
         init_kwargs: Arguments of ``neptune.init_run``; without any the run is offline.
     """
 
+    package = "neptune"
+
     def _open(self) -> Any:
-        neptune = client("neptune", "NeptuneVisBackend")
+        neptune = client(self.package, "NeptuneVisBackend")
         # MMEngine's default: without a project or a token neptune would refuse to start.
         return neptune.init_run(**(self._init_kwargs or {"mode": "offline"}))
 
@@ -166,6 +172,8 @@ class DVCLiveVisBackend(ServiceVisBackend):
         init_kwargs: Arguments of ``dvclive.Live``.
     """
 
+    package = "dvclive"
+
     def __init__(
         self,
         save_dir: str,
@@ -176,7 +184,7 @@ class DVCLiveVisBackend(ServiceVisBackend):
         self._artifact_suffix = _suffixes(artifact_suffix)
 
     def _open(self) -> Any:
-        live = client("dvclive", "DVCLiveVisBackend").Live
+        live = client(self.package, "DVCLiveVisBackend").Live
         defaults = {"dir": self._save_dir, "save_dvc_exp": True, "cache_images": True}
         return live(**{**defaults, **self._init_kwargs})
 
@@ -219,8 +227,10 @@ class AimVisBackend(ServiceVisBackend):
         init_kwargs: Arguments of ``aim.Run``.
     """
 
+    package = "aim"
+
     def _open(self) -> Any:
-        aim = client("aim", "AimVisBackend")
+        aim = client(self.package, "AimVisBackend")
         name = datetime.now().strftime("%Y%m%d_%H%M%S")
         if self._save_dir is not None:
             # MMEngine's name: the time stamp of the run, and "vis_data".
@@ -233,7 +243,7 @@ class AimVisBackend(ServiceVisBackend):
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
         """Record an RGB image."""
-        picture = client("aim", "AimVisBackend").Image(image)
+        picture = client(self.package, "AimVisBackend").Image(image)
         self.experiment.track(name=name, value=picture, step=step)
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:

@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -48,6 +48,12 @@ class BaseVisBackend:
     Args:
         save_dir: the folder for its files.
     """
+
+    package: ClassVar[str | None] = None
+    """What must be installed in addition."""
+
+    is_logger: ClassVar[bool] = False
+    """Whether it writes to a logger or a service, with an axis of steps, and not to a file as MMEngine does."""
 
     def __init__(self, save_dir: str | None) -> None:
         self._save_dir = save_dir

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +41,8 @@ class Visualizer(Drawing, ManagerMixin):
         fig_save_cfg: arguments of the figure that is drawn on.
         fig_show_cfg: arguments of the figure that is shown.
     """
+
+    _iteration: int | None = None
 
     def __init__(
         self,
@@ -149,7 +152,19 @@ class Visualizer(Drawing, ManagerMixin):
     ) -> None:
         """Record several numbers; local files write them to ``file_path`` too."""
         for backend in self._vis_backends.values():
-            backend.add_scalars(scalar_dict, step, file_path, **kwargs)
+            # A backend of the real MMEngine does not say what it is.
+            is_logger = getattr(backend, "is_logger", False)
+            at = self._iteration if is_logger and self._iteration is not None else step
+            backend.add_scalars(scalar_dict, at, file_path, **kwargs)
+
+    @contextmanager
+    def counting(self, iteration: int) -> Iterator[None]:
+        """Let loggers record what comes inside at an iteration; files keep the step that they are given."""
+        self._iteration = iteration
+        try:
+            yield
+        finally:
+            self._iteration = None
 
     @master_only
     def add_datasample(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from mm2pl.fileio import FileClient, LocalBackend
 from mm2pl.hooks import CheckpointHook, Hook
 
 
@@ -383,15 +384,19 @@ def test_paths_of_the_best_under_mmengines_names(save_best, expected):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "same"),
-    [({"file_client_args": {"backend": "disk"}}, True), ({"backend_args": None}, False)],
+    ("arguments", "kind"),
+    [
+        ({"file_client_args": {"backend": "disk"}}, FileClient),
+        ({"backend_args": None}, LocalBackend),
+    ],
     ids=["client", "backend"],
 )
-def test_the_file_backend_is_the_file_client_that_was_asked_for(make_runner, arguments, same):
+def test_the_file_backend_is_the_one_that_was_asked_for(make_runner, arguments, kind):
     hook = CheckpointHook(interval=1, max_keep_ckpts=1, **arguments)
     runner = make_runner(hook, epochs=3)
     runner.train()
-    assert (hook.file_backend is hook.file_client) is same
+    assert hook.file_backend is hook.file_client
+    assert type(hook.file_backend) is kind
     assert {name for name in files(runner) if name.endswith(".pth")} == {"epoch_3.pth"}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from mm2pl.hooks import LoggerHook
 from tests.scenarios import Scenario, accuracy, build
@@ -148,3 +149,37 @@ def test_openmmlabs_tools_read_the_scalars(tmp_path, file):
     assert epochs[1]["accuracy"] == [
         pytest.approx(float.fromhex(book["metrics"][0]["points/accuracy"]))
     ]
+
+
+class Steps(DummyLogger):
+    """Write down the step of each validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def log_metrics(self, metrics: dict, step: int | None = None) -> None:
+        if "accuracy" in metrics:
+            self.steps.append(step or 0)
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "logged", "written"),
+    [
+        ({"by_epoch": False, "max_iters": 6, "val_interval": 2}, [2, 4, 6], [0, 0, 0]),
+        ({"by_epoch": True, "max_epochs": 2}, [1, 2], [1, 2]),
+    ],
+)
+def test_loggers_get_the_iteration_of_a_validation(tmp_path, train_cfg, logged, written):
+    logger = Steps()
+    scenario = Scenario(
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}}, train_cfg=train_cfg
+    )
+    keys = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+    build(
+        "mm2pl", scenario, str(tmp_path), {k: [] for k in keys}, trainer={"logger": logger}
+    ).train()
+    assert logger.steps == logged
+    (file,) = tmp_path.glob("*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["step"] for line in lines if "accuracy" in line] == written

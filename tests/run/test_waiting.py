@@ -57,10 +57,14 @@ def schedule(cls, **arguments):
 @pytest.mark.parametrize(
     ("part", "named", "late"),
     [
-        (lambda: EarlyStoppingHook("acc", patience=0), "EarlyStoppingHook(monitor='acc')", True),
-        (lambda: EarlyStopping("x"), "EarlyStopping(monitor='x')", True),
-        (lambda: schedule(ReduceOnPlateauLR, monitor="m"), "ReduceOnPlateauLR(monitor='m')", True),
-        (lambda: CheckpointHook(save_best="auto"), "CheckpointHook(save_best=['auto'])", False),
+        (lambda: EarlyStoppingHook("acc", patience=0), ("EarlyStoppingHook.monitor", "acc"), True),
+        (lambda: EarlyStopping("x"), ("EarlyStopping.monitor", "x"), True),
+        (
+            lambda: schedule(ReduceOnPlateauLR, monitor="m"),
+            ("ReduceOnPlateauLR.monitor", "m"),
+            True,
+        ),
+        (lambda: CheckpointHook(save_best="auto"), ("CheckpointHook.save_best", ["auto"]), False),
         (CheckpointHook, None, False),
         (LoggerHook, None, False),
         (LearningRateMonitor, None, False),
@@ -82,12 +86,12 @@ def test_who_waits(part, named, late):
         (
             {"val_cfg": None, "val_dataloader": None, "val_evaluator": None},
             {},
-            "ReduceOnPlateauLR(monitor='accuracy') will never act: nothing validates → add val_dataloader",
+            "ReduceOnPlateauLR.monitor='accuracy' → this will never act: nothing validates; add val_dataloader",
         ),
         (
             {"train_cfg": {"max_epochs": 2, "val_interval": 3}},
             {},
-            "the last of 2 epochs → a smaller",
+            "the last of 2 epochs; a smaller",
         ),
         ({"train_cfg": {"max_epochs": 2, "val_interval": 3}}, {"check_val_every_n_epoch": 2}, None),
         ({}, {"limit_val_batches": 0}, "limit_val_batches=0"),

@@ -1,0 +1,93 @@
+"""Check a config, or a runner, before its run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mm2pl.check.environment import described, faults_of_places
+from mm2pl.check.outlook import faults_of_room, outlook
+from mm2pl.check.report import Report
+from mm2pl.check.trial import Trial, try_out
+from mm2pl.check.twin import twin_of
+from mm2pl.plan.schema import Fault, faults_of
+from mm2pl.plan.translate import COMPLETE, check_complete, whole_config
+from mm2pl.plan.unread import redefined
+from mm2pl.run.reach import faults_of_settings, timetable_of
+
+if TYPE_CHECKING:
+    from mm2pl.config import Config
+    from mm2pl.runner.runner import Runner
+
+
+def check_config(cfg: Config, make: Callable[[str], Runner] | None = None) -> Report:
+    """Check what a config says.
+
+    Args:
+        cfg: The config; not changed.
+        make: Makes the runner of a trial in the folder that it is given; without it nothing is built.
+    """
+    found = redefined(cfg)
+    return _report(str(cfg.filename or "config"), dict(cfg.items()), make, found)
+
+
+def check_runner(runner: Runner) -> Report:
+    """Check a runner by a trial of its copy, which leaves the runner and the process as they were."""
+    run = runner._run
+    config = whole_config(run.plan.run, run.plan.model, run.plan.data)
+    if not all(isinstance(config.get(f"{s}_cfg"), Mapping | None) for s in ("train", "val")):
+        return _report(run.experiment_name, config, None, [_NO_COPY])
+    return _report(run.experiment_name, config, lambda folder: twin_of(runner, folder), [])
+
+
+_NO_COPY = Fault(
+    path="train_cfg",
+    given="a built loop",
+    accepted="it cannot be copied, so the run is not tried out",
+    advice="give the loop as a dict",
+    severity="note",
+)
+
+
+def _report(
+    name: str,
+    config: Mapping[str, Any],
+    make: Callable[[str], Runner] | None,
+    found: list[Fault],
+) -> Report:
+    found = [*found, *faults_of(config), *_incomplete(config), *faults_of_places(config)]
+    trial = Trial()
+    trains = config.get("train_cfg") is not None
+    if make is not None and trains and not any(fault.severity == "error" for fault in found):
+        trial = try_out(make, config)
+        found += trial.faults
+    if trial.times is None:
+        # What a trial has stumbled over in one of a key's settings need not be said twice.
+        blamed = {fault.path.partition(".")[0] for fault in trial.faults}
+        settings = faults_of_settings(config)
+        found += [each for each in settings if each.path.partition(".")[0] not in blamed]
+    times = trial.times or timetable_of(config)
+    rows: list[tuple[str, str]] = []
+    if times is not None:
+        rows = outlook(config, times, trial)
+        found += faults_of_room(config, times, trial)
+    # The schema and the trial may both have seen a mistake.
+    distinct = list({(fault.path, fault.accepted): fault for fault in found}.values())
+    return Report(name=name, environment=described(config), rows=rows, faults=distinct)
+
+
+def _incomplete(config: Mapping[str, Any]) -> list[Fault]:
+    try:
+        check_complete(config)
+    except ValueError as error:
+        given, _, advice = str(error).partition(" → ")
+        return [Fault(path=_first_missing(config), given="missing", accepted=given, advice=advice)]
+    return []
+
+
+def _first_missing(config: Mapping[str, Any]) -> str:
+    for keys in COMPLETE.values():
+        missing = [key for key in keys if config.get(key) is None]
+        if missing and len(missing) < len(keys):
+            return missing[0]
+    return "optim_wrapper"

@@ -1,0 +1,105 @@
+"""What a run stands on: versions, devices, its folder, the services that it writes to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mm2pl.plan.schema import Fault
+from mm2pl.registry import VISBACKENDS
+from mm2pl.version import __version__
+
+
+def described(config: Mapping[str, Any]) -> dict[str, str]:
+    """Describe the machine and the folder of a run."""
+    found = {
+        "versions": f"mm2pl {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"lightning {version('lightning')}",
+        "device": ", ".join(_devices()) or f"CPU, {os.cpu_count()} cores",
+    }
+    if memory := memory_of_machine():
+        found["memory"] = size(memory)
+    if "://" not in (folder := config.get("work_dir") or ""):
+        free = shutil.disk_usage(existing(folder)).free
+        found["work_dir"] = f"{folder}, {size(free)} free"
+    return found
+
+
+def _devices() -> Iterator[str]:
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        yield f"{device.name}, {size(device.total_memory)}"
+
+
+def memory_of_machine() -> int | None:
+    """Return the memory in bytes, where the system tells."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (
+        AttributeError,
+        ValueError,
+    ):  # Windows has no such function, other systems not these names
+        return None
+
+
+def existing(path: str) -> Path:
+    """Return the nearest folder above ``path`` that is there."""
+    folder = Path(path).expanduser().absolute()
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the folders, files and packages that the run needs and that are not there."""
+    work_dir = config.get("work_dir") or ""
+    if "://" not in work_dir:
+        folder = existing(work_dir)
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            yield Fault(
+                path="work_dir",
+                given=repr(work_dir),
+                accepted=f"{folder} cannot be written",
+                advice="name a folder that can, in the config or with --work-dir",
+            )
+    file = config.get("load_from")
+    if isinstance(file, str) and "://" not in file and not os.path.exists(os.path.expanduser(file)):
+        yield Fault(
+            path="load_from",
+            given=repr(file),
+            accepted="there is no such file",
+            advice="give a path that is there, or a URL",
+        )
+    visualizer = config.get("visualizer")
+    backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
+    for index, backend in enumerate(backends or ()):
+        kind = backend.get("type") if isinstance(backend, Mapping) else None
+        cls = VISBACKENDS.get(kind) if isinstance(kind, str) else kind
+        package = getattr(cls, "package", None)
+        if package and find_spec(package) is None:
+            yield Fault(
+                path=f"visualizer.vis_backends.{index}.type",
+                given=repr(kind),
+                accepted=f"it needs the package {package}, which is not installed",
+                advice=f"pip install {package}, or leave the backend out",
+            )
+
+
+def size(number: float) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(512), size(3 * 2**20), size(2.5 * 2**30)
+    ('512 B', '3.0 MiB', '2.5 GiB')
+    """
+    unit = "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024 or unit == "TiB":
+            break
+        number /= 1024
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,70 @@
+"""``mm2pl check``: exit codes, JSON, options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mm2pl.cli.main import main
+
+CONFIG = """\
+model = dict(type='mm2pl.model.base_model.base_model.BaseModel')
+train_dataloader = dict(
+    batch_size=8, dataset=dict(type='mm2pl.dataset.BaseDataset'), sampler=dict(type='DefaultSampler')
+)
+train_cfg = dict(by_epoch=True, max_epochs=3)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+"""
+
+CASES: dict[str, tuple[str, list[str], int, str]] = {
+    "sound": (CONFIG, [], 0, "\nsound"),
+    "fault": (
+        f"{CONFIG}param_scheduler = dict(type='MultiStepLR', milestones=[8])",
+        [],
+        1,
+        "WARNING: param_scheduler.milestones=[8] → the run has 3 epochs, so none is reached; below 3",
+    ),
+    "note": (f"{CONFIG}default_hooks = dict(checkpoint=None)", [], 0, "note: default_hooks"),
+    "strict": (f"{CONFIG}default_hooks = dict(checkpoint=None)", ["--strict"], 1, "note:"),
+    "option": (CONFIG, ["--cfg-options", "lr=3"], 1, "--cfg-options lr=3"),
+    "missing": (CONFIG.replace("train_cfg", "train_dfg"), [], 1, "train_cfg=missing"),
+    "broken": ("model = dict(", [], 2, ""),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exit_codes(name, tmp_path, capsys, monkeypatch):
+    text, options, code, said = CASES[name]
+    (tmp_path / "run.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "run.py", "--no-build", *options]) == code
+    assert said in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["run.py"]
+
+
+def test_no_such_config(capsys):
+    assert main(["check", "nowhere.py"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_json(tmp_path, capsys, monkeypatch):
+    (tmp_path / "run.py").write_text(CASES["fault"][0])
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "run.py", "--no-build", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["sound"] is False
+    assert [fault["path"] for fault in report["faults"]] == ["param_scheduler.milestones"]
+    assert report["run"][0] == {"what": "iterations", "value": "those of 3 epochs"}
+
+
+def test_a_whole_project(tmp_path, capsys, monkeypatch):
+    config = Path(__file__).parents[2] / "configs" / "digits_resnet.py"
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", str(config)]) == 0
+    printed = capsys.readouterr()
+    assert "285 of 64 samples: 15 epochs of 19" in printed.out
+    assert "lr           iterations 1 to 38: 0.001 → 0.1" in printed.out
+    assert printed.err == ""
+    assert list(tmp_path.iterdir()) == []
