@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mm2pl.checkpoint.latest import MARKER
+from mm2pl.checkpoint.marker import MARKER
 from mm2pl.checkpoint.writer import write_atomically
 from mm2pl.dist import is_main_process
 

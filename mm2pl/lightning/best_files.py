@@ -23,7 +23,7 @@ def keep_own_files(callback: Any, states: dict[str, Any], source: str) -> None:
         source: The checkpoint. Where neither it nor the files of its run stand in ``dirpath``, their history begins
             anew.
     """
-    folder, key = getattr(callback, "dirpath", None), getattr(callback, "state_key", None)
+    folder, key = getattr(callback, "dirpath", None), str(getattr(callback, "state_key", ""))
     state = states.get(key)
     if not folder or not isinstance(state, dict) or not hasattr(callback, "best_k_models"):
         return

@@ -160,3 +160,22 @@ def test_the_previous_checkpoint(tmp_path, files, marker, expected):
         (tmp_path / "last_checkpoint").write_text(marker)
     found = previous_checkpoint(broken)
     assert found == (expected and str(tmp_path / expected))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bytes(2000), b"<html></html>", b"some text", b"\x80\x04K\x01.", None],
+    ids=["zeros", "html", "text", "pickle", "dangling-link"],
+)
+@pytest.mark.parametrize("marker", [None, "epoch_9.pth", "/etc/passwd"])
+def test_what_is_no_checkpoint_is_no_other_one(tmp_path, content, marker):
+    torch.save({"w": torch.ones(1)}, tmp_path / "epoch_1.pth")
+    os.utime(tmp_path / "epoch_1.pth", (1, 1))
+    if content is None:
+        (tmp_path / "epoch_9.pth").symlink_to("nowhere")
+    else:
+        (tmp_path / "epoch_9.pth").write_bytes(content)
+    if marker:
+        (tmp_path / "last_checkpoint").write_text(marker)
+    (tmp_path / "x.pth").write_bytes(b"PK")
+    assert previous_checkpoint(tmp_path / "x.pth") == str(tmp_path / "epoch_1.pth")
