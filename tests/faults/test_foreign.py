@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,9 @@ import pytest
 import torch
 
 from mm2pl.hooks import Hook
+from mm2pl.run import lock
+from mm2pl.run.lock import FORCE, LAST, NAME, WorkDirLocked
+from mm2pl.utils.process import started_at
 from tests.scenarios import Scenario, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -24,16 +29,18 @@ class Better(Hook):
         metrics["accuracy"] = runner.epoch / 10
 
 
-def train(work_dir: Path, epochs: int = 2, **options: object) -> object:
+def train(
+    work_dir: Path, epochs: int = 2, *, verb: str = "train", hooks: tuple = (), **options: object
+) -> object:
     scenario = Scenario(
         optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.05}},
         train_cfg={"by_epoch": True, "max_epochs": epochs},
-        custom_hooks=[Better()],
+        custom_hooks=[Better(), *hooks],
         default_hooks={"checkpoint": SAVING},
     )
     keys = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
     runner = build("mm2pl", scenario, str(work_dir), {key: [] for key in keys}, **options)
-    runner.train()
+    getattr(runner, verb)()
     return runner
 
 
@@ -71,3 +78,47 @@ def test_a_copied_run_goes_on_with_its_own_files(tmp_path, run_a):
     assert contents(run_a) == before
     assert {path.name for path in copy.glob("best_*")} == {"best_accuracy_epoch_3.pth"}
     assert runner.resumed_from == str(copy / "epoch_2.pth")
+
+
+def held_by_another(folder: Path) -> None:
+    """Let another process, which is alive, train in a folder."""
+    folder.mkdir(exist_ok=True)
+    pid = os.getppid()
+    other = {**lock._me(), "pid": pid, "started": started_at(pid)}
+    (folder / NAME).write_text(json.dumps(other))
+
+
+def test_a_second_training_in_a_folder_is_refused_before_it_writes(tmp_path, run_a, monkeypatch):
+    folder = shutil.copytree(run_a, tmp_path / "a")
+    held_by_another(folder)
+    before = contents(folder)
+    with pytest.raises(WorkDirLocked, match=f"{folder} is in use: process {os.getppid()}"):
+        train(folder)
+    after = contents(folder)
+    # The config that a run dumps stands there before its training begins.
+    assert {name: after[name] for name in before} == before
+    monkeypatch.setenv(FORCE, "1")
+    assert train(folder).iter == 18
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_training_that_breaks_off_leaves_the_folder(tmp_path, error):
+    class Breaking(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            assert (tmp_path / NAME).exists()
+            raise error("on purpose")
+
+    with pytest.raises((error, SystemExit), match=r"on purpose|1"):
+        train(tmp_path, hooks=[Breaking()])
+    assert not (tmp_path / NAME).exists()
+    (left,) = tmp_path.glob(f"*/{LAST}")
+    state = "stopped" if error is KeyboardInterrupt else "failed"
+    assert json.loads(left.read_text())["state"] == state
+    assert train(tmp_path, resume=True).iter == 18
+
+
+def test_validating_is_free(tmp_path, run_a):
+    folder = shutil.copytree(run_a, tmp_path / "a")
+    held_by_another(folder)
+    runner = train(folder, verb="val", load_from=str(folder / "epoch_2.pth"))
+    assert "accuracy" in runner.module.eval_metrics
