@@ -20,6 +20,7 @@ from mm2pl.checkpoint.reader import (
     read_outline,
     what_is_wrong,
 )
+from mm2pl.checkpoint.schema import check
 from mm2pl.logging import print_log
 
 _START = 64
@@ -146,6 +147,7 @@ def _age(path: Path) -> tuple[Any, str | None]:
         return (written, 0), None
     try:
         checkpoint = read_outline(path, check_bits=False)
+        check(checkpoint, path.name)
     except CheckpointError as error:
         return (written, 0), f"cannot be read: {error}".splitlines()[0]
     if not is_resumable(checkpoint):

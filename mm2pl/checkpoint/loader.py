@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from mm2pl.checkpoint import model_zoo
 from mm2pl.checkpoint.download import download
 from mm2pl.checkpoint.reader import CheckpointError, MapLocation, is_sharded, read_checkpoint
+from mm2pl.checkpoint.schema import check
 from mm2pl.errors import ReadableKeyError
 from mm2pl.fileio import get_file_backend
 from mm2pl.logging import print_log
@@ -101,7 +102,10 @@ class CheckpointLoader:
         scheme = loader.__name__.removeprefix("load_from_")
         print_log(f"Loads checkpoint by {scheme} backend from path: {filename}", logger=logger)
         # Loaders that users register take two arguments.
-        return loader(filename, map_location, **({} if weights_only else {"weights_only": False}))
+        options = {} if weights_only else {"weights_only": False}
+        content = loader(filename, map_location, **options)
+        check(content, filename)
+        return content
 
 
 @CheckpointLoader.register_scheme(prefixes="")  # type: ignore[misc]
