@@ -94,7 +94,7 @@ def kind(checkpoint: object) -> Kind:
 
 def is_resumable(checkpoint: Mapping[str, Any]) -> bool:
     """Return whether a checkpoint holds an optimizer's state; best and published files do not."""
-    return "optimizer" in checkpoint or "optimizer_states" in checkpoint
+    return any(checkpoint.get(key) is not None for key in ("optimizer", "optimizer_states"))
 
 
 def require_resumable(checkpoint: Mapping[str, Any], name: str = "This checkpoint") -> None:

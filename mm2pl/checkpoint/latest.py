@@ -11,15 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mm2pl.checkpoint.format import is_resumable
+from mm2pl.checkpoint.marker import MARKER, file_named, read_marker
 from mm2pl.checkpoint.progress import progress_of
-from mm2pl.checkpoint.reader import CheckpointError
-from mm2pl.checkpoint.unpickle import replace_stand_ins, stand_ins_allowed
+from mm2pl.checkpoint.reader import (
+    CheckpointError,
+    begins_like_torch,
+    read_outline,
+    what_is_wrong,
+)
+from mm2pl.checkpoint.schema import check
 from mm2pl.logging import print_log
 
-MARKER = "last_checkpoint"
+_START = 64
+"""Bytes that tell what a file is."""
 _NO_PERIODIC = re.compile(r"best_.*|.*-[0-9a-f]{8}\.pth")
 """Best files, and those of ``published_keys``, which have a hash in their names."""
 _PERIODIC = re.compile(r"(epoch|iter)_\d+\.(pth|ckpt)")
@@ -40,45 +45,38 @@ def find_latest_checkpoint(path: str, more: Sequence[str] = ()) -> str | None:
         CheckpointError: The run has files, but none from which it could go on.
     """
     folder = Path(path).expanduser()
-    marked = _marked(folder)
-    if not marked:
-        why = f"{folder / MARKER} is {'missing' if marked is None else 'empty'}"
-    elif "://" in marked:  # not a file of this machine: who reads it finds out
-        return marked
-    else:
-        wrong = damage(marked)
-        if wrong is None:
-            return marked
-        why = f"{marked}, which {MARKER} names, {wrong}"
-    found = _newest(folder, [*more, *_folder_of(marked, folder)], why)
-    if found is not None:
-        print_log(f"{why} → {found} is the newest intact checkpoint", "current", logging.WARNING)
-    elif not marked:
+    saved, wrong = read_marker(folder)
+    if saved and "://" in saved:  # not a file of this machine: who reads it finds out
+        return saved
+    folders = [folder, *map(Path, more)]
+    if not any(_own_files(folders)):
+        folders += _folder_of(saved, folder)
+    why = f"{folder / MARKER} {wrong}"
+    if saved is not None:
+        marked = next(filter(None, (file_named(each, saved) for each in folders)), None)
+        found = None if marked is None else damage(marked)
+        if marked is not None and found is None:
+            return str(marked)
+        gone = "is no file of this run" if os.path.exists(saved) else "is not there"
+        why = f"{marked or saved}, which {MARKER} names, {found or gone}"
+    newest = _newest(folders, why)
+    if newest is not None:
+        print_log(f"{why} → {newest} is the newest intact checkpoint", "current", logging.WARNING)
+    elif saved is None:
         print_log("Did not find last_checkpoint to be resumed.")
     else:
         raise CheckpointError(f"{why}, and {folder} has no other checkpoint → {_WAYS_OUT}")
-    return found
+    return newest
 
 
 _WAYS_OUT = "copy an intact one there, name one by --resume PATH, or start anew in another work_dir"
 
 
-def _marked(folder: Path) -> str | None:
-    """Return what the marker names; the file of that name in the folder, if there is one."""
-    marker = folder / MARKER
-    if not marker.is_file():
-        return None
-    saved = marker.read_text().strip()
-    # MMEngine 0.10.7 writes an absolute path, and goes on from the original after the folder was copied.
-    own = folder / os.path.basename(saved)
-    return str(own) if saved and own.exists() else saved
-
-
-def _folder_of(marked: str | None, folder: Path) -> list[str]:
+def _folder_of(marked: str | None, folder: Path) -> list[Path]:
     """Return the folder of the marked file, if `CheckpointHook(out_dir=…)` has put it there."""
     # It names that folder as the last part of work_dir; another folder belongs to another run.
     parent = Path(marked).parent if marked else folder
-    return [str(parent)] if parent.name == folder.resolve().name else []
+    return [parent] if parent.name == folder.resolve().name else []
 
 
 def damage(path: str | os.PathLike[str]) -> str | None:
@@ -91,17 +89,19 @@ def damage(path: str | os.PathLike[str]) -> str | None:
     if path.is_dir():  # of a sharded strategy, such as FSDP's
         return None if any(path.iterdir()) else "is an empty folder"
     if not path.is_file():
-        return "is not there"
-    with open(path, "rb") as file:
-        start = file.read(2)
-        if start == b"PK":
-            # The table of contents stands at the end.
-            return None if zipfile.is_zipfile(file) else "is truncated"
-    # torch's format before 1.6 is a pickle.
-    return None if start[:1] == b"\x80" else ("is no checkpoint" if start else "is empty")
+        return "is a link to nothing" if path.is_symlink() else "is not there"
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_START)
+            if start[:2] == b"PK":
+                # The table of contents stands at the end.
+                return None if zipfile.is_zipfile(file) else "is truncated"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if begins_like_torch(start) else ("is no checkpoint" if start else "is empty")
 
 
-def _newest(folder: Path, more: Sequence[str], why: str) -> str | None:
+def _newest(folders: Sequence[Path], why: str) -> str | None:
     """Return the newest file from which a run can go on.
 
     Raises:
@@ -109,14 +109,18 @@ def _newest(folder: Path, more: Sequence[str], why: str) -> str | None:
     """
     usable: list[tuple[Any, Path]] = []
     useless: list[str] = []
-    for path in _own_files([folder, *map(Path, more)]):
+    for path in _own_files(folders):
         age, wrong = _age(path)
         if wrong is None:
             usable.append((age, path))
         elif age is None or _PERIODIC.fullmatch(path.name):
             useless.append(f"{path} {wrong}")
-    if usable:
-        return str(max(usable)[1])
+    # Only what is about to be taken is read as a whole, since a file may have many gigabytes.
+    for _, path in sorted(usable, reverse=True):
+        wrong = what_is_wrong(path)
+        if wrong is None:
+            return str(path)
+        useless.append(f"{path} {wrong}")
     if useless:
         listed = "\n".join(f"  {line}" for line in useless)
         raise CheckpointError(
@@ -142,14 +146,14 @@ def _age(path: Path) -> tuple[Any, str | None]:
     if not zipfile.is_zipfile(path):
         return (written, 0), None
     try:
-        # On this device tensors have no contents, so nothing but the outline is read.
-        with stand_ins_allowed():
-            checkpoint = replace_stand_ins(torch.load(path, "meta", weights_only=True))
-    except Exception as error:
+        checkpoint = read_outline(path, check_bits=False)
+        check(checkpoint, path.name)
+    except CheckpointError as error:
         return (written, 0), f"cannot be read: {error}".splitlines()[0]
-    if not isinstance(checkpoint, Mapping) or not is_resumable(checkpoint):
+    if not is_resumable(checkpoint):
         return (written, 0), "holds weights only"
-    meta = checkpoint.get("meta") or {}
+    meta = checkpoint.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
     # Copying a folder changes the times of its files, but not what stands in them. MMCV 1.x wrote another form.
     if re.fullmatch(r"\d{8}_\d{6}", str(meta.get("time"))):
         written = meta["time"]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import torch
-
 from mm2pl.checkpoint import model_zoo
+from mm2pl.checkpoint.download import download
 from mm2pl.checkpoint.reader import CheckpointError, MapLocation, is_sharded, read_checkpoint
-from mm2pl.dist import get_dist_info
+from mm2pl.checkpoint.schema import check
 from mm2pl.errors import ReadableKeyError
 from mm2pl.fileio import get_file_backend
 from mm2pl.logging import print_log
@@ -104,7 +102,10 @@ class CheckpointLoader:
         scheme = loader.__name__.removeprefix("load_from_")
         print_log(f"Loads checkpoint by {scheme} backend from path: {filename}", logger=logger)
         # Loaders that users register take two arguments.
-        return loader(filename, map_location, **({} if weights_only else {"weights_only": False}))
+        options = {} if weights_only else {"weights_only": False}
+        content = loader(filename, map_location, **options)
+        check(content, filename)
+        return content
 
 
 @CheckpointLoader.register_scheme(prefixes="")  # type: ignore[misc]
@@ -138,28 +139,47 @@ def load_from_http(
     """Load from a URL, kept in torch.hub's folder or ``model_dir``; rank 0 downloads, the other ranks wait.
 
     Raises:
-        CheckpointError: What was downloaded is no checkpoint.
+        CheckpointError: It could not be downloaded, or what was downloaded is no checkpoint.
     """
-    rank, world_size = get_dist_info()
-    path = Path(model_dir or Path(torch.hub.get_dir()) / "checkpoints") / model_zoo.file_name(
-        filename
-    )
-    if rank == 0 and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        print_log(f"Downloading {filename} to {path}", logger="current")
-        # The bar goes to standard error; MMEngine 0.10.7 asks whether standard *input* is a terminal.
-        torch.hub.download_url_to_file(
-            filename, str(path), progress=sys.stderr.isatty() if progress is None else progress
-        )
-    if world_size > 1:
-        torch.distributed.barrier()
+    path = download(filename, model_dir, progress=progress)
+    return _read_downloaded(path, filename, map_location, weights_only)
+
+
+def _read_downloaded(path: Path, url: str, map_location: MapLocation, weights_only: bool) -> Any:
     try:
         # A file that is there is never downloaded again, so a broken one would fail for ever without a hint.
         return read_checkpoint(path, map_location, weights_only=weights_only)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{error}. It was downloaded from {filename}: delete it to download again"
+            f"{error}. It was downloaded from {url}: delete it to download again"
         ) from error
+
+
+def load_url(
+    url: str,
+    model_dir: str | None = None,
+    map_location: MapLocation = None,
+    progress: bool = True,
+    check_hash: bool = False,
+    file_name: str | None = None,
+    weights_only: bool = True,
+) -> Any:
+    """Load from a URL; stands for ``torch.hub.load_state_dict_from_url``, which MMEngine calls ``load_url``.
+
+    Args:
+        url: ``http://`` or ``https://``.
+        model_dir: Where the file is kept; default: torch.hub's folder.
+        map_location: As for ``torch.load``.
+        progress: Draw a bar.
+        check_hash: Compare the content with the hash in the file's name.
+        file_name: The name of the local copy.
+        weights_only: ``False`` runs whatever code the file contains; torch's own default depends on its version.
+
+    Raises:
+        CheckpointError: It could not be downloaded, or is no checkpoint.
+    """
+    path = download(url, model_dir, progress=progress, name=file_name, check_hash=check_hash)
+    return _read_downloaded(path, url, map_location, weights_only)
 
 
 @CheckpointLoader.register_scheme(prefixes=[r"(\S+\:)?s3://", r"(\S+\:)?petrel://"])  # type: ignore[misc]

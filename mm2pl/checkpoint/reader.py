@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from mm2pl.checkpoint.marker import file_named, read_marker
 from mm2pl.checkpoint.plain import from_plain
 from mm2pl.checkpoint.unpickle import (
     STAND_INS,
@@ -69,16 +70,45 @@ def read_checkpoint(
             message names the newest intact checkpoint beside it.
         FileNotFoundError: There is no such file.
     """
+    return from_plain(_verified(file, map_location, weights_only, name))
+
+
+def _verified(
+    file: File,
+    map_location: MapLocation,
+    weights_only: bool = True,
+    name: str | None = None,
+    check_bits: bool = True,
+) -> Any:
     path = None if isinstance(file, BytesIO) else Path(file)
     if path is not None and not path.is_file():
         raise FileNotFoundError(f"{path} can not be found.")
     try:
-        _verify(file)
-        return from_plain(_load(file, map_location, weights_only))
+        if check_bits:
+            _verify(file)
+        return _load(file, map_location, weights_only)
     except _Unreadable as error:
         message = f"{name or path} {error}"
         # The cause is torch's or zipfile's own error; `_Unreadable` itself would tell nothing more.
         raise CheckpointError(message + _hint(path)) from error.__cause__
+
+
+def read_outline(file: File, name: str | None = None, *, check_bits: bool = True) -> dict[Any, Any]:
+    """Return what a checkpoint holds, its tensors without contents.
+
+    Args:
+        file: As for :func:`read_checkpoint`.
+        name: The same.
+        check_bits: Check first that no bit has changed, for which the whole file is read.
+
+    Raises:
+        CheckpointError: As for :func:`read_checkpoint`; also if it holds something else than a dict.
+    """
+    # On this device tensors have no contents, so nothing but the outline is read.
+    outline = _verified(file, "meta", name=name, check_bits=check_bits)
+    if not isinstance(outline, dict):
+        raise CheckpointError(f"{name or file} holds a {type(outline).__name__} → a dict is needed")
+    return outline
 
 
 @contextmanager
@@ -266,21 +296,39 @@ def previous_checkpoint(path: str | os.PathLike[str]) -> str | None:
     path = Path(path)
     for candidate in _neighbours(path):
         try:
-            if candidate.is_file() and not candidate.samefile(path):
-                _verify(candidate)
+            if not candidate.samefile(path) and what_is_wrong(candidate) is None:
                 return str(candidate)
-        except (_Unreadable, OSError):
+        except OSError:
             continue
     return None
 
 
-def _neighbours(path: Path) -> Iterator[Path]:
-    marker = path.parent / "last_checkpoint"
-    if marker.is_file():
-        # MMEngine writes an absolute path, and pathlib then drops the folder before it.
-        yield path.parent / marker.read_text().strip()
+def what_is_wrong(path: Path) -> str | None:
+    """Return why a file is no intact checkpoint, or None; the whole file is read."""
+    try:
+        _verify(path)
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except (_Unreadable, OSError) as error:
+        return str(error)
+    return None if start[:2] == b"PK" or begins_like_torch(start) else "is no checkpoint"
+
+
+_OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""The number with which torch before 1.6 begins a file, as pickle writes it."""
+
+
+def begins_like_torch(start: bytes) -> bool:
+    """Return whether a file that begins like this is one of torch's before 1.6; a newer one is a zip file."""
+    return start[:1] == b"\x80" and _OLD_MAGIC in start
+
+
+def _neighbours(path: Path) -> list[Path]:
+    saved, _ = read_marker(path.parent)
+    marked = saved and file_named(path.parent, saved)
     files = [file for file in path.parent.iterdir() if file.suffix in (".pth", ".ckpt")]
+    files = [file for file in files if file.is_file()]
     files.sort(
         key=lambda file: (not file.name.startswith("best"), file.stat().st_mtime), reverse=True
     )
-    yield from files
+    return [marked, *files] if marked else files

@@ -301,8 +301,10 @@ def replace_stand_ins(value: Any, memo: dict[int, tuple[Any, Any]] | None = None
         made = value.build()
     elif isinstance(value, PickledState):
         made = _replace_state(value, memo)
-    if made is not value:
-        memo[id(value)] = value, made  # keeps ``value`` alive, so that its id stays its own
+    if made is not value or kind is tuple:
+        # Also of a tuple that stays as it is: a chain of shared ones would be walked 2**n times. The memo keeps
+        # ``value`` alive, so that its id stays its own.
+        memo[id(value)] = value, made
     return made
 
 

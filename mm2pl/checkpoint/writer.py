@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import logging
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +18,9 @@ import torch
 from mm2pl.checkpoint.plain import to_plain
 from mm2pl.fileio import FileClient, LocalBackend, get_file_backend
 from mm2pl.logging import print_log
+from mm2pl.utils.process import is_alive
+
+_HOST = re.sub(r"\W", "_", socket.gethostname())
 
 
 def save_checkpoint(
@@ -69,16 +76,17 @@ def write_atomically(
 ) -> None:
     """Let ``write`` fill a file that appears under ``filename`` only when it is complete and on the disk.
 
-    A process killed on the way leaves ``.<name>.tmp``, which the next one overwrites.
+    A process killed on the way leaves ``.<name>.<host>-<pid>.tmp``, which the next one on that host removes.
 
     Raises:
         OSError: The disk is full or the folder cannot be written; the message names the file.
     """
     path = Path(filename).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder: renaming is atomic only within one file system.
-    unfinished = path.with_name(f".{path.name}.tmp")
+    # In the same folder: renaming is atomic only within one file system. Another run may write a file of that name too.
+    unfinished = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_over(path)
         with open(unfinished, "wb") as file:
             write(file)
             file.flush()
@@ -96,8 +104,18 @@ def write_atomically(
             "--resume",
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what processes of this host that are gone have left of a file, and those of mm2pl 0.1."""
+    start = f".{path.name}."
+    for left in path.parent.glob(f"{glob.escape(start)}*tmp"):
+        _, _, pid = left.name.removeprefix(start).removesuffix(".tmp").rpartition(f"{_HOST}-")
+        if left.name == f"{start}tmp" or (pid.isdigit() and not is_alive(int(pid))):
+            left.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -73,6 +73,8 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--amp", action="store_true", help="train with automatic mixed precision")
     scale = "scale the learning rate to the real batch size"
     add("--auto-scale-lr", action="store_true", help=scale)
+    force = "train in a work folder in which another run seems to train"
+    add("--force-lock", action="store_true", help=force)
     add("--no-validate", action="store_true", help="do not validate while training")
 
 
@@ -127,6 +129,8 @@ def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[
             joined.append(argument)
     parser = build_parser(command)
     options, left = parser.parse_known_args(joined)
+    if getattr(options, "force_lock", False):
+        os.environ["MM2PL_FORCE_LOCK"] = "1"  # of this process and those that a launcher starts
     rest = [argument for argument in left if argument.startswith("-")]
     for argument in rest:
         if not LIGHTNING_FLAG.fullmatch(argument):

@@ -147,8 +147,10 @@ class Config:
             return cls._read(text, path, filename, options, import_custom_modules and not sandbox)
 
     @classmethod
-    def fromstring(cls, cfg_str: str, file_format: str) -> Config:
-        """Read a config from text; ``file_format`` is a suffix such as ``'.py'``.
+    def fromstring(
+        cls, cfg_str: str, file_format: str, *, safe: bool | str | Path = False
+    ) -> Config:
+        """Read a config from text; ``file_format`` is a suffix such as ``'.py'``, ``safe`` as in :meth:`fromfile`.
 
         Its bases are looked for in the current folder.
 
@@ -166,7 +168,9 @@ class Config:
             )
         # MMEngine 0.10.7 goes through a temporary file, and cfg.filename names it after it is deleted.
         filename = f"string{file_format}"
-        return cls._read(cfg_str, os.path.abspath(filename), filename, Options(), True)
+        path = os.path.abspath(filename)
+        sandbox = _sandbox(path, safe)
+        return cls._read(cfg_str, path, filename, Options(sandbox=sandbox), not sandbox)
 
     @classmethod
     def _read(

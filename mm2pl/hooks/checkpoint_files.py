@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mm2pl.checkpoint.latest import MARKER
+from mm2pl.checkpoint.marker import MARKER
 from mm2pl.checkpoint.writer import write_atomically
 from mm2pl.dist import is_main_process
+
+_LONGEST = 255
+"""Letters of a file's name, on usual file systems."""
 
 
 class CheckpointFiles:
@@ -22,34 +26,43 @@ class CheckpointFiles:
     def __init__(self, folder: str, backend: Any) -> None:
         self.folder = folder
         self.backend = backend
+        self._written: set[str] = set()
 
     def path(self, name: str) -> str:
         """Return the path of a file of this folder."""
         return self.backend.join_path(self.folder, name)
 
     def own(self, path: str) -> str:
-        """Return the path in this folder: of another folder's file, that of a copy, which is the run's own now."""
-        inside = _real(path).startswith(os.path.join(_real(self.folder), ""))
-        return path if inside else self.path(os.path.basename(path))
+        """Return the path in this folder of a file that a checkpoint names: its last part is all that counts.
+
+        MMEngine keeps absolute paths, and a folder may have been copied, or the file be another run's.
+        """
+        return self.path(re.split(r"[/\\]", path)[-1])
+
+    def holds(self, path: str, *folders: str) -> bool:
+        """Return whether a file stands in this folder, or in one of the others: directly, not below."""
+        return _real(_parent(path)) in {_real(folder) for folder in (self.folder, *folders)}
+
+    def note(self, path: str) -> None:
+        """Take note of what this process has written."""
+        self._written.add(path)
 
     def remover(self, path: str, kept: Iterable[str | None]) -> Callable[[], None] | None:
-        """Return what removes this folder's file of that name.
+        """Return what removes one of :meth:`path`'s or :meth:`own`'s files.
 
         None if there is no such file, if it is one of those ``kept``, or if removing is another process's task.
         """
-        path = self.own(path)
         if not is_main_process() or is_among(path, kept):
             return None
-        remove = self.backend.remove
-        if not self.backend.isfile(path):
-            # DeepSpeed's and FSDP's checkpoints are folders.
-            if not self.backend.isdir(path):
-                return None
-            remove = self.backend.rmtree
-        return lambda: remove(path)
+        if self.backend.isfile(path):
+            return lambda: self.backend.remove(path)
+        # DeepSpeed's and FSDP's checkpoints are folders. Nobody but this process can vouch for what is in one.
+        if path in self._written and self.backend.isdir(path):
+            return lambda: self.backend.rmtree(path)
+        return None
 
     def remove(self, paths: Iterable[str], kept: Iterable[str | None]) -> None:
-        """Remove this folder's files of these names, but for those ``kept``."""
+        """Remove files of this folder, but for those ``kept``."""
         for path in paths:
             if (remove := self.remover(path, kept)) is not None:
                 remove()
@@ -65,9 +78,33 @@ class CheckpointFiles:
         write_atomically(marker, lambda file: file.write(text.encode()))
 
 
+def best_name(metric: str, template: str, step: int) -> str:
+    """Return the name of the best file of a metric.
+
+    >>> best_name("val/loss", "epoch_{}.pth", 3)
+    'best_val_loss_epoch_3.pth'
+    """
+    return f"best_{metric}_{template.format(step)}".replace("/", "_")
+
+
+def number_in(path: object, name: Callable[[int], str]) -> int | None:
+    """Return the epoch or iteration for which ``name`` gives the last part of ``path``, or None.
+
+    >>> number_in("/a/epoch_12.pth", "epoch_{}.pth".format), number_in("/a/notes.txt", "epoch_{}.pth".format)
+    (12, None)
+    """
+    last = re.split(r"[/\\]", str(path))[-1]
+    found = map(int, re.findall(r"\d+", last[:_LONGEST]))
+    return next((n for n in (*found, 0) if os.path.basename(name(n)) == last), None)
+
+
 def is_among(path: str, others: Iterable[str | None]) -> bool:
     """Return whether one of the others is the same file, also through links."""
     return _real(path) in {_real(other) for other in others if other}
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0] if "://" in path else os.path.dirname(os.path.abspath(path))
 
 
 def _real(path: str) -> str:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mm2pl.checkpoint.weights import _load_checkpoint
-from mm2pl.checkpoint.writer import save_checkpoint
 from mm2pl.dist import is_main_process, master_only
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_callback import CheckpointCallback
-from mm2pl.hooks.checkpoint_files import CheckpointFiles, is_among
+from mm2pl.hooks.checkpoint_files import CheckpointFiles, best_name, is_among, number_in
 from mm2pl.hooks.checkpoint_memory import CheckpointMemory
+from mm2pl.hooks.checkpoint_publish import publish
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.hooks.storage import chosen_backend_args
-from mm2pl.logging import print_log
 from mm2pl.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -189,17 +186,27 @@ class CheckpointHook(Hook, CheckpointCallback):
         self._memory = memory
         memory.load_state_dict(self._restored)
         self._restored = {}
+        source, folder = getattr(runner, "resumed_from", None), os.path.dirname(self._path(0))
+        if isinstance(source, str) and not self._files.holds(source, runner.work_dir, folder):
+            memory.forget()
+        self._take_up(memory)
+
+    def _take_up(self, memory: CheckpointMemory) -> None:
+        """Go on with the files that a checkpoint of this folder remembers; what it says are names, not paths."""
         for key in self.key_indicators:
             path = memory.get(self._hub_key("best_ckpt", key))
-            copy = path and self._files.own(path)
-            self.set_best(key, copy if copy and self.file_backend.exists(copy) else path)
+            self.set_best(key, self._files.own(path) if isinstance(path, str) else None)
         if self.max_keep_ckpts > 0:
-            kept = list(memory.get("keep_ckpt_ids") or [])
+            kept = [step for step in memory.get("keep_ckpt_ids") or [] if isinstance(step, int)]
             self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
-            too_many = [self._path(step) for step in kept[: -self.max_keep_ckpts]]
             # A kill between saving a checkpoint and deleting the one it replaces leaves the latter.
             left = memory.get("outdated_ckpts") or []
-            self._files.remove([*too_many, *left], self._kept)
+            steps = [number_in(path, self.filename_tmpl.format) for path in left]
+            too_many = [
+                *kept[: -self.max_keep_ckpts],
+                *(step for step in steps if step is not None),
+            ]
+            self._files.remove(map(self._path, too_many), self._kept)
 
     def after_train_epoch(self, runner: RunnerLike) -> None:
         """Save every ``interval`` epochs, and at the last one."""
@@ -285,6 +292,7 @@ class CheckpointHook(Hook, CheckpointCallback):
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
         )
+        self._files.note(self.last_ckpt)
         self._unsettled = True
         self._settle(runner)
 
@@ -320,13 +328,16 @@ class CheckpointHook(Hook, CheckpointCallback):
                 continue
             improved = True
             self._memory.put(score_key, score)
-            name = f"best_{key}_{self.filename_tmpl.format(step)}".replace("/", "_")
-            path, previous = self._files.path(name), self.get_best(key)
-            remove = self._files.remover(previous, [path]) if previous else None
+            name_at = partial(best_name, key, self.filename_tmpl)
+            name, previous = name_at(step), self.get_best(key)
+            path = self._files.path(name)
+            own = previous is not None and number_in(previous, name_at) is not None
+            remove = self._files.remover(str(previous), [path]) if own else None
             if previous and remove is not None:
                 replaced[previous] = remove
                 runner.logger.info(f"The previous best checkpoint {previous} is removed")
             self.set_best(key, path)
+            self._files.note(path)
             self._best_score = score
             self._memory.put(self._hub_key("best_ckpt", key), path)
             runner.save_checkpoint(
@@ -357,20 +368,8 @@ class CheckpointHook(Hook, CheckpointCallback):
 
     @master_only
     def _publish_model(self, runner: RunnerLike, ckpt_path: str) -> None:
-        checkpoint = _load_checkpoint(ckpt_path)
         assert self.published_keys is not None
-        removed = [key for key in checkpoint if key not in self.published_keys]
-        if removed:
-            print_log(
-                f"Key {removed} will be removed because they are not found in published_keys. "
-                f"If you want to keep them, please set `{removed}` in published_keys",
-                logger="current",
-            )
-        checkpoint = {key: checkpoint[key] for key in checkpoint if key in self.published_keys}
-        digest = hashlib.sha256(pickle.dumps(checkpoint)).hexdigest()
-        final_path = f"{os.path.splitext(ckpt_path)[0]}-{digest[:8]}.pth"
-        save_checkpoint(checkpoint, final_path)
-        print_log(f"The checkpoint ({ckpt_path}) is published to {final_path}.", logger="current")
+        publish(ckpt_path, self.published_keys)
 
     # Where things are
 

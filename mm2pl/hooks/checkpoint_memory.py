@@ -47,6 +47,11 @@ class CheckpointMemory:
                 found[name] = value
         return found
 
+    def forget(self) -> None:
+        """Begin anew: what is known is of another folder's files."""
+        for name in self.state_dict():
+            self._hub.pop_info(name + self._number)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`state_dict` returned, also if the hook has another number now."""
         for name, value in state.items():

@@ -17,6 +17,7 @@ from mm2pl.dist import is_main_process
 from mm2pl.fileio import dump, get_file_backend
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.iter_timer_hook import IterTimerHook
+from mm2pl.hooks.loss_watch import LossWatch
 from mm2pl.hooks.runtime_info_hook import RuntimeInfoHook
 from mm2pl.hooks.storage import chosen_backend_args
 from mm2pl.registry import HOOKS
@@ -91,6 +92,7 @@ class LoggerHook(Hook):
         self.log_metric_by_epoch = log_metric_by_epoch
         self.json_log_path: str | None = None
         self._seen = 0
+        self._losses = LossWatch()
         self._out_root = out_dir
         self.out_dir: str | Path | None = out_dir
         if out_dir is not None:
@@ -125,6 +127,9 @@ class LoggerHook(Hook):
         if due:
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line)
+            said = self._losses.look(tag, lambda: runner.message_hub.log_scalars, runner.iter + 1)
+            if said is not None:
+                runner.logger.warning(said)
             runner.visualizer.add_scalars(tag, step=runner.iter + 1, file_path=self.json_log_path)
             # A runner of the user's own making may have none.
             if hasattr(runner, "publish_scalars"):

@@ -25,6 +25,7 @@ from mm2pl.fileio import isdir, join_path, list_dir_or_file
 from mm2pl.infer import metafile
 from mm2pl.logging import print_log
 from mm2pl.registry import FUNCTIONS, MODELS, VISUALIZERS, DefaultScope
+from mm2pl.registry.known import require_known
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 from mm2pl.visualization import Visualizer
 
@@ -214,7 +215,9 @@ class BaseInferencer(metaclass=InferencerMeta):
         checkpoint = None if weights is None else _load_checkpoint(weights, map_location="cpu")
         # In place, since __init__ goes on with this very object.
         if not cfg:
-            cfg.update(Config.fromstring(_config_in(checkpoint or {}), file_format=".py")._cfg_dict)
+            text = _config_in(checkpoint or {})
+            cfg.update(Config.fromstring(text, file_format=".py", safe=True)._cfg_dict)
+            require_known(_built_of(cfg), str(weights), "give the config as model=…")
         # The weights come from the checkpoint, so the backbone's must not be downloaded.
         if cfg.model.get("pretrained") is not None:
             del cfg.model.pretrained
@@ -278,6 +281,17 @@ class BaseInferencer(metaclass=InferencerMeta):
             {k: kwargs[k] for k in kwargs if k in names} for names in sets
         )
         return first, second, third, last
+
+
+_PARTS = (
+    *("model", "data_preprocessor", "visualizer"),
+    *("test_pipeline", "test_dataloader", "tta_model", "tta_pipeline"),
+)
+
+
+def _built_of(cfg: Any) -> dict[str, Any]:
+    """Return the parts of a config from which an inferencer builds something."""
+    return {key: cfg[key] for key in _PARTS if key in cfg}
 
 
 def _config_in(checkpoint: dict) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint import format as files
@@ -9,6 +10,7 @@ from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
 from mm2pl.checkpoint.reader import is_sharded, naming
+from mm2pl.lightning.best_files import keep_own_files
 from mm2pl.lightning.private import loads_by_name
 from mm2pl.run.trainer_view import runner_of
 
@@ -110,6 +112,8 @@ class Border:
         callbacks = checkpoint.get("callbacks") or {}
         if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1
             callbacks.setdefault("RunDriver", callbacks["RunCallback"])
+        for callback in self._driver.trainer.callbacks:
+            keep_own_files(callback, callbacks, os.fspath(checkpoint_path))
         module, weights = self._driver.module, checkpoint.get("state_dict")
         if weights and not self._keeps_names:
             as_module, as_file = fits(weights, module.own_names())

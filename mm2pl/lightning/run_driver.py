@@ -60,6 +60,7 @@ class RunDriver(ModuleDriver):
     def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
         """Call the hooks of the run through its runner, whose ``call_hook`` a subclass may override."""
         self._run.runner.call_hook(point, **named(point, args))
+        self._run.presence.beat()
 
     def is_idle(self) -> bool:
         """Return False: there is always a run to be told."""
@@ -143,6 +144,7 @@ class RunDriver(ModuleDriver):
         self._collect_data(trainer, stage)
         self._started = False
         if stage == "fit":
+            run.presence.begin()
             self.claim_validation(trainer)
             self._agree_on_length(trainer, run.loop_of("train"))
         run.prepare(stage)
@@ -199,7 +201,7 @@ class RunDriver(ModuleDriver):
             return
         if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":
             self.run.continuing.log_interruption()
-        self.run.break_off()
+        self.run.leave(exception)
 
     # Training
 
@@ -251,6 +253,7 @@ class RunDriver(ModuleDriver):
     def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Call the hooks after a batch, and do what follows it: Lightning closes its own epoch by itself."""
         events = self._run.training.end_batch(batch_idx, batch, outputs)
+        self._run.presence.beat()
         if events or trainer.check_val_every_n_epoch != NEVER:
             self._let_validate(trainer, Event.VALIDATE in events)
             # Lightning leaves an epoch at once when it sees `should_stop`; MMEngine's epoch loop reads

@@ -6,13 +6,13 @@ import functools
 import importlib
 import inspect
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import RunningStage
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
+from mm2pl.checkpoint.marker import read_marker
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
@@ -58,13 +58,13 @@ class RunTrainer(Trainer):
 
     def _mention_checkpoint(self, verb: str, run: Run) -> None:
         """Warn if weights that nobody has trained or loaded are about to be evaluated beside those of a run."""
-        marker = Path(self.default_root_dir, "last_checkpoint")
+        newest, _ = read_marker(self.default_root_dir)
         state = run.continuing
         loads = state.has_loaded or state.load_from or state.resuming
-        if not (run.training.has_trained or loads) and marker.is_file():
+        if not (run.training.has_trained or loads) and newest:
             run.logger.warning(
                 f"{verb} without a checkpoint: this run has neither trained nor loaded weights → "
-                f"--ckpt_path last, or load_from, takes {marker.read_text().strip()}"
+                f"--ckpt_path last, or load_from, takes {newest}"
             )
 
     def _prepare(self, verb: str) -> None:

@@ -151,6 +151,8 @@ class MessageHub(ManagerMixin):
 
     def pop_info(self, key: str, default: Any = None) -> Any:
         """Remove and return the fact ``key``."""
+        # MMEngine 0.10.7 leaves it among the resumed keys, and warns of each without a value when it reads the file.
+        self._resumed_keys.pop(key, None)
         return self._runtime_info.pop(key, default)
 
     def get_scalar(self, key: str) -> HistoryBuffer:

@@ -80,6 +80,8 @@ class _Conversion:
         self.left_out = left_out
         self.moved: dict[Any, torch.Tensor] = {}
         self.arrays: list[Path] = []
+        self._known: dict[int, tuple[Any, Any]] = {}
+        self._left_out = 0
 
     def convert(self, value: Any, path: Path) -> Any:
         if isinstance(value, torch.Tensor):
@@ -96,14 +98,30 @@ class _Conversion:
             return self.array(value, path)
         if isinstance(value, PurePath):
             return str(value)
-        if isinstance(value, Mapping):
-            return self.mapping(value, path)
+        if isinstance(value, Mapping | Sequence):
+            return self.container(value, path)
         if isinstance(value, Set):
             return {self.convert(item, path) for item in value}
-        if isinstance(value, Sequence):
-            made = [self.convert(item, (*path, index)) for index, item in enumerate(value)]
-            return tuple(made) if isinstance(value, tuple) else made
         raise NotStorableError(f"{type(value).__module__}.{type(value).__qualname__}")
+
+    def container(self, value: Any, path: Path) -> Any:
+        """Convert a mapping or sequence; one that stands in many places is one there too, and is converted once."""
+        if id(value) in self._known:
+            return self._known[id(value)][1]
+        before = len(self.arrays), self._left_out
+        made: Any
+        if isinstance(value, Mapping):
+            made = self.mapping(value, path)
+        else:
+            made = [self.convert(item, (*path, index)) for index, item in enumerate(value)]
+            made = tuple(made) if isinstance(value, tuple) else made
+        # Arrays in it, and what was left out, are told of each place.
+        if before == (len(self.arrays), self._left_out):
+            self._known[id(value)] = (
+                value,
+                made,
+            )  # keeps ``value`` alive, so that its id stays its own
+        return made
 
     def tensor(self, value: torch.Tensor) -> torch.Tensor:
         value = value.detach()
@@ -134,6 +152,7 @@ class _Conversion:
             except NotStorableError as error:
                 if self.left_out is None:
                     raise
+                self._left_out += 1
                 self.left_out(where, error)
         if hasattr(value, "_metadata"):  # versions of modules, which Module.load_state_dict reads
             made._metadata = value._metadata  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.faults import warn_of_faults
 from mm2pl.run.model import change_model, require_steps
+from mm2pl.run.presence import Presence
 from mm2pl.run.saving import Saving
 from mm2pl.run.training import Training
 from mm2pl.utils import import_modules_from_strings
@@ -63,6 +64,7 @@ class Run:
         saving: What a checkpoint is made of.
         continuing: Where the run goes on from one.
         training: The training as it goes on.
+        presence: In the work folder.
     """
 
     runner: RunnerFacade
@@ -108,6 +110,7 @@ class Run:
         self.continuing = Continuing(self, settings.get("load_from"), resume)
         self.saving = Saving(self)
         self.training = Training(self)
+        self.presence = Presence(self)
 
     # Beginning
 
@@ -330,13 +333,10 @@ class Run:
             self.runner.call_hook("before_run")
         self.runner.load_or_resume()
 
-    def leave(self) -> None:
-        """End what :meth:`enter` has begun."""
+    def leave(self, error: BaseException | None = None) -> None:
+        """End what :meth:`enter` has begun, or what an error has ended: Lightning calls no ``teardown`` then."""
         self.stage = None
-
-    def break_off(self) -> None:
-        """Note that an exception has ended the stage: Lightning calls no ``teardown`` then."""
-        self.stage = None
+        self.presence.end(error)
 
     def _prepare_fit(self) -> None:
         runner = self.runner

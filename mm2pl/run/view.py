@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -107,6 +108,12 @@ class RunnerView:
     def is_trial(self) -> bool:
         """Whether this is ``Trainer(fast_dev_run=…)``: a trial writes and deletes no checkpoint."""
         return bool(getattr(self.trainer, "fast_dev_run", False))
+
+    @property
+    def resumed_from(self) -> str | None:
+        """The checkpoint that the Trainer goes on from."""
+        path = getattr(self.trainer, "ckpt_path", None)
+        return None if path is None else os.fspath(path)
 
     # What it works with
 

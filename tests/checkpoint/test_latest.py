@@ -102,6 +102,65 @@ def test_in_a_copied_folder_the_copy_is_the_newest(tmp_path):
     assert find_latest_checkpoint(str(tmp_path / "b")) == str(tmp_path / "b" / "epoch_1.pth")
 
 
+def zeros(path: Path) -> None:
+    path.write_bytes(bytes(3000))
+
+
+DAMAGED = {
+    "zeros": bytes(60),
+    "binary": b"\x80\xff\xfe",
+    "two-lines": b"a.pth\nb.pth",
+    "long": b"a" * 9999,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_marker_is_one_that_says_nothing(tmp_path, capsys, content):
+    write(tmp_path, {"epoch_1.pth": {}, "epoch_2.pth": {"day": 2}})
+    (tmp_path / "last_checkpoint").write_bytes(content)
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / "epoch_2.pth")
+    assert "last_checkpoint is damaged → " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling"])
+def test_a_marker_that_is_no_file(tmp_path, kind):
+    write(tmp_path, {"epoch_1.pth": {}})
+    marker = tmp_path / "last_checkpoint"
+    marker.mkdir() if kind == "folder" else marker.symlink_to("nowhere")
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / "epoch_1.pth")
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["/etc/passwd", "{}/other/epoch_9.pth", "../other/epoch_9.pth"]
+)
+def test_a_marker_leads_to_no_other_folder(tmp_path, elsewhere):
+    write(tmp_path, {"run/epoch_1.pth": {}, "other/epoch_9.pth": {"day": 9}})
+    (tmp_path / "run" / "last_checkpoint").write_text(elsewhere.format(tmp_path))
+    found = find_latest_checkpoint(str(tmp_path / "run"))
+    assert found == str(tmp_path / "run" / "epoch_1.pth")
+
+
+def test_in_a_copy_of_the_same_name_the_copy_is_judged(tmp_path):
+    write(tmp_path / "a" / "run", {"epoch_1.pth": {}, "epoch_2.pth": {"day": 2}})
+    (tmp_path / "a" / "run" / "last_checkpoint").write_text(f"{tmp_path}/a/run/epoch_2.pth")
+    copy = shutil.copytree(tmp_path / "a" / "run", tmp_path / "b" / "run")
+    (copy / "epoch_2.pth").unlink()
+    assert find_latest_checkpoint(str(copy)) == str(copy / "epoch_1.pth")
+
+
+def test_only_a_whole_file_is_the_newest(tmp_path):
+    write(tmp_path, {"epoch_1.pth": {}, "epoch_2.pth": {"day": 2}, "epoch_5.pth": {"day": 5}})
+    changed = bytearray((tmp_path / "epoch_2.pth").read_bytes())
+    place = changed.find(torch.ones(2).numpy().tobytes())
+    changed[place] ^= 1
+    (tmp_path / "epoch_2.pth").write_bytes(changed)
+    os.utime(tmp_path / "epoch_2.pth", (3 * 86400, 3 * 86400))
+    zeros(tmp_path / "epoch_3.pth")
+    (tmp_path / "epoch_4.pth").symlink_to("nowhere")
+    (tmp_path / "epoch_5.pth").write_text("<html>Not found</html>")
+    assert find_latest_checkpoint(str(tmp_path)) == str(tmp_path / "epoch_1.pth")
+
+
 def test_a_file_elsewhere_is_left_to_its_reader(tmp_path):
     (tmp_path / "last_checkpoint").write_text("s3://bucket/epoch_1.pth")
     assert find_latest_checkpoint(str(tmp_path)) == "s3://bucket/epoch_1.pth"
@@ -159,9 +218,11 @@ def test_what_is_taken_and_why_is_said(tmp_path, capsys):
         (b"", "is empty"),
         (b"<html>", "is no checkpoint"),
         (b"PK\3\4...", "is truncated"),
+        (bytes(99), "is no checkpoint"),
+        (b"\x80\x04K\x01.", "is no checkpoint"),
         (None, None),
     ],
-    ids=["empty", "other", "cut", "before-torch-1.6"],
+    ids=["empty", "other", "cut", "zeros", "another-pickle", "before-torch-1.6"],
 )
 def test_damage(tmp_path, content, expected):
     path = tmp_path / "x.pth"

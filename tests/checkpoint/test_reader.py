@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm2pl.checkpoint.reader import CheckpointError, previous_checkpoint, read_checkpoint
+from mm2pl.checkpoint.writer import save_checkpoint
 
 
 @pytest.fixture
@@ -160,3 +161,35 @@ def test_the_previous_checkpoint(tmp_path, files, marker, expected):
         (tmp_path / "last_checkpoint").write_text(marker)
     found = previous_checkpoint(broken)
     assert found == (expected and str(tmp_path / expected))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [bytes(2000), b"<html></html>", b"some text", b"\x80\x04K\x01.", None],
+    ids=["zeros", "html", "text", "pickle", "dangling-link"],
+)
+@pytest.mark.parametrize("marker", [None, "epoch_9.pth", "/etc/passwd"])
+def test_what_is_no_checkpoint_is_no_other_one(tmp_path, content, marker):
+    torch.save({"w": torch.ones(1)}, tmp_path / "epoch_1.pth")
+    os.utime(tmp_path / "epoch_1.pth", (1, 1))
+    if content is None:
+        (tmp_path / "epoch_9.pth").symlink_to("nowhere")
+    else:
+        (tmp_path / "epoch_9.pth").write_bytes(content)
+    if marker:
+        (tmp_path / "last_checkpoint").write_text(marker)
+    (tmp_path / "x.pth").write_bytes(b"PK")
+    assert previous_checkpoint(tmp_path / "x.pth") == str(tmp_path / "epoch_1.pth")
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_what_is_shared_is_read_and_written_once(tmp_path, kind):
+    value = kind([1])
+    for _ in range(60):
+        value = kind([value, value])
+    torch.save({"state_dict": {}, "meta": {"deep": value}}, tmp_path / "x.pth")
+    content = read_checkpoint(tmp_path / "x.pth")
+    save_checkpoint(content, str(tmp_path / "y.pth"))
+    deep = read_checkpoint(tmp_path / "y.pth")["meta"]["deep"]
+    assert deep[0] is deep[1]
+    assert (tmp_path / "y.pth").stat().st_size < 10_000

@@ -168,10 +168,11 @@ def test_resuming_removes_what_a_kill_left_and_what_is_too_many(make_runner):
     assert files(runner) == {"epoch_3.pth"}
 
 
-def resumed_in(make_runner, first, folder, **hook):
-    """Go on for one more epoch with the hub of ``first`` in another folder."""
+def resumed_in(make_runner, first, folder, source, **hook):
+    """Go on for one more epoch with the hub of ``first`` in another folder, from a file in ``source``."""
     runner = make_runner(CheckpointHook(interval=1, **hook), epochs=3, scores=(0.9,))
     runner.work_dir = str(folder)
+    runner.resumed_from = os.path.join(source, "epoch_2.pth")
     runner.message_hub.load_state_dict(first.message_hub.state_dict())
     runner.epoch = 2
     runner.train()
@@ -196,19 +197,68 @@ def test_files_of_another_folder_are_not_deleted(make_runner, tmp_path, copied, 
     before = files(first)
     if copied:
         shutil.copytree(first.work_dir, tmp_path / "copy")
-    second = resumed_in(make_runner, first, tmp_path / "copy", **hook)
+    source = tmp_path / "copy" if copied else first.work_dir
+    second = resumed_in(make_runner, first, tmp_path / "copy", source, **hook)
     assert files(first) == before
     assert files(second) == {*expected, "last_checkpoint"}
 
 
-@pytest.mark.parametrize(("copied", "folder"), [(True, "copy"), (False, "work/exp")])
-def test_the_best_of_a_copied_folder_is_the_copy(make_runner, tmp_path, copied, folder):
+@pytest.mark.parametrize(
+    ("source", "best"),
+    [("copy", "best_acc_epoch_2.pth"), ("work/exp", "best_acc_epoch_3.pth")],
+    ids=["a-copy", "another-run"],
+)
+def test_the_history_of_best_files_goes_on_in_its_folder_only(make_runner, tmp_path, source, best):
     first = make_runner(CheckpointHook(interval=1, save_best="acc"), epochs=2, scores=(0.1, 0.99))
     first.train()
-    if copied:
-        shutil.copytree(first.work_dir, tmp_path / "copy")
-    second = resumed_in(make_runner, first, tmp_path / "copy", save_best="acc")
-    assert second.hooks[0].best_model_path == str(tmp_path / folder / "best_acc_epoch_2.pth")
+    shutil.copytree(first.work_dir, tmp_path / "copy")
+    before = files(first)
+    second = resumed_in(make_runner, first, tmp_path / "copy", tmp_path / source, save_best="acc")
+    assert second.hooks[0].best_model_path == str(tmp_path / "copy" / best)
+    assert files(first) == before
+    assert "best_acc_epoch_2.pth" in files(second)
+
+
+HOSTILE = {
+    "best": lambda there: {"best_ckpt": str(there / "keep.pth")},
+    "best-below": lambda there: {"best_ckpt": str(there / "best_acc_epoch_7.pth")},
+    "best-upwards": lambda there: {"best_ckpt": "../best_acc_epoch_7.pth"},
+    "best-is-a-folder": lambda there: {"best_ckpt": "best_acc_epoch_8.pth"},
+    "best-is-the-folder-itself": lambda there: {"best_ckpt": f"{there}/.."},
+    "outdated": lambda there: {"outdated_ckpts": [str(there / "keep.pth"), "../epoch_9.pth", ".."]},
+    "outdated-is-a-folder": lambda there: {"outdated_ckpts": ["epoch_8.pth", str(there)]},
+    "kept-is-a-folder": lambda there: {"keep_ckpt_ids": [8, 20, 21]},
+    "no-names": lambda there: {"outdated_ckpts": [None, 5, b"x", "\0"], "best_ckpt": 5},
+}
+
+
+@pytest.mark.parametrize("facts", HOSTILE.values(), ids=HOSTILE)
+def test_what_a_file_says_deletes_nothing_foreign(make_runner, tmp_path, facts):
+    runner = make_runner(
+        CheckpointHook(interval=1, max_keep_ckpts=2, save_best="acc"), epochs=1, scores=(0.5,)
+    )
+    folder = Path(runner.work_dir)
+    there = folder / "sub"
+    for path in ("sub/keep.pth", "sub/best_acc_epoch_7.pth", "epoch_8.pth/x", "notes.pth"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    for path in ("best_acc_epoch_8.pth/x", "../best_acc_epoch_7.pth", "../epoch_9.pth"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).touch()
+    before = set(tmp_path.rglob("*"))
+    runner.message_hub.update_info_dict(facts(there))
+    runner.resumed_from = str(folder / "epoch_1.pth")
+    runner.train()
+    assert before <= set(tmp_path.rglob("*"))
+
+
+def test_folders_of_a_sharded_run_are_deleted_by_who_wrote_them(make_runner):
+    runner = make_runner(CheckpointHook(interval=1, max_keep_ckpts=1), epochs=3)
+    runner.save_checkpoint = lambda out_dir, name, **_: Path(out_dir, name, "part").mkdir(
+        parents=True
+    )
+    runner.train()
+    assert [path.name for path in Path(runner.work_dir).glob("*.pth")] == ["epoch_3.pth"]
 
 
 def test_a_link_to_a_kept_file_keeps_it(make_runner):

@@ -73,7 +73,6 @@ def test_torch_names() -> None:
     assert rows.shape == columns.shape == (2, 3)
     assert rows[1].tolist() == [1, 1, 1]
     assert torch.__version__ == dl_utils.TORCH_VERSION
-    assert dl_utils.load_url is torch.hub.load_state_dict_from_url
     assert not dl_utils.is_jit_tracing()
 
 

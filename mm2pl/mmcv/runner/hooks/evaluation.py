@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mm2pl.dist import broadcast
 from mm2pl.fileio import get_file_backend
+from mm2pl.hooks.checkpoint_files import number_in
 from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.mmcv.engine import multi_gpu_test, single_gpu_test
 from mm2pl.mmcv.runner.hooks.checkpoint import out_folder
@@ -177,11 +178,14 @@ class EvalHook(Hook):
         unit, number = ("epoch", runner.epoch + 1) if self.by_epoch else ("iter", runner.iter + 1)
         folder = str(self.out_dir)
         backend = get_file_backend(folder, backend_args=self.file_client_args)
-        # The file may be gone: users move best checkpoints away, and a resumed run remembers the old path.
-        if self.best_ckpt_path and backend.isfile(self.best_ckpt_path):
-            backend.remove(self.best_ckpt_path)
-            runner.logger.info(f"The previous best checkpoint {self.best_ckpt_path} was removed")
-        name = f"best_{self.key_indicator}_{unit}_{number}.pth"
+        # The path may come from a file that was resumed: MMCV 1.7.2 deletes any file that it names.
+        name_at = f"best_{self.key_indicator}_{unit}_{{}}.pth".format
+        old = number_in(self.best_ckpt_path, name_at)
+        previous = None if old is None else backend.join_path(folder, name_at(old))
+        if previous is not None and backend.isfile(previous):
+            backend.remove(previous)
+            runner.logger.info(f"The previous best checkpoint {previous} was removed")
+        name = name_at(number)
         self.best_ckpt_path = messages["best_ckpt"] = backend.join_path(folder, name)
         # MMCV 1.7.2 keeps `latest.pth` on the periodic checkpoint, from which a run resumes.
         # `best_score` stands in the meta before, so the file holds it.

@@ -1,0 +1,174 @@
+"""What a checkpoint may hold under each key that is read: one table, looked at when a file is read."""
+
+from __future__ import annotations
+
+import math
+import operator
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mm2pl.checkpoint.reader import CheckpointError
+
+
+class Rule(NamedTuple):
+    """What a value must be.
+
+    Attributes:
+        needed: For the message.
+        accepts: Whether a value is that.
+    """
+
+    needed: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_count(value: object) -> bool:
+    try:
+        # Of numpy's and torch's kind too: files of other programs have such counters.
+        return not isinstance(value, bool) and operator.index(value) >= 0  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool | str | bytes):
+        return False
+    try:
+        return not math.isnan(float(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return False
+
+
+def _is_sequence_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(accepts, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
+NAMED = Rule(
+    "a dict by names", lambda value: isinstance(value, Mapping) and all(map(_is_text, value))
+)
+MAPPINGS = Rule("a list of dicts", _is_sequence_of(MAPPING.accepts))
+COUNT = Rule("a whole number from 0 on", _is_count)
+COUNTS = Rule("a list of whole numbers from 0 on", _is_sequence_of(_is_count))
+NUMBER = Rule("a number", _is_number)
+TEXT = Rule("a text", _is_text)
+TEXTS = Rule("a list of texts", _is_sequence_of(_is_text))
+SCHEDULES = Rule(
+    "a list of dicts, or a dict of such lists",
+    lambda value: (
+        all(map(MAPPINGS.accepts, value.values()))
+        if isinstance(value, Mapping)
+        else MAPPINGS.accepts(value)
+    ),
+)
+
+_OPTIMIZERS = ("optimizer", "optimizer.*", "optimizer_states.*")
+"""A single wrapper's state, those of several by name, and Lightning's list."""
+
+TABLE: dict[str, Rule] = {
+    "state_dict": NAMED,
+    "ema_state_dict": NAMED,
+    "meta": MAPPING,
+    "meta.epoch": COUNT,
+    "meta.iter": COUNT,
+    "meta.seed": COUNT,
+    "meta.hook_msgs": MAPPING,
+    "message_hub": MAPPING,
+    **{f"message_hub.{part}": NAMED for part in ("log_scalars", "runtime_info", "resumed_keys")},
+    **{
+        f"message_hub.runtime_info.{name}": COUNT
+        for name in ("epoch", "iter", "max_epochs", "max_iters")
+    },
+    "message_hub.runtime_info.best_score": NUMBER,
+    "message_hub.runtime_info.best_ckpt": TEXT,
+    "message_hub.runtime_info.last_ckpt": TEXT,
+    "message_hub.runtime_info.keep_ckpt_ids": COUNTS,
+    "message_hub.runtime_info.outdated_ckpts": TEXTS,
+    "optimizer": MAPPING,
+    "optimizer_states": MAPPINGS,
+    **{
+        f"{place}.{key}": rule
+        for place in _OPTIMIZERS
+        for key, rule in {
+            "param_groups": MAPPINGS,
+            "param_groups.*.params": COUNTS,
+            "param_groups.*.lr": NUMBER,
+            "param_groups.*.initial_lr": NUMBER,
+            "param_groups.*.weight_decay": NUMBER,
+            "state": MAPPING,
+            "state.*": MAPPING,
+        }.items()
+    },
+    "param_schedulers": SCHEDULES,
+    "epoch": COUNT,
+    "global_step": COUNT,
+    "pytorch-lightning_version": TEXT,
+    "loops": MAPPING,
+    "loops.*": MAPPING,
+    "callbacks": MAPPING,
+    "lr_schedulers": MAPPINGS,
+    "hyper_parameters": MAPPING,
+    "mm2pl": MAPPING,
+    "mm2pl_facts": MAPPING,
+    "mm2pl.batch_idx": COUNT,
+    "mm2pl.ticks_due": MAPPING,
+}
+"""Place → what it must hold; ``*`` is any key or position. What is missing or None is another's question."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = _SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 2
+
+REQUIRED = ("state_dict",)
+"""Places that hold something wherever they are."""
+
+
+def check(checkpoint: object, name: str) -> None:
+    """Refuse a checkpoint in which a known key holds something else than it must.
+
+    A bare state dict, which has none of the keys, is left alone.
+
+    Args:
+        checkpoint: The content of a file.
+        name: The file, for the message.
+
+    Raises:
+        CheckpointError: Naming the file, the key, what was found and what is needed.
+
+    Example:
+        >>> check({"state_dict": {}, "meta": {"epoch": "three"}}, "x.pth")
+        Traceback (most recent call last):
+        ...
+        mm2pl.checkpoint.reader.CheckpointError: x.pth: meta.epoch is 'three' (str) → a whole number from 0 on is needed
+    """
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        return
+    for path, rule in TABLE.items():
+        for place, value in _at(checkpoint, path.split("."), ""):
+            left_out = value is None and path not in REQUIRED
+            if not left_out and not rule.accepts(value):
+                # Not `repr`: a few bytes of shared tuples may print as terabytes.
+                raise CheckpointError(
+                    f"{name}: {place} is {_SHORT.repr(value)} ({type(value).__name__}) → {rule.needed} is needed"
+                )
+
+
+def _at(value: object, parts: list[str], place: str) -> Iterator[tuple[str, Any]]:
+    """Yield what stands at a place, and where."""
+    if not parts:
+        yield place, value
+        return
+    first, *rest = parts
+    pairs: Any = ()
+    if first != "*":
+        pairs = [(first, value[first])] if isinstance(value, Mapping) and first in value else ()
+    elif isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list | tuple):
+        pairs = enumerate(value)
+    for key, each in pairs:
+        yield from _at(each, rest, f"{place}.{key}" if place else str(key))

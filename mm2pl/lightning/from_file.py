@@ -1,0 +1,55 @@
+"""What ``load_from_checkpoint`` builds from: a file that is intact, and names in it that are known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from io import BytesIO
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from mm2pl.checkpoint.download import download
+from mm2pl.checkpoint.reader import read_outline
+from mm2pl.fileio import get_file_backend
+from mm2pl.registry.known import require_known
+
+restricted_classmethod: Any = type(vars(LightningModule)["load_from_checkpoint"])
+"""Lightning's decorator for a class method that an instance refuses, whose result would be taken for its own."""
+
+OLD_KEYS = ("hparams", "module_arguments")
+"""Where Lightning before 1.0 kept what a module was made with; it still looks there."""
+
+
+def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
+    """Return a checkpoint for Lightning's ``load_from_checkpoint`` once its content has been looked at.
+
+    Args:
+        source: A path, URL or open file.
+        key: Where in it Lightning keeps what the module or data module was made with.
+        given: Arguments that the caller gives in place of those in the file.
+
+    Raises:
+        CheckpointError: It is damaged or no checkpoint.
+        UnknownNameError: It would have something imported or called that is new to this program.
+    """
+    file: str | BytesIO
+    if hasattr(source, "read"):
+        file, name = BytesIO(source.read()), "the checkpoint"
+    else:
+        name = os.fspath(source)
+        file = name
+        if name.startswith(("http://", "https://")):
+            file = str(download(name))
+        elif "://" in name:
+            file = BytesIO(get_file_backend(name).get(name))
+    outline = read_outline(file, name)
+    for place in (key, *OLD_KEYS):
+        values = outline.get(place) or {}
+        if isinstance(values, dict):
+            left = {argument: value for argument, value in values.items() if argument not in given}
+            instead = "pass that argument to load_from_checkpoint(path, …) yourself"
+            require_known({place: left}, name, instead)
+    if not isinstance(file, str):
+        file.seek(0)
+    return file

@@ -1,0 +1,166 @@
+"""Every function that opens a checkpoint: what is in the file is neither run nor called."""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import mm2pl
+from mm2pl.checkpoint.format import convert_checkpoint
+from mm2pl.checkpoint.loader import CheckpointLoader, load_from_local
+from mm2pl.checkpoint.reader import CheckpointError, read_checkpoint, read_outline
+from mm2pl.config.errors import ConfigError
+from mm2pl.infer import BaseInferencer
+from mm2pl.lightning import MMDataModule, MMLightningModule
+from mm2pl.lightning.checkpoint_io import MMCheckpointIO
+from mm2pl.registry.known import UnknownNameError
+from mm2pl.runner.checkpoint import load_checkpoint
+from mm2pl.utils.dl_utils import load_url
+
+ROOT = Path(mm2pl.__file__).parent
+
+OPENERS = {
+    # What a stranger's file goes through.
+    "checkpoint/reader.py": {"torch.load"},
+    # The parts of a sharded checkpoint that are no tensors, with weights_only=True.
+    "checkpoint/sharded.py": {"torch.load"},
+    # Bytes of this very run: objects of other processes, samples of a data set.
+    "dist/dist.py": {"pickle.loads"},
+    "dataset/entries.py": {"pickle.loads"},
+    # The user's own files, by the name of the format.
+    "fileio/handlers.py": {"pickle.load"},
+}
+READS = {
+    *("torch.load", "torch.jit.load", "pickle.load", "pickle.loads", "numpy.load", "np.load"),
+    *("torch.hub.load", "torch.hub.load_state_dict_from_url"),
+}
+
+
+def reads_in(path: Path) -> set[str]:
+    """Return which functions that read pickles a file of the package names, dotted or in an import."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    dotted = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    imports = {
+        f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    return (dotted | imports) & READS
+
+
+def test_one_place_of_the_package_reads_what_torch_has_written():
+    found = {str(p.relative_to(ROOT)): reads_in(p) for p in ROOT.rglob("*.py")}
+    assert {path: reads for path, reads in found.items() if reads} == OPENERS
+
+
+class Code:
+    """Touches a file when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch ran",)
+
+
+class Inferencer(BaseInferencer):
+    def _init_pipeline(self, cfg):
+        return lambda value: value
+
+    def visualize(self, inputs, preds, show=False):
+        return None
+
+    def postprocess(self, preds, visualization, return_datasample=False):
+        return {}
+
+
+DOORS = {
+    "read_checkpoint": read_checkpoint,
+    "read_outline": read_outline,
+    "loader": CheckpointLoader.load_checkpoint,
+    "local": load_from_local,
+    "uri": lambda path: CheckpointLoader.load_checkpoint(f"file://{path}"),
+    "load_checkpoint": lambda path: load_checkpoint(nn.Linear(1, 1), path),
+    "plugin": lambda path: MMCheckpointIO().load_checkpoint(path),
+    "convert": lambda path: convert_checkpoint(path, f"{path}.out"),
+    "module": MMLightningModule.load_from_checkpoint,
+    "data module": MMDataModule.load_from_checkpoint,
+    "inferencer": lambda path: Inferencer(weights=path, device="cpu"),
+    "load_url": lambda path: load_url(
+        "http://nowhere/x.pth", str(Path(path).parent), file_name=Path(path).name
+    ),
+}
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+@pytest.mark.parametrize("old_format", [False, True], ids=["zip", "before-torch-1.6"])
+def test_code_in_a_file_is_not_run(tmp_path, monkeypatch, door, old_format):
+    monkeypatch.chdir(tmp_path)
+    path = str(tmp_path / "x.pth")
+    content = {"meta": {}, "state_dict": {"weight": torch.ones(1)}, "more": Code()}
+    torch.save(content, path, _use_new_zipfile_serialization=not old_format)
+    with pytest.raises(CheckpointError, match=r"pickles (posix|nt)\.system"):
+        door(path)
+    assert not Path("ran").exists()
+
+
+NAMES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "module": (
+        DOORS["module"],
+        {"hyper_parameters": {"model": {"type": "os.system", "command": "touch ran"}}},
+    ),
+    "old module": (
+        DOORS["module"],
+        {"hparams": {"model": {"type": "os.system", "command": "touch ran"}}},
+    ),
+    "evaluator": (
+        DOORS["module"],
+        {"hyper_parameters": {"val_evaluator": [{"type": "os.system", "command": "touch ran"}]}},
+    ),
+    "data module": (
+        DOORS["data module"],
+        {"datamodule_hyper_parameters": {"train_dataloader": {"dataset": {"type": "os.system"}}}},
+    ),
+    "inferencer": (
+        DOORS["inferencer"],
+        {"meta": {"cfg": "model = dict(type='os.system', command='touch ran')"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("door", "content"), NAMES.values(), ids=NAMES)
+def test_a_name_in_a_file_is_not_called(tmp_path, monkeypatch, door, content):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0", **content}, "x.pth")
+    with pytest.raises(UnknownNameError, match=r"x\.pth: .*type='os\.system'"):
+        door(str(tmp_path / "x.pth"))
+    assert not Path("ran").exists()
+
+
+def test_a_config_in_a_file_is_not_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "import os\nos.system('touch ran')\nmodel = dict(type='Linear')"
+    torch.save({"state_dict": {}, "meta": {"cfg": text}}, "x.pth")
+    with pytest.raises(ConfigError, match=r"'system' of module os is not allowed with safe=True"):
+        DOORS["inferencer"](str(tmp_path / "x.pth"))
+    assert not Path("ran").exists()
+
+
+def test_what_the_caller_gives_is_not_the_files(tmp_path):
+    path = tmp_path / "x.ckpt"
+    torch.save(
+        {
+            "state_dict": {"model.weight": torch.ones(1, 1), "model.bias": torch.ones(1)},
+            "pytorch-lightning_version": "2.6.0",
+            "hyper_parameters": {"model": {"type": "os.system"}},
+        },
+        path,
+    )
+    module = MMLightningModule.load_from_checkpoint(path, model=nn.Linear(1, 1))
+    assert module.model.weight.item() == 1.0
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        module.load_from_checkpoint(path)
