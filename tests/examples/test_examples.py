@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import examples.gan
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
-from examples import a_la_carte, existing_lightning_code, mixup
+from examples import a_la_carte, existing_lightning_code, lit_in_config, mixup
+from examples.lightning_cli import main as lightning_cli
 from mm2pl.cli.main import main
 from mm2pl.runner import Runner
 
@@ -48,6 +50,37 @@ def test_a_la_carte_resumes_to_the_same_weights(tmp_path):
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     # The warm-up is over 20 batches, which are ten steps of the optimizer.
     assert resumed.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+def test_a_module_of_lightnings_is_driven_by_a_config(tmp_path, capsys):
+    arguments = ["configs/lit_in_config.py", "--work-dir", str(tmp_path)]
+    assert main(["fit", *arguments, "--cfg-options", "train_cfg.max_epochs=1", "model.lr=0.1"]) == 0
+    assert re.search(r"Epoch\(train\).* train_acc: .* loss: ", capsys.readouterr().out)
+    assert main(["test", *arguments, "--ckpt_path", "best"]) == 0
+    assert re.search(r"nll: .* accuracy: ", capsys.readouterr().out)
+    module = lit_in_config.LitDigits.load_from_checkpoint(tmp_path / "epoch_1.pth")
+    assert module.hparams == {"lr": 0.1, "dropout": 0.1}
+
+
+def test_lightnings_command_line_changes_one_entry_inside_a_dict(tmp_path):
+    cli = lightning_cli.main(
+        [
+            "fit",
+            "--config=examples/lightning_cli/config.yaml",
+            f"--trainer.default_root_dir={tmp_path}",
+            f"--trainer.logger.init_args.save_dir={tmp_path}",
+            "--trainer.max_epochs=1",
+            "--trainer.enable_progress_bar=false",
+            "--model.optim_wrapper.optimizer.lr=0.02",
+            "--data.train_dataloader.batch_size=32",
+        ]
+    )
+    (group, *_) = cli.trainer.optimizers[0].param_groups
+    assert group["initial_lr"] == pytest.approx(0.02)
+    assert group["weight_decay"] == 0.0005
+    assert cli.trainer.num_training_batches == 38
+    assert cli.trainer.callback_metrics["accuracy"] > 20
+    assert Path(cli.trainer.checkpoint_callback.best_model_path).is_file()
 
 
 def test_gan_trains_logs_every_lr_and_resumes(tmp_path, capsys):
