@@ -60,7 +60,7 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.checkpoint.model_zoo": {"torchvision": "optional"},
     "mm2pl.cli": {"mm2pl.cli.lightning_cli": "4.88 s: lightning"},
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},
-    "mm2pl.cli.main": {"mm2pl.lightning.failures": "4.88 s: lightning"},
+    "mm2pl.cli.faults": {"mm2pl.lightning.failures": "4.88 s: lightning"},
     "mm2pl.cli.migrate": {
         "mm2pl.mmcv": "0.20 s",
         "mm2pl.mmcv.codemod": "0.20 s",
