@@ -72,6 +72,10 @@ LATE: dict[str, dict[str, str]] = {
         "lightning": "4.88 s",
         "mm2pl.cli.lightning_cli": "4.88 s: lightning",
     },
+    "mm2pl.cli.startup.sitecustomize": {
+        "mm2pl.cli.faults": "0.01 s",
+        "mm2pl.compat": "0.01 s",
+    },
     "mm2pl.config.config": {"mm2pl.config.safe": "0.03 s"},
     "mm2pl.config.document": {"yaml": "0.02 s"},
     "mm2pl.config.safe.sandbox": {"yaml": "0.02 s"},

@@ -42,6 +42,11 @@ def is_users_mistake(error: BaseException) -> bool:
     return raised and (ours or "lightning" in last.parts)
 
 
+def told(error: BaseException, command: str) -> str:
+    """Return the one message about a mistake, or ``""`` for an error that needs its traceback."""
+    return f"mm2pl {command}: {message_of(error)}" if is_users_mistake(error) else ""
+
+
 def message_of(error: BaseException) -> str:
     """Return an error's message with its notes."""
     return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from mm2pl.cli.faults import is_users_mistake, message_of, speaks_for_all, users_line
+from mm2pl.cli.faults import message_of, speaks_for_all, told, users_line
 from mm2pl.cli.habits import command_instead_of
 from mm2pl.cli.quiet import without_adverts
 from mm2pl.closest import closest, did_you_mean
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("plot", "draw the learning rate over the run, before training"),
     "migrate": ("migrate", "bring an MMCV 1.x config, or a project's code, over"),
+    "run": ("script", "run a script that imports mmengine, with mm2pl in its place"),
 }
 """Command → module of :mod:`mm2pl.cli`, and what it does."""
 
@@ -54,9 +55,11 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code: 0, or 2 for a mistake that one message explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Wherever they stand: they belong to mm2pl and not to one command's parser.
-    verbose, insist = "--verbose" in arguments, "--as-mmengine" in arguments
-    arguments = [a for a in arguments if a not in ("--verbose", "--as-mmengine")]
+    # Wherever they stand: they belong to mm2pl and not to one command's parser. But a script has options of its own.
+    end = arguments.index("run") if "run" in arguments[:3] else len(arguments)
+    verbose, insist = "--verbose" in arguments[:end], "--as-mmengine" in arguments[:end]
+    own = [a for a in arguments[:end] if a not in ("--verbose", "--as-mmengine")]
+    arguments = [*own, *arguments[end:]]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "" not in sys.path and command != "run":
         # custom_imports find the project's own packages, as with `python tools/train.py`
         sys.path.insert(0, "")
-    with alias_mmengine(insist), without_adverts():
+    with alias_mmengine(insist, force=command == "run"), without_adverts():
         # Inside: a message may ask the registries of packages that are gone with the alias.
         return _run(command, rest, verbose)
 
@@ -94,9 +97,10 @@ def _run(command: str, rest: list[str], verbose: bool) -> int:
     except Exception as error:
         if not speaks_for_all(error):
             return 1
-        if verbose or not is_users_mistake(error):
+        text = told(error, command)
+        if verbose or not text:
             if line := users_line(error):
                 print(f"mm2pl {command}: {message_of(error)}\n  {line}", file=sys.stderr)
             raise
-        print(f"mm2pl {command}: {message_of(error)}", file=sys.stderr)
+        print(text, file=sys.stderr)
         return 2
