@@ -281,9 +281,30 @@ def test_a_mistyped_command_line_is_two_lines(arguments, message, capsys):
         (["--trainer.max_epochz", "3"], "unrecognized arguments: --trainer.max_epochz=3"),
         (["--trainer.max_epochs"], "--trainer.max_epochs: expected one argument"),
         (["--trainer.accelerator", "abacus"], "the Trainer refuses its options: You selected an"),
+        (["--trainer.max_epochs", "abc"], "--trainer.max_epochs abc → int, None is accepted"),
+        (["--trainer.precision", "fp8"], "--trainer.precision fp8 → 64, 32, 16, 'transformer-"),
+        (
+            ["--trainer.callbacks+=EarlyStopping"],
+            "--trainer.callbacks+=EarlyStopping → EarlyStopping needs monitor: --trainer.callbacks.monitor=…",
+        ),
+        (
+            ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitr=acc"],
+            "EarlyStopping has no 'monitr', but monitor, min_delta",
+        ),
+        (["--trainer.callbacks+=EarlyStoping"], "Did you mean 'EarlyStopping' or 'EarlyStoppingHook'?"),
         (["--launcher", "slurm"], "'slurm' needs the environment variable SLURM_PROCID: start"),
     ],
-    ids=["name", "no value", "value", "launcher"],
+    ids=[
+        "name",
+        "no value",
+        "value",
+        "type",
+        "choice",
+        "argument missing",
+        "argument misspelt",
+        "class misspelt",
+        "launcher",
+    ],
 )
 def test_mistyped_trainer_options_print_no_usage(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SLURM_PROCID", raising=False)
@@ -292,6 +313,7 @@ def test_mistyped_trainer_options_print_no_usage(arguments, message, tmp_path, c
     assert message in error
     assert "Traceback" not in error
     assert "--trainer.plugins" not in error
+    assert "Subtypes" not in error
 
 
 def test_a_folder_is_no_config(capsys):
