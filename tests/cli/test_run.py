@@ -291,7 +291,10 @@ def test_a_mistyped_command_line_is_two_lines(arguments, message, capsys):
             ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitr=acc"],
             "EarlyStopping has no 'monitr', but monitor, min_delta",
         ),
-        (["--trainer.callbacks+=EarlyStoping"], "Did you mean 'EarlyStopping' or 'EarlyStoppingHook'?"),
+        (
+            ["--trainer.callbacks+=EarlyStoping"],
+            "Did you mean 'EarlyStopping' or 'EarlyStoppingHook'?",
+        ),
         (["--launcher", "slurm"], "'slurm' needs the environment variable SLURM_PROCID: start"),
     ],
     ids=[
