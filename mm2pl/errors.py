@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 
-class ReadableKeyError(KeyError):
+class UserError(Exception):
+    """A mistake of the user's, with a message that says what was given, what is accepted, and what to do."""
+
+
+class ReadableKeyError(UserError, KeyError):
     """A KeyError that prints its message as written (`str(KeyError(m))` is the repr of ``m``).
 
     Example:
@@ -15,11 +19,11 @@ class ReadableKeyError(KeyError):
         return str(self.args[0]) if len(self.args) == 1 else super().__str__()
 
 
-class ArgumentError(AssertionError, TypeError, ValueError):
+class ArgumentError(UserError, AssertionError, TypeError, ValueError):
     """A wrong argument where MMEngine has an ``assert``, so that either kind of handler sees it."""
 
 
-class UnsupportedVersion(ImportError):
+class UnsupportedVersion(UserError, ImportError):
     """The installed version of a library lacks private parts that mm2pl relies on, or has others.
 
     Args:

@@ -67,7 +67,7 @@ LATE: dict[str, dict[str, str]] = {
         "mm2pl.cli.lightning_cli": "4.88 s: lightning",
     },
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},
-    "mm2pl.cli.main": {"mm2pl.lightning.failures": "4.88 s: lightning"},
+    "mm2pl.cli.faults": {"mm2pl.lightning.failures": "4.88 s: lightning"},
     "mm2pl.cli.migrate": {
         "mm2pl.mmcv": "0.20 s",
         "mm2pl.mmcv.codemod": "0.20 s",
@@ -78,6 +78,10 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.cli.run": {
         "lightning": "4.88 s",
         "mm2pl.cli.lightning_cli": "4.88 s: lightning",
+    },
+    "mm2pl.cli.startup.sitecustomize": {
+        "mm2pl.cli.faults": "0.01 s",
+        "mm2pl.compat": "0.01 s",
     },
     "mm2pl.config.config": {"mm2pl.config.safe": "0.03 s"},
     "mm2pl.config.document": {"yaml": "0.02 s"},

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from mm2pl.cli import convert_ckpt
+from mm2pl.cli.command_line import dotted_names
 from mm2pl.cli.reading import add_options, read
-from mm2pl.cli.run import dotted_names
 from mm2pl.config import Config
+from mm2pl.plan.containers import lists
 from mm2pl.plan.translate import require_plain, translate
 from mm2pl.version import __version__
 
@@ -69,10 +69,3 @@ def lightning_yaml(cfg: Config, filename: str) -> str:
     require_plain(plan)
     header = f"# {Path(filename).name} in LightningCLI's form, written by mm2pl {__version__}.\n"
     return header + yaml.safe_dump(lists(plan), sort_keys=False, width=100)
-
-
-def lists(value: object) -> Any:
-    """Replace tuples, which YAML does not know, by lists."""
-    if isinstance(value, dict):
-        return {str(key): lists(item) for key, item in value.items()}
-    return [lists(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -4,112 +4,214 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
+import json
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from mm2pl.checkpoint.latest import find_latest_checkpoint
-from mm2pl.cli.options import parts_to_resume, resume_keys
+from mm2pl.cli.command_line import CommandLine, of_words, read
+from mm2pl.cli.faults import is_users_mistake, message_of
+from mm2pl.cli.merging import run_of_yaml
+from mm2pl.cli.options import LIGHTNING_FLAG, Word, parse
+from mm2pl.cli.parts import (
+    CommandLineParts,
+    checkpoint_of,
+    is_run_callback,
+    require_checkpoint,
+)
+from mm2pl.cli.refusals import told
 from mm2pl.config import Config
-from mm2pl.lightning.assembly import Parts, made_by
+from mm2pl.lightning.assembly import made_by
 from mm2pl.lightning.callbacks import RunCallback
+from mm2pl.lightning.datamodule import MMDataModule
+from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
-from mm2pl.lightning.trainer import RunTrainer, instantiate
-from mm2pl.plan.resume import with_parts
-from mm2pl.plan.translate import Plan, whole_config
+from mm2pl.lightning.trainer import RunTrainer
+from mm2pl.plan.translate import Plan
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.runner import Runner
-from mm2pl.utils import get_object_from_string, import_modules_from_strings
+from mm2pl.utils import import_modules_from_strings
 
 
 class MMCLI(LightningCLI):
-    """Parse Trainer options with jsonargparse, then let the Runner of the config make everything and do the work.
+    """LightningCLI that reads MMEngine configs, and lets the Runner of the config make everything and do the work.
 
-    Subclass it as any LightningCLI: ``add_arguments_to_parser``, ``before_fit``, … work. ``trainer``, ``model`` and
-    ``datamodule`` exist before ``before_fit``; ``runner`` is there for a run, and ``None`` for a YAML without
-    :class:`~mm2pl.lightning.RunCallback`.
+    Arguments, subclasses and hooks are LightningCLI's (``add_arguments_to_parser``, ``before_fit``, …); only some
+    defaults differ. ``trainer``, ``model`` and ``datamodule`` exist before ``before_fit``; ``runner`` is there for a
+    run, and ``None`` where neither an MMEngine config nor a YAML with :class:`~mm2pl.lightning.RunCallback` is given.
 
     Args:
-        plan: What an MMEngine config asks for, as it was written into the arguments.
-        cfg: The config itself; without it, the config is put together from the parsed YAML.
-        options: The options that ``mm2pl`` itself has parsed.
-        kwargs: LightningCLI's arguments.
+        arguments: LightningCLI's, by position. A ``model_class`` must be an :class:`MMLightningModule` where a config
+            is given, a ``datamodule_class`` an :class:`MMDataModule`.
+        said: The command line, if it has been read already.
+        kwargs: LightningCLI's, by name.
+
+    Example:
+        ``python cli.py fit config.py --trainer.max_epochs 3``, where the script ends in ``MMCLI()``.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: Plan | None = None,
-        cfg: Config | None = None,
-        options: argparse.Namespace | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.plan = plan
-        self.cfg = cfg
-        self.options = options or argparse.Namespace()
+    def __init__(self, *arguments: Any, said: CommandLine | None = None, **kwargs: Any) -> None:
+        given = {**inspect.signature(LightningCLI).bind_partial(*arguments).arguments, **kwargs}
+        self.said = said
         self.runner: Runner | None = None
-        asked, known = command_of(kwargs), self.subcommands()
-        if asked in known:  # making a command's parser takes a tenth of a second
+        self._as_parsed: Namespace | None = None
+        asked, known = command_of(given.get("args")), self.subcommands()
+        per_command = known.keys() & (
+            given.get("parser_kwargs") or {}
+        )  # needs the parsers of them all
+        if (
+            asked in known and not per_command
+        ):  # making a command's parser takes a tenth of a second
             self.subcommands = lambda: {asked: known[asked]}  # type: ignore[method-assign]
-        defaults: dict[str, Any] = {
-            # Any class, because a YAML without a run is an ordinary one of LightningCLI's.
-            "model_class": LightningModule,
-            "datamodule_class": LightningDataModule,
-            "trainer_class": RunTrainer,
-            "subclass_mode_model": True,
-            "subclass_mode_data": True,
-            # LightningCLI's refuses a second run into a folder with a config.yaml; the run dumps its own config.
-            "save_config_callback": None,
-            # LightningCLI would set a seed of its own; the run seeds by `randomness`.
-            "seed_everything_default": False,
-            # With it, `--optimizer` would replace the module's `configure_optimizers`.
-            "auto_configure_optimizers": False,
-            # It makes the parsed arguments the hyper-parameters; `assemble` saves those of the plan.
-            "load_from_checkpoint_support": False,
+        # The Trainer's usage text fills two hundred lines; jsonargparse 5 will not complete abbreviations any more.
+        quiet = {
+            "exit_on_error": False,
+            "allow_abbrev": False,
+            **(given.get("parser_kwargs") or {}),
         }
-        super().__init__(**{**defaults, **kwargs})
+        super().__init__(**{**DEFAULTS, **given, "parser_kwargs": quiet})
+
+    @property
+    def cfg(self) -> Config | None:
+        """The config of the run."""
+        return self.said.cfg if self.said is not None else None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the config asks for."""
+        return self.said.plan if self.said is not None else None
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse what ``mm2pl`` has left of the command line, without Lightning's warning that this is unusual."""
+        """Read MMEngine configs and mm2pl's options; LightningCLI's parser reads what they leave.
+
+        Raises:
+            SystemExit: After printing the run, which ``--print_config`` asks for.
+        """
+        command, asked_by_mm2pl = command_of(args), self.said is not None
+        try:
+            if self.said is None:
+                self.said = self._read(args, command)
+            self._parse(parser, args, command)
+        except Exception as error:
+            if not asked_by_mm2pl and is_users_mistake(error):
+                # As LightningCLI's parser ends a script: with one message, and code 2.
+                print(f"{Path(sys.argv[0]).name}: {message_of(error)}", file=sys.stderr)
+                raise SystemExit(2) from error
+            raise
+        if self.plan is not None and self.said is not None:
+            self._show_run(self.plan)
+            if self.said.options.print_config:
+                self._print_run(command)
+                raise SystemExit(0)
+
+    def _parse(self, parser: LightningArgumentParser, args: ArgsType, command: str | None) -> None:
+        if self.said is not None:
+            args = [command, *self.said.arguments] if command is not None else self.said.arguments
+            if self.cfg is None and self.said.options.print_config:
+                args = [*args, "--print_config"]
+        # Without Lightning's warning that a list is unusual.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "LightningCLI's args parameter")
-            super().parse_arguments(parser, args)
+            try:
+                super().parse_arguments(parser, args)
+            except argparse.ArgumentError as error:
+                arguments = args if isinstance(args, list) else []
+                raise ValueError(told(str(error), arguments, command or "fit")) from error
+
+    def _print_run(self, command: str | None) -> None:
+        """Print the run as a YAML that ``--config`` takes."""
+        with warnings.catch_warnings():
+            # Renamed by jsonargparse 4.49, which takes the old name until 5.
+            warnings.filterwarnings("ignore", r"\s*skip_none parameter was deprecated")
+            print(self._parser(command).dump(self._command_config(), skip_none=False))
+
+    def _read(self, args: ArgsType, command: str | None) -> CommandLine | None:
+        """Read a command line as ``mm2pl`` does, or the dict of a program; ``None``: it is none of ours."""
+        default = self.seed_everything_default
+        # True draws one, as a run without a seed does.
+        seed = default if type(default) is int else None
+        if isinstance(args, dict):
+            content = args.get(command or "fit", args)
+            options = parse(command or "fit", [])
+            options.words.append(Word("content", content))
+            found = run_of_yaml(content)
+            return of_words(command or "fit", options, self._own_classes, seed) if found else None
+        # With `run=False` there are no commands; else it is the help, or a command of a subclass's own.
+        if not isinstance(args, list | None) or (command is None and self._has_commands()):
+            return None
+        words = sys.argv[1:] if args is None else args
+        own = own_options(self._parser(command))
+        rest = words if command is None else words[1:]
+        prog = Path(sys.argv[0]).name
+        return read(command or "fit", rest, own, self._own_classes, prog=prog, seed=seed)
+
+    def _has_commands(self) -> bool:
+        return hasattr(self, "_subcommand_parsers")
+
+    def _own_classes(self) -> dict[str, str]:
+        """Return the dotted names of the classes that this CLI was made with, which are to hold what a config says.
+
+        Raises:
+            ValueError: If one of them cannot.
+        """
+        own = {}
+        for part, cls, base, subclasses in (
+            ("model", self.model_class, MMLightningModule, self.subclass_mode_model),
+            ("data", self.datamodule_class, MMDataModule, self.subclass_mode_data),
+        ):
+            if cls in (None, LightningModule, LightningDataModule):
+                continue
+            if not (isinstance(cls, type) and issubclass(cls, base)):
+                raise ValueError(
+                    f"{getattr(cls, '__name__', cls)} as the {part} class with an MMEngine config → a subclass of "
+                    f"{base.__name__} is needed, which takes the config's keys"
+                )
+            if not subclasses:
+                raise ValueError(
+                    f"subclass_mode_{part}=False with an MMEngine config → leave it out"
+                )
+            own[part] = f"{cls.__module__}.{cls.__qualname__}"
+        return own
+
+    def _show_run(self, plan: Plan) -> None:
+        """Put the run among the parsed callbacks, where a YAML has it: a list that a user gives does not replace it."""
+        parsed, form = self._command_config(), plan.as_cli()
+        own = [
+            as_namespace(json.loads(json.dumps(c, default=lambda live: None)))
+            for c in form["trainer"]["callbacks"]
+        ]
+        given = parsed.trainer.callbacks or []
+        more = given if isinstance(given, list) else [given]
+        parsed.trainer.callbacks = [*own, *(c for c in more if not is_run_callback(c))]
+        parsed.seed_everything = False  # the run seeds
+
+    def _command_config(self) -> Any:
+        command = self.config.get("subcommand")
+        return self.config[command] if command else self.config
 
     @property
     def parsed(self) -> Any:
         """What was parsed for the command."""
-        return self.config[self.subcommand]
+        return self._command_config()
 
     def instantiate_classes(self) -> None:
         """Make the parts of a run through its Runner; anything else as LightningCLI does."""
-        run = next((c for c in self.parsed.trainer.callbacks or [] if is_run_callback(c)), None)
-        if run is None:
+        if self.cfg is None:
             super().instantiate_classes()
             return
+        # The parts replace what was parsed of them, which `save_config_callback` writes.
+        self._as_parsed, self.config = self.config, self.config.clone()
         with made_by(CommandLineParts(self)):
-            self.runner = build_runner(self.cfg or self._config_of_yaml(init_args(run)))
+            self.runner = build_runner(self.cfg)
         self.model, self.datamodule = self.runner.module, self.runner.datamodule
-
-    def _config_of_yaml(self, settings: dict[str, Any]) -> Config:
-        """Put the config together again that a YAML in LightningCLI's form was made from."""
-        files = getattr(self.options, "config", None)
-        if getattr(self.options, "work_dir", None):
-            settings["work_dir"] = self.options.work_dir
-        if getattr(self.options, "resume", None):
-            settings.update(resume_keys(self.options.resume))
-        if chosen := parts_to_resume(self.options):
-            settings["resume"] = with_parts(settings.get("resume"), chosen)
-        file = settings.get("filename") or (files and str(files[0]))
-        parts = (init_args(part) for part in (self.parsed.model, self.parsed.data))
-        return Config(whole_config(settings, *parts), filename=file)
 
     def instantiate_parts(self) -> None:
         """Build what the parsed arguments say, with the module and the data module that the run has made."""
@@ -122,7 +224,8 @@ class MMCLI(LightningCLI):
             ValueError: If the Trainer refuses its options.
         """
         # `config_init` holds the callbacks as objects, `config` as class paths.
-        given = self.config_init[self.subcommand].trainer
+        self.config = self._as_parsed or self.config
+        given = self._get(self.config_init, "trainer")
         if any(isinstance(callback, RunCallback) for callback in given.callbacks or []):
             kwargs = {
                 **with_progress_bar(given.enable_progress_bar, given.callbacks),
@@ -135,13 +238,15 @@ class MMCLI(LightningCLI):
 
     def after_instantiate_classes(self) -> None:
         """Add what ``--out`` asks for."""
-        out = getattr(self.options, "out", None)
+        out = getattr(self.said.options, "out", None) if self.said is not None else None
         if self.subcommand == "predict" and out:
             self.trainer.callbacks.append(PredictionWriter(out))  # type: ignore[attr-defined]
         path = self.checkpoint_path()
         if path is not None:
             # LightningCLI calls the Trainer's method with what stands here.
-            self.config_init[self.subcommand]["ckpt_path"] = path
+            (self.config_init[self.subcommand] if self.subcommand else self.config_init)[
+                "ckpt_path"
+            ] = path
 
     # The commands end in the Runner's own methods, which a subclass may override.
 
@@ -171,91 +276,13 @@ class MMCLI(LightningCLI):
         Raises:
             FileNotFoundError: There is none.
         """
-        path = getattr(self.options, "ckpt_path", None)
+        path = getattr(self.said.options, "ckpt_path", None) if self.said is not None else None
         if self.runner is not None:
             # Lightning asks the callbacks of this process, which has not trained anything yet.
             if path in ("best", "last"):
                 path = checkpoint_of(self.runner.work_dir, path)
             require_checkpoint(path, self.runner.work_dir)
         return path
-
-
-class CommandLineParts(Parts):
-    """Make the parts of a run from the classes and options of a command line.
-
-    An option of the Trainer wins over the plan. What was parsed of the plan itself is replaced by the plan:
-    jsonargparse knows no tuples and no live objects, and a Runner subclass may have changed the config.
-    """
-
-    def __init__(self, cli: MMCLI) -> None:
-        self.cli = cli
-        #: What the arguments held of the plan before they were parsed; of a YAML nothing is known.
-        self.written: dict[str, Any] = cli.plan.trainer if cli.plan is not None else {}
-
-    @property
-    def flags(self) -> dict[str, Any]:
-        """How many processes, and what of the length, were given on the command line."""
-        parsed = self.cli.parsed.trainer
-        known = {**TRAINER_DEFAULTS, **self.written}
-        names = ("devices", "num_nodes", "strategy", "sync_batchnorm")
-        # jsonargparse does not say who set a value: where it differs from the plan's, the user has.
-        given = {name: parsed[name] for name in names if parsed[name] != known[name]}
-        return {k: v for k, v in given.items() if isinstance(v, str | int | list)}
-
-    def module(self, arguments: dict[str, Any]) -> Any:
-        """Make the module of the class that the arguments name."""
-        return self._make("model", arguments)
-
-    def datamodule(self, arguments: dict[str, Any]) -> Any:
-        """Make the data module of the class that the arguments name."""
-        return self._make("data", arguments)
-
-    def _make(self, name: str, arguments: dict[str, Any]) -> Any:
-        spec = self.cli.parsed[name]
-        made = get_object_from_string(spec.class_path)(**{**init_args(spec), **arguments})
-        self.take(name, made)
-        return made
-
-    def take(self, name: str, made: Any) -> None:
-        """Take the object: jsonargparse leaves it as it is, and from the class path would make a second one."""
-        self.cli.parsed[name] = made
-
-    def trainer(self, arguments: dict[str, Any], callback: RunCallback) -> Any:
-        """Make the Trainer from what was parsed, completed by what the plan says by now."""
-        parsed, unset = self.cli.parsed.trainer, object()
-        known = {**TRAINER_DEFAULTS, **self.written}
-        for name, value in arguments.items():
-            as_written = self.written.get(name, unset) == value
-            if name != "callbacks" and not as_written and parsed[name] == known.get(name, unset):
-                parsed[name] = instantiate(value)
-        # Lightning callbacks among custom_hooks: those that were not written into the arguments, as in a YAML by hand.
-        written = self.written.get("callbacks", [])
-        more = [instantiate(c) for c in arguments.get("callbacks", []) if c not in written]
-        parsed.callbacks = [callback if is_run_callback(c) else c for c in parsed.callbacks] + more
-        folder = parsed.default_root_dir
-        if self.written and folder != self.written["default_root_dir"]:
-            raise ValueError(
-                f"--trainer.default_root_dir {folder} → a run's files go to its work_dir → --work-dir {folder}"
-            )
-        # Hooks and checkpoints follow work_dir, which a Runner subclass may have changed.
-        parsed.default_root_dir = arguments["default_root_dir"]
-        self.cli.instantiate_parts()
-        return self.cli.trainer
-
-
-TRAINER_DEFAULTS = {
-    name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()
-}
-
-
-def is_run_callback(spec: Namespace) -> bool:
-    """Return whether the parsed ``class_path`` of a callback is that of a run."""
-    return issubclass(get_object_from_string(spec.class_path), RunCallback)
-
-
-def init_args(spec: Namespace | None) -> dict[str, Any]:
-    """Return the arguments of a parsed ``class_path``."""
-    return vars(spec.init_args) if spec is not None and "init_args" in spec else {}
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -265,52 +292,55 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
 
 
-def command_of(kwargs: dict[str, Any]) -> str | None:
-    """Return the one command that LightningCLI's arguments ask for, if they say so.
+def command_of(args: ArgsType) -> str | None:
+    """Return the command that LightningCLI's ``args`` ask for; ``None``: none of its four.
 
-    >>> command_of({"args": ["fit", "--trainer.max_epochs=1"]}), command_of({"args": None})
-    ('fit', None)
-    >>> command_of({"args": ["fit"], "parser_kwargs": {"exit_on_error": False}})
-    'fit'
-    >>> command_of({"args": ["fit"], "parser_kwargs": {"test": {"description": "…"}}})  # needs them all
+    >>> command_of(["fit", "config.py"]), command_of({"subcommand": "test"}), command_of(["--help"])
+    ('fit', 'test', None)
     """
-    args = kwargs.get("args")
-    per_command = LightningCLI.subcommands().keys() & (kwargs.get("parser_kwargs") or {})
-    return args[0] if isinstance(args, list) and args and not per_command else None
+    if isinstance(args, list) or args is None:
+        command = next(iter(sys.argv[1:] if args is None else args), None)
+    else:
+        command = args.get("subcommand")
+    return command if command in LightningCLI.subcommands() else None
 
 
-def require_checkpoint(path: str | None, work_dir: str) -> None:
-    """Refuse the bare name of a checkpoint that is in the work folder and not here.
+def own_options(parser: LightningArgumentParser) -> dict[str, bool]:
+    """Return the options that a subclass has added to a parser, and whether each takes a value."""
+    return {
+        name: action.nargs != 0
+        for action in parser._actions
+        for name in action.option_strings
+        if name.startswith("--") and not LIGHTNING_FLAG.fullmatch(name) and name not in OURS
+    }
 
-    Raises:
-        FileNotFoundError: Naming the file that is meant.
-    """
-    meant = Path(work_dir, path or "")
-    if path and "://" not in path and not Path(path).exists() and meant.is_file():
-        raise FileNotFoundError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
+
+OURS = ("--help", "--config", "--print_config", "--print_completion", "--ckpt_path")
+"""Options of LightningCLI's that mm2pl reads itself, or that no subclass has added."""
 
 
-def checkpoint_of(work_dir: str, which: str) -> str:
-    """Return the newest or the best checkpoint of a work folder.
+def as_namespace(value: Any) -> Any:
+    """Make a parsed value of plain data: a ``class_path`` and its arguments."""
+    if not (isinstance(value, dict) and "class_path" in value):
+        return value
+    arguments = {k: as_namespace(v) for k, v in value.get("init_args", {}).items()}
+    return Namespace(class_path=value["class_path"], init_args=Namespace(**arguments))
 
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If there are several best ones.
-    """
-    if which == "last":
-        found = find_latest_checkpoint(work_dir)
-        if found is None:
-            raise FileNotFoundError(f"--ckpt_path last: there is no checkpoint in {work_dir!r}")
-        return str(found)
-    best = sorted(str(path) for path in Path(work_dir).glob("best_*.pth"))
-    if not best:
-        raise FileNotFoundError(
-            f"--ckpt_path best: there is no best_*.pth in {work_dir!r} → train with "
-            "default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='auto'))"
-        )
-    # MMEngine's CheckpointHook keeps a best file for each metric of `save_best`.
-    if len(best) > 1:
-        raise ValueError(
-            f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}"
-        )
-    return best[0]
+
+DEFAULTS: dict[str, Any] = {
+    # Any class, because a YAML without a run is an ordinary one of LightningCLI's.
+    "model_class": LightningModule,
+    "datamodule_class": LightningDataModule,
+    "trainer_class": RunTrainer,
+    "subclass_mode_model": True,
+    "subclass_mode_data": True,
+    # LightningCLI's refuses a second run into a folder with a config.yaml; the run dumps its own config.
+    "save_config_callback": None,
+    # LightningCLI would set a seed of its own; the run seeds by `randomness`.
+    "seed_everything_default": False,
+    # With it, `--optimizer` would replace the module's `configure_optimizers`.
+    "auto_configure_optimizers": False,
+    # It makes the parsed arguments the hyper-parameters; `assemble` saves those of the plan.
+    "load_from_checkpoint_support": False,
+}
+"""Where MMCLI differs from LightningCLI."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 
+from mm2pl.cli.faults import message_of, speaks_for_all, told, users_line
+from mm2pl.cli.habits import command_instead_of
+from mm2pl.cli.quiet import without_adverts
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.compat import alias_mmengine
 from mm2pl.version import __version__
@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("plot", "draw the learning rate over the run, before training"),
     "migrate": ("migrate", "bring an MMCV 1.x config, or a project's code, over"),
+    "run": ("script", "run a script that imports mmengine, with mm2pl in its place"),
 }
 """Command → module of :mod:`mm2pl.cli`, and what it does."""
 
@@ -55,9 +56,11 @@ def usage() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code: 0, or 2 for a mistake that one message explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Wherever they stand: they belong to mm2pl and not to one command's parser.
-    verbose, insist = "--verbose" in arguments, "--as-mmengine" in arguments
-    arguments = [a for a in arguments if a not in ("--verbose", "--as-mmengine")]
+    # Wherever they stand: they belong to mm2pl and not to one command's parser. But a script has options of its own.
+    end = arguments.index("run") if "run" in arguments[:3] else len(arguments)
+    verbose, insist = "--verbose" in arguments[:end], "--as-mmengine" in arguments[:end]
+    own = [a for a in arguments[:end] if a not in ("--verbose", "--as-mmengine")]
+    arguments = [*own, *arguments[end:]]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -66,58 +69,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command, *rest = arguments
     if command not in COMMANDS:
-        hint = did_you_mean(closest(command, COMMANDS, 1))
-        print(
-            f"mm2pl: {command!r} is no command → one of {', '.join(COMMANDS)}.{hint}",
-            file=sys.stderr,
-        )
+        print(f"mm2pl: {_no_command(command, rest)}", file=sys.stderr)
         return 2
-    if "" not in sys.path:
-        sys.path.insert(
-            0, ""
-        )  # custom_imports find the project's own packages, as with `python tools/train.py`
+    if "" not in sys.path and command != "run":
+        # custom_imports find the project's own packages, as with `python tools/train.py`
+        sys.path.insert(0, "")
+    with alias_mmengine(insist, force=command == "run"), without_adverts():
+        # Inside: a message may ask the registries of packages that are gone with the alias.
+        return _run(command, rest, verbose)
+
+
+def _no_command(command: str, rest: list[str]) -> str:
+    """Return a message about a word that is no command."""
+    if meant := command_instead_of(command, rest):
+        return f"{command!r} is no command → {meant}"
+    hint = did_you_mean(closest(command, COMMANDS, 1))
+    return f"{command!r} is no command → one of {', '.join(COMMANDS)}.{hint}"
+
+
+def _run(command: str, rest: list[str], verbose: bool) -> int:
+    """Run a command; a mistake of the user's becomes one message."""
     try:
-        with alias_mmengine(insist):
-            run: Callable[[str, list[str]], int | None] = import_module(
-                f"mm2pl.cli.{COMMANDS[command][0]}"
-            ).run
-            return run(command, rest) or 0
+        run: Callable[[str, list[str]], int | None] = import_module(
+            f"mm2pl.cli.{COMMANDS[command][0]}"
+        ).run
+        return run(command, rest) or 0
     # Not SystemExit: argparse has said its message already, with an exit code.
     except Exception as error:
         if not speaks_for_all(error):
             return 1
-        if verbose or not is_users_mistake(error):
+        text = told(error, command)
+        if verbose or not text:
+            if line := users_line(error):
+                print(f"mm2pl {command}: {message_of(error)}\n  {line}", file=sys.stderr)
             raise
-        print(f"mm2pl {command}: {message_of(error)}", file=sys.stderr)
+        print(text, file=sys.stderr)
         return 2
-
-
-def speaks_for_all(error: BaseException) -> bool:
-    """Return whether this process tells of a failure; of several that fail, one does."""
-    if "MASTER_PORT" not in os.environ:
-        return True
-    # Only here: Lightning comes with it, and a single process has nobody to ask.
-    from mm2pl.lightning.failures import is_first_failure
-
-    return is_first_failure(error)
-
-
-def is_users_mistake(error: BaseException) -> bool:
-    """Return whether mm2pl or Lightning raised the error to tell its user something; others keep their traceback."""
-    if not isinstance(
-        error, (ValueError, TypeError, LookupError, OSError, RuntimeError, ImportError, SyntaxError)
-    ):
-        return type(error).__name__ == "MisconfigurationException"  # Lightning's, an Exception
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return False
-    last = Path(frames[-1].filename).resolve()
-    if Path(__file__).resolve().parent.parent in last.parents:
-        return True
-    # Lightning checks its callbacks and options with messages of its own; what fails in a call is no such message.
-    return "lightning" in last.parts and (frames[-1].line or "").startswith("raise ")
-
-
-def message_of(error: BaseException) -> str:
-    """Return an error's message with its notes."""
-    return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])

@@ -1,15 +1,17 @@
-"""The options of ``fit``, ``validate``, ``test`` and ``predict``, and what each does to a config."""
+"""The options of ``fit``, ``validate``, ``test`` and ``predict``, and the words of a command line in their order."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
+from mm2pl.cli.changes import SCHEDULES
+from mm2pl.cli.habits import instead_of
 from mm2pl.closest import closest
-from mm2pl.config import Config, DictAction
-from mm2pl.plan.resume import MUST, with_parts
+from mm2pl.config import DictAction
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
@@ -19,6 +21,19 @@ LIGHTNING_FLAG = re.compile(
 )
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
 USAGE = {"fit": "%(prog)s CONFIG [options]"}
+
+
+class Word(NamedTuple):
+    """One thing that a command line says; later ones win.
+
+    Attributes:
+        kind: What it is.
+        value: The path of a config, the keys and values of ``--cfg-options``, a flag of LightningCLI's as it stands, or
+            the content of a YAML.
+    """
+
+    kind: Literal["config", "cfg_options", "flag", "content"]
+    value: Any
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -35,12 +50,42 @@ class OptionParser(argparse.ArgumentParser):
         return action
 
 
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
+class _Said(argparse.Action):
+    """Append a word; ``const`` is its kind."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        namespace.words.append(Word(self.const, values))
+
+
+class _SaidPairs(DictAction):
+    """Append a word with the ``KEY=VALUE`` pairs of ``--cfg-options``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        pairs = argparse.Namespace()
+        super().__call__(parser, pairs, values, option_string)
+        namespace.words.append(Word("cfg_options", getattr(pairs, self.dest)))
+
+
+def add_reading_options(
+    parser: argparse.ArgumentParser, pairs: type[argparse.Action] = DictAction
+) -> None:
     """Add what changes how a config is read, the same for every command."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=pairs,
         metavar="KEY=VALUE",
         help="change the config: a.b=1 c.0.d=[1,2]",
     )
@@ -66,7 +111,7 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     resume = "continue the run in the work folder if there is one, or of PATH; --resume=must starts no other"
     add("--resume", nargs="?", const="auto", metavar="PATH", help=resume)
     plan = "the schedules' plan: of the checkpoint, anew from the config, or the config's at the checkpoint's progress"
-    add("--resume-param-scheduler", choices=list(_SCHEDULES), help=f"with --resume: {plan}")
+    add("--resume-param-scheduler", choices=list(SCHEDULES), help=f"with --resume: {plan}")
     anew = "with --resume: false begins with a new optimizer"
     add("--resume-optimizer", choices=["true", "false"], help=anew)
     add("--ckpt_path", help="LightningCLI's name of --resume PATH; also 'last' and 'best'")
@@ -89,20 +134,22 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, command: str) -> No
         add("--show-dir", help="write pictures of the predictions to this folder of the log folder")
 
 
-def build_parser(command: str) -> OptionParser:
+def build_parser(command: str, prog: str = "mm2pl") -> OptionParser:
     """Return the parser of mm2pl's own options; the words and LightningCLI's options are left over."""
     parser = OptionParser(
-        prog=f"mm2pl {command}",
+        prog=f"{prog} {command}",
         usage=USAGE.get(command, "%(prog)s CONFIG [CHECKPOINT] [options]"),
-        description="CONFIG is an MMEngine config (.py, .yaml, .json) or LightningCLI YAML.",
+        description="CONFIG is an MMEngine config (.py, .yaml, .json, PACKAGE::path) or LightningCLI YAML.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every Trainer argument is an option too: --trainer.max_epochs 3, --trainer.callbacks+=NAME, …\n"
         "--lightning-help lists them all.",
         allow_abbrev=False,
     )
     configs = "a config; may be repeated, later ones win"
-    parser.add_argument("--config", "-c", action="append", default=[], help=configs)
-    add_reading_options(parser)
+    parser.add_argument("--config", "-c", action=_Said, const="config", help=configs)
+    parser.add_argument("--lightning", action=_Said, const="flag", help=argparse.SUPPRESS)
+    parser.set_defaults(words=[])
+    add_reading_options(parser, _SaidPairs)
     _add_run_options(parser)
     if command == "fit":
         _add_training_options(parser)
@@ -111,34 +158,43 @@ def build_parser(command: str) -> OptionParser:
     return parser
 
 
-def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split a command line into mm2pl's options and LightningCLI's.
+def parse(
+    command: str,
+    arguments: Sequence[str],
+    own: Mapping[str, bool] | None = None,
+    prog: str = "mm2pl",
+) -> argparse.Namespace:
+    """Read a command line: mm2pl's options, and ``words`` in the order given.
 
     The config and the checkpoint may stand anywhere between the options; argparse's own positional arguments may not.
+
+    Args:
+        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        arguments: What follows it.
+        own: Options that a subclass of LightningCLI has added, and whether each takes a value.
+        prog: The program's name.
 
     Raises:
         SystemExit: With code 2, after one message that says what is wrong.
         ValueError: If a checkpoint is given twice.
     """
-    joined: list[str] = []
-    for argument in arguments:
-        # argparse does not know LightningCLI's options and would take their values for words of its own.
-        if joined and _wants_value(joined[-1]) and not argument.startswith("--"):
-            joined[-1] = f"{joined[-1]}={argument}"
-        else:
-            joined.append(argument)
-    parser = build_parser(command)
-    options, left = parser.parse_known_args(joined)
+    joined = join_values(arguments, own or {})
+    parser = build_parser(command, prog)
+    options, left = parser.parse_known_args(
+        [f"--lightning={a}" if _is_flag(a, own or {}) else a for a in joined],
+        # A list of its own: argparse hands over the default object itself.
+        argparse.Namespace(words=[]),
+    )
     if getattr(options, "force_lock", False):
         os.environ["MM2PL_FORCE_LOCK"] = "1"  # of this process and those that a launcher starts
-    rest = [argument for argument in left if argument.startswith("-")]
-    for argument in rest:
-        if not LIGHTNING_FLAG.fullmatch(argument):
-            parser.error(_unknown(parser, argument))
-    words = [argument for argument in left if not argument.startswith("-")]
+    unknown = [argument for argument in left if argument.startswith("-")]
+    if unknown:
+        parser.error("\n".join(_unknown(parser, command, each, joined) for each in unknown))
+    words = left
+    named = any(word.kind == "config" for word in options.words)
     # With --config, a single word is the checkpoint, unless it looks like a config.
-    if words and (not options.config or words[0].endswith(CONFIG_ENDINGS)):
-        options.config = [words.pop(0), *options.config]
+    if words and (not named or words[0].endswith(CONFIG_ENDINGS)):
+        options.words.insert(0, Word("config", words.pop(0)))
     if words and command != "fit":
         checkpoint = words.pop(0)
         if options.ckpt_path:
@@ -148,7 +204,28 @@ def parse(command: str, arguments: list[str]) -> tuple[argparse.Namespace, list[
         options.ckpt_path = checkpoint
     if words:
         parser.error(_too_much(words[0]))
-    return options, rest
+    return options
+
+
+def join_values(arguments: Sequence[str], own: Mapping[str, bool]) -> list[str]:
+    """Write ``--trainer.x 3`` as ``--trainer.x=3``: argparse does not know the option, and would take 3 for a word."""
+    joined: list[str] = []
+    for argument in arguments:
+        waiting = bool(joined) and "=" not in joined[-1] and _is_flag(joined[-1], own)
+        if waiting and own.get(joined[-1], True) and not argument.startswith("--"):
+            joined[-1] = f"{joined[-1]}={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _is_flag(argument: str, own: Mapping[str, bool]) -> bool:
+    """Return whether LightningCLI's parser reads an argument: its own options, and a subclass's."""
+    if LIGHTNING_FLAG.fullmatch(argument):
+        return True
+    name = argument.partition("=")[0]
+    # An argument of a class has options below it: --encoder=NAME and --encoder.init_args.depth=3.
+    return any(name == each or name.startswith((f"{each}.", f"{each}+")) for each in own)
 
 
 def _too_much(word: str) -> str:
@@ -157,144 +234,16 @@ def _too_much(word: str) -> str:
     return f"{word!r} is one word too many → more configs are given with --config"
 
 
-def _wants_value(argument: str) -> bool:
-    return "=" not in argument and LIGHTNING_FLAG.fullmatch(argument) is not None
-
-
-def _unknown(parser: OptionParser, argument: str) -> str:
-    name = argument.split("=")[0]
+def _unknown(parser: OptionParser, command: str, argument: str, arguments: list[str]) -> str:
+    name, equals, value = argument.partition("=")
+    if not equals:
+        following = arguments[arguments.index(argument) + 1 :][:1]
+        value = "".join(each for each in following if not each.startswith("-"))
+    if meant := instead_of(command, name, value):
+        given = f"{argument} {value}".strip() if not equals else argument
+        return f"unknown option {given!r} → {meant}"
     known = {flag.strip("-"): flag for flag in parser.flags}
     close = closest(name.strip("-"), known, 1)
     if close:
         return f"unknown option {name!r} → did you mean {known[close[0]]!r}?"
     return f"unknown option {name!r} → see {parser.prog} --help and {parser.prog} --lightning-help"
-
-
-def apply(options: argparse.Namespace, cfg: Config) -> Config:
-    """Change a config as OpenMMLab's ``tools/train.py`` and ``tools/test.py`` do.
-
-    Raises:
-        ValueError: If an option asks for something that the config lacks.
-    """
-    if options.cfg_options:
-        cfg.merge_from_dict(options.cfg_options)
-    if options.work_dir:
-        cfg.work_dir = options.work_dir
-    if options.launcher:
-        cfg.launcher = options.launcher
-    if options.local_rank is not None:
-        # torchrun sets the variable; the older torch.distributed.launch passes the option.
-        os.environ.setdefault("LOCAL_RANK", options.local_rank)
-    given = vars(options)
-    for name, change in CHANGES.items():
-        if given.get(name):
-            change(cfg, given[name])
-    if parts := parts_to_resume(options):
-        if not cfg.get("resume"):
-            raise ValueError(f"{', '.join(parts)} without a run to continue → add --resume")
-        cfg.resume = with_parts(cfg.resume, parts)
-    return cfg
-
-
-def resume_keys(path: str) -> dict[str, Any]:
-    """Return the keys of a config that ``--resume``, ``--resume=must`` or ``--resume=PATH`` stand for."""
-    # With `resume`, MMEngine takes the newest file of work_dir unless load_from names one.
-    if path in ("auto", MUST):
-        return {"resume": True if path == "auto" else MUST, "load_from": None}
-    return {"resume": True, "load_from": path}
-
-
-def _resume(cfg: Config, path: str) -> None:
-    cfg.update(resume_keys(path))
-
-
-_SCHEDULES = {"file": True, "config": False, "replan": "replan"}
-
-
-def parts_to_resume(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what ``--resume-param-scheduler`` and ``--resume-optimizer`` say, as keys of ``resume``."""
-    schedules = getattr(options, "resume_param_scheduler", None)
-    optimizer = getattr(options, "resume_optimizer", None)
-    parts: dict[str, Any] = {}
-    if schedules:
-        parts["resume_param_scheduler"] = _SCHEDULES[schedules]
-    if optimizer:
-        parts["resume_optimizer"] = optimizer == "true"
-    return parts
-
-
-def _amp(cfg: Config, _: object) -> None:
-    wrapper = cfg.optim_wrapper
-    kind = wrapper.get("type", "OptimWrapper")
-    if kind not in ("OptimWrapper", "AmpOptimWrapper"):
-        raise ValueError(
-            f"--amp with optim_wrapper type {kind!r} → only OptimWrapper and AmpOptimWrapper can be switched"
-        )
-    wrapper["type"] = "AmpOptimWrapper"
-    wrapper.setdefault("loss_scale", "dynamic")
-
-
-def _auto_scale_lr(cfg: Config, _: object) -> None:
-    if not cfg.get("auto_scale_lr") or "base_batch_size" not in cfg.auto_scale_lr:
-        raise ValueError(
-            "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in the config"
-        )
-    cfg.auto_scale_lr["enable"] = True
-
-
-def _no_validate(cfg: Config, _: object) -> None:
-    # All three, because a stage that is given in part is refused.
-    for key in ("val_cfg", "val_dataloader", "val_evaluator"):
-        cfg[key] = None
-
-
-def require_pickle(path: str) -> None:
-    """Refuse another ending than a pickle file's.
-
-    Raises:
-        ValueError: Naming those that can be written.
-    """
-    if not path.endswith((".pkl", ".pickle")):
-        raise ValueError(f"--out {path!r} → a file name ending in .pkl or .pickle is needed")
-
-
-def write_results(cfg: Config, path: str) -> None:
-    """Add the metric that writes a test's predictions to a pickle file: ``--out``."""
-    evaluators = cfg.get("test_evaluator") or []
-    evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
-    # As OpenMMLab's test scripts do: this metric of MMEngine's only writes the file.
-    cfg.test_evaluator = [*evaluators, {"type": "DumpResults", "out_file_path": path}]
-
-
-def _tta(cfg: Config, _: object) -> None:
-    if "tta_model" not in cfg or "tta_pipeline" not in cfg:
-        raise ValueError("--tta needs tta_model and tta_pipeline in the config")
-    dataset = cfg.test_dataloader.dataset
-    # Through wrappers such as RepeatDataset, to the one that has a pipeline.
-    while "dataset" in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
-    # MMEngine's BaseTTAModel calls the model that it asks `module`.
-    cfg.model = {**cfg.tta_model, "module": cfg.model}
-
-
-def _show_dir(cfg: Config, folder: str) -> None:
-    hook = cfg.get("default_hooks", {}).get("visualization")
-    if hook is None:
-        raise ValueError(
-            "--show-dir needs a hook default_hooks.visualization in the config, such as VisualizationHook"
-        )
-    # The visualization hooks of OpenMMLab's toolboxes draw nothing by default.
-    hook["draw"] = True
-    hook["test_out_dir"] = folder
-
-
-CHANGES = {
-    "resume": _resume,
-    "amp": _amp,
-    "auto_scale_lr": _auto_scale_lr,
-    "no_validate": _no_validate,
-    "tta": _tta,
-    "show_dir": _show_dir,
-}
-"""Option → what it does to the config."""

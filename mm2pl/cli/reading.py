@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from mm2pl.cli.command_line import find_config
 from mm2pl.cli.options import add_reading_options
-from mm2pl.cli.run import require_config
 from mm2pl.config import Config
 from mm2pl.plan import explain
 
@@ -33,8 +33,8 @@ def read(options: argparse.Namespace, *, check: bool = True, imports: bool = Tru
         FileNotFoundError: If there is no such config.
         ValueError: If ``--strict`` finds something.
     """
-    require_config(options.config)
-    cfg = Config.fromfile(options.config, safe=options.safe, import_custom_modules=imports)
+    path = find_config(options.config)
+    cfg = Config.fromfile(path, safe=options.safe, import_custom_modules=imports)
     if options.cfg_options:
         cfg.merge_from_dict(options.cfg_options)
     # Before any check: people print a config to find out what is wrong with it.

@@ -49,11 +49,17 @@ def _ours(name: str) -> str:
     return f"mm2pl{dot}{MOVED.get(rest, rest)}"
 
 
-def _missing(what: str) -> ModuleNotFoundError:
+STEPS_ASIDE = (
+    f"`pip install mmengine=={VERSION}`: the alias steps aside where MMEngine is installed."
+)
+FORCED = "`python SCRIPT` runs it with MMEngine, where that is installed."
+"""What to do about a module that mm2pl lacks: where MMEngine would be taken, and under ``mm2pl run``."""
+
+
+def _missing(what: str, advice: str) -> ModuleNotFoundError:
     # The error's name must not be that of the module: `from package import name` would swallow it.
     return ModuleNotFoundError(
-        f"mmengine is served by mm2pl here, which has no {what.partition('.')[2]!r} → "
-        f"`pip install mmengine=={VERSION}`: the alias steps aside where MMEngine is installed.",
+        f"mmengine is served by mm2pl here, which has no {what.partition('.')[2]!r} → {advice}",
         name="mmengine",
     )
 
@@ -80,7 +86,8 @@ class _Versioned(ModuleType):
 class _AliasFinder(MetaPathFinder, Loader):
     """Finds ``mmengine`` and all below it, as second names of mm2pl's modules."""
 
-    def __init__(self) -> None:
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
         self.own_specs: dict[str, ModuleSpec] = {}
 
     def find_spec(
@@ -93,7 +100,7 @@ class _AliasFinder(MetaPathFinder, Loader):
         except ModuleNotFoundError:  # what should be its package is none
             known = None
         if known is None:
-            raise _missing(fullname)
+            raise _missing(fullname, self.advice)
         # As if each were a package: then `from module import name` asks for a submodule before it
         # fails, and _MissingNames can tell why.
         return ModuleSpec(fullname, self, is_package=True)
@@ -115,15 +122,16 @@ class _AliasFinder(MetaPathFinder, Loader):
 class _MissingNames(MetaPathFinder):
     """Comes last: says what nobody has found in a module that is served under two names."""
 
-    def __init__(self, served: dict[str, ModuleSpec]) -> None:
+    def __init__(self, served: dict[str, ModuleSpec], advice: str) -> None:
         self.served = served
+        self.advice = advice
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> None:
         module, _, _ = fullname.rpartition(".")
         if any(spec.name == module for spec in self.served.values()):
-            raise _missing(fullname)
+            raise _missing(fullname, self.advice)
 
 
 class MMEngineAlias:
@@ -134,15 +142,15 @@ class MMEngineAlias:
             served already.
     """
 
-    def __init__(self, active: bool) -> None:
+    def __init__(self, active: bool, advice: str = STEPS_ASIDE) -> None:
         self.active = active
         self._mmcv_ext = serve_mmcv_ext()
         if not active:
             return
         self._before = Snapshot()
-        finder = _AliasFinder()
+        finder = _AliasFinder(advice)
         self._own_specs = finder.own_specs
-        self._finders: list[Any] = [finder, _MissingNames(finder.own_specs)]
+        self._finders: list[Any] = [finder, _MissingNames(finder.own_specs, advice)]
         # First, since a mere folder called mmengine would otherwise be imported as a namespace.
         sys.meta_path.insert(0, finder)
         sys.meta_path.append(self._finders[1])
@@ -178,7 +186,7 @@ def is_installed() -> bool:
     return spec is not None and spec.origin is not None  # a folder of that name has no origin
 
 
-def alias_mmengine(say_so: bool = False) -> MMEngineAlias:
+def alias_mmengine(say_so: bool = False, *, force: bool = False) -> MMEngineAlias:
     """Let ``import mmengine.X.Y`` give ``mm2pl.X.Y``, if MMEngine is not installed.
 
     Either way ``mmcv.ops`` finds operators: :mod:`mm2pl.ops`' where MMCV has no compiled ones that load.
@@ -187,6 +195,10 @@ def alias_mmengine(say_so: bool = False) -> MMEngineAlias:
 
     Args:
         say_so: Warn if there is nothing to serve because MMEngine is installed.
+        force: Serve it even where MMEngine is installed.
+
+    Raises:
+        ImportError: ``force``, and MMEngine has been imported already.
 
     Example:
         >>> with alias_mmengine() as alias:  # or: alias = alias_mmengine(); ...; alias.remove()
@@ -198,6 +210,12 @@ def alias_mmengine(say_so: bool = False) -> MMEngineAlias:
     served = any(isinstance(finder, _AliasFinder) for finder in sys.meta_path)
     if served:
         return MMEngineAlias(active=False)
+    if force:
+        if "mmengine" in sys.modules:
+            raise ImportError(
+                "MMEngine has been imported already → begin to serve it before, as `mm2pl run SCRIPT` does"
+            )
+        return MMEngineAlias(active=True, advice=FORCED)
     installed = is_installed()
     if installed and say_so:
         warnings.warn(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import difflib
 import os
-import sys
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -16,20 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.fileio import dump
 from mm2pl.logging import print_log
-from mm2pl.utils import import_modules_from_strings
 
 from .arguments import DictAction as DictAction
 from .arguments import add_args as add_args
 from .config_dict import DELETE_KEY as DELETE_KEY
 from .config_dict import ConfigDict as ConfigDict
 from .config_dict import keep_lazy
+from .custom_imports import import_listed_modules
 from .document import FORMATS, find_file, read_text
 from .errors import (
     ConfigFormatError,
-    ConfigImportError,
     ConfigKeyError,
     ConfigTypeError,
-    Site,
     reached_by,
 )
 from .loader import DEPRECATION_KEY as DEPRECATION_KEY
@@ -195,7 +192,7 @@ class Config:
             _log_environment(loaded.environment)
             cfg = cls(loaded.values, loaded.text, filename, loaded.environment)
         if import_custom_modules:
-            _import_custom_modules(cfg._cfg_dict, path, optional=lazy)
+            import_listed_modules(cfg._cfg_dict, path, optional=lazy)
         return cfg
 
     @staticmethod
@@ -373,24 +370,6 @@ def _log_environment(variables: dict[str, str]) -> None:
         return
     for name, value in variables.items():
         print_log(f"The config uses the environment variable {name}={value!r}.", logger="current")
-
-
-def _import_custom_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
-    """Import what ``custom_imports`` lists; a failure is only a warning if ``optional``."""
-    custom = cfg.get("custom_imports")
-    if not custom:
-        return
-    try:
-        import_modules_from_strings(**custom)
-    except ImportError as error:
-        message = f"{error}. Set PYTHONPATH so that sys.path has the folder of your module"
-        if optional:  # MMEngine 0.10.7 ignores custom_imports in pure-Python configs
-            warnings.warn(f"{path}: custom_imports: {message}.", stacklevel=3)
-            return
-        folders = "".join(f"\n  {folder}" for folder in sys.path)
-        raise ConfigImportError(
-            f"Failed to import custom modules from custom_imports: {message}:{folders}", Site(path)
-        ) from error
 
 
 def _dump_data(values: dict, suffix: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import UserError
 
 
 class Site(NamedTuple):
@@ -19,7 +20,7 @@ class Site(NamedTuple):
         return f"{self.filename}:{self.lineno}" if self.lineno else self.filename
 
 
-class ConfigError(Exception):
+class ConfigError(UserError):
     """Say what is wrong with a config, where, and through which ``_base_`` lines it was reached.
 
     Every subclass is also the builtin exception that MMEngine raises in the same case, so

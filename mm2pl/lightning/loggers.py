@@ -32,12 +32,19 @@ class BackendLogger(Logger):
     Args:
         backend: Such as ``LocalVisBackend``, which appends what it gets to ``scalars.json``.
         version: Names the run; ``ModelCheckpoint`` makes a folder of it in ``work_dir``.
+        save_dir: The ``work_dir``, in which ``SaveConfigCallback`` writes.
     """
 
-    def __init__(self, backend: ScalarBackend, version: str) -> None:
+    def __init__(self, backend: ScalarBackend, version: str, save_dir: str | None = None) -> None:
         super().__init__()
         self.backend = backend
         self._version = version
+        self._save_dir = save_dir
+
+    @property
+    def save_dir(self) -> str | None:
+        """Where the run's files go."""
+        return self._save_dir
 
     @property
     def name(self) -> str:
@@ -87,7 +94,8 @@ def connect_loggers(trainer: Trainer, visualizer: object, version: str) -> None:
         # LearningRateMonitor refuses a Trainer without a logger, and it is in every process.
         trainer.loggers = given or [DummyLogger()]
         return
-    own = [getattr(b, "logger", None) or BackendLogger(b, version) for b in backends.values()]
+    root = trainer.default_root_dir
+    own = [getattr(b, "logger", None) or BackendLogger(b, version, root) for b in backends.values()]
     own.sort(key=lambda logger: isinstance(logger, BackendLogger))
     trainer.loggers = [*given, *own]
     if given:

@@ -46,3 +46,14 @@ def join(path: str, key: object) -> str:
     'optim_wrapper.optimizer'
     """
     return f"{path}.{key}" if path else str(key)
+
+
+def lists(data: Any) -> Any:
+    """Replace tuples, which YAML does not know, by lists.
+
+    >>> lists({"betas": (0.9, 0.99)})
+    {'betas': [0.9, 0.99]}
+    """
+    if isinstance(data, dict):
+        return {str(key): lists(item) for key, item in data.items()}
+    return [lists(item) for item in data] if isinstance(data, (list, tuple)) else data

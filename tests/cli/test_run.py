@@ -14,9 +14,9 @@ import torch
 
 import examples.digits
 import mm2pl.lightning  # noqa: F401 - Lightning's log handler must not hold a test's captured stream
+from mm2pl.cli.changes import apply
 from mm2pl.cli.main import main
-from mm2pl.cli.options import apply, parse
-from mm2pl.cli.run import refuse_nested_overrides
+from mm2pl.cli.options import Word, parse
 from mm2pl.config import Config
 
 CONFIG = "configs/digits_resnet.py"
@@ -57,7 +57,7 @@ def test_a_config_may_hold_objects(tmp_path, capsys):
     assert main(["fit", str(config), "--work-dir", str(tmp_path / "work"), *SHORT]) == 0
     assert (tmp_path / "work" / "epoch_1.pth").exists()
     assert main(["fit", str(config), "--print_config"]) == 2
-    assert "Evaluator object at" in capsys.readouterr().err
+    assert "val_evaluator is a live Evaluator object" in capsys.readouterr().err
 
 
 def test_fit_leaves_mmengines_files(trained):
@@ -147,13 +147,13 @@ PARTS = {
 
 @pytest.mark.parametrize(("arguments", "expected"), PARTS.values(), ids=PARTS)
 def test_parts_of_a_resume_are_chosen_by_options(arguments, expected):
-    options, rest = parse("fit", [CONFIG, "--resume", *arguments])
+    options = parse("fit", [CONFIG, "--resume", *arguments])
     assert apply(options, Config()).resume == expected
-    assert rest == []
+    assert options.words == [Word("config", CONFIG)]
 
 
 def test_a_choice_without_a_resume_is_refused():
-    options, _ = parse("fit", [CONFIG, "--resume-optimizer=false"])
+    options = parse("fit", [CONFIG, "--resume-optimizer=false"])
     with pytest.raises(
         ValueError, match="resume_optimizer without a run to continue → add --resume"
     ):
@@ -220,16 +220,20 @@ def test_print_config_is_lightnings_form(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "rest"),
     [
-        (["c.py", "--trainer.max_epochs", "3"], ["--trainer.max_epochs=3"]),
-        (["--trainer.max_epochs", "3", "c.py"], ["--trainer.max_epochs=3"]),
-        (["--config", "c.py", "--trainer.callbacks+=X"], ["--trainer.callbacks+=X"]),
+        (["c.py", "--trainer.max_epochs", "3"], [("flag", "--trainer.max_epochs=3")]),
+        (["--trainer.max_epochs", "3", "c.py"], [("flag", "--trainer.max_epochs=3")]),
+        (["--config", "c.py", "--trainer.callbacks+=X"], [("flag", "--trainer.callbacks+=X")]),
+        (
+            ["--cfg-options", "a=1", "--trainer.x=2", "--config", "c.py", "--cfg-options", "a=3"],
+            [("cfg_options", {"a": 1}), ("flag", "--trainer.x=2"), ("cfg_options", {"a": 3})],
+        ),
     ],
-    ids=["before", "after", "equals"],
+    ids=["before", "after", "equals", "in their order"],
 )
-def test_lightnings_options_are_handed_on(arguments, rest):
-    options, found = parse("fit", arguments)
-    assert options.config == ["c.py"]
-    assert found == rest
+def test_words_are_kept_in_their_order(arguments, rest):
+    words = parse("fit", arguments).words
+    assert [word for word in words if word.kind != "config"] == rest
+    assert [word.value for word in words if word.kind == "config"] == ["c.py"]
 
 
 @pytest.mark.parametrize(
@@ -246,14 +250,15 @@ def test_lightnings_options_are_handed_on(arguments, rest):
     ids=" ".join,
 )
 def test_a_checkpoint_may_stand_anywhere(arguments):
-    options, _ = parse("test", arguments)
-    assert (options.config, options.ckpt_path, options.work_dir) == (["c.py"], "e.pth", "w")
+    options = parse("test", arguments)
+    configs = [word.value for word in options.words if word.kind == "config"]
+    assert (configs, options.ckpt_path, options.work_dir) == (["c.py"], "e.pth", "w")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--work_dir", "w"], "unknown option '--work_dir' → did you mean '--work-dir'?"),
+        (["--resum"], "unknown option '--resum' → did you mean '--resume'?"),
         (["--zzz"], "unknown option '--zzz' → see mm2pl fit --help"),
         (["b.py"], "'b.py' is one word too many → more configs are given with --config"),
         (["a.b=1"], "'a.b=1' → to change the config, write --cfg-options a.b=1"),
@@ -276,10 +281,33 @@ def test_a_mistyped_command_line_is_two_lines(arguments, message, capsys):
         (["--trainer.max_epochz", "3"], "unrecognized arguments: --trainer.max_epochz=3"),
         (["--trainer.max_epochs"], "--trainer.max_epochs: expected one argument"),
         (["--trainer.accelerator", "abacus"], "the Trainer refuses its options: You selected an"),
+        (["--trainer.max_epochs", "abc"], "--trainer.max_epochs abc → int, None is accepted"),
+        (["--trainer.precision", "fp8"], "--trainer.precision fp8 → 64, 32, 16, 'transformer-"),
+        (
+            ["--trainer.callbacks+=EarlyStopping"],
+            "--trainer.callbacks+=EarlyStopping → EarlyStopping needs monitor: --trainer.callbacks.monitor=…",
+        ),
+        (
+            ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitr=acc"],
+            "EarlyStopping has no 'monitr', but monitor, min_delta",
+        ),
+        (
+            ["--trainer.callbacks+=EarlyStoping"],
+            "Did you mean 'EarlyStopping' or 'EarlyStoppingHook'?",
+        ),
         (["--launcher", "slurm"], "'slurm' needs the environment variable SLURM_PROCID: start"),
-        (["--seed_everything", "3"], "use --cfg-options randomness.seed=… instead"),
     ],
-    ids=["name", "no value", "value", "launcher", "seed"],
+    ids=[
+        "name",
+        "no value",
+        "value",
+        "type",
+        "choice",
+        "argument missing",
+        "argument misspelt",
+        "class misspelt",
+        "launcher",
+    ],
 )
 def test_mistyped_trainer_options_print_no_usage(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SLURM_PROCID", raising=False)
@@ -288,6 +316,7 @@ def test_mistyped_trainer_options_print_no_usage(arguments, message, tmp_path, c
     assert message in error
     assert "Traceback" not in error
     assert "--trainer.plugins" not in error
+    assert "Subtypes" not in error
 
 
 def test_a_folder_is_no_config(capsys):
@@ -299,13 +328,6 @@ def test_predictions_kept_nowhere_are_announced(tmp_path, capsys):
     arguments = ["predict", CONFIG, "--work-dir", str(tmp_path)]
     assert main([*arguments, "--trainer.limit_predict_batches=1"]) == 0
     assert "without --out FILE.pkl no prediction is written" in capsys.readouterr().err
-
-
-def test_nested_model_overrides_are_refused():
-    with pytest.raises(
-        ValueError, match=r"use --cfg-options optim_wrapper\.optimizer\.lr=… instead"
-    ):
-        refuse_nested_overrides(["--model.optim_wrapper.optimizer.lr=0.1"])
 
 
 @pytest.mark.parametrize(
@@ -337,20 +359,6 @@ def test_checkpoint_of_another_model(trained, tmp_path, capsys):
 def test_best_without_a_best_checkpoint(tmp_path, capsys):
     assert main(["test", CONFIG, "--work-dir", str(tmp_path), "--ckpt_path", "best"]) == 2
     assert "save_best='auto'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("argument", "key"),
-    [
-        ("--model.width=3", "model.width"),
-        ("--model.init_args.width=3", "model.width"),
-        ("--model.model.width=3", "model.width"),
-        ("--data.train_dataloader.batch_size=2", "train_dataloader.batch_size"),
-    ],
-)
-def test_the_option_that_changes_the_config_is_named(argument, key):
-    with pytest.raises(ValueError, match=rf"use --cfg-options {key}=… instead"):
-        refuse_nested_overrides([argument])
 
 
 @pytest.mark.parametrize(

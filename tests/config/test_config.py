@@ -233,6 +233,32 @@ def test_custom_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert sys.modules.pop("mm2pl_test_custom").loaded
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import math\nimport mm2pl_no_such",
+            "No module named 'mm2pl_no_such'. The module was found",
+        ),
+        ("from math import sqr", "cannot import name 'sqr'"),
+    ],
+    ids=["module", "name"],
+)
+def test_an_import_that_fails_inside_a_custom_module(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mm2pl_test_broken.py").write_text(text)
+    (tmp_path / "a.py").write_text("custom_imports = dict(imports=['mm2pl_test_broken'])")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ConfigImportError, match=r"an import in it fails, at .*mm2pl_test_broken.py"
+    ) as told:
+        Config.fromfile(tmp_path / "a.py")
+    assert said in str(told.value)
+    assert str(told.value).endswith(text.splitlines()[-1])
+    assert "PYTHONPATH" not in str(told.value)
+
+
 def test_custom_imports_of_pure_python_only_warn(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
     file.write_text("import torch.nn as nn\ncustom_imports = dict(imports=['mm2pl_is_missing'])")

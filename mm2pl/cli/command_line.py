@@ -1,0 +1,199 @@
+"""Read a command line as far as that needs nothing of Lightning's: mistakes are told within a second."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mm2pl.cli import changes, options
+from mm2pl.cli.merging import (
+    Asked,
+    config_of_yaml,
+    content_of,
+    merge,
+    require_possible,
+    run_of_yaml,
+    skeleton,
+)
+from mm2pl.cli.options import Word
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.config import Config
+from mm2pl.config.packages import package_config
+from mm2pl.plan import explain
+from mm2pl.plan.translate import Plan, require_plain, translate
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """What a command line asks for.
+
+    Attributes:
+        options: mm2pl's own options.
+        arguments: What LightningCLI's parser reads.
+        cfg: The config of the run; ``None`` where LightningCLI runs classes of the user's own.
+        plan: What the config asks for.
+        given: Trainer arguments that the user has set, with the word that did it.
+    """
+
+    options: argparse.Namespace
+    arguments: list[str]
+    cfg: Config | None = None
+    plan: Plan | None = None
+    given: dict[str, str] = field(default_factory=dict)
+
+
+def read(
+    command: str,
+    arguments: Sequence[str],
+    own: Mapping[str, bool] | None = None,
+    classes: Callable[[], Mapping[str, str]] = dict,
+    *,
+    prog: str = "mm2pl",
+    seed: int | None = None,
+) -> CommandLine:
+    """Read the command line of ``fit``, ``validate``, ``test`` or ``predict``.
+
+    Args:
+        command: Which of them.
+        arguments: What follows it.
+        own: Options that a subclass of LightningCLI has added, and whether each takes a value.
+        classes: Returns the classes of ``model`` and ``data`` in a run, by dotted name, where they are not mm2pl's.
+        prog: The program's name.
+        seed: The seed of a run whose config and words name none.
+
+    Raises:
+        FileNotFoundError: If a config does not exist.
+        ValueError: If words contradict each other or the config.
+    """
+    parsed = options.parse(command, arguments, own, prog)
+    if parsed.lightning_help:
+        return CommandLine(options=parsed, arguments=["--help"])
+    if command in ("test", "predict") and parsed.out:
+        changes.require_pickle(parsed.out)
+    return of_words(command, parsed, classes, seed)
+
+
+def of_words(
+    command: str,
+    parsed: argparse.Namespace,
+    classes: Callable[[], Mapping[str, str]] = dict,
+    seed: int | None = None,
+) -> CommandLine:
+    """Merge the words of a command line; see :func:`read`."""
+    words = [(word, _content(word, parsed.safe)) for word in parsed.words]
+    base = next((i for i, (_, content) in enumerate(words) if _is_run(content)), None)
+    if base is None:
+        return CommandLine(options=parsed, arguments=_for_lightning(parsed))
+    word, content = words[base]
+    path = word.value if word.kind == "config" else None
+    first = content if isinstance(content, Config) else config_of_yaml(content, path)
+    asked = merge(words, base, Asked.of(first, classes()))
+    if asked.ckpt_path and not parsed.ckpt_path:
+        parsed.ckpt_path = asked.ckpt_path
+    require_possible(asked, parsed.work_dir)
+    cfg = changes.apply(parsed, asked.cfg)
+    if seed is not None and "seed" not in (cfg.get("randomness") or {}):
+        asked.seed(seed)
+    # `predict` has no evaluator; PredictionWriter does it there.
+    if command == "test" and parsed.out:
+        changes.write_results(cfg, parsed.out)
+    if parsed.strict:
+        explain.check(dict(cfg.items()), strict=True)
+        refuse(asked.doubts)
+    explain.warn(asked.doubts)
+    plan = translate(dotted_names(dict(cfg.items())), filename=cfg.filename or path)
+    if not cfg.get("work_dir"):  # OpenMMLab's scripts complete the config so; a Runner wants one
+        cfg.work_dir = plan.run["work_dir"]
+    if parsed.print_config:
+        require_plain(plan.as_cli())
+    # jsonargparse only has to parse it, and the Runner is made from `cfg`: live objects are left out.
+    form = json.dumps(skeleton(plan, asked), default=lambda live: None)
+    return CommandLine(
+        options=parsed,
+        arguments=[f"--config={form}", *asked.arguments],
+        cfg=cfg,
+        plan=plan,
+        given=asked.given,
+    )
+
+
+def refuse(doubts: Sequence[explain.Entry]) -> None:
+    """Refuse words that nothing reads, which ``--strict`` asks for.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    if doubts:
+        lines = "\n".join(f"  {row.key}={row.value}: {row.note}" for row in doubts)
+        raise ValueError(f"--cfg-options that will not do what they say:\n{lines}")
+
+
+def _content(word: Word, safe: Any) -> Any:
+    """Return what a config or a YAML holds; ``None`` for other words."""
+    if word.kind == "content":
+        return word.value
+    if word.kind != "config":
+        return None
+    path = find_config(word.value)
+    content = content_of(path)
+    return Config.fromfile(path, safe=safe) if content is None else content
+
+
+def _is_run(content: Any) -> bool:
+    return isinstance(content, Config) or (content is not None and run_of_yaml(content) is not None)
+
+
+def _for_lightning(parsed: argparse.Namespace) -> list[str]:
+    """Return the arguments of a LightningCLI without a run.
+
+    Raises:
+        ValueError: An option changes an MMEngine config, and there is none.
+    """
+    for name in ("cfg_options", *changes.CHANGES, "launcher", "work_dir"):
+        said = name == "cfg_options" and any(word.kind == name for word in parsed.words)
+        if said or getattr(parsed, name, None):
+            raise ValueError(
+                f"--{name.replace('_', '-')} changes an MMEngine config, and this is LightningCLI YAML without a "
+                "run → use --trainer.…, --model.… or --data.… options, or edit the file"
+            )
+    arguments = []
+    for kind, value in parsed.words:
+        # `content` cannot occur: what a program hands over as a dict goes to LightningCLI's parser as it is.
+        arguments.append(f"--config={value}" if kind == "config" else value)
+    return arguments
+
+
+def find_config(path: str) -> str:
+    """Return the file of a config, which may be named as ``package::path``.
+
+    Raises:
+        FileNotFoundError: Naming configs with a similar name, if there are any.
+    """
+    if "::" in path:
+        path = package_config(path)[0]
+    file = Path(path)
+    if file.is_file():
+        return path
+    if file.is_dir():
+        raise FileNotFoundError(f"{path!r} is a folder → name a config file in it.")
+    names = [
+        other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
+    ]
+    hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
+    raise FileNotFoundError(f"the config {path!r} does not exist.{hint}")
+
+
+def dotted_names(value: Any) -> Any:
+    """Replace classes and functions of a pure-Python config by their dotted names, all the way down."""
+    if isinstance(value, dict):
+        return {key: dotted_names(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(dotted_names(item) for item in value)
+    # A callable object of the user's has no `__qualname__`: it stays, and has no name to be found by.
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value

@@ -1,0 +1,377 @@
+"""Merge what a command line says into one config, in the order given, before it is translated.
+
+Each word is followed (it changes the config, or LightningCLI's parser gets it), or refused with the word that does it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from mm2pl.cli.options import Word
+from mm2pl.cli.unread import unread
+from mm2pl.config import Config, DictAction
+from mm2pl.fileio import load
+from mm2pl.plan.containers import lists
+from mm2pl.plan.explain import Entry
+from mm2pl.plan.keys import KEYS
+from mm2pl.plan.translate import Plan, translate, whole_config
+from mm2pl.utils import get_object_from_string
+
+RUN = "mm2pl.lightning.RunCallback"
+
+CLASSES = {"model": "mm2pl.lightning.MMLightningModule", "data": "mm2pl.lightning.MMDataModule"}
+
+MODULE_KEYS = frozenset(
+    {"default_scope", *(name for name, key in KEYS.items() if key.section == "model")}
+)
+"""Arguments of :class:`~mm2pl.lightning.MMLightningModule` that are top-level keys of a config."""
+
+_PARTS = {"model": MODULE_KEYS, "data": {k for k, key in KEYS.items() if key.section == "data"}}
+_TRAINER_FLAG = re.compile(r"--trainer\.(\w+)(\+?)(\.[\w.+-]+)?(?:=(.*))?", re.DOTALL)
+
+
+@dataclass
+class Asked:
+    """What a command line asks for, while its words are merged.
+
+    Attributes:
+        cfg: The config of the run.
+        arguments: What LightningCLI's parser is to read, in order: flags, and YAML as ``--config={…}``.
+        given: Trainer arguments that the user has set, with the word that did it.
+        classes: ``class_path`` and arguments of one's own for ``model`` and ``data``, in LightningCLI's form.
+        doubts: Words that nothing reads.
+        ckpt_path: The checkpoint that a YAML names.
+    """
+
+    cfg: Config
+    arguments: list[str] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, dict[str, Any]] = field(default_factory=lambda: {"model": {}, "data": {}})
+    doubts: list[Entry] = field(default_factory=list)
+    ckpt_path: str | None = None
+
+    @classmethod
+    def of(cls, cfg: Config, classes: Mapping[str, str]) -> Asked:
+        """Begin with a config, and the classes that a program has chosen."""
+        asked = cls(cfg=cfg)
+        for part, path in classes.items():
+            asked.classes[part]["class_path"] = path
+        return asked
+
+    def seed(self, seed: int | None) -> None:
+        """Let the run begin with a seed; ``None`` draws one."""
+        self.cfg.randomness = {**(self.cfg.get("randomness") or {}), "seed": seed}
+
+    def takes(self, part: str, name: str) -> bool:
+        """Return whether the class of a part has an argument of its own of that name."""
+        path = self.classes[part].get("class_path")
+        made = get_object_from_string(path) if path else None
+        return name not in _PARTS[part] and name in _parameters(made)
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Put values by dotted key over the config."""
+        self.cfg.merge_from_dict(dict(values))
+
+
+def is_lightnings(content: object) -> bool:
+    """Return whether the content of a YAML or JSON file is in LightningCLI's form rather than MMEngine's.
+
+    >>> is_lightnings({"model": {"type": "Net"}}), is_lightnings({"model": {"init_args": {}}})
+    (False, True)
+    """
+    # An MMEngine config may be YAML or JSON too; it says `type` where LightningCLI says `class_path`.
+    return isinstance(content, dict) and (
+        not content.keys().isdisjoint(("trainer", "seed_everything", "ckpt_path"))
+        or any(
+            isinstance(content.get(part), dict)
+            and not content[part].keys().isdisjoint(("class_path", "init_args"))
+            for part in _PARTS
+        )
+    )
+
+
+def content_of(path: str) -> dict[str, Any] | None:
+    """Return the content of a file in LightningCLI's form; ``None`` for an MMEngine config."""
+    if not path.endswith((".yaml", ".yml", ".json")):
+        return None
+    content = load(path)
+    return content if is_lightnings(content) else None
+
+
+def run_of_yaml(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the callback of a YAML that is a run, if it has one."""
+    trainer = content.get("trainer")
+    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
+    found = (c for c in callbacks or [] if isinstance(c, dict) and names_run(c.get("class_path")))
+    return next(found, None)
+
+
+def names_run(path: object) -> bool:
+    """Return whether a ``class_path`` is that of a run's callback, by one of its two paths or that of a subclass."""
+    if not isinstance(path, str) or ("RunCallback" not in path and not path.count(".")):
+        return False
+    if path.startswith(("lightning.", "pytorch_lightning.")):
+        return False
+    run = get_object_from_string(RUN)
+    given = run if path == "RunCallback" else get_object_from_string(path)
+    return isinstance(given, type) and issubclass(given, run)
+
+
+def config_of_yaml(content: Mapping[str, Any], path: str | None) -> Config:
+    """Put the config together again that a YAML in LightningCLI's form was made from."""
+    run = (run_of_yaml(content) or {}).get("init_args") or {}
+    parts = ((content.get(part) or {}).get("init_args") or {} for part in _PARTS)
+    return Config(whole_config(run, *parts), filename=run.get("filename") or path)
+
+
+def _parameters(made: object) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(made).parameters if isinstance(made, type) else {}
+
+
+def merge(words: list[tuple[Word, Any]], base: int, asked: Asked) -> Asked:
+    """Merge all words into a config.
+
+    Args:
+        words: Each word with its content: a ``Config``, or the dict of a YAML; ``None`` for other words.
+        base: Which of them ``asked.cfg`` is: the first config, or the first YAML with a run.
+        asked: What is asked for so far; it is changed.
+
+    Raises:
+        ValueError: If a word cannot be followed.
+    """
+    for number, (word, content) in enumerate(words):
+        if word.kind == "cfg_options":
+            asked.doubts += unread(word.value, dict(asked.cfg.items()))
+            asked.change(word.value)
+        elif word.kind == "flag":
+            _follow_flag(asked, word.value)
+        elif isinstance(content, Config):
+            if number != base:
+                asked.change(dict(content.items()))
+        else:
+            name = word.value if word.kind == "config" else "the YAML"
+            _follow_yaml(asked, content, name, is_base=number == base)
+    return asked
+
+
+def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: bool) -> None:
+    """Merge a YAML in LightningCLI's form: what is the config's into the config, the rest as arguments."""
+    run = run_of_yaml(content)
+    own = config_of_yaml(content, None) if run else None
+    if own is not None and not is_base:
+        asked.change(dict(own.items()))
+    rest: dict[str, Any] = {}
+    for key, value in content.items():
+        if key in _PARTS:
+            _follow_part(asked, key, value, name, own)
+        elif key == "trainer":
+            rest["trainer"] = dict(_trainer_words(asked, value or {}, name, own))
+        elif key == "seed_everything":
+            _seed(asked, value)
+        elif key == "ckpt_path":
+            asked.ckpt_path = value
+        elif key in KEYS:
+            asked.change({key: value})
+        else:  # an argument that a subclass has added; LightningCLI's parser refuses any other
+            rest[key] = value
+    if rest:
+        asked.arguments.append(f"--config={json.dumps(rest)}")
+
+
+def _trainer_words(
+    asked: Asked, trainer: Mapping[str, Any], name: str, own: Config | None
+) -> Iterator[tuple[str, Any]]:
+    """Yield the Trainer arguments of a YAML that are left to LightningCLI's parser."""
+    # What `mm2pl convert` has written follows from the config, which later words may change.
+    planned = lists(translate(dict(own.items())).trainer) if own is not None else {}
+    for key, value in trainer.items():
+        if key == "callbacks":
+            several = value if isinstance(value, list) else [value]
+            callbacks = [c for c in several if c is not None and not _is_planned(c, planned)]
+            if callbacks:
+                yield key, callbacks
+            continue
+        written = key in planned and planned[key] == value
+        if not written and not _follow_trainer(
+            asked, key, value, f"trainer.{key}: {value} in {name}"
+        ):
+            yield key, value
+
+
+def _is_planned(callback: Any, planned: Mapping[str, Any]) -> bool:
+    if callback in planned.get("callbacks", []):
+        return True
+    return isinstance(callback, dict) and names_run(callback.get("class_path"))
+
+
+def _follow_part(asked: Asked, part: str, value: Any, name: str, own: Config | None) -> None:
+    """Merge ``model`` or ``data`` of a YAML: its ``init_args`` are keys of a config, or a subclass's own."""
+    if not isinstance(value, dict):
+        asked.classes[part]["class_path"] = value
+        return
+    if value.keys().isdisjoint(("class_path", "init_args")):
+        # MMEngine's form in a YAML of mixed forms, or LightningCLI's without a class.
+        value = (
+            {"init_args": value} if _PARTS[part] & value.keys() else {"init_args": {part: value}}
+        )
+    # mm2pl's own class stands in every YAML that `mm2pl convert` writes, and replaces no subclass.
+    if value.get("class_path", CLASSES[part]) != CLASSES[part]:
+        asked.classes[part]["class_path"] = value["class_path"]
+    for key, item in (value.get("init_args") or {}).items():
+        if key in _PARTS[part]:
+            if own is None:
+                asked.change({key: item})
+        elif key in ("seed", "diff_rank_seed") and part == "data":
+            if item != (asked.cfg.get("randomness") or {}).get(key, item if own else None):
+                raise ValueError(
+                    f"data.init_args.{key}: {item} in {name} → a run seeds its data by randomness.{key}: "
+                    f"--cfg-options randomness.{key}={item}"
+                )
+        else:
+            asked.classes[part].setdefault("init_args", {})[key] = item
+
+
+def _follow_flag(asked: Asked, flag: str) -> None:
+    trainer = _TRAINER_FLAG.fullmatch(flag)
+    if trainer:
+        name, plus, below, text = trainer.groups()
+        whole = not plus and not below and text is not None
+        if not (whole and _follow_trainer(asked, name, value_of(text), flag.replace("=", " ", 1))):
+            asked.given.setdefault(name, flag)
+            asked.arguments.append(flag)
+        return
+    name, equals, text = flag.removeprefix("--").partition("=")
+    part, _, inside = name.partition(".")
+    if part == "seed_everything":
+        _seed(asked, value_of(text) if equals else True)
+    elif part in _PARTS and inside in ("", "class_path"):
+        asked.classes[part]["class_path"] = text
+    elif part in _PARTS and asked.takes(part, own := inside.removeprefix("init_args.")):
+        asked.classes[part].setdefault("init_args", {})[own] = value_of(text)
+    elif part in _PARTS:
+        key = key_of(part, inside)
+        asked.doubts += unread({key: None}, dict(asked.cfg.items()))
+        asked.change({key: value_of(text)})
+    elif part in ("optimizer", "lr_scheduler"):
+        meant = f"optim_wrapper.{name}" if part == "optimizer" else "param_scheduler.0." + inside
+        raise ValueError(
+            f"--{name} on an MMEngine config → use --cfg-options {meant}={text or '…'} instead"
+        )
+    else:
+        asked.arguments.append(flag)
+
+
+def key_of(part: str, inside: str) -> str:
+    """Return the config's key that ``--model.…`` or ``--data.…`` changes.
+
+    >>> key_of("model", "optim_wrapper.optimizer.lr"), key_of("model", "init_args.width")
+    ('optim_wrapper.optimizer.lr', 'model.width')
+    """
+    inside = inside.removeprefix("init_args.")
+    # Any other name is of MMEngine's model, not of the LightningModule.
+    own_key = part == "model" and inside.split(".")[0] not in MODULE_KEYS
+    return f"model.{inside}" if own_key else inside
+
+
+def value_of(text: str | None) -> Any:
+    """Return an option's value as a YAML file or ``--cfg-options`` would have it.
+
+    >>> value_of("1e-3"), value_of("{a: 1}"), value_of("null"), value_of("SGD")
+    (0.001, {'a': 1}, None, 'SGD')
+    """
+    try:
+        value = yaml.safe_load(text or "")
+    except yaml.YAMLError:
+        value = text
+    # YAML 1.1 takes 1e-3 for text.
+    return DictAction._parse_int_float_bool(value) if isinstance(value, str) else value
+
+
+def _seed(asked: Asked, value: object) -> None:
+    """Follow ``seed_everything``: a number; true draws one, as a run without a seed does; false leaves the config's."""
+    if value is False:
+        return
+    if value is not True and value is not None and not isinstance(value, int):
+        raise ValueError(f"--seed_everything {value} → a whole number, true or false is needed")
+    asked.seed(None if value is True else value)
+
+
+# Trainer arguments that a run follows by its config, or cannot follow
+
+
+def _root(asked: Asked, value: Any, said: str) -> None:
+    asked.cfg.work_dir = str(value)
+    asked.given["default_root_dir"] = said
+
+
+def _checkpointing(asked: Asked, value: Any, said: str) -> None:
+    # The run's callback answers for its CheckpointHook as Lightning's `Checkpoint`, so the Trainer's own flag stays on.
+    if value is False:
+        asked.change({"default_hooks.checkpoint": None})
+    elif value not in (True, None):
+        raise ValueError(f"{said} → true or false is needed")
+
+
+def _barebones(asked: Asked, value: Any, said: str) -> None:
+    if value is not False:
+        raise ValueError(
+            f"{said} switches off what a run consists of: its hooks, log and checkpoints → leave it out; to measure "
+            "the loop alone, default_hooks=dict(logger=None, checkpoint=None, …) removes hooks"
+        )
+
+
+_TRAINER: dict[str, Callable[[Asked, Any, str], None]] = {
+    "default_root_dir": _root,
+    "enable_checkpointing": _checkpointing,
+    "barebones": _barebones,
+}
+"""Trainer argument → how a run follows it."""
+
+
+def _follow_trainer(asked: Asked, name: str, value: Any, said: str) -> bool:
+    """Follow a Trainer argument by the config; ``False`` leaves it to LightningCLI's parser."""
+    follow = _TRAINER.get(name)
+    if follow is not None:
+        follow(asked, value, said)
+        return True
+    asked.given[name] = said
+    return False
+
+
+def require_possible(asked: Asked, work_dir: str | None) -> None:
+    """Refuse words that contradict what the config says in the end.
+
+    Raises:
+        ValueError: Naming the word, and the one that does it.
+    """
+    length = asked.cfg.get("train_cfg") or {}
+    said = asked.given.get("max_epochs")
+    if said and ("max_iters" in length or length.get("by_epoch") is False):
+        raise ValueError(
+            f"{said.replace('=', ' ', 1)} on a run by iterations (train_cfg.max_iters={length.get('max_iters')}) → "
+            "--cfg-options train_cfg.max_iters=…"
+        )
+    root = asked.given.get("default_root_dir")
+    if root and work_dir and work_dir != asked.cfg.work_dir:
+        raise ValueError(f"{root} and --work-dir {work_dir} → they mean the same: give one")
+
+
+def skeleton(plan: Plan, asked: Asked) -> dict[str, Any]:
+    """Return a plan in LightningCLI's form, with the classes asked for and without the run's callback.
+
+    The run is no element of the list of callbacks, which a user may replace.
+    """
+    form = plan.as_cli()
+    for part, own in asked.classes.items():
+        if "class_path" in own:
+            form[part]["class_path"] = own["class_path"]
+        form[part]["init_args"] = {**(own.get("init_args") or {}), **form[part]["init_args"]}
+    del form["trainer"]["callbacks"]
+    return form

@@ -1,0 +1,85 @@
+"""Words of ``--cfg-options`` that nothing reads, and the keys that were probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mm2pl.closest import did_you_mean, misspelt
+from mm2pl.plan.containers import join
+from mm2pl.plan.explain import Entry, entry
+from mm2pl.plan.keys import KEYS, SUBKEYS
+from mm2pl.plan.legacy import LEGACY
+
+
+def unread(changes: Mapping[str, Any], config: Mapping[str, Any]) -> list[Entry]:
+    """Return a row for each change without effect.
+
+    Args:
+        changes: What is to be changed, by dotted key.
+        config: The config before the change.
+
+    >>> [row.note for row in unread({"lr": 0.5}, {"optim_wrapper": {"optimizer": {"lr": 1}}})]
+    ["nothing reads it, unless a hook asks runner.cfg. Did you mean 'optim_wrapper.optimizer.lr'?"]
+    """
+    return [row for key, value in changes.items() if (row := _row(key, value, config)) is not None]
+
+
+def _row(key: str, value: object, config: Mapping[str, Any]) -> Entry | None:
+    top = key.partition(".")[0]
+    if top in KEYS:
+        near = _misspelt_below(key, config)
+        note = f"the config has no such key. Did you mean {near!r}?"
+        return entry(key, value, "—", "warning", note) if near else None
+    # `plan.explain` says these of the config itself.
+    if top in LEGACY or misspelt(top, KEYS):
+        return None
+    # MMEngine's configs are Python: a variable has done its work when the file has been read.
+    where = (
+        "a variable of the config, which has been read already"
+        if top in config
+        else "nothing reads it"
+    )
+    hint = did_you_mean(near_keys(key, config)[:3])
+    return entry(key, value, "—", "warning", f"{where}, unless a hook asks runner.cfg.{hint}")
+
+
+def _misspelt_below(key: str, config: Any) -> str | None:
+    """Return the key that exists where one differs from it by a letter: ``optim_wrapper.optimzer.lr``."""
+    path = ""
+    for part in key.split(".")[:-1]:
+        if not isinstance(config, Mapping):
+            return None
+        if part not in config:
+            near = misspelt(part, config)
+            # stage4 is as good a name as stage3
+            numbered = near and near.rstrip("0123456789") == part.rstrip("0123456789")
+            return join(path, near) if near and not numbered else None
+        config, path = config[part], join(path, part)
+    return None
+
+
+def near_keys(key: str, config: Mapping[str, Any]) -> list[str]:
+    """Return the keys that a run reads and that end as ``key`` does, the shortest first.
+
+    >>> near_keys("batch_size", {"train_dataloader": {"batch_size": 4}})
+    ['train_dataloader.batch_size']
+    """
+    run = {name: value for name, value in config.items() if name in KEYS}
+    known = [
+        f"{name}.{below}" for name, sub in SUBKEYS.items() for below in sub.keys if name in run
+    ]
+    paths = dict.fromkeys([*_paths(run), *known])
+    for ending in (key, key.rpartition(".")[2]):
+        if found := [path for path in paths if path.endswith(f".{ending}")]:
+            return sorted(found, key=lambda path: path.count("."))
+    return []
+
+
+def _paths(value: object, path: str = "") -> Iterator[str]:
+    items: Any = value.items() if isinstance(value, Mapping) else ()
+    if isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    for key, item in items:
+        yield join(path, key)
+        yield from _paths(item, join(path, key))
