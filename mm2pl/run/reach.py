@@ -220,13 +220,14 @@ def _schedule(path: str, schedule: Any, length: int, counted: str) -> Iterator[F
         )
         return
     last = length if end is None else min(end, length)
+    over = run if last == length else f"the schedule ends after {last} {counted}"
     milestones = [m for m in _numbers(schedule, "milestones") if begin + m >= last]
     if milestones and len(milestones) == len(_numbers(schedule, "milestones")):
         yield _warning(
-            join(path, "milestones"), milestones, f"{run}, so none is reached", f"below {last}"
+            join(path, "milestones"), milestones, f"{over}, so none is reached", f"below {last}"
         )
     elif milestones:
-        yield _note(join(path, "milestones"), milestones, f"{run}: these are not reached")
+        yield _note(join(path, "milestones"), milestones, f"{over}: these are not reached")
     for name in ("step_size", "T_max", "total_steps"):
         for number in _numbers(schedule, name):
             if begin + number > length:
