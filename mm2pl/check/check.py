@@ -35,11 +35,18 @@ def check_runner(runner: Runner) -> Report:
     """Check a runner by a trial of its copy, which leaves the runner and the process as they were."""
     run = runner._run
     config = whole_config(run.plan.run, run.plan.model, run.plan.data)
+    found = [_ONE_PROCESS] if run.world_size > 1 else []
     if not all(isinstance(config.get(f"{s}_cfg"), Mapping | None) for s in ("train", "val")):
         return _report(run.experiment_name, config, None, [_NO_COPY])
-    return _report(run.experiment_name, config, lambda folder: twin_of(runner, folder), [])
+    return _report(run.experiment_name, config, lambda folder: twin_of(runner, folder), found)
 
 
+_ONE_PROCESS = Fault(
+    path="launcher",
+    given="several processes",
+    accepted="one of them was tried out, so the memory of their strategy was not",
+    severity="note",
+)
 _NO_COPY = Fault(
     path="train_cfg",
     given="a built loop",

@@ -27,10 +27,16 @@ def described(config: Mapping[str, Any]) -> dict[str, str]:
     }
     if memory := memory_of_machine():
         found["memory"] = size(memory)
-    if "://" not in (folder := config.get("work_dir") or ""):
+    if "://" not in (folder := work_dir_of(config)):
         free = shutil.disk_usage(existing(folder)).free
         found["work_dir"] = f"{folder}, {size(free)} free"
     return found
+
+
+def work_dir_of(config: Mapping[str, Any]) -> str:
+    """Return the folder that a config names; a value of another type is for the schema to refuse."""
+    folder = config.get("work_dir")
+    return folder if isinstance(folder, str) else ""
 
 
 def _devices() -> Iterator[str]:
@@ -58,7 +64,7 @@ def existing(path: str) -> Path:
 
 def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield the folders, files and packages that the run needs and that are not there."""
-    work_dir = config.get("work_dir") or ""
+    work_dir = work_dir_of(config)
     if "://" not in work_dir:
         folder = existing(work_dir)
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
@@ -78,7 +84,7 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
         )
     visualizer = config.get("visualizer")
     backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
-    for index, backend in enumerate(backends or ()):
+    for index, backend in enumerate(backends if isinstance(backends, list | tuple) else ()):
         kind = backend.get("type") if isinstance(backend, Mapping) else None
         cls = VISBACKENDS.get(kind) if isinstance(kind, str) else kind
         package = getattr(cls, "package", None)

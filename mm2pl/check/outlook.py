@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.check.environment import existing, size
+from mm2pl.check.environment import existing, size, work_dir_of
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.schema import Fault
-from mm2pl.run.building import DEFAULT_HOOKS
 from mm2pl.run.clock import Timetable, first_validation, validates_after
-from mm2pl.run.reach import length_in, schedules_of, unit
+from mm2pl.run.reach import checkpoint_hook_of, count_of, flag_of, length_in, schedules_of, unit
 
 if TYPE_CHECKING:
     from mm2pl.check.trial import Trial
@@ -54,9 +53,9 @@ def outlook(config: Mapping[str, Any], times: Timetable, trial: Trial) -> list[t
 
 def faults_of_room(config: Mapping[str, Any], times: Timetable, trial: Trial) -> Iterator[Fault]:
     """Yield what has no room: the checkpoints on the disk."""
-    folder = config.get("work_dir") or ""
-    out_dir = ((config.get("default_hooks") or {}).get("checkpoint") or {}).get("out_dir")
-    if trial.file_bytes is None or "://" in folder or out_dir is not None:
+    folder, hook = work_dir_of(config), checkpoint_hook_of(config)
+    elsewhere = "://" in folder or (isinstance(hook, Mapping) and hook.get("out_dir"))
+    if trial.file_bytes is None or elsewhere:
         return
     files = files_of(config, times)
     # One more, since a new file is complete before an old one is deleted.
@@ -86,28 +85,29 @@ def count_validations(times: Timetable) -> int:
     >>> count_validations(Timetable(by_epoch=True, end=10, val_begin=4, intervals=(3,)))
     3
     """
-    # Only multiples of the intervals, since a run may have a million iterations.
+    if not times.validates or times.val_begin > times.end:
+        return 0
+    if len(times.intervals) == 1:
+        interval, before = times.intervals[0], max(times.val_begin, 1) - 1
+        return times.end // interval - before // interval + (times.end % interval > 0)
     due = {n for interval in times.intervals for n in range(interval, times.end + 1, interval)}
     return sum(validates_after(times, n) for n in due | {times.end})
 
 
 def files_of(config: Mapping[str, Any], times: Timetable) -> Files:
     """Return what a run's CheckpointHook writes."""
-    hook = (config.get("default_hooks") or {}).get("checkpoint", DEFAULT_HOOKS["checkpoint"])
+    hook = checkpoint_hook_of(config)
     if not isinstance(hook, Mapping):
         return Files(written=0, kept=0, best=0)
-    by_epoch, interval = hook.get("by_epoch", True), hook.get("interval", -1)
+    by_epoch, interval = flag_of(hook, "by_epoch", True), count_of(hook, "interval", -1)
     length = length_in(times, by_epoch) or (1 if by_epoch else 0)
-    last = bool(hook.get("save_last", True))
-    due = (
-        range(hook.get("save_begin", 0) + interval, length + 1, interval)
-        if interval > 0
-        else range(0)
-    )
+    last = flag_of(hook, "save_last", True)
+    first = count_of(hook, "save_begin", 0) + interval
+    due = range(first, length + 1, interval) if interval > 0 else range(0)
     written = len(due) + (last and length not in due)
-    most = hook.get("max_keep_ckpts", -1)
-    best = hook.get("save_best") or []
-    watched = 1 if isinstance(best, str) else len(best)
+    most = count_of(hook, "max_keep_ckpts", -1)
+    best = hook.get("save_best")
+    watched = len(best) if isinstance(best, list | tuple) else isinstance(best, str)
     return Files(written=written, kept=min(written, most) if most > 0 else written, best=watched)
 
 

@@ -11,6 +11,9 @@ from mm2pl.plan.schema import Fault
 from mm2pl.run.building import DEFAULT_HOOKS
 from mm2pl.run.clock import Timetable, first_validation
 
+_ENDLESS = 10**12
+"""No run has so many iterations."""
+
 BEGINS = {"begin_epoch": True, "begin_iter": False}
 """Arguments of hooks from which on they act → whether they count epochs."""
 
@@ -20,12 +23,16 @@ def timetable_of(config: Mapping[str, Any]) -> Timetable | None:
     cfg = config.get("train_cfg")
     if not isinstance(cfg, Mapping):
         return None
-    by_epoch = bool(cfg.get("by_epoch", "max_epochs" in cfg))
+    by_epoch = flag_of(cfg, "by_epoch", "max_epochs" in cfg)
     end: Any = cfg.get("max_epochs" if by_epoch else "max_iters")
     begin = cfg.get("val_begin", 1)
     interval = cfg.get("val_interval", 1 if by_epoch else 1000)
-    dynamic = list(cfg.get("dynamic_intervals") or ())
-    if not all(isinstance(n, int) and n > 0 for n in (end, interval)) or not isinstance(begin, int):
+    dynamic = cfg.get("dynamic_intervals")
+    dynamic = () if dynamic is None else dynamic
+    # Anything else is for the schema to refuse.
+    pairs = isinstance(dynamic, list | tuple) and all(_is_pair(each) for each in dynamic)
+    whole = all(isinstance(n, int) and 0 < n < _ENDLESS for n in (end, interval))
+    if not (pairs and whole and isinstance(begin, int)):
         return None
     return Timetable(
         by_epoch=by_epoch,
@@ -107,14 +114,13 @@ def _validations(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]
 
 
 def _checkpoints(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]:
-    path, hooks = "default_hooks.checkpoint", _dict(config, "default_hooks")
-    hook = hooks.get("checkpoint", DEFAULT_HOOKS["checkpoint"])
+    path, hook = "default_hooks.checkpoint", checkpoint_hook_of(config)
     if hook is None:
         yield _note(path, None, "the run writes no checkpoint")
         return
-    by_epoch, interval = _setting(hook, "by_epoch", True), _setting(hook, "interval", -1)
+    by_epoch, interval = flag_of(hook, "by_epoch", True), count_of(hook, "interval", -1)
     length, counted = length_in(times, by_epoch), unit(by_epoch)
-    last = "only at the end" if _setting(hook, "save_last", True) else "never"
+    last = "only at the end" if flag_of(hook, "save_last", True) else "never"
     if by_epoch and not times.by_epoch:
         # MMEngine's loop by iterations is one epoch.
         if interval > 0:
@@ -131,7 +137,7 @@ def _checkpoints(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]
             f"the run has {length} {counted}, so a checkpoint is saved {last}",
             f"at most {length}",
         )
-    begin = _setting(hook, "save_begin", 0)
+    begin = count_of(hook, "save_begin", 0)
     if length is not None and begin > length:
         yield _warning(
             f"{path}.save_begin", begin, f"the run has {length} {counted}", f"below {length}"
@@ -149,8 +155,8 @@ def _hooks(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]:
             )
     for path, hook in hooks_of(config):
         for name, by_epoch in BEGINS.items():
-            begin, length = _setting(hook, name, 0), length_in(times, by_epoch)
-            if isinstance(begin, int) and begin > 0 and length is not None and begin >= length:
+            begin, length = count_of(hook, name, 0), length_in(times, by_epoch)
+            if begin > 0 and length is not None and begin >= length:
                 yield _warning(
                     join(path, name),
                     begin,
@@ -159,12 +165,18 @@ def _hooks(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]:
                 )
 
 
+def checkpoint_hook_of(config: Mapping[str, Any]) -> Any:
+    """Return a config's checkpoint hook, built or not, or None if it has taken it out."""
+    return _dict(config, "default_hooks").get("checkpoint", DEFAULT_HOOKS["checkpoint"])
+
+
 def hooks_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every hook of a config, built or not, and its path."""
     for name, hook in _dict(config, "default_hooks").items():
         if hook is not None:
             yield join("default_hooks", name), hook
-    for index, hook in enumerate(config.get("custom_hooks") or ()):
+    custom = config.get("custom_hooks")
+    for index, hook in enumerate(custom if isinstance(custom, list | tuple) else ()):
         yield join("custom_hooks", index), hook
 
 
@@ -186,10 +198,10 @@ def _schedules(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]:
     for _, group in schedules_of(config):
         ends: list[tuple[Any, Any]] = []
         for path, schedule in group:
-            by_epoch = _setting(schedule, "by_epoch", True)
+            by_epoch = flag_of(schedule, "by_epoch", True)
             length = length_in(times, by_epoch)
             if by_epoch and not times.by_epoch:
-                if not _setting(schedule, "convert_to_iter_based", False):
+                if not flag_of(schedule, "convert_to_iter_based", False):
                     yield _warning(
                         join(path, "by_epoch"),
                         by_epoch,
@@ -199,7 +211,7 @@ def _schedules(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]:
             elif length is not None:
                 yield from _schedule(path, schedule, length, unit(by_epoch))
             end = _setting(schedule, "end", None)
-            ends.append((length, length if end is None else end))
+            ends.append((length, end if isinstance(end, int) else length))
         if ends and all(length and end < length for length, end in ends):
             yield _note(
                 group[-1][0],
@@ -220,13 +232,14 @@ def _schedule(path: str, schedule: Any, length: int, counted: str) -> Iterator[F
         )
         return
     last = length if end is None else min(end, length)
+    over = run if last == length else f"the schedule ends after {last} {counted}"
     milestones = [m for m in _numbers(schedule, "milestones") if begin + m >= last]
     if milestones and len(milestones) == len(_numbers(schedule, "milestones")):
         yield _warning(
-            join(path, "milestones"), milestones, f"{run}, so none is reached", f"below {last}"
+            join(path, "milestones"), milestones, f"{over}, so none is reached", f"below {last}"
         )
     elif milestones:
-        yield _note(join(path, "milestones"), milestones, f"{run}: these are not reached")
+        yield _note(join(path, "milestones"), milestones, f"{over}: these are not reached")
     for name in ("step_size", "T_max", "total_steps"):
         for number in _numbers(schedule, name):
             if begin + number > length:
@@ -260,6 +273,26 @@ def _numbers(schedule: Any, name: str) -> list[int]:
     value = _setting(schedule, name, None)
     values = value if isinstance(value, list | tuple) else [value]
     return [each for each in values if isinstance(each, int)]
+
+
+def count_of(part: Any, name: str, default: int) -> int:
+    """Return an argument that counts something, and the default for what is no whole number."""
+    value = _setting(part, name, default)
+    return value if isinstance(value, int) else default
+
+
+def flag_of(part: Any, name: str, default: bool) -> bool:
+    """Return an argument that is a switch, and the default for anything else."""
+    value = _setting(part, name, default)
+    return bool(value) if isinstance(value, int) else default
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(each, int) and each > 0 for each in value)
+    )
 
 
 def _setting(part: Any, name: str, default: Any) -> Any:
