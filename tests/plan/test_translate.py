@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.translate import (
-    check_complete,
     length_of_run,
     processes,
     require_plain,
@@ -23,17 +23,23 @@ TRAIN = {
 
 
 def test_every_key_lands_in_exactly_one_place():
-    open_ = {"type": "Own"}  # takes arguments of its own, so that nothing in it is unknown
-    config = {name: {**open_, "marker": name} for name in KEYS}
-    config["train_cfg"] = {"max_epochs": 1}
-    config["launcher"], config["auto_scale_lr"], config["env_cfg"], config["randomness"] = (
-        "none",
-        {},
-        {},
-        {},
-    )
-    config["param_scheduler"], config["strategy"] = {"type": "StepLR"}, {"type": "DDPStrategy"}
-    config["work_dir"], config["resume"] = "w", True
+    lists = ("custom_hooks", "tta_pipeline")
+    texts = ("default_scope", "load_from", "work_dir", "experiment_name", "runner_type")
+    loader, own = {"dataset": {"type": "Own"}}, {"type": "Own"}
+    config = {
+        **dict.fromkeys(KEYS, own),
+        **{name: [own] for name in lists},
+        **dict.fromkeys(texts, "text"),
+        **{name: loader for name in KEYS if name.endswith("_dataloader")},
+        **{name: {} for name in ("auto_scale_lr", "env_cfg", "randomness", "custom_imports")},
+        **{"activation_checkpointing": "a", "efficient_conv_bn_eval": "a", "sync_bn": "torch"},
+        **{"log_level": "INFO", "find_unused_parameters": True, "resume": True, "launcher": "none"},
+        "optim_wrapper": TRAIN["optim_wrapper"],
+        "train_cfg": TRAIN["train_cfg"],
+        "strategy": {"type": "DDPStrategy"},
+        "compile": {},
+        "default_hooks": {},
+    }
     plan = translate(config, environ={})
     places = [plan.model, plan.data, plan.run, plan.run["options"]]
     found = {name: sum(name in place for place in places) for name in KEYS}
@@ -87,10 +93,10 @@ def test_input_is_not_changed():
 
 
 def test_live_objects_pass_through_and_cannot_be_written():
-    model = object()
+    model = torch.nn.Identity()
     plan = translate({**TRAIN, "model": model}, environ={})
     assert plan.model["model"] is model
-    with pytest.raises(TypeError, match=r"model\.init_args\.model is a live object object"):
+    with pytest.raises(TypeError, match=r"model\.init_args\.model is a live Identity object"):
         require_plain(plan.as_cli())
 
 
@@ -108,7 +114,7 @@ def test_live_objects_pass_through_and_cannot_be_written():
 )
 def test_half_a_stage_is_an_error(config, message):
     with pytest.raises(ValueError, match=message):
-        check_complete(config)
+        translate({"model": {"type": "M"}, **config})
 
 
 def test_launcher_becomes_ddp_with_mmengines_defaults():
