@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from mm2pl.config import Config
 from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, short
 from mm2pl.plan.keys import KEYS, Inside
@@ -40,14 +41,14 @@ class Entry:
         return asdict(self)
 
 
-def explain(config: Mapping[str, Any], types: bool = False) -> list[Entry]:
+def explain(config: Config | Mapping[str, Any], types: bool = False) -> list[Entry]:
     """List every key of a config.
 
     Args:
-        config: The config's keys; values may be live objects.
+        config: A :class:`~mm2pl.config.Config`, or its keys; values may be live objects.
         types: Look up each ``type`` too; see :func:`~mm2pl.plan.schema.faults_of`.
     """
-    if is_legacy(config):
+    if is_legacy(dict(config.items())):
         note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
         return [entry(name, value, "—", "error", note) for name, value in config.items()]
     table_rows = [row for name, value in config.items() for row in top_level(name, value)]
@@ -57,6 +58,13 @@ def explain(config: Mapping[str, Any], types: bool = False) -> list[Entry]:
 def with_faults(entries: Sequence[Entry], faults: Sequence[Fault]) -> list[Entry]:
     """Put faults in the place of the rows of their keys; one without a row follows the nearest row above it."""
     wrong = {fault.path: fault for fault in faults}
+    known = {row.key for row in entries}
+    for path in [path for path in wrong if path not in known]:
+        # A wrong `type` makes the whole of what it builds wrong.
+        owner = path.removesuffix(".type")
+        if owner != path and owner in known:
+            fault = wrong.pop(path)
+            wrong.setdefault(owner, replace(fault, advice=f"type={fault.given}; {fault.advice}"))
     rows = [_faulty(row, wrong.pop(row.key, None)) for row in entries]
     for path, fault in wrong.items():
         keys = [row.key for row in rows]
@@ -66,17 +74,17 @@ def with_faults(entries: Sequence[Entry], faults: Sequence[Fault]) -> list[Entry
         # Behind what is already said of the same key.
         inside = [i for i, key in enumerate(keys) if key == above or key.startswith(f"{above}.")]
         at = inside[-1] + 1 if above and inside else len(rows)
-        row = Entry(
-            key=path, value=fault.given, target="—", status=fault.severity, note=fault.reason
+        rows.insert(
+            at, _faulty(Entry(key=path, value=fault.given, target="", status="error"), fault)
         )
-        rows.insert(at, row)
     return rows
 
 
 def _faulty(row: Entry, fault: Fault | None) -> Entry:
     if fault is None:
         return row
-    return replace(row, target="—", status=fault.severity, note=fault.reason)
+    where = f" ({fault.origin})" if fault.origin else ""
+    return replace(row, target="—", status=fault.severity, note=f"{fault.reason}{where}")
 
 
 def top_level(name: str, value: object) -> Iterator[Entry]:
@@ -161,14 +169,19 @@ def _lines(entries: Sequence[Entry]) -> str:
 def table(entries: list[Entry], style: Literal["text", "md"] = "text") -> str:
     """Lay the rows out as aligned text, or as a Markdown table."""
     head = ("key", "value", "Lightning", "status", "note")
-    cells = [head, *(tuple(row.as_dict().values()) for row in entries)]
+    return laid_out([head, *(tuple(row.as_dict().values()) for row in entries)], style)
+
+
+def laid_out(cells: Sequence[tuple[str, ...]], style: Literal["text", "md"] = "text") -> str:
+    """Lay rows out as aligned text, or as a Markdown table; the first is the head."""
     if style == "md":
         # Before Python 3.12 the braces of an f-string may hold no backslash.
         lines = [
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells
         ]
-        return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
-    widths = [max(len(row[i]) for row in cells) for i in range(4)]
+        return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "  ".join([*(row[i].ljust(widths[i]) for i in range(4)), row[4]]).rstrip() for row in cells
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     )

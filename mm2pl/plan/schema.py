@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mm2pl.closest import misspelt
+from mm2pl.config import Config
 from mm2pl.config.origin import origin_of
 from mm2pl.plan.combinations import combined
 from mm2pl.plan.fault import Fault, FaultyConfigError, short
@@ -16,7 +17,7 @@ from mm2pl.plan.tabled import top_level
 from mm2pl.plan.typed import Types
 
 
-def faults_of(config: Mapping[str, Any], types: bool = True) -> list[Fault]:
+def faults_of(config: Config | Mapping[str, Any], types: bool = True) -> list[Fault]:
     """Return what is wrong with a config, at most one fault per key.
 
     Args:

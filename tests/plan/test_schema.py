@@ -324,9 +324,10 @@ def test_explain_shows_faults_in_the_place_of_their_rows():
     changes = {"train_dataloader": loader(num_worker=2), "optim_wrapper": {"optimizer": optimizer}}
     rows = {row.key: row for row in explain({**GOOD, **changes}, types=True)}
     assert rows["train_dataloader.num_worker"].status == "error"
-    assert rows["optim_wrapper.optimizer.type"].status == "error"
+    assert rows["optim_wrapper.optimizer"].status == "error"
+    assert "Did you mean 'Adam'" in rows["optim_wrapper.optimizer"].note
     keys = [*rows]
-    assert keys.index("optim_wrapper.optimizer.type") == keys.index("optim_wrapper.optimizer") + 1
+    assert keys.index("train_dataloader.num_worker") == keys.index("train_dataloader.sampler") + 1
 
 
 # The fuzz: each key of the table with twelve wrong values.
