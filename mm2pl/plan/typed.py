@@ -12,9 +12,10 @@ from mm2pl.closest import closest, did_you_mean, misspelt
 from mm2pl.plan.annotations import clearly_wrong, hints_of, words_of
 from mm2pl.plan.classes import CLASSES
 from mm2pl.plan.containers import join
-from mm2pl.plan.fault import Fault, short
+from mm2pl.plan.fault import Fault, Severity, short
 from mm2pl.plan.keys import KEYS, UNSUPPORTED, Key
 from mm2pl.plan.tabled import of_key
+from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry
 from mm2pl.registry.errors import RegistryKeyError, resembling
 
@@ -25,7 +26,10 @@ ROOTS = {r.name: r for r in vars(registries).values() if isinstance(r, Registry)
 _PARTS = {
     "dataset": {"pipeline": "transform", "dataset": "dataset", "datasets": "dataset"},
     "visualizer": {"vis_backends": "vis_backend"},
+    "model": {"data_preprocessor": "model"},
 }
+# How a class is known to build its parts so: a user's own may read the same words otherwise.
+_BUILDERS = {"dataset": "full_init", "model": "train_step", "visualizer": "add_scalars"}
 _NOT_ARGUMENTS = ("type", "_scope_")
 
 
@@ -110,8 +114,7 @@ class Types:
         self, name: str, factory: Any, path: str, arguments: Mapping[str, Any]
     ) -> Iterator[Fault]:
         """Check what stands inside a call: exactly where it is known who builds it, else by near misses."""
-        # A data set that makes itself: it has MMEngine's `full_init`, which builds its pipeline.
-        known = _PARTS.get(name, {}) if name != "dataset" or hasattr(factory, "full_init") else {}
+        known = _PARTS.get(name, {}) if hasattr(factory, _BUILDERS.get(name, "")) else {}
         for argument, value in arguments.items():
             for where, cfg in typed_dicts(join(path, argument), value):
                 inner = {k: v for k, v in cfg.items() if k not in _NOT_ARGUMENTS}
@@ -267,15 +270,24 @@ def _arguments(
         elif argument in parameters and clearly_wrong(
             value, hints.get(argument), parameters[argument].default
         ):
-            words = words_of(hints[argument])
-            # What a class of the user's declares is not what it checks: MMEngine calls it all the same.
-            yield Fault(
-                path=join(path, argument),
-                given=short(value),
-                accepted=words,
-                advice="" if _is_ours(factory) else f"as {_named(factory)} declares it",
-                severity="error" if _is_ours(factory) else "warning",
-            )
+            yield _wrong_kind(factory, join(path, argument), value, hints[argument])
+
+
+def _wrong_kind(factory: Any, path: str, value: object, hint: Any) -> Fault:
+    ours, words = _is_ours(factory), words_of(hint)
+    if ours and hint in (bool, "bool"):
+        note = f"MMEngine takes it for {is_true(value)}"
+        return Fault(
+            path=path,
+            given=short(value),
+            accepted="True or False",
+            advice=note,
+            severity="warning",
+        )
+    # What a class of the user's declares is not what it checks: MMEngine calls it all the same.
+    note = "" if ours else f"as {_named(factory)} declares it"
+    severity: Severity = "error" if ours else "warning"
+    return Fault(path=path, given=short(value), accepted=words, advice=note, severity=severity)
 
 
 def _named(factory: Any) -> str:

@@ -42,6 +42,8 @@ GOOD = {
     "val_evaluator": {"type": "mm2pl.evaluator.DumpResults", "out_file_path": "a.pkl"},
 }
 
+PREPROCESSOR = {"type": "ImgDataPreprocessor", "bgr_to_rgb": "False"}
+
 # The rows of things that people typed: what is changed, the key, a part of what is said.
 ERRORS = {
     "no dict": ({"randomness": 42}, "randomness", "a dict"),
@@ -200,6 +202,16 @@ WARNINGS = {
     "text for a truth value": (
         {"env_cfg": {"cudnn_benchmark": "False"}},
         "env_cfg.cudnn_benchmark",
+        "MMEngine takes it for True",
+    ),
+    "its preprocessor": (
+        {"data_preprocessor": PREPROCESSOR},
+        "data_preprocessor.bgr_to_rgb",
+        "MMEngine takes it for True",
+    ),
+    "the model's": (
+        {"model": {**GOOD["model"], "data_preprocessor": PREPROCESSOR}},
+        "model.data_preprocessor.bgr_to_rgb",
         "MMEngine takes it for True",
     ),
     "key": ({"optim_wraper": {}}, "optim_wraper", "Did you mean 'optim_wrapper'?"),
