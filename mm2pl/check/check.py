@@ -10,8 +10,9 @@ from mm2pl.check.outlook import faults_of_room, outlook
 from mm2pl.check.report import Report
 from mm2pl.check.trial import Trial, try_out
 from mm2pl.check.twin import twin_of
-from mm2pl.plan.schema import Fault, faults_of
-from mm2pl.plan.translate import COMPLETE, check_complete, whole_config
+from mm2pl.plan.fault import Fault
+from mm2pl.plan.schema import faults_of
+from mm2pl.plan.translate import whole_config
 from mm2pl.plan.unread import redefined
 from mm2pl.run.reach import faults_of_settings, timetable_of
 
@@ -44,13 +45,13 @@ def check_runner(runner: Runner) -> Report:
 _ONE_PROCESS = Fault(
     path="launcher",
     given="several processes",
-    accepted="one of them was tried out, so the memory of their strategy was not",
+    why="one of them was tried out, so the memory of their strategy was not",
     severity="note",
 )
 _NO_COPY = Fault(
     path="train_cfg",
     given="a built loop",
-    accepted="it cannot be copied, so the run is not tried out",
+    why="it cannot be copied, so the run is not tried out",
     advice="give the loop as a dict",
     severity="note",
 )
@@ -62,7 +63,7 @@ def _report(
     make: Callable[[str], Runner] | None,
     found: list[Fault],
 ) -> Report:
-    found = [*found, *faults_of(config), *_incomplete(config), *faults_of_places(config)]
+    found = [*found, *faults_of(config), *faults_of_places(config)]
     trial = Trial()
     trains = config.get("train_cfg") is not None
     if make is not None and trains and not any(fault.severity == "error" for fault in found):
@@ -79,22 +80,5 @@ def _report(
         rows = outlook(config, times, trial)
         found += faults_of_room(config, times, trial)
     # The schema and the trial may both have seen a mistake.
-    distinct = list({(fault.path, fault.accepted): fault for fault in found}.values())
+    distinct = list({(fault.path, fault.reason): fault for fault in found}.values())
     return Report(name=name, environment=described(config), rows=rows, faults=distinct)
-
-
-def _incomplete(config: Mapping[str, Any]) -> list[Fault]:
-    try:
-        check_complete(config)
-    except ValueError as error:
-        given, _, advice = str(error).partition(" → ")
-        return [Fault(path=_first_missing(config), given="missing", accepted=given, advice=advice)]
-    return []
-
-
-def _first_missing(config: Mapping[str, Any]) -> str:
-    for keys in COMPLETE.values():
-        missing = [key for key in keys if config.get(key) is None]
-        if missing and len(missing) < len(keys):
-            return missing[0]
-    return "optim_wrapper"

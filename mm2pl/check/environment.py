@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mm2pl.plan.schema import Fault
+from mm2pl.plan.fault import Fault
 from mm2pl.registry import VISBACKENDS
 from mm2pl.version import __version__
 
@@ -71,7 +71,7 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 path="work_dir",
                 given=repr(work_dir),
-                accepted=f"{folder} cannot be written",
+                why=f"{folder} cannot be written",
                 advice="name a folder that can, in the config or with --work-dir",
             )
     file = config.get("load_from")
@@ -79,7 +79,7 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(
             path="load_from",
             given=repr(file),
-            accepted="there is no such file",
+            why="there is no such file",
             advice="give a path that is there, or a URL",
         )
     visualizer = config.get("visualizer")
@@ -92,7 +92,7 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 path=f"visualizer.vis_backends.{index}.type",
                 given=repr(kind),
-                accepted=f"it needs the package {package}, which is not installed",
+                why=f"it needs the package {package}, which is not installed",
                 advice=f"pip install {package}, or leave the backend out",
             )
 

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dataset.utils import length_of
-from mm2pl.plan.schema import Fault
+from mm2pl.plan.fault import Fault
 from mm2pl.run.clock import Timetable
 from mm2pl.run.faults import faults_of_run
 from mm2pl.run.undo import undone
@@ -156,7 +156,7 @@ def _fault_of(error: Exception, step: str) -> Fault:
     return Fault(
         path=path,
         given="",
-        accepted=f"{type(error).__name__}: {text[:400]}",
+        why=f"{type(error).__name__}: {text[:400]}",
         advice=f"raised at {own[-1].filename}:{own[-1].lineno}",
     )
 

@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+from importlib import import_module
 
 from mm2pl.cli.reading import add_options, read
+from mm2pl.config import Config
 from mm2pl.plan.explain import explain, table
+from mm2pl.plan.reference import reference
 
 
 def run(command: str, arguments: list[str]) -> int:
     """Print the table; return 2 if the run would refuse the config, or with ``--strict`` on any warning."""
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
-    add_options(parser)
     parser.add_argument("--format", choices=["text", "md", "json"], default="text")
+    parser.add_argument(
+        "--all", action="store_true", help="list every key there is, without a config"
+    )
+    if "--all" in arguments:
+        style = parser.parse_args(arguments).format
+        print(reference("md" if style == "md" else "text"))
+        return 0
+    add_options(parser)
     options = parser.parse_args(arguments)
-    # Without imports, so that a config can be explained where its packages are not installed.
+    # Its packages may not be installed: their types are then not looked up, and all else is explained.
     cfg = read(options, check=False, imports=False)
     if cfg is None:
         return 0
-    rows = explain(dict(cfg.items()))
+    # Looking a type up imports what the config names, which a stranger's config must not decide.
+    trusted = options.safe is False or options.safe is None
+    if trusted:
+        import_custom(cfg)
+    rows = explain(cfg, types=trusted)
     if options.format == "json":
         print(json.dumps([row.as_dict() for row in rows], indent=1, ensure_ascii=False))
     else:
         print(table(rows, options.format))
     failing = {"error", "warning"} if options.strict else {"error"}
     return 2 if any(row.status in failing for row in rows) else 0
+
+
+def import_custom(cfg: Config) -> None:
+    """Import a config's ``custom_imports`` as far as they are there."""
+    custom = cfg.get("custom_imports")
+    modules = custom.get("imports") if isinstance(custom, dict) else None
+    for module in [modules] if isinstance(modules, str) else modules or []:
+        # Anything can happen in a module of the user's; `fit` says what.
+        with contextlib.suppress(Exception):
+            import_module(module)

@@ -8,7 +8,7 @@ from typing import Any
 from mm2pl.closest import did_you_mean, misspelt
 from mm2pl.plan.containers import join
 from mm2pl.plan.explain import Entry, entry
-from mm2pl.plan.keys import KEYS, SUBKEYS
+from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import LEGACY
 
 
@@ -67,7 +67,10 @@ def near_keys(key: str, config: Mapping[str, Any]) -> list[str]:
     """
     run = {name: value for name, value in config.items() if name in KEYS}
     known = [
-        f"{name}.{below}" for name, sub in SUBKEYS.items() for below in sub.keys if name in run
+        f"{name}.{below}"
+        for name, key in KEYS.items()
+        if name in run and key.inside is not None
+        for below in key.inside.keys
     ]
     paths = dict.fromkeys([*_paths(run), *known])
     for ending in (key, key.rpartition(".")[2]):

@@ -26,7 +26,8 @@ def build_dataloader(
     Besides `DataLoader`'s arguments a config has ``dataset``, ``sampler`` and ``batch_sampler``
     (dicts, or objects, which are used as they are), ``collate_fn`` and ``worker_init_fn`` (a
     registered name, a dict with the function's further arguments, or a callable),
-    ``num_batch_per_epoch`` and ``disable_subprocess_warning``. The data set is built, and its
+    ``num_batch_per_epoch`` and ``disable_subprocess_warning``. Without a sampler torch's own, which is not aware of
+    ranks, follows ``shuffle``. The data set is built, and its
     annotations are loaded, before the sampler.
 
     Args:
@@ -35,7 +36,7 @@ def build_dataloader(
         diff_rank_seed: The ranks have different seeds, so the sampler must agree on one by itself.
 
     Raises:
-        ReadableKeyError: ``dataset`` or ``sampler`` is missing.
+        ReadableKeyError: ``dataset`` is missing.
         ArgumentError: An argument is of a wrong kind or unknown.
     """
     if isinstance(dataloader, DataLoader) or _looks_like_loader(dataloader):
@@ -109,12 +110,14 @@ def _build_dataset(cfg: dict) -> Any:
 
 
 def _build_sampler(cfg: dict, dataset: Any, seed: int | None) -> Any:
-    example = "sampler=dict(type='DefaultSampler', shuffle=True)"
-    sampler = _pop_required(cfg, "sampler", example)
+    # MMEngine 0.10.7 takes None for a missing one, since ConfigDict.pop does; then torch makes the sampler.
+    sampler = cfg.pop("sampler", None)
+    if sampler is None:
+        return None
     if cfg.get("shuffle"):
         raise ArgumentError(
             f"shuffle={cfg['shuffle']!r} in a dataloader config that has a sampler: the sampler "
-            f"shuffles. Remove it and write {example}."
+            "shuffles. Remove it and write sampler=dict(type='DefaultSampler', shuffle=True)."
         )
     if not isinstance(sampler, dict):
         return sampler

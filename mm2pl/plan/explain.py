@@ -1,16 +1,18 @@
-"""Say of every key of a config where it goes, or why it goes nowhere. Pure: nothing is built or imported."""
+"""Say of every key of a config where it goes, or why it goes nowhere."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from mm2pl.closest import did_you_mean, misspelt
+from mm2pl.config import Config
 from mm2pl.plan.containers import join
-from mm2pl.plan.keys import KEYS, SUBKEYS, UNSUPPORTED, SubKeys
-from mm2pl.plan.legacy import LEGACY, is_legacy
+from mm2pl.plan.fault import Fault, short
+from mm2pl.plan.keys import KEYS, Inside
+from mm2pl.plan.legacy import is_legacy
+from mm2pl.plan.schema import faults_of, refuse
 
 Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]
 
@@ -39,95 +41,101 @@ class Entry:
         return asdict(self)
 
 
-def explain(config: Mapping[str, Any]) -> list[Entry]:
+def explain(config: Config | Mapping[str, Any], types: bool = False) -> list[Entry]:
     """List every key of a config.
 
     Args:
-        config: The config's keys; values may be live objects.
+        config: A :class:`~mm2pl.config.Config`, or its keys; values may be live objects.
+        types: Look up each ``type`` too; see :func:`~mm2pl.plan.schema.faults_of`.
     """
-    if is_legacy(config):
+    if is_legacy(dict(config.items())):
         note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
         return [entry(name, value, "—", "error", note) for name, value in config.items()]
-    return [row for name, value in config.items() for row in top_level(name, value)]
+    table_rows = [row for name, value in config.items() for row in top_level(name, value)]
+    return with_faults(table_rows, faults_of(config, types))
+
+
+def with_faults(entries: Sequence[Entry], faults: Sequence[Fault]) -> list[Entry]:
+    """Put faults in the place of the rows of their keys; one without a row follows the nearest row above it."""
+    wrong = {fault.path: fault for fault in faults}
+    known = {row.key for row in entries}
+    for path in [path for path in wrong if path not in known]:
+        # A wrong `type` makes the whole of what it builds wrong.
+        owner = path.removesuffix(".type")
+        if owner != path and owner in known:
+            fault = wrong.pop(path)
+            wrong.setdefault(owner, replace(fault, advice=f"type={fault.given}; {fault.advice}"))
+    rows = [_faulty(row, wrong.pop(row.key, None)) for row in entries]
+    for path, fault in wrong.items():
+        keys = [row.key for row in rows]
+        above = path
+        while above and above not in keys:
+            above = above.rpartition(".")[0]
+        # Behind what is already said of the same key.
+        inside = [i for i, key in enumerate(keys) if key == above or key.startswith(f"{above}.")]
+        at = inside[-1] + 1 if above and inside else len(rows)
+        rows.insert(
+            at, _faulty(Entry(key=path, value=fault.given, target="", status="error"), fault)
+        )
+    return rows
+
+
+def _faulty(row: Entry, fault: Fault | None) -> Entry:
+    if fault is None:
+        return row
+    where = f" ({fault.origin})" if fault.origin else ""
+    status: Status = "error" if fault.severity == "error" else "warning"
+    return replace(row, target="—", status=status, note=f"{fault.reason}{where}")
 
 
 def top_level(name: str, value: object) -> Iterator[Entry]:
-    """Explain one top-level key and what is known below it."""
+    """Explain one top-level key and what is known inside it."""
     if name in KEYS:
         key = KEYS[name]
         yield entry(name, value, key.target, key.fidelity, key.note)
-        yield from below(name, value)
-    elif name in LEGACY:
-        note = f"a key of MMCV 1.x, ignored here → {LEGACY[name]}"
-        yield entry(name, value, "—", "warning", note)
-    # MMEngine ignores any unknown name; a near miss of a known key is hardly a variable of the user's.
-    elif meant := misspelt(name, KEYS):
-        yield entry(name, value, "—", "warning", f"unknown, ignored → did you mean {meant!r}?")
+        if key.inside is not None:
+            yield from inside(key.inside, name, value, key.fidelity)
     else:
         yield entry(name, value, "—", "unused", "a variable of the config's own")
 
 
-def below(name: str, value: object) -> Iterator[Entry]:
-    """Explain the keys inside a known key: a dict, or a list of dicts."""
-    known = SUBKEYS.get(name)
-    if known is None:
-        return
-    if isinstance(value, (list, tuple)):
+def inside(known: Inside, path: str, value: object, fidelity: Status) -> Iterator[Entry]:
+    """Explain the keys inside a known key: a dict, or a list or a dict of dicts."""
+    if known.item is None:
+        yield from rows(known, path, value, fidelity)
+    elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from rows(known, join(name, i), item)
-    elif known.named:
-        for key, item in value.items() if isinstance(value, Mapping) else ():
+            yield from rows(known, join(path, i), item, fidelity)
+    elif isinstance(value, Mapping) and "type" not in value:
+        for key, item in value.items():
             # MMEngine's `register_default_hooks` takes None for "without this one".
             if item is None:
-                yield entry(join(name, key), item, "—", "exact", "removes this default hook")
+                yield entry(join(path, key), item, "—", "exact", "removes this default hook")
             else:
-                yield from rows(known, join(name, key), item)
+                yield from rows(known, join(path, key), item, fidelity)
     else:
-        yield from rows(known, name, value)
+        yield from rows(known, path, value, fidelity)
 
 
-def rows(known: SubKeys, path: str, value: object) -> Iterator[Entry]:
+def rows(known: Inside, path: str, value: object, fidelity: Status) -> Iterator[Entry]:
     """Explain one dict against a table of known keys."""
     if not isinstance(value, Mapping):
         return
-    kind = value.get("type")
-    if isinstance(kind, str) and kind in UNSUPPORTED:
-        yield entry(join(path, "type"), kind, "—", "error", UNSUPPORTED[kind])
     if known.summary:
         # A pure-Python config has the class itself as its type.
+        kind = value.get("type")
         text = known.summary.format(type=getattr(kind, "__name__", kind))
-        yield entry(path, value, text, known.fidelity)
+        yield entry(path, value, text, fidelity)
         return
-    # A class of the user's own may take any argument.
-    custom = kind is not None and kind not in known.types
     for key, item in value.items():
-        where = join(path, key)
-        if key in known.keys:
-            yield entry(where, item, known.keys[key], known.fidelity)
-        elif key in known.moved:
-            yield entry(
-                where, item, "—", "warning", f"MMEngine ignores it here → {known.moved[key]}"
-            )
-        elif custom or key == "type" or not known.closed:
-            yield entry(where, item, known.rest, known.fidelity)
-        else:
-            meant = misspelt(str(key), known.keys)
-            hint = did_you_mean([meant] if meant else [])
-            note = f"unknown → one of {', '.join(known.keys)}.{hint}"
-            yield entry(where, item, "—", known.unknown, note)
-    # MMEngine 0.10.7 refuses the pair too, but only in `train()`, when it builds the loop.
-    both = {"type", "by_epoch"} <= value.keys() and path == "train_cfg"
-    if both:
-        yield entry(
-            "train_cfg", value, "—", "error", "has type and by_epoch → give only one of the two"
-        )
+        found = known.keys.get(key)
+        target = found.target if found is not None else ""
+        yield entry(join(path, key), item, target or known.rest, fidelity)
 
 
 def entry(key: str, value: object, target: str, status: Status, note: str = "") -> Entry:
     """Make a row, with the value shortened to one line."""
-    text = " ".join(repr(value).split())
-    short = text if len(text) <= 48 else f"{text[:45]}..."
-    return Entry(key=key, value=short, target=target, status=status, note=note)
+    return Entry(key=key, value=short(value), target=target, status=status, note=note)
 
 
 def problems(config: Mapping[str, Any]) -> list[Entry]:
@@ -139,12 +147,11 @@ def check(config: Mapping[str, Any], strict: bool = False) -> list[Entry]:
     """Return the keys without the effect that their author expects.
 
     Raises:
-        ValueError: If the run would refuse one of them, or ``strict`` and there is one.
+        FaultyConfigError: If the run would refuse one of them, or ``strict`` and there is one.
     """
-    found = problems(config)
-    if found and (strict or any(row.status == "error" for row in found)):
-        raise ValueError(f"the config has keys that will not do what they say:\n{_lines(found)}")
-    return found
+    faults = faults_of(config, types=False)
+    refuse(faults, strict)
+    return with_faults([], faults)
 
 
 def warn(entries: Sequence[Entry]) -> None:
@@ -163,14 +170,19 @@ def _lines(entries: Sequence[Entry]) -> str:
 def table(entries: list[Entry], style: Literal["text", "md"] = "text") -> str:
     """Lay the rows out as aligned text, or as a Markdown table."""
     head = ("key", "value", "Lightning", "status", "note")
-    cells = [head, *(tuple(row.as_dict().values()) for row in entries)]
+    return laid_out([head, *(tuple(row.as_dict().values()) for row in entries)], style)
+
+
+def laid_out(cells: Sequence[tuple[str, ...]], style: Literal["text", "md"] = "text") -> str:
+    """Lay rows out as aligned text, or as a Markdown table; the first is the head."""
     if style == "md":
         # Before Python 3.12 the braces of an f-string may hold no backslash.
         lines = [
             f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells
         ]
-        return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
-    widths = [max(len(row[i]) for row in cells) for i in range(4)]
+        return "\n".join([lines[0], "|---" * len(cells[0]) + "|", *lines[1:]])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
-        "  ".join([*(row[i].ljust(widths[i]) for i in range(4)), row[4]]).rstrip() for row in cells
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
     )

@@ -101,6 +101,19 @@ def resume_of(value: object) -> Resume:
     )
 
 
+def resume_accepts(value: object) -> bool:
+    """Return whether :func:`resume_of` takes a value.
+
+    >>> resume_accepts("must"), resume_accepts("auto")
+    (True, False)
+    """
+    try:
+        filename = resume_of(value).filename
+    except (TypeError, ValueError):
+        return False
+    return filename is None or isinstance(filename, str) or hasattr(filename, "__fspath__")
+
+
 def with_parts(value: object, parts: Mapping[str, Any]) -> dict[str, Any]:
     """Return a value of ``resume`` with a choice of parts added.
 

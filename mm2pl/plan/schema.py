@@ -1,51 +1,75 @@
-"""What is wrong with a config, before anything of it is built."""
+"""What is wrong with a config, before anything of it is built: the table of keys, applied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from mm2pl.config.errors import Site
-from mm2pl.plan.explain import explain
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One thing that a config says and no run does.
-
-    Attributes:
-        path: Dotted path of the key, ``param_scheduler.0.end``.
-        given: The value, shortened; empty if it is missing.
-        accepted: What the key takes.
-        advice: What to do.
-        severity: ``error`` if MMEngine rejects it, ``warning`` if it ignores it without a word, ``note`` if that may
-            well be meant.
-        origin: The line that sets the value, if a file is known.
-    """
-
-    path: str
-    given: str
-    accepted: str = ""
-    advice: str = ""
-    severity: Literal["error", "warning", "note"] = "error"
-    origin: Site | None = None
-
-    def __str__(self) -> str:
-        where = f"{self.origin}: " if self.origin else ""
-        given = f"{self.path}={self.given}" if self.given else self.path
-        parts = (self.accepted, self.advice)
-        return f"{where}{given} → {'; '.join(part for part in parts if part)}"
+from mm2pl.closest import misspelt
+from mm2pl.config import Config
+from mm2pl.config.origin import origin_of
+from mm2pl.plan.combinations import combined
+from mm2pl.plan.fault import Fault, FaultyConfigError, short
+from mm2pl.plan.keys import KEYS
+from mm2pl.plan.legacy import LEGACY, is_legacy
+from mm2pl.plan.tabled import top_level
+from mm2pl.plan.typed import Types
 
 
-def faults_of(config: Mapping[str, Any]) -> list[Fault]:
-    """Return what is wrong with a config.
+def faults_of(config: Config | Mapping[str, Any], types: bool = True) -> list[Fault]:
+    """Return what is wrong with a config, at most one fault per key.
 
     Args:
-        config: A :class:`~mm2pl.config.Config`, whose files then tell where a value is set, or its keys.
+        config: A :class:`~mm2pl.config.Config`, whose files then tell where a value is set, or its keys. Values may be
+            live objects.
+        types: Also look up every ``type`` and compare its arguments with its signature. That imports what registers
+            the type, torch for nearly all.
     """
+    keys = dict(config.items())
+    if is_legacy(keys):
+        first = next(name for name in keys if name in LEGACY)
+        note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
+        faults = [Fault(path=first, given=short(keys[first]), advice=note)]
+    elif keys and not any(name in KEYS or misspelt(name, KEYS) for name in keys):
+        given = ", ".join([*map(str, keys)][:5])
+        note = f"a config has keys such as {', '.join([*KEYS][:3])}; this file has {given}"
+        faults = [Fault(path=next(iter(keys)), advice=note)]
+    else:
+        faults = [fault for name, value in keys.items() for fault in top_level(name, value)]
+        faults += combined(keys)
+        if types:
+            faults += Types(keys).faults()
+    filename = getattr(config, "filename", None)
+    return [_placed(fault, filename) for fault in _one_per_path(faults)]
+
+
+def refuse(faults: Sequence[Fault], strict: bool = False) -> None:
+    """Raise if there is an error among the faults, or ``strict`` and there is any.
+
+    Raises:
+        FaultyConfigError: Naming all of them.
+    """
+    if faults and (strict or any(fault.severity == "error" for fault in faults)):
+        raise FaultyConfigError(faults)
+
+
+def _one_per_path(faults: Sequence[Fault]) -> list[Fault]:
+    found: dict[str, Fault] = {}
+    for fault in faults:
+        known = found.get(fault.path)
+        if known is None or (known.severity, fault.severity) == ("warning", "error"):
+            found[fault.path] = fault
+    # What is wrong inside a value that is refused as a whole says nothing more.
     return [
-        Fault(path=row.key, given=row.value, advice=row.note, severity=row.status)
-        for row in explain(dict(config.items()))
-        if row.status == "error" or row.status == "warning"
+        fault
+        for path, fault in found.items()
+        if not any(
+            path.startswith(f"{other}.") and found[other].accepted and found[other].given
+            for other in found
+        )
     ]
+
+
+def _placed(fault: Fault, filename: str | None) -> Fault:
+    return replace(fault, origin=origin_of(fault.path, str(filename))) if filename else fault

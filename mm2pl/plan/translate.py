@@ -14,11 +14,9 @@ from typing import Any
 from mm2pl.errors import ArgumentError
 from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.explain import Entry, check
-from mm2pl.plan.guest import has_own_steps
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.processes import are_several, left_out, processes, several
-from mm2pl.plan.resume import resume_of
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",
@@ -29,13 +27,6 @@ FIXED: dict[str, Any] = {
     "enable_model_summary": False,
 }
 """Trainer arguments of every config-driven run."""
-
-COMPLETE = {
-    "train": ("train_dataloader", "train_cfg", "optim_wrapper"),
-    "val": ("val_dataloader", "val_cfg", "val_evaluator"),
-    "test": ("test_dataloader", "test_cfg", "test_evaluator"),
-}
-"""Keys that make sense only together, as MMEngine demands. A LightningModule as model brings what the last is for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +82,11 @@ def translate(
         trainer: Trainer arguments given by a program or a command line; they win over the config.
 
     Raises:
-        TypeError: See :func:`check_schedules`.
-        ValueError: If a key is one that no run accepts, or keys that belong together are given only in part.
+        FaultyConfigError: If a key or a value is one that no run accepts, or keys that belong together are given only
+            in part.
     """
     config = as_dicts(config)
     warnings = check(config)
-    check_complete(config)
-    resume_of(config.get("resume"))
-    check_schedules(config.get("param_scheduler"))
     sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
     variables = {}
     for name, value in config.items():
@@ -215,35 +203,6 @@ def split_callbacks(hooks: list[Any] | None) -> tuple[list[dict[str, Any]], list
         else:
             rest.append(hook)
     return callbacks, rest
-
-
-def check_complete(config: Mapping[str, Any]) -> None:
-    """Refuse a stage that is given only in part.
-
-    Raises:
-        ValueError: Naming the missing keys.
-    """
-    loaders = [keys[0] for keys in COMPLETE.values() if config.get(keys[0]) is not None]
-    if loaders and config.get("data_module") is not None:
-        raise ValueError(
-            f"the config has data_module and {loaders}, which both say where the data come from → give one of the two"
-        )
-    for stage, (loader, cfg, brought) in COMPLETE.items():
-        # The data module has loaders for whichever stage there is.
-        keys = (cfg, brought) if config.get("data_module") is not None else (loader, cfg, brought)
-        missing = [key for key in keys if config.get(key) is None]
-        if missing == [brought] and has_own_steps(config.get("model")):
-            continue
-        if missing and len(missing) < len(keys):
-            given = [key for key in keys if key not in missing]
-            raise ValueError(
-                f"the config has {given} but not {missing} → in the {stage} stage {list(keys)} should be either all "
-                "None or not None"
-            )
-    if config.get("param_scheduler") is not None and config.get("optim_wrapper") is None:
-        raise ValueError(
-            "the config has param_scheduler but no optim_wrapper → add optim_wrapper, or param_scheduler should be None"
-        )
 
 
 def check_schedules(schedules: object) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config.errors import ConfigError, Site
 from mm2pl.config.pure_python import base_path
 from mm2pl.config.pure_source import read_pure_source
+from mm2pl.plan.fault import Fault
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import LEGACY
-from mm2pl.plan.schema import Fault
 
 if TYPE_CHECKING:
     from mm2pl.config import Config
@@ -90,7 +90,7 @@ def overrides_without_effect(options: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 path=f"--cfg-options {key}",
                 given=repr(value),
-                accepted=f"{name} is a variable of the config's own, which its keys have read already",
+                why=f"{name} is a variable of the config's own, which its keys have read already",
                 advice=f"--cfg-options {meant}=…" if meant else "name the key that is to change",
                 severity="warning",
             )
@@ -106,7 +106,7 @@ def _no_effect(name: str, value: object, file: _File, line: int, base: _File | N
     return Fault(
         path=name,
         given=text if len(text) <= 48 else f"{text[:45]}...",
-        accepted=why,
+        why=why,
         advice=cure,
         severity="warning",
         origin=Site(file.path, line),

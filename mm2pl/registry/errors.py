@@ -91,7 +91,7 @@ class NotRegisteredError(RegistryKeyError):
 
     def __str__(self) -> str:
         key, registry = self.key, self.registry
-        lines = [*_searched(key, registry), *_resembling(key, registry), *_import_hints(key)]
+        lines = [*_searched(key, registry), *resembling(key, registry), *_import_hints(key)]
         return "\n".join([self.args[0], *lines])
 
     # Unpickling would otherwise call this class with the message alone. Worker processes send errors pickled.
@@ -128,7 +128,8 @@ def _import_problem(path: str) -> list[str]:
     return [f"The module {module} has no {name}.{close}"]
 
 
-def _resembling(key: str, registry: Registry) -> list[str]:
+def resembling(key: str, registry: Registry) -> list[str]:
+    """Return sentences on what a name that ``registry`` does not have may stand for."""
     name = key.rpartition(".")[2]
     names = {n for r in _chain(registry) for n in r.module_dict}
     lines = [close.strip()] if (close := did_you_mean(_meant(name, names))) else []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.plan.schema import Fault
+from mm2pl.plan.fault import Fault
 from mm2pl.run.clock import first_validation
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def faults_of_waiting(run: Run) -> Iterator[Fault]:
         yield Fault(
             path=path,
             given=repr(value),
-            accepted=f"this will never act: {what}",
+            why=f"this will never act: {what}",
             advice=f"{cure}, or leave out what waits for it",
             severity="warning",
         )

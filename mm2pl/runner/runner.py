@@ -10,7 +10,8 @@ from mm2pl.check import Report, check_runner
 from mm2pl.config import Config
 from mm2pl.errors import ReadableKeyError
 from mm2pl.lightning.assembly import assemble, current_parts
-from mm2pl.plan.translate import COMPLETE, translate
+from mm2pl.plan.combinations import COMPLETE
+from mm2pl.plan.translate import translate
 from mm2pl.registry import RUNNERS
 from mm2pl.run.facade import RunnerFacade
 from mm2pl.run.run import Run

@@ -40,7 +40,9 @@ def test_explain_fails_on_what_a_run_refuses(tmp_path, capsys):
 def test_strict_makes_a_warning_an_error(tmp_path, capsys):
     config = write(
         tmp_path / "c.py",
-        "evaluation = dict(interval=1)\nmodel = dict(type='X')\n"
+        "evaluation = dict(interval=1)\nmodel = dict(type='torch.nn.Identity')\n"
+        "train_cfg = dict(by_epoch=True, max_epochs=2)\n"
+        "train_dataloader = dict(dataset=dict(type='ConcatDataset', datasets=[]))\n"
         "optim_wrapper = dict(optimizer=dict(type='SGD', lr=1))\n",
     )
     assert main(["explain", config]) == 0
@@ -115,7 +117,8 @@ def test_every_tool_reads_configs_as_fit_does(tool, tmp_path, capsys):
     harmless = write(
         tmp_path / "c.py",
         "x = [1, 2]\nevaluation = dict(interval=1)\nmodel = dict(type='X')\n"
-        "train_cfg = dict(by_epoch=True, max_epochs=2)\noptim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n",
+        "train_cfg = dict(by_epoch=True, max_epochs=2)\ntrain_dataloader = dict(dataset=dict(type='X'))\n"
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))\n",
     )
     attack = write(
         tmp_path / "a.py", f"import os\nos.mkdir({str(tmp_path / 'pwned')!r})\nmodel = {{}}\n"

@@ -153,6 +153,17 @@ def test_pin_memory_is_left_out_without_cuda(monkeypatch):
     assert build_dataloader(cfg(pin_memory=True)).pin_memory is True
 
 
+@pytest.mark.parametrize("given", [{}, {"shuffle": True}, {"num_batch_per_epoch": 2}], ids=str)
+def test_without_a_sampler_torch_makes_the_order(given):
+    config = {"dataset": [*range(7)], "batch_size": 3, **given}
+    torch.manual_seed(3)
+    ours = list(build_dataloader(config, seed=1))
+    runner = pytest.importorskip("mmengine.runner").Runner
+    theirs_config = pytest.importorskip("mmengine.config").ConfigDict(config)
+    torch.manual_seed(3)
+    assert ours == list(runner.build_dataloader(theirs_config, seed=1))
+
+
 def test_an_infinite_sampler_in_workers():
     config = cfg(sampler={"type": "InfiniteSampler", "shuffle": False}, num_workers=2)
     assert list(islice(build_dataloader(config), 4))[-1] == [2, 3, 4]
@@ -163,11 +174,6 @@ def test_an_infinite_sampler_in_workers():
     [
         ([1], TypeError, r"dataloader=\[1\]: give a DataLoader, or a dict with the keys"),
         ({"sampler": None}, KeyError, r"keys \['sampler'\] has no 'dataset': add dataset=dict"),
-        (
-            {"dataset": [1], "batch_size": 2},
-            KeyError,
-            r"\['batch_size'\] has no 'sampler': add sampler=dict\(type='DefaultSampler'",
-        ),
         (cfg(shuffle=True), ValueError, r"shuffle=True in a dataloader config that has a sampler"),
         (cfg(collate_fn=3), TypeError, r"collate_fn=3: give a registered name, a dict"),
         (cfg(collate_fn={"by": 3}), KeyError, r"collate_fn=\{'by': 3\} has no 'type'"),

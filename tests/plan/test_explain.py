@@ -12,6 +12,7 @@ from mm2pl.plan.legacy import LEGACY
 GOOD = {
     "model": {"type": "M"},
     "train_cfg": {"by_epoch": True, "max_epochs": 3},
+    "train_dataloader": {"dataset": {"type": "D"}},
     "optim_wrapper": {"type": "OptimWrapper", "optimizer": {"type": "SGD"}},
     "default_hooks": {"timer": None, "checkpoint": {"type": "CheckpointHook"}},
     "norm_cfg": {"type": "BN"},

@@ -33,8 +33,8 @@ def test_values(value, expected):
 
 @pytest.mark.parametrize("value", ["work_dirs/a/epoch_1.pth", "True", "", 2, 0.5, ["must"], {}])
 def test_anything_else_is_refused_before_a_run(value):
-    with pytest.raises(ValueError, match=r"resume=.* → True, False or 'must'.*load_from=PATH"):
-        translate({"model": {}, "resume": value})
+    with pytest.raises(ValueError, match=r"resume=.* → True, False, 'must' or .*load_from=PATH"):
+        translate({"model": {"type": "M"}, "resume": value})
 
 
 REFUSED = {
@@ -54,7 +54,7 @@ def test_a_dict_of_something_else_is_refused(value, message):
 
 
 def test_must_is_known():
-    assert translate({"model": {}, "resume": "must"}).run["resume"] == "must"
+    assert translate({"model": {"type": "M"}, "resume": "must"}).run["resume"] == "must"
     assert problems({"resume": "must"}) == []
 
 

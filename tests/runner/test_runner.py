@@ -224,16 +224,22 @@ def test_checkpoint_is_plain_data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "train_cfg",
+    ("train_cfg", "message"),
     [
-        {"by_epoch": True, "max_epochs": 2, "val_interval": 0},
-        {"by_epoch": False, "max_iters": 9, "dynamic_intervals": [(4, 0)]},
+        (
+            {"by_epoch": True, "max_epochs": 2, "val_interval": 0},
+            "train_cfg.val_interval=0 → a number other than 0",
+        ),
+        (
+            {"by_epoch": False, "max_iters": 9, "dynamic_intervals": [(4, 0)]},
+            "a validation interval of 0 → at least 1 is needed",
+        ),
     ],
     ids=["val_interval", "dynamic_intervals"],
 )
-def test_a_validation_interval_of_zero_is_refused(tmp_path, train_cfg):
+def test_a_validation_interval_of_zero_is_refused(tmp_path, train_cfg, message):
     scenario = Scenario(optim_wrapper=SGD, train_cfg=train_cfg)
-    with pytest.raises(ValueError, match="a validation interval of 0 → at least 1 is needed"):
+    with pytest.raises(ValueError, match=message):
         build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
 
 
