@@ -40,6 +40,7 @@ Run MMEngine-style projects on the PyTorch Lightning Trainer.
   mm2pl fit config.py                                  train
   mm2pl fit config.py --cfg-options train_cfg.max_epochs=3 --trainer.precision bf16-mixed
   mm2pl test config.py --ckpt_path best                evaluate the best checkpoint of the work folder
+  mm2pl run tools/train.py config.py                   run a script, whose mmengine is mm2pl
 
 `mm2pl COMMAND --help` lists a command's options. --verbose shows the traceback of an error.
 Packages that import mmengine get it from mm2pl if MMEngine is not installed; --as-mmengine insists on that.
