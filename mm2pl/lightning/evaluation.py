@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ class EvaluatedModule(LeanModule):
     def _evaluate(self, stage: str, batch: object, batch_idx: int) -> Any:
         loop = self.loops.get(stage)
         if loop is None:
+            self._say_who_is_not_asked(stage)
             data = self.model.data_preprocessor(batch, False)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
             trainer = trainer_of(self)
@@ -89,6 +91,15 @@ class EvaluatedModule(LeanModule):
             return log_vars
         with NoStopIteration(f"{stage}_step"):
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
+
+    def _say_who_is_not_asked(self, stage: str) -> None:
+        if self.evaluators[stage] is not None:
+            warnings.warn(
+                f"{stage}_evaluator gets nothing: no Trainer drives this {type(self).__name__}, in Fabric or as a "
+                "part of another module. Its mean loss is logged → EvaluatorCallback(…) in the Trainer of that module, "
+                "or an Evaluator fed by hand",
+                stacklevel=3,
+            )
 
 
 def samples_in(batch: object) -> int:

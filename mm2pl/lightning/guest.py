@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.config import as_config
 from mm2pl.lightning.evaluation import EvaluatedModule
-from mm2pl.lightning.guest_driver import GuestDriver
+from mm2pl.lightning.guest_driver import GuestDriver, unlogged
 from mm2pl.lightning.optimization import (
     let_trainer_clip_and_accumulate,
     require_deepspeed,
@@ -19,7 +19,7 @@ from mm2pl.lightning.optimization import (
     wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
-from mm2pl.lightning.private import has_gradients_waiting, trainer_of, unlogged
+from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
 from mm2pl.optim import OptimWrapper, OptimWrapperDict
 

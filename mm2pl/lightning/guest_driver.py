@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
-from mm2pl.lightning.private import logged_in_step
+from mm2pl.lightning.private import logged_values
 from mm2pl.lightning.run_driver import RunDriver
 
 if TYPE_CHECKING:
@@ -103,3 +104,39 @@ class GuestDriver(RunDriver):
                 f"the module and leave out {stage}_evaluator"
             )
         evaluator.process(data_samples=outputs, data_batch=batch)
+
+
+def logged_in_step(loop: Any) -> dict[str, Any]:
+    """Return what the step that has just been made has logged for the loggers, under the names that they get."""
+    logged = logged_values(loop)
+    # Of the class: `unlogged` may stand in its place.
+    return dict(type(logged).metrics(logged, on_step=True)["log"])
+
+
+@contextmanager
+def unlogged(trainer: Trainer) -> Iterator[None]:
+    """Keep from the loggers what hooks write there: what steps log, and the results of evaluations.
+
+    What else is logged, such as the mean over an epoch of training, reaches them by Lightning.
+    """
+    fit = trainer.fit_loop.epoch_loop
+    results: list[tuple[Any, bool]] = [(logged_values(fit), True)]
+    results += [
+        (logged_values(loop), False)
+        for loop in (fit.val_loop, trainer.validate_loop, trainer.test_loop)
+    ]
+    for logged, hidden in results:
+        logged.metrics = _without_log(type(logged).metrics.__get__(logged), hidden)
+    try:
+        yield
+    finally:
+        for logged, _ in results:
+            del logged.metrics
+
+
+def _without_log(usual: Any, hidden: bool) -> Any:
+    def metrics(on_step: bool) -> Any:
+        found = usual(on_step)
+        return {**found, "log": {}} if on_step is hidden else found
+
+    return metrics

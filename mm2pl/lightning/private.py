@@ -7,8 +7,6 @@ missing, a run goes on with Lightning's own loops, after one warning; what has n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.errors import UnsupportedVersion
 
@@ -270,42 +269,6 @@ def names_logged_in(loop: _TrainingEpochLoop | _EvaluationLoop, stage: str) -> s
     return {meta.name for meta in metas if meta.fx == stage}
 
 
-def logged_in_step(loop: _TrainingEpochLoop) -> dict[str, Any]:
-    """Return what the step that has just been made has logged for the loggers, under the names that they get."""
-    logged = logged_values(loop)
-    # Of the class: `unlogged` may stand in its place.
-    return dict(type(logged).metrics(logged, on_step=True)["log"])
-
-
-@contextmanager
-def unlogged(trainer: Trainer) -> Iterator[None]:
-    """Keep from the loggers what hooks write there: what steps log, and the results of evaluations.
-
-    What else is logged, such as the mean over an epoch of training, reaches them by Lightning.
-    """
-    fit = trainer.fit_loop.epoch_loop
-    results: list[tuple[Any, bool]] = [(logged_values(fit), True)]
-    results += [
-        (logged_values(loop), False)
-        for loop in (fit.val_loop, trainer.validate_loop, trainer.test_loop)
-    ]
-    for logged, hidden in results:
-        logged.metrics = _without_log(type(logged).metrics.__get__(logged), hidden)
-    try:
-        yield
-    finally:
-        for logged, _ in results:
-            del logged.metrics
-
-
-def _without_log(usual: Any, hidden: bool) -> Any:
-    def metrics(on_step: bool) -> Any:
-        found = usual(on_step)
-        return {**found, "log": {}} if on_step is hidden else found
-
-    return metrics
-
-
 def logger_connector(trainer: Trainer) -> Any:
     """Return what makes metrics of these values, ``Trainer._logger_connector``."""
     return trainer._logger_connector
@@ -341,6 +304,11 @@ class LeanModule(LightningModule):
         # Lightning 2.6 looks up three such hooks per batch, in the module and in the data module.
         if self.batches_stay_raw:
             return batch
+        datamodule: Any = getattr(trainer_of(self), "datamodule", None)
+        moves = hook_name == "transfer_batch_to_device"
+        if moves and datamodule is not None and not is_overridden(hook_name, datamodule):
+            # Lightning does the same, and warns of an override that is not its user's.
+            return self.transfer_batch_to_device(batch, *args)
         return super()._call_batch_hook(hook_name, batch, *args)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.format import scheduler_states
+from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.optim import build_param_schedulers
 from mm2pl.plan.resume import Choice
@@ -71,9 +72,20 @@ class SchedulesOfOptimizer(LRScheduler):
         return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned, if that is done here."""
+        """Restore what ``state_dict`` returned, if that is done here.
+
+        Raises:
+            CheckpointError: It is that of another number of schedules.
+        """
         if self.restores:
-            for scheduler, state in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            states = state_dict["schedulers"]
+            if len(states) != len(self.schedulers):
+                raise CheckpointError(
+                    f"the file has the states of {len(states)} schedules, and param_scheduler makes "
+                    f"{len(self.schedulers)} → give the schedules that it was written with, or begin a new fit from "
+                    "its weights"
+                )
+            for scheduler, state in zip(self.schedulers, states, strict=True):
                 scheduler.load_state_dict(state)
 
 

@@ -22,6 +22,7 @@ from tests.conformance.subjects import (
     PAIRS,
     SGD,
     Net,
+    Outer,
     by_hand,
     equal,
     fitted,
@@ -148,6 +149,11 @@ def test_several_validation_loaders(kind: str) -> None:
         results.append({k: v.item() for k, v in run.callback_metrics.items() if "val" in k})
     assert results[0] == results[1]
     assert set(results[0]) == {"val_loss/dataloader_idx_0", "val_loss/dataloader_idx_1"}
+
+
+def test_a_part_of_another_module_says_that_its_evaluator_gets_nothing() -> None:
+    with pytest.warns(UserWarning, match="val_evaluator gets nothing: no Trainer drives this MM"):
+        trainer().validate(Outer(ours(val_evaluator=[])), loader(20))
 
 
 @pytest.mark.parametrize("kind", PAIRS)

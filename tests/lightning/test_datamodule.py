@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from torch.utils.data import DataLoader
 
 from mm2pl.dataset import DefaultSampler, InfiniteSampler
 from mm2pl.lightning import MMDataModule
-from tests.bridges import module, trainer
+from tests.bridges import loader, module, trainer
 from tests.lightning.test_two_processes import PROJECT, free_port
 from tests.scenarios import Points
 
@@ -170,6 +171,20 @@ class Watch(LightningModule):
 class Shifted(Watch):
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         return batch + 100
+
+
+class Plain(LightningDataModule):
+    """Of the user's, and without a word about batches."""
+
+    def train_dataloader(self) -> Any:
+        return loader(16)
+
+
+def test_a_data_module_that_moves_nothing_is_not_warned_of() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        trainer(max_epochs=1).fit(module(), datamodule=Plain())
+    assert not [each for each in said if "transfer_batch" in str(each.message)]
 
 
 def test_batches_go_where_the_module_wants_them() -> None:

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import nn
 
+from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.hooks import LoggerHook, ParamSchedulerHook
 from mm2pl.lightning import MMLightningModule, configure_optimizers
 from mm2pl.model import BaseModel
@@ -153,6 +154,14 @@ def test_a_resumed_fit_ends_like_one_that_was_not_stopped(
     assert seen == rates[step:]
     if "every_n_epochs" in every:
         assert all(map(torch.equal, again, weights))
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+def test_a_file_with_other_schedules_is_refused(tmp_path: Path) -> None:
+    kept = {"callbacks": [ModelCheckpoint(tmp_path, save_last=True)], "enable_checkpointing": True}
+    fitted(ByHand(SGD, SCHEDULES["plateau"]), **kept)
+    with pytest.raises(CheckpointError, match="states of 1 schedules, and param_scheduler makes 2"):
+        fitted(ByHand(SGD, SCHEDULES["warm-up and steps"]), tmp_path / "last.ckpt", **kept)
 
 
 def test_beside_hooks_of_mmengine() -> None:
