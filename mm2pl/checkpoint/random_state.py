@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.checkpoint.errors import CheckpointError
+
 
 def rng_state() -> dict[str, Any]:
     """Return the state of Python's, numpy's, torch's and all CUDA devices' generators, as plain data and tensors."""
@@ -41,6 +43,9 @@ def rng_state() -> dict[str, Any]:
 def set_rng_state(state: Mapping[str, Any]) -> None:
     """Restore what :func:`rng_state` returned; states of CUDA devices that are not here are ignored.
 
+    Raises:
+        CheckpointError: It is something else.
+
     Example:
         >>> state = rng_state()
         >>> first = random.random(), np.random.rand(), torch.rand(1).item()
@@ -48,6 +53,21 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
         >>> first == (random.random(), np.random.rand(), torch.rand(1).item())
         True
     """
+    try:
+        _restore_on_cpu(state)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the random state in the checkpoint is no such state ({type(error).__name__}: {error}) → take an "
+            "undamaged file, or begin a new run from its weights with load_from"
+        ) from error
+    if torch.cuda.is_available():
+        for device, saved in zip(
+            range(torch.cuda.device_count()), state.get("cuda", ()), strict=False
+        ):
+            torch.cuda.set_rng_state(saved.cpu(), device)
+
+
+def _restore_on_cpu(state: Mapping[str, Any]) -> None:
     python, numpy_state = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
     if "other" in numpy_state:
@@ -64,8 +84,3 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
         )
     # A `map_location` may have moved the states; every generator takes them from the CPU only.
     torch.set_rng_state(state["torch"].cpu())
-    if torch.cuda.is_available():
-        for device, saved in zip(
-            range(torch.cuda.device_count()), state.get("cuda", ()), strict=False
-        ):
-            torch.cuda.set_rng_state(saved.cpu(), device)

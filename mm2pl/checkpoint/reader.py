@@ -17,8 +17,10 @@ from typing import Any
 
 import torch
 
+from mm2pl.checkpoint.errors import CheckpointError as CheckpointError
 from mm2pl.checkpoint.marker import file_named, read_marker
 from mm2pl.checkpoint.plain import from_plain
+from mm2pl.checkpoint.schema import check
 from mm2pl.checkpoint.unpickle import (
     STAND_INS,
     TRUSTING_PICKLE,
@@ -38,13 +40,6 @@ SHARDS = ".metadata"
 def is_sharded(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is the folder of a sharded run's checkpoint."""
     return Path(path, SHARDS).is_file()
-
-
-class CheckpointError(RuntimeError, ValueError):
-    """A file that is no readable checkpoint, or not the one that is needed here.
-
-    A RuntimeError too, because MMEngine raises that for a file without weights.
-    """
 
 
 def read_checkpoint(
@@ -70,7 +65,10 @@ def read_checkpoint(
             message names the newest intact checkpoint beside it.
         FileNotFoundError: There is no such file.
     """
-    return from_plain(_verified(file, map_location, weights_only, name))
+    content = _verified(file, map_location, weights_only, name)
+    # Before anything is made of it; the loaders of users and of sharded files have not come past here.
+    check(content, name or str(file))
+    return from_plain(content)
 
 
 def _verified(

@@ -8,7 +8,9 @@ import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from mm2pl.checkpoint.reader import CheckpointError
+import torch
+
+from mm2pl.checkpoint.errors import CheckpointError
 
 
 class Rule(NamedTuple):
@@ -48,6 +50,8 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+_SERIES = ("log", "count")
+
 MAPPING = Rule("a dict", lambda value: isinstance(value, Mapping))
 NAMED = Rule(
     "a dict by names", lambda value: isinstance(value, Mapping) and all(map(_is_text, value))
@@ -57,6 +61,20 @@ COUNT = Rule("a whole number from 0 on", _is_count)
 COUNTS = Rule("a list of whole numbers from 0 on", _is_sequence_of(_is_count))
 NUMBER = Rule("a number", _is_number)
 TEXT = Rule("a text", _is_text)
+PER_PROCESS = Rule(
+    "a list with a dict or None for each process",
+    _is_sequence_of(lambda value: value is None or isinstance(value, Mapping)),
+)
+FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+HISTORY = Rule(
+    "a dict of two series, their length and a flag",
+    lambda value: (
+        isinstance(value, Mapping) and value.keys() >= {*_SERIES, "max_length", "resumed"}
+    ),
+)
+SERIES = Rule(
+    "a tensor of one dimension", lambda value: isinstance(value, torch.Tensor) and value.dim() == 1
+)
 TEXTS = Rule("a list of texts", _is_sequence_of(_is_text))
 SCHEDULES = Rule(
     "a list of dicts, or a dict of such lists",
@@ -115,15 +133,30 @@ TABLE: dict[str, Rule] = {
     "hyper_parameters": MAPPING,
     "mm2pl": MAPPING,
     "mm2pl_facts": MAPPING,
+    "mm2pl_facts.versions": MAPPING,
+    "message_hub.resumed_keys.*": FLAG,
+    "mm2pl.histories": NAMED,
+    "mm2pl.histories.*": HISTORY,
+    **{f"mm2pl.histories.*.{part}": SERIES for part in _SERIES},
+    "mm2pl.histories.*.max_length": COUNT,
+    "mm2pl.histories.*.resumed": FLAG,
     "mm2pl.batch_idx": COUNT,
     "mm2pl.ticks_due": MAPPING,
+    **{f"mm2pl.{part}": PER_PROCESS for part in ("stream", "workers", "rng", "buffers")},
+    "mm2pl.workers.*.states": MAPPING,
 }
 """Place → what it must hold; ``*`` is any key or position. What is missing or None is another's question."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel = _SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 2
 
-REQUIRED = ("state_dict",)
+REQUIRED = (
+    "state_dict",
+    "message_hub.resumed_keys.*",
+    "mm2pl.histories",
+    "mm2pl.histories.*",
+    *(f"mm2pl.histories.*.{part}" for part in (*_SERIES, "max_length")),
+)
 """Places that hold something wherever they are."""
 
 
@@ -143,7 +176,7 @@ def check(checkpoint: object, name: str) -> None:
         >>> check({"state_dict": {}, "meta": {"epoch": "three"}}, "x.pth")
         Traceback (most recent call last):
         ...
-        mm2pl.checkpoint.reader.CheckpointError: x.pth: meta.epoch is 'three' (str) → a whole number from 0 on is needed
+        mm2pl.checkpoint.errors.CheckpointError: x.pth: meta.epoch is 'three' (str) → a whole number from 0 on is needed
     """
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         return

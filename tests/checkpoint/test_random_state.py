@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.random_state import (
     rng_state,
     set_rng_state,
@@ -53,3 +54,15 @@ def test_another_bit_generator_continues():
         assert np.random.rand(3).tolist() == first
     finally:
         np.random.set_bit_generator(before)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        *(("numpy", 5), ("numpy", {}), ("numpy", {"words": torch.ones(2)}), ("torch", "x")),
+        *(("torch", torch.ones(2)), ("python", None), ("python", {"version": 3, "words": [1]})),
+    ],
+)
+def test_what_is_no_random_state_is_one_message(part, value):
+    with pytest.raises(CheckpointError, match=r"random state in the checkpoint is no such state"):
+        set_rng_state({**rng_state(), part: value})

@@ -9,7 +9,7 @@ import torch
 
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.reader import CheckpointError
-from mm2pl.checkpoint.schema import MAPPING, NUMBER, TABLE, TEXT, check
+from mm2pl.checkpoint.schema import MAPPING, NUMBER, SERIES, TABLE, TEXT, check
 
 GROUP = {"params": [0, 1], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0}
 STATE = {"param_groups": [GROUP], "state": {0: {"step": torch.ones(())}}}
@@ -24,20 +24,32 @@ GOOD: dict[str, Any] = {
             **{"best_ckpt": "b.pth", "last_ckpt": "a.pth"},
             **{"keep_ckpt_ids": [1], "outdated_ckpts": []},
         },
-        "resumed_keys": {},
+        "resumed_keys": {"epoch": True},
     },
     "optimizer": STATE,
     "optimizer_states": [copy.deepcopy(STATE)],
     "param_schedulers": [{"last_step": 1}],
     **{"epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.6.0"},
     "loops": {"fit_loop": {}},
-    **{"callbacks": {}, "lr_schedulers": [], "hyper_parameters": {}, "mm2pl_facts": {}},
-    "mm2pl": {"batch_idx": 0, "ticks_due": {}},
+    **{
+        "callbacks": {},
+        "lr_schedulers": [],
+        "hyper_parameters": {},
+        "mm2pl_facts": {"versions": {}},
+    },
+    "mm2pl": {
+        "batch_idx": 0,
+        "ticks_due": {},
+        **{"stream": [{}], "workers": [{"states": {}}], "rng": [None], "buffers": []},
+        "histories": {
+            "lr": {"log": torch.ones(2), "count": torch.ones(2), "max_length": 9, "resumed": None}
+        },
+    },
 }
 WRONG = {"text": "three", "number": -1.5, "list": [object], "dict": {3: "x"}, "two": torch.ones(2)}
 
 
-TAKEN = {MAPPING: dict, NUMBER: float, TEXT: str}
+TAKEN = {MAPPING: dict, NUMBER: float, TEXT: str, SERIES: torch.Tensor}
 """Which of these a rule takes all the same."""
 
 

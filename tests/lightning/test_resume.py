@@ -141,9 +141,8 @@ def test_resuming_is_exact(whole, tmp_path):
         done = torch.load(folder / name, weights_only=True)["meta"]["iter"]
         assert len(got["loss"]) == len(expected["loss"]) - done, name
         assert_tail(got, expected, name)
-        later = {f for f in os.listdir(folder) if f.endswith(".pth") and f not in files}
-        best = {f for f in os.listdir(work_dir) if f.startswith("best")}
-        assert best <= later, name
+        # Another folder has a history of best files of its own.
+        assert len([f for f in os.listdir(work_dir) if f.startswith("best")]) == 1, name
 
 
 def resumed(scenario: Scenario, file: Any, work_dir: Any) -> dict[str, Any]:

@@ -1,0 +1,10 @@
+"""What is wrong with a checkpoint."""
+
+from __future__ import annotations
+
+
+class CheckpointError(RuntimeError, ValueError):
+    """A file that is no readable checkpoint, or not the one that is needed here.
+
+    A RuntimeError too, because MMEngine raises that for a file without weights.
+    """
