@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import as_config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
+from mm2pl.run.base_loop import BaseLoop
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.log_processor import LogProcessor
-from mm2pl.run.loops import (
-    BaseLoop,
-    EpochBasedTrainLoop,
-    IterBasedTrainLoop,
-    refuse_own_run,
-)
+from mm2pl.run.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mm2pl.run.points import STAGES
 from mm2pl.run.priority import Priority, get_priority
 
@@ -42,7 +38,7 @@ def train_loop(runner: RunnerFacade, loop: BaseLoop | dict, dataloader: LoaderLi
 
     Raises:
         RuntimeError: If the dict has both ``type`` and ``by_epoch``.
-        TypeError: If it is neither dict nor loop, or a custom loop replaces what Lightning's Trainer does.
+        TypeError: If it is neither dict nor loop.
         ValueError: If the dict has neither ``type`` nor ``by_epoch``.
     """
     if isinstance(loop, dict) and "type" not in loop:
@@ -80,9 +76,6 @@ def _loop(
     config = as_config(copy.deepcopy(dict(loop)))
     if "type" not in config:
         return default(runner=runner, **parts, **config)
-    cls = LOOPS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
-    if isinstance(cls, type) and issubclass(cls, BaseLoop):
-        refuse_own_run(cls)
     return LOOPS.build(config, default_args={"runner": runner, **parts})
 
 

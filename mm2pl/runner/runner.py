@@ -118,7 +118,7 @@ class Runner(RunnerFacade):
         self._require("train")
         path = self._run.continuing.path_to_resume()
         self.trainer.fit(self.module, datamodule=self.datamodule, **self._restoring(path))
-        return self.model
+        return self._run.returned.pop("train", self.model)
 
     def val(self) -> dict[str, Any]:
         """Validate, and return the metrics.
@@ -131,7 +131,7 @@ class Runner(RunnerFacade):
         self.trainer.validate(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
-        return self.module.eval_metrics
+        return self._run.returned.pop("val", self.module.eval_metrics)
 
     def test(self) -> dict[str, Any]:
         """Test, and return the metrics.
@@ -143,7 +143,7 @@ class Runner(RunnerFacade):
         self.trainer.test(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
-        return self.module.eval_metrics
+        return self._run.returned.pop("test", self.module.eval_metrics)
 
     def restore(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Let the Trainer restore a checkpoint when the next verb begins, in place of what ``resume`` asks for.
