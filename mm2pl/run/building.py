@@ -16,6 +16,7 @@ from mm2pl.run.log_processor import LogProcessor
 from mm2pl.run.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mm2pl.run.points import STAGES
 from mm2pl.run.priority import Priority, get_priority
+from mm2pl.run.several_sets import SeveralSets
 
 if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
@@ -66,15 +67,15 @@ def test_loop(runner: RunnerFacade, loop: BaseLoop | dict, **parts: Any) -> Any:
     return _loop(runner, loop, TestLoop, **parts)
 
 
-def _loop(
-    runner: RunnerFacade, loop: BaseLoop | dict, default: type[BaseLoop], **parts: Any
-) -> Any:
+def _loop(runner: RunnerFacade, loop: BaseLoop | dict, default: type[Any], **parts: Any) -> Any:
     if isinstance(loop, BaseLoop):
         return loop
     if not isinstance(loop, dict):
         raise TypeError(f"the loop should be a loop object or a dict, but got {loop!r}")
     config = as_config(copy.deepcopy(dict(loop)))
     if "type" not in config:
+        if isinstance(parts["dataloader"], list | tuple) and "evaluator" in parts:
+            return SeveralSets(runner, kind=default, **parts, **config)
         return default(runner=runner, **parts, **config)
     return LOOPS.build(config, default_args={"runner": runner, **parts})
 
