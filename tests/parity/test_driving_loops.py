@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.loops.driving import loader_dict, loops
-from tests.scenarios import Scenario, accuracy, assert_equal, record
+from tests.scenarios import Scenario, accuracy, assert_equal, build, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
 
@@ -133,3 +133,47 @@ def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
+
+
+def by_hand(package: str, folder: str) -> dict[str, Any]:
+    """Train without any loop's ``run``, as a script does that only wants the parts of a Runner."""
+    book: dict[str, list] = {
+        key: [] for key in ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+    }
+    given = scenario(package, "by epochs")
+    given.train_cfg = EPOCHS
+    runner = build(package, given, folder, book)
+    train_loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    runner._val_loop = runner.build_val_loop(runner._val_loop)
+    runner.call_hook("before_run")
+    runner._init_model_weights()
+    runner.optim_wrapper.initialize_count_status(runner.model, 0, runner.max_iters)
+    runner.call_hook("before_train")
+    for _ in range(2):
+        runner.call_hook("before_train_epoch")
+        runner.model.train()
+        for idx, data in enumerate(runner.train_dataloader):
+            batch = {"batch_idx": idx, "data_batch": data}
+            runner.call_hook("before_train_iter", **batch)
+            with runner.optim_wrapper.optim_context(runner.model):
+                losses = runner.model(**runner.model.data_preprocessor(data, True), mode="loss")
+            loss, outputs = runner.model.parse_losses(losses)
+            runner.optim_wrapper.update_params(loss)
+            runner.call_hook("after_train_iter", **batch, outputs=outputs)
+            train_loop._iter += 1
+        runner.call_hook("after_train_epoch")
+        train_loop._epoch += 1
+        runner.val_loop.run()
+    runner.call_hook("after_train")
+    runner.call_hook("after_run")
+    file = torch.load(f"{folder}/epoch_2.pth", weights_only=False)
+    kept = {name: sorted(file["optimizer"]["state"][0]) for name in ("optimizer",)}
+    return {**book, "file": [file["meta"]["iter"], kept], "weights": runner.model.state_dict()}
+
+
+def test_a_loop_outside_any_class_is_mmengines(tmp_path: Path, quick_runs: None) -> None:
+    ours, theirs = (by_hand(package, str(tmp_path / package)) for package in ("mm2pl", "mmengine"))
+    assert len(theirs["loss"]) == 18
+    assert_equal(ours, theirs)
