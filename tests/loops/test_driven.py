@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from tests.loops.driving import loader_dict, loops
-from tests.scenarios import Scenario, accuracy, build
+from tests.scenarios import Scenario, accuracy, build, models
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -252,3 +256,37 @@ def test_what_a_loop_says_of_itself_is_resumed(tmp_path):
     assert (rest.train_loop.seen, rest.epoch, rest.iter) == (3, 3, 27)
     text = next(tmp_path.glob(f"{rest.timestamp}/*.log")).read_text()
     assert "Counts goes through the data itself: it goes on with epoch 2 and iter 18" in text
+
+
+def in_own_trainer(loop: type, folder: Any) -> RunCallback:
+    """Train in a Trainer of the user's own."""
+    module = MMLightningModule(
+        models("mm2pl")["plain"](), optim_wrapper=SGD, val_evaluator={"type": accuracy("mm2pl")}
+    )
+    data = MMDataModule(loader_dict(70, shuffle=True), loader_dict(30))
+    run = RunCallback(str(folder), {"type": loop, "max_epochs": 2}, val_cfg={}, log_level="ERROR")
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    Trainer(max_epochs=3, callbacks=[run], default_root_dir=folder, **quiet).fit(
+        module, datamodule=data
+    )
+    return run
+
+
+def test_a_trainer_of_the_users_own(tmp_path):
+    run = in_own_trainer(OwnEpoch, tmp_path).run
+    assert (run.epoch, run.iter, run.trainer.global_step) == (3, 27, 27)
+    assert "accuracy" in run.trainer.callback_metrics
+
+
+class Terminated(OwnEpoch):
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        super().run_iter(idx, data_batch)
+        if self.iter == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        Terminated.seen = self.iter
+
+
+def test_sigterm_ends_a_loop_before_its_next_batch(tmp_path):
+    with pytest.raises(SIGTERMException):
+        in_own_trainer(Terminated, tmp_path)
+    assert Terminated.seen == 5
