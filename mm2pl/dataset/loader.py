@@ -211,6 +211,8 @@ def loader_config(loader: Any) -> Any:
     >>> type(loader_config({"dataset": [{"inputs": 1}], "batch_size": 1})["dataset"][0])
     <class 'dict'>
     """
+    if isinstance(loader, list):
+        return [loader_config(each) for each in loader]
     if not isinstance(loader, dict) or isinstance(loader.get("dataset", {}), dict):
         return as_config(loader)
     made = as_config({**loader, "dataset": None})

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import torch
+from lightning.pytorch.overrides.distributed import prepare_for_backward
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -59,3 +63,38 @@ class MMDDPStrategy(DDPStrategy):
         """Call the module itself."""
         with self.precision_plugin.test_step_context():
             return self.lightning_module.test_step(*args, **kwargs)  # type: ignore[union-attr]
+
+
+@contextmanager
+def averaged_outside(wrapped: DistributedDataParallel, module: Any) -> Iterator[None]:
+    """Let forward passes of a module's model do what those of DDP do, where its steps do not go through DDP.
+
+    DDP averages the gradients of the one backward pass that follows its ``forward``. Under manual optimization
+    Lightning 2.6 makes it ready in ``manual_backward`` only, so that ``loss.backward()`` in a user's loop would leave
+    each process with its own gradients.
+    """
+
+    def before(model: Any, args: Any) -> None:
+        if (
+            wrapped.broadcast_buffers
+            and wrapped.require_forward_param_sync
+            and torch.is_grad_enabled()
+        ):
+            for buffer in wrapped.modules_buffers:
+                torch.distributed.broadcast(buffer, src=0)
+
+    def after(model: Any, args: Any, output: Any) -> None:
+        if torch.is_grad_enabled():
+            # An accumulating optimizer wrapper has said in `optim_context` that this batch is only added.
+            with wrapped.no_sync() if module.holds_back_gradients else nullcontext():
+                prepare_for_backward(wrapped, output)
+
+    handles = (
+        module.model.register_forward_pre_hook(before),
+        module.model.register_forward_hook(after),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -24,7 +24,7 @@ class LightningExecutor:
         self._module = module
         self._strategy: Any = module.trainer.strategy
         self._steppers: dict[int, Any] = {}
-        self._holds_back = False
+        self.holds_back = False
 
     def __reduce__(self) -> tuple[type[TorchExecutor], tuple[()]]:
         # A copy of the module, for averaging or in another process, has no Trainer.
@@ -33,9 +33,9 @@ class LightningExecutor:
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Run backward; ``kwargs`` go to ``Tensor.backward``."""
         strategy = self._strategy
-        hold = self._holds_back and hasattr(strategy.model, "no_sync")
+        hold = self.holds_back and hasattr(strategy.model, "no_sync")
         # For one backward: an optimizer wrapper asks anew in each iteration.
-        self._holds_back = False
+        self.holds_back = False
         with strategy.model.no_sync() if hold else nullcontext():
             # What `LightningModule.manual_backward` of Lightning 2.6 calls; it names no optimizer either.
             strategy.backward(loss, None, **kwargs)
@@ -60,7 +60,7 @@ class LightningExecutor:
         The wrapper that knows how is the strategy's, around the whole module. Under manual optimization Lightning
         prepares it in backward, which comes after the context in which an optimizer wrapper runs the forward.
         """
-        self._holds_back = True
+        self.holds_back = True
         return nullcontext()
 
     def autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[Any]:

@@ -377,6 +377,12 @@ class MMLightningModule(EvaluatedModule):
         self._compiled.add(step)
         setattr(self.model, step, torch.compile(getattr(self.model, step), **options))
 
+    @property
+    def holds_back_gradients(self) -> bool:
+        """Whether an optimizer wrapper is about to add gradients that are not to be averaged yet."""
+        wrappers = wrappers_of(self.optim_wrapper).values()
+        return any(getattr(each.executor, "holds_back", False) for each in wrappers)
+
     def has_gradients_waiting(self) -> bool:
         """Return whether automatic optimization is inside an accumulation window."""
         return has_gradients_waiting(self.trainer)

@@ -7,17 +7,20 @@ missing, a run goes on with Lightning's own loops, after one warning; what has n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import lightning
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.errors import UnsupportedVersion
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
     from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
     from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
+    from lightning.pytorch.loops.fit_loop import _FitLoop
     from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
     from lightning.pytorch.trainer.connectors.logger_connector import _LoggerConnector
     from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultCollection
@@ -43,6 +47,7 @@ REQUIREMENT = "lightning>=2.5,!=2.6.2,!=2.6.3,<2.7"
 """The same for pip, as in ``pyproject.toml``."""
 
 CLASSES = (
+    "lightning.pytorch.loops.fit_loop._FitLoop",
     "lightning.pytorch.loops.training_epoch_loop._TrainingEpochLoop",
     "lightning.pytorch.loops.evaluation_loop._EvaluationLoop",
     "lightning.pytorch.loops.fetchers._DataLoaderIterDataFetcher",
@@ -57,11 +62,11 @@ NEEDED: dict[str, str] = {
     "Trainer._data_connector": "_prepare_dataloader",
     "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm",
     "Trainer.fit_loop": "_should_accumulate _combined_loader_states_to_load _load_combined_loader_states"
-    " _data_fetcher",
+    " _data_fetcher _combined_loader _restarting _can_stop_early",
     "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
     "Trainer.fit_loop.epoch_loop.manual_optimization": "on_run_start on_run_end output_result_cls",
     "Trainer.validate_loop": "_results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn _stage"
-    " _evaluation_step",
+    " _evaluation_step _max_batches _module_mode",
     "LightningModule": "_trainer _current_fx_name _call_batch_hook",
     "Precision": "_after_closure",
     "DDPStrategy": "_process_group_backend",
@@ -89,8 +94,8 @@ def _private_class(path: str) -> Any:
 
 
 if not TYPE_CHECKING:
-    _TrainingEpochLoop, _EvaluationLoop, _DataLoaderIterDataFetcher, _SignalConnector = map(
-        _private_class, CLASSES
+    _FitLoop, _TrainingEpochLoop, _EvaluationLoop, _DataLoaderIterDataFetcher, _SignalConnector = (
+        map(_private_class, CLASSES)
     )
 
 
@@ -160,6 +165,66 @@ def _inside(owner: object, name: str) -> Any:
 # Loops
 
 
+class FitLoop(_FitLoop):
+    """Lightning's loop over the epochs of a fit, for a subclass in which a user's loop goes through them."""
+
+    @classmethod
+    def in_place_of(cls, loop: _FitLoop) -> Any:
+        """Return a loop that stands where ``loop`` does.
+
+        Raises:
+            TypeError: A loop of the user's own stands there.
+            UnsupportedVersion: This version of Lightning has other loops.
+        """
+        return loop if isinstance(loop, cls) else _stand_in(cls, loop, _FitLoop)
+
+    def begin_drive(self, loader: Any, length: int | float) -> None:
+        """Do what ``_FitLoop.run`` does before ``on_run_start``; the batches are taken elsewhere."""
+        torch.set_grad_enabled(True)
+        self._combined_loader = CombinedLoader(loader, "max_size_cycle")
+        self.max_batches = length
+        for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
+            # The counters have been restored, and what a driven loop makes up for it knows itself.
+            loop._restarting = False
+            loop.reset_restart_stage()
+        epochs: Any = self.epoch_progress.current
+        epochs.completed = epochs.processed
+
+    @property
+    def is_to_end(self) -> bool:
+        """Whether a callback or ``max_steps`` has ended the fit."""
+        epochs = self.epoch_loop
+        limited = epochs.max_steps is not None and epochs.max_steps >= 0
+        over = limited and epochs.global_step >= epochs.max_steps
+        return over or (self.trainer.should_stop and self._can_stop_early)
+
+    def end_epoch(self) -> None:
+        """Do what ``_FitLoop.on_advance_end`` does around the callbacks' ``on_train_epoch_end``."""
+        connector: Any = self.trainer._logger_connector
+        connector.on_epoch_end()
+        self.epoch_loop._batches_that_stepped -= 1
+        connector.update_train_epoch_metrics()
+        self.epoch_loop._batches_that_stepped += 1
+
+    def count_step(self) -> None:
+        """Count a batch for ``log_every_n_steps``."""
+        self.epoch_loop._batches_that_stepped += 1
+
+
+def _stand_in(cls: Any, loop: Any, own: type) -> Any:
+    if lacking := self_test(loop.trainer):
+        raise unsupported(lacking)
+    if type(loop) is not own and not isinstance(loop, EvaluationLoop):
+        raise TypeError(
+            f"{type(loop).__name__} stands in the Trainer's place of a loop that a config's own loop takes → leave one "
+            "of the two out"
+        )
+    made = cls.__new__(cls)
+    # Not through Lightning's setters, which look for inner loops.
+    vars(made).update(vars(loop))
+    return made
+
+
 class EpochLoop(_TrainingEpochLoop):
     """Lightning's loop over the batches of an epoch, to be replaced by a subclass that takes fewer steps."""
 
@@ -195,6 +260,26 @@ class EvaluationLoop(_EvaluationLoop):
         if type(loop) is not _EvaluationLoop or not is_known(loop.trainer):
             return loop
         return cls(loop.trainer, loop._trainer_fn, loop._stage, loop.verbose, loop.inference_mode)
+
+    @classmethod
+    def driven_in_place_of(cls, loop: _EvaluationLoop) -> Any:
+        """Return a loop that stands where ``loop`` does, and which a user's loop goes through.
+
+        Raises:
+            TypeError: A loop of the user's own stands there.
+            UnsupportedVersion: This version of Lightning has other loops.
+        """
+        return loop if isinstance(loop, cls) else _stand_in(cls, loop, _EvaluationLoop)
+
+    def expect(self, batches: list[int | float]) -> None:
+        """Let progress bars know how many batches each loader has."""
+        self._max_batches = batches
+        self.batch_progress.reset_on_run()
+
+    def keep_modes(self, module: LightningModule) -> Callable[[], None]:
+        """Note which parts of a module are in training mode; return what puts them back."""
+        self._module_mode.capture(module)
+        return lambda: self._module_mode.restore(module)
 
     fetcher = property(attrgetter("_data_fetcher"), doc="What the batches come from, in a run.")
 

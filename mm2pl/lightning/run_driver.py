@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.checkpoint.progress import loops_state
+from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import refuse_batch_size_finder
 from mm2pl.lightning.schedules import are_replaced
+from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Event
 from mm2pl.run.collation import unstacked
 from mm2pl.run.points import named
@@ -44,7 +46,7 @@ class RunDriver(ModuleDriver):
         self.run = run
         self.starter = starter
         self._owns_validation = True
-        self._started = False
+        self.started = False
 
     @property
     def _run(self) -> Run:
@@ -111,6 +113,8 @@ class RunDriver(ModuleDriver):
     def _agree_on_length(self, trainer: Trainer, loop: TrainLoop) -> None:
         """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
         told = self._run.length_told
+        if drives(loop) and not hasattr(loop, "end_after"):
+            return  # not a subclass of the loops that count
         if loop.by_epoch:
             # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
             if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
@@ -142,13 +146,15 @@ class RunDriver(ModuleDriver):
         run = self._run
         run.enter(stage)
         self._collect_data(trainer, stage)
-        self._started = False
+        self.started = False
         if stage == "fit":
             run.presence.begin()
             self.claim_validation(trainer)
             self._agree_on_length(trainer, run.loop_of("train"))
         run.prepare(stage)
-        if stage == "fit":
+        stand_in(self, trainer, stage)
+        # The counters follow a loop that drives.
+        if stage == "fit" and not drives(run.train_loop):
             self._agree_on_place(trainer, run.train_loop)
 
     def _collect_data(self, trainer: Trainer, stage: str) -> None:
@@ -179,7 +185,7 @@ class RunDriver(ModuleDriver):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the stage."""
         run = self._run
-        if stage == "fit" and not self._started:
+        if stage == "fit" and not self.started:
             # Lightning enters no loop where nothing is left to train; MMEngine's loop calls what stands around it.
             run.training.begin()
             self._pass_over(run)
@@ -208,7 +214,7 @@ class RunDriver(ModuleDriver):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start, or continue where the checkpoint was written."""
         run, training = self._run, self._run.training
-        self._started = True
+        self.started = True
         training.begin()
         if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
             training.close_epoch()
@@ -287,9 +293,13 @@ class RunDriver(ModuleDriver):
             self._run.training.judge_validation()
         super().on_validation_end(trainer, pl_module)
         if trainer.state.fn == "fit":
-            self._let_validate(trainer, False)
-            if self._run.training.end_validation():
-                trainer.should_stop = True
+            self.go_on_training()
+
+    def go_on_training(self) -> None:
+        """Go back to training after a validation, unless the run ends with it."""
+        self._let_validate(self.trainer, False)
+        if self._run.training.end_validation():
+            self.trainer.should_stop = True
 
     # The hooks' own state, such as what EarlyStoppingHook has counted; MMEngine loses it
 

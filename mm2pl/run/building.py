@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.config import as_config
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
+from mm2pl.run.base_loop import BaseLoop
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.log_processor import LogProcessor
-from mm2pl.run.loops import (
-    BaseLoop,
-    EpochBasedTrainLoop,
-    IterBasedTrainLoop,
-    refuse_own_run,
-)
+from mm2pl.run.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from mm2pl.run.points import STAGES
 from mm2pl.run.priority import Priority, get_priority
+from mm2pl.run.several_sets import SeveralSets
 
 if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
@@ -42,7 +39,7 @@ def train_loop(runner: RunnerFacade, loop: BaseLoop | dict, dataloader: LoaderLi
 
     Raises:
         RuntimeError: If the dict has both ``type`` and ``by_epoch``.
-        TypeError: If it is neither dict nor loop, or a custom loop replaces what Lightning's Trainer does.
+        TypeError: If it is neither dict nor loop.
         ValueError: If the dict has neither ``type`` nor ``by_epoch``.
     """
     if isinstance(loop, dict) and "type" not in loop:
@@ -70,19 +67,16 @@ def test_loop(runner: RunnerFacade, loop: BaseLoop | dict, **parts: Any) -> Any:
     return _loop(runner, loop, TestLoop, **parts)
 
 
-def _loop(
-    runner: RunnerFacade, loop: BaseLoop | dict, default: type[BaseLoop], **parts: Any
-) -> Any:
+def _loop(runner: RunnerFacade, loop: BaseLoop | dict, default: type[Any], **parts: Any) -> Any:
     if isinstance(loop, BaseLoop):
         return loop
     if not isinstance(loop, dict):
         raise TypeError(f"the loop should be a loop object or a dict, but got {loop!r}")
     config = as_config(copy.deepcopy(dict(loop)))
     if "type" not in config:
+        if isinstance(parts["dataloader"], list | tuple) and "evaluator" in parts:
+            return SeveralSets(runner, kind=default, **parts, **config)
         return default(runner=runner, **parts, **config)
-    cls = LOOPS.get(config["type"]) if isinstance(config["type"], str) else config["type"]
-    if isinstance(cls, type) and issubclass(cls, BaseLoop):
-        refuse_own_run(cls)
     return LOOPS.build(config, default_args={"runner": runner, **parts})
 
 

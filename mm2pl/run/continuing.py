@@ -14,7 +14,7 @@ from mm2pl.checkpoint.random_state import set_rng_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.plan.resume import Choice, Resume
-from mm2pl.run.facts import facts_of
+from mm2pl.run.facts import facts_of, named
 from mm2pl.run.resuming import Resumption
 from mm2pl.run.saving import buffered, loops_of
 from mm2pl.run.ticks import make_up
@@ -170,6 +170,9 @@ class Continuing:
                 epoch_length=loop.epoch_length,
             )
         run.training.reopen_epoch(bool(self._resumed and self._resumed["epoch_unfinished"]))
+        for stage, state in (self._resumed or {}).get("loops", {}).items():
+            if run.loops[stage] is not None and hasattr(run.loop_of(stage), "load_state_dict"):
+                run.loop_of(stage).load_state_dict(state)
         run.logger.info(f"resumed epoch: {run.epoch}, iter: {run.iter}")
 
     def _progress(self, resumption: Resumption) -> Progress:
@@ -228,10 +231,13 @@ class Continuing:
         stream, processes = run.training.stream, run.trainer.world_size
         assert stream is not None
         state, self._resumed = self._resumed, None
+        keeps_place = run.training.keeps_place
         if state is None:
-            if not run.by_epoch and run.iter and not stream.consumed:
+            if keeps_place and not run.by_epoch and run.iter and not stream.consumed:
                 stream.skip_to(run.iter)
             return False
+        if not keeps_place:
+            self._say_what_a_loop_must_do(state)
         before = len(state["rng"])
         if before != processes:
             run.logger.warning(
@@ -240,13 +246,25 @@ class Continuing:
                 "buffers do not, so that the run is no longer equal to the last bit"
             )
         own = kinds.restore(kinds.RUN, state)
-        if own["workers"] is not None:
+        if keeps_place and own["workers"] is not None:
             stream.workers.load_state_dict(own["workers"])
-        stream.load_state_dict(own["stream"])
+        if keeps_place:
+            stream.load_state_dict(own["stream"])
         if own["rng"] is not None:
             set_rng_state(own["rng"])
         restore_buffers(buffered(self._run), own["buffers"] or {})
         return state["validation_pending"]
+
+    def _say_what_a_loop_must_do(self, state: dict[str, Any]) -> None:
+        run = self._run
+        inside = state["batch_idx"] > 0 and run.by_epoch
+        if inside or not run.training.clocked:
+            kind = type(run.train_loop).__name__
+            run.logger.warning(
+                f"{kind} goes through the data itself: it goes on with epoch {run.epoch} and iter {run.iter}, its "
+                "batches begin where it takes them, as in MMEngine, and a validation that followed the file is left "
+                f"out → what {kind} keeps elsewhere it can save in a state_dict() and take up in a load_state_dict()"
+            )
 
     def load_or_resume(self) -> None:
         """Load what ``load_from`` and ``resume`` ask for, once; what the Trainer itself restores is left to it."""
@@ -282,6 +300,9 @@ class Continuing:
         MMEngine's ``resume`` calls ``load_checkpoint``, so an override of that is called too.
         """
         run, self.choice = self._run, choice
+        if run.teller is not None and run.stage == "fit":
+            self._resume_within(filename, map_location)
+            return
         if self._trainer_restores:
             # Reading a large file twice is not worth the call of our own method.
             if run.runner.overrides("load_checkpoint"):
@@ -291,6 +312,24 @@ class Continuing:
         load_checkpoint_to_model(run.model, checkpoint)
         self.resuming, self.load_from, self.has_loaded = True, str(filename), False
         run.logger.info(f"the run of {filename} will be continued")
+
+    def _resume_within(self, filename: str, map_location: Any) -> None:
+        """Go to where a checkpoint was written, in the midst of a training that a loop drives."""
+        run = self._run
+        checkpoint = files.from_mmengine(
+            CheckpointLoader.load_checkpoint(filename, map_location=map_location), resume=False
+        )
+        with naming(str(filename)):
+            # `runner._resume` stays as the run was started, as in MMEngine 0.10.7, whose EMAHook reads it.
+            run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+            files.require_resumable(checkpoint, str(filename))
+            load_checkpoint_to_model(run.model, checkpoint)
+            self.has_loaded = True
+            self._go_to_its_place(checkpoint, Resumption(checkpoint, self.choice))
+            self.fit_optimizers(checkpoint, named(run.optim_wrapper))
+        self.restore_optimizer()
+        # As in MMEngine, random numbers and data go on as they are.
+        self._resumed = None
 
     def load_weights(
         self,

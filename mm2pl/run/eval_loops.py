@@ -12,8 +12,8 @@ import torch
 from mm2pl.dataset.utils import length_of
 from mm2pl.logging import HistoryBuffer
 from mm2pl.registry import LOOPS
+from mm2pl.run.base_loop import BaseLoop
 from mm2pl.run.collation import unstacked
-from mm2pl.run.loops import BaseLoop
 from mm2pl.structures import BaseDataElement
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from mm2pl.optim import OptimWrapper, _ParamScheduler
     from mm2pl.registry import DefaultScope
     from mm2pl.registry.root import BuiltModel
+    from mm2pl.run.base_loop import BaseLoop
     from mm2pl.run.eval_loops import EvalLoop
     from mm2pl.run.log_processor import LogProcessor
-    from mm2pl.run.loops import BaseLoop, TrainLoop
+    from mm2pl.run.loops import TrainLoop
     from mm2pl.run.priority import Priority
     from mm2pl.run.protocols import HookLike
     from mm2pl.run.run import Run
@@ -298,6 +300,14 @@ class RunnerFacade(RunnerView):
         self.mm_module.compile_step(target.removesuffix("_step"))
 
     # Hooks
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call one point of every hook that has it; where a loop drives, Lightning's callbacks are told of it too."""
+        teller = self._run.teller
+        if teller is None:
+            super().call_hook(fn_name, **kwargs)
+        else:
+            teller.reach(fn_name, partial(super().call_hook, fn_name, **kwargs), kwargs)
 
     def register_hook(
         self, hook: HookLike | Mapping[str, Any], priority: int | str | Priority | None = None

@@ -24,7 +24,7 @@ def facts_of(runner: RunnerView) -> dict[str, Any]:
         "max_epochs": (loop.max_epochs or None) if by_epoch and length else None,
         "max_iters": (loop.max_iters or None) if length else None,
         "epoch_length": length if by_epoch else None,
-        **_data(loop.dataloader),
+        **_data(getattr(loop, "dataloader", None)),
         "seed": runner.seed,
         "processes": runner.world_size,
         "versions": versions(),

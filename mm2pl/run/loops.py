@@ -1,98 +1,47 @@
 """What a run does with its data: the loop objects that MMEngine's hooks and users know.
 
-Lightning's Trainer does the looping. A loop here holds what belongs to one stage (loader, evaluator, counters,
-validation schedule) and one step, ``run_iter``, which user classes may override.
+Lightning's Trainer does the looping as long as ``run`` and ``run_epoch`` are those of here. A loop then holds what
+belongs to one stage (loader, evaluator, counters, validation schedule) and one step, ``run_iter``, which user classes
+may override. A class with its own ``run`` or ``run_epoch`` drives, and what it calls of these classes does the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.dataset.utils import length_of
 from mm2pl.registry import LOOPS
-from mm2pl.run.clock import Event, Position, Timetable, after_batch, ending, val_interval_at
+from mm2pl.run.base_loop import BaseLoop
+from mm2pl.run.clock import (
+    Event,
+    Position,
+    Timetable,
+    after_batch,
+    ending,
+    val_interval_at,
+    validates_after,
+)
+from mm2pl.run.stream import TrainStream
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
-    from typing_extensions import Self
 
-    from mm2pl.run.protocols import LoaderLike, ModelLike, RunnerLike, RunnerOfRunLike
-
-
-class BaseLoop:
-    """Hold one stage of a run.
-
-    Args:
-        runner: The run this loop belongs to; hooks are called through it.
-        dataloader: A loader, or the dict to build one from.
-    """
-
-    #: Methods that Lightning's Trainer stands for; a subclass that overrides one cannot be honoured.
-    replaced_by_trainer: ClassVar[tuple[str, ...]] = ("run", "run_epoch")
-
-    #: MMEngine's methods of these names; a class whose method is another has one of its own.
-    standard: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, runner: RunnerLike, dataloader: DataLoader | dict) -> None:
-        self._runner = runner
-        if isinstance(dataloader, dict):
-            dataloader = runner.build_dataloader(
-                dataloader, seed=runner.seed, diff_rank_seed=runner.diff_rank_seed
-            )
-        self.dataloader: LoaderLike = dataloader
-
-    @property
-    def runner(self) -> RunnerLike:
-        """The run this loop belongs to."""
-        return self._runner
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Lightning's weight averaging copies the module, which knows its loops; the run behind them is no part of it.
-        return self
-
-    @property
-    def overrides_run_iter(self) -> bool:
-        """Whether a user's class replaces the single step."""
-        return type(self).run_iter is not self.standard["run_iter"]
-
-    # Any arguments: MMEngine's loop by iterations takes the batch alone, all others its number and the batch.
-    def run_iter(self, *args: Any, **kwargs: Any) -> None:
-        """Process one batch."""
-        raise NotImplementedError
-
-    def _share_metainfo(self, *holders: Any) -> None:
-        """Give the data set's ``metainfo`` to the evaluator and the visualizer, as MMEngine does."""
-        metainfo = getattr(getattr(self.dataloader, "dataset", None), "metainfo", None)
-        for holder in holders:
-            if holder is not None and metainfo is not None:
-                holder.dataset_meta = metainfo
-
-
-def refuse_own_run(loop: type[BaseLoop]) -> None:
-    """Reject a loop class that replaces what Lightning's Trainer does.
-
-    Raises:
-        TypeError: If the class overrides ``run`` or ``run_epoch``.
-    """
-    for name in loop.replaced_by_trainer:
-        if getattr(loop, name, None) is not loop.standard.get(name):
-            raise TypeError(
-                f"{loop.__name__} overrides {name}(), which Lightning's Trainer replaces. A custom loop can override "
-                "run_iter(); move what happens around it into a hook (before_train_epoch, after_train_iter, …)."
-            )
+    from mm2pl.run.protocols import LoaderLike, ModelLike, RunnerOfRunLike
 
 
 class TrainLoop(BaseLoop):
     """What both ways of counting share: the counters, the schedule of validations and the step."""
 
-    by_epoch: ClassVar[bool]
     _runner: RunnerOfRunLike
     _max_epochs: int
     _max_iters: int
     epoch_length: int
     """Batches of one of Lightning's epochs: of an epoch, or by iterations of the whole run."""
+    follows_clock = False
+    """Whether MMEngine's ``run`` is on the way, called by a class that drives: what follows a batch is known then."""
 
     def __init__(
         self,
@@ -183,10 +132,6 @@ class TrainLoop(BaseLoop):
         """Count one more epoch."""
         self._epoch += 1
 
-    def go_to(self, epoch: int, iter: int) -> None:
-        """Stand where a resumed run stood."""
-        self._epoch, self._iter = epoch, iter
-
     def decide_val_interval(self) -> None:
         """Take up the interval of a dynamic schedule that holds from here on, for hooks that read ``val_interval``."""
         self._decide_current_val_interval()
@@ -195,6 +140,22 @@ class TrainLoop(BaseLoop):
         # MMEngine 0.10.7 calls it after each epoch or iteration, before the validation; projects' loops override it.
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        count = self._epoch if self.by_epoch else self._iter
+        # By the attribute, which a project's `_decide_current_val_interval` may have set in its own way.
+        times = _timetable(
+            self.by_epoch,
+            self.length,
+            self.epoch_length,
+            self.val_begin,
+            (0,),
+            (self.val_interval,),
+            self._runner.has_val_loop,
+        )
+        if validates_after(times, count):
+            self._runner.val_loop.run()
 
     def _train_one(self, idx: int, data_batch: object) -> None:
         runner = self.runner
@@ -245,24 +206,53 @@ class EpochBasedTrainLoop(TrainLoop):
         self.epoch_length = runner.limit_train_batches(length)
         self._max_iters = self._max_epochs * self.epoch_length
 
+    def run(self) -> Any:
+        """Train for the rest of the run; for a user's class that calls it, and then drives."""
+        self.follows_clock = True
+        self._runner.call_hook("before_train")
+        while not self.is_over():
+            self.run_epoch()
+            self._validate_if_due()
+        self._runner.call_hook("after_train")
+        return self._runner.model
+
+    def run_epoch(self) -> None:
+        """Train for one epoch; for a user's class that calls it, and then drives."""
+        self._runner.call_hook("before_train_epoch")
+        self._runner.model.train()
+        for idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(idx, data_batch)
+        self._runner.call_hook("after_train_epoch")
+        self.count_epoch()
+
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Train on one batch; ``idx`` counts within the epoch."""
         self._train_one(idx, data_batch)
 
-    standard: ClassVar[dict[str, Any]] = {"run_iter": run_iter}
+    standard: ClassVar[dict[str, Any]] = {
+        "run": run,
+        "run_epoch": run_epoch,
+        "run_iter": run_iter,
+    }
 
 
 class _InfiniteDataloaderIterator:
-    """Refuse what MMagic's ``PGGANFetchDataHook`` does with MMEngine's class of this name.
+    """Take batches from a loader for ever, pass after pass; MMEngine's class of this name.
 
-    The name can be imported, so that the rest of MMagic can.
+    Args:
+        dataloader: The loader; its iterator is made now, which draws a random number.
     """
 
-    def __init__(self, dataloader: DataLoader) -> None:
-        raise NotImplementedError(
-            f"the loader of a running loop was to be replaced by {type(dataloader).__name__} → Lightning's Trainer "
-            "keeps its loader for the whole run → let the data set itself change what it returns"
-        )
+    def __init__(self, dataloader: LoaderLike) -> None:
+        self.stream = TrainStream(dataloader, length=sys.maxsize, endless=True)
+        self.stream.open()
+        self._batches = iter(self.stream)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
 
 
 @LOOPS.register_module()
@@ -295,17 +285,62 @@ class IterBasedTrainLoop(TrainLoop):
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self._max_iters = runner.limit_train_batches(_whole(max_iters, "max_iters"))
         self._max_epochs = 1
+        self._data: Any = _InfiniteDataloaderIterator(self.dataloader)
+        self._opened = self.dataloader
 
     @property
     def epoch_length(self) -> int:  # type: ignore[override]
         """Batches of the one epoch that Lightning sees: those of the whole run."""
         return self._max_iters
 
+    @property
+    def dataloader_iterator(self) -> Any:
+        """What the batches come from; a hook may assign another, from which the next batch is then taken."""
+        return self._data
+
+    @dataloader_iterator.setter
+    def dataloader_iterator(self, value: Any) -> None:
+        if self.drives:
+            self._data = value
+        elif isinstance(value, _InfiniteDataloaderIterator):
+            # The Trainer keeps its stream for the whole run.
+            self._data.stream.take_over(value.stream)
+        else:
+            raise TypeError(
+                f"dataloader_iterator={value!r} → the Trainer takes the batches, and keeps count of them → assign "
+                "_InfiniteDataloaderIterator(loader)"
+            )
+
+    def stream(self) -> TrainStream | None:
+        """Return where the batches come from, begun anew if ``dataloader`` has been assigned; None if not from here."""
+        if self._opened is not self.dataloader:
+            self._opened = self.dataloader
+            self._data = _InfiniteDataloaderIterator(self.dataloader)
+        stream: TrainStream | None = getattr(self._data, "stream", None)
+        if stream is not None:
+            stream.length = stream.stop = self._max_iters
+        return stream
+
+    def run(self) -> Any:
+        """Train for the rest of the run; for a user's class that calls it, and then drives."""
+        self.follows_clock = True
+        runner = self._runner
+        runner.call_hook("before_train")
+        runner.call_hook("before_train_epoch")
+        while not self.is_over():
+            runner.model.train()
+            # A resumed run stands behind the batches that it has had: they are not taken once more.
+            self.run_iter(next(self.dataloader_iterator))
+            self._validate_if_due()
+        runner.call_hook("after_train_epoch")
+        runner.call_hook("after_train")
+        return runner.model
+
     def run_iter(self, data_batch: Any) -> None:
         """Train on one batch."""
         self._train_one(self._iter, data_batch)
 
-    standard: ClassVar[dict[str, Any]] = {"run_iter": run_iter}
+    standard: ClassVar[dict[str, Any]] = {"run": run, "run_iter": run_iter}
 
 
 @lru_cache(maxsize=16)

@@ -5,7 +5,7 @@ What is a property here is only read; a class may have a plain attribute of a na
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -297,6 +297,13 @@ class RunnerOfRunLike(RunnerLike, Protocol):
 
     def limit_train_batches(self, length: int) -> int:
         """Apply the Trainer's limits to a number of batches."""
+
+
+class TellerLike(Protocol):
+    """Who tells Lightning of the points that a loop which drives reaches."""
+
+    def reach(self, point: str, call_hooks: Callable[[], None], given: dict[str, Any]) -> None:
+        """Call the hooks of a point, and Lightning's callbacks around them; ``given`` are the point's arguments."""
 
 
 # Lightning's objects, as far as a run reads them: with these it can be tested without Lightning.

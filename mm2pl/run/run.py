@@ -19,6 +19,7 @@ from mm2pl.plan.explain import warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
+from mm2pl.run.base_loop import drives
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.faults import warn_of_faults
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
     from mm2pl.run.log_processor import LogProcessor
     from mm2pl.run.loops import TrainLoop
-    from mm2pl.run.protocols import DataModuleLike, ModuleLike, TrainerLike
+    from mm2pl.run.protocols import DataModuleLike, ModuleLike, TellerLike, TrainerLike
 
 STAGES = ("train", "val", "test")
 
@@ -65,6 +66,8 @@ class Run:
         continuing: Where the run goes on from one.
         training: The training as it goes on.
         presence: In the work folder.
+        teller: Who tells Lightning what a loop that drives is doing; ``None`` while none does.
+        returned: Per stage what a loop that drives has returned.
     """
 
     runner: RunnerFacade
@@ -84,6 +87,7 @@ class Run:
     module: ModuleLike | Any = None
     datamodule: DataModuleLike | Any = None
     stage: str | None = None
+    teller: TellerLike | None = None
     _model_name: str | None = None
 
     def __init__(self, plan: Plan, cfg: Config | Mapping[str, Any] | None = None) -> None:
@@ -111,6 +115,7 @@ class Run:
         self.saving = Saving(self)
         self.training = Training(self)
         self.presence = Presence(self)
+        self.returned: dict[str, Any] = {}
 
     # Beginning
 
@@ -344,15 +349,16 @@ class Run:
         if not (loop.overrides_run_iter or self.module.follows_lightning):
             require_steps(self.model)
         self.training.forget_interruption()
-        self.datamodule.use_loader("train", self.training.open_stream(loop))
+        stream = self.training.open_stream(loop)
+        self.datamodule.use_loader("train", stream)
         brought = self.module.brings_optimizers
         if not brought:
             self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
         for note in self.module.choose_optimization():
             self.logger.warning(note)
-        if self.module.automatic_optimization and loop.overrides_run_iter:
+        if self.module.automatic_optimization and (drives(loop) or loop.overrides_run_iter):
             raise ValueError(
-                f"{type(loop).__name__}.run_iter drives the optimizer itself → drop the Trainer flags that "
+                f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
                 f"clip, accumulate or scale, and set them in optim_wrapper"
             )
         if not brought:
@@ -368,8 +374,9 @@ class Run:
 
     def _prepare_evaluation(self, stage: str) -> None:
         loop: EvalLoop = self.loop_of(stage)
-        self.module.use_loop(stage, loop)
-        self.datamodule.use_loader(stage, loop.dataloader)
+        if not drives(loop):  # which may have several loaders, and evaluators of any kind
+            self.module.use_loop(stage, loop)
+            self.datamodule.use_loader(stage, loop.dataloader)
 
     def init_weights(self) -> None:
         """Call the model's ``init_weights``, and give every process the first one's weights."""

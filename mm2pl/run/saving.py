@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -97,7 +98,8 @@ class Saving:
         between = run.by_epoch and stream["rng_at_open"] is None
         progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
         batches = progress.processed
-        ended = between and training.epoch_open and epoch_ends
+        inside = between and training.epoch_open
+        ended = inside and epoch_ends
         stepped = progress.processed == progress.ready
         uncounted = training.batch_open and stepped and not training.batch_counted
         place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
@@ -106,7 +108,8 @@ class Saving:
             "stream": stream,
             "workers": training.stream.workers.state_dict(),
             # Saved in after_train_iter of an epoch's last batch: after_train_epoch is still to come.
-            "epoch_unfinished": between and training.epoch_open and not epoch_ends,
+            "epoch_unfinished": inside and not epoch_ends and not training.driven,
+            "loops": states_of(run.loops),
             "validation_pending": run.trainer.state.fn == "fit"
             and training.validation_follows(between),
             "rng": training.rng_of_validation or rng_state(),
@@ -115,6 +118,15 @@ class Saving:
             "ticks_due": {} if run.runner.ticking_schedulers is None else training.ticks.due(place),
         }
         return kinds.gather(kinds.RUN, state)
+
+
+def states_of(loops: Mapping[str, Any]) -> dict[str, Any]:
+    """Return per stage what a custom loop says of itself, if its class has a ``state_dict``."""
+    return {
+        stage: loop.state_dict()
+        for stage, loop in loops.items()
+        if hasattr(loop, "state_dict") and hasattr(loop, "load_state_dict")
+    }
 
 
 def buffered(run: Run) -> list[nn.Module]:

@@ -86,16 +86,27 @@ class TrainStream:
             for batch in chain(ahead, iterator):
                 self.consumed += 1
                 yield batch
-            self._batches = None
-            if not self.endless:
-                return
-            if not self.consumed:  # MMEngine's loop ends with a bare StopIteration here
-                raise ValueError(
-                    "a pass over the training data has no batch → the run would wait for one for ever → give the data "
-                    "set or the sampler something to return, or leave out drop_last"
-                )
-            self.passes += 1
-            _begin_next_pass(self.loader, self.passes)
+                if self._batches is not iterator:
+                    break  # `take_over`, or who else takes batches of this stream, has gone on
+            else:
+                self._batches = None
+                if not self.endless:
+                    return
+                self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        if not self.consumed:  # MMEngine's loop ends with a bare StopIteration here
+            raise ValueError(
+                "a pass over the training data has no batch → the run would wait for one for ever → give the data "
+                "set or the sampler something to return, or leave out drop_last"
+            )
+        self.passes += 1
+        _begin_next_pass(self.loader, self.passes)
+
+    def take_over(self, other: TrainStream) -> None:
+        """Go on with another stream's loader, where that stands."""
+        end = {"length": self.length, "stop": self.stop}  # of the run, which stays as long
+        vars(self).update({**vars(other), **end})
 
     def finish(self) -> None:
         """Let the loader's iterator end, as MMEngine's loop does: batch samplers tidy up after their last batch.

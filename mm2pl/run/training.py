@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.random_state import rng_state
+from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Event
 from mm2pl.run.stream import TrainStream
 from mm2pl.run.ticks import TickCount
@@ -32,6 +33,7 @@ class Training:
         has_trained: Whether this process has trained on a batch.
         ticks: How often the schedules have ticked, and how often that ought to be.
         loop_steps: Whether a custom loop's ``run_iter`` makes the step, calls the hooks and counts.
+        driven: Whether a custom loop goes through the data itself.
     """
 
     def __init__(self, run: Run) -> None:
@@ -41,21 +43,35 @@ class Training:
         self.ahead: tuple[Event, ...] = ()
         self.rng_of_validation: dict[str, Any] | None = None
         self.ticks = TickCount()
-        self._back_from_validation = self.loop_steps = False
+        self._back_from_validation = self.loop_steps = self.driven = False
         self._loop: TrainLoop
+        self._opened: Any = None
 
     def open_stream(self, loop: TrainLoop) -> TrainStream:
         """Return the data of the train loop as the Trainer is to see them; a second fit goes on in the first's."""
-        if self.stream is None or self.stream.loader is not loop.dataloader:
-            by_epoch = loop.by_epoch
-            length = len(loop.dataloader) if by_epoch else loop.max_iters
-            self.stream = TrainStream(
-                loop.dataloader, length, endless=not by_epoch, stop=loop.epoch_length
-            )
-            if not by_epoch:
-                # MMEngine makes this iterator with the loop; it draws the workers' base seed, so its moment counts.
-                self.stream.open()
+        self.driven = drives(loop)
+        data: Any = getattr(loop, "dataloader", ())
+        if self.stream is None or self._opened is not data:
+            self._opened = data
+            nothing: Any = ()  # for a loop that takes its batches itself
+            if not loop.by_epoch and hasattr(loop, "stream"):
+                # MMEngine makes its iterator with the loop; it draws the workers' base seed, so its moment counts.
+                self.stream = loop.stream() or TrainStream(nothing, 0, endless=False)
+            elif self.driven:
+                self.stream = TrainStream(nothing, 0, endless=False)
+            else:
+                self.stream = TrainStream(data, len(data), endless=False, stop=loop.epoch_length)
         return self.stream
+
+    @property
+    def clocked(self) -> bool:
+        """Whether what follows a batch is known: not where a custom loop's own ``run`` decides it."""
+        return not self.driven or getattr(self._run.train_loop, "follows_clock", False)
+
+    @property
+    def keeps_place(self) -> bool:
+        """Whether the stream knows which batches the run has had, and can go on behind them."""
+        return not self.driven or (self.clocked and self.stream is not None and self.stream.endless)
 
     def forget_interruption(self) -> None:
         """Close what is open since an exception ended the last fit: MMEngine's loop begins that epoch again."""
@@ -65,16 +81,20 @@ class Training:
             self.stream.begin_epoch_again()
 
     def begin(self) -> None:
-        """Begin, or continue, counting accumulation windows; compile the step if asked to; call ``before_train``."""
+        """Make ready, and call ``before_train``."""
+        self.prepare()
+        self._run.runner.call_hook("before_train")
+
+    def prepare(self) -> None:
+        """Begin, or continue, counting accumulation windows; compile the step if asked to."""
         run, loop = self._run, self._run.train_loop
-        self._loop, self.loop_steps = loop, loop.overrides_run_iter
+        self._loop, self.loop_steps = loop, self.driven or loop.overrides_run_iter
         run.continuing.restore_optimizer()
         # A run by iterations ticks the schedules by epoch once, at its end.
         place = {"iter": loop.iter, "epoch": loop.epoch if loop.by_epoch else 0}
         self.ticks.begin(run.module.param_schedulers, place)
         run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
         run.runner._maybe_compile("train_step")
-        run.runner.call_hook("before_train")
 
     def begin_epoch(self) -> None:
         """Begin an epoch; a run by iterations has one."""
@@ -153,8 +173,11 @@ class Training:
         Args:
             epoch_over: Whether the batch whose hooks are being called is the last of its epoch.
         """
+        if not self.clocked:
+            return False
         if not self.batch_open:
             return Event.VALIDATE in self.ahead
         loop = self._run.train_loop
+        epoch_over = epoch_over and not self.driven
         # The batch is counted after its hooks. By epochs, only the last batch can be followed by a validation.
         return Event.VALIDATE in loop.follows(loop.epoch_length if epoch_over else 0, uncounted=1)

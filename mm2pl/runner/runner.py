@@ -120,7 +120,7 @@ class Runner(RunnerFacade):
         self._require("train")
         path = self._run.continuing.path_to_resume()
         self.trainer.fit(self.module, datamodule=self.datamodule, **self._restoring(path))
-        return self.model
+        return self._run.returned.pop("train", self.model)
 
     def val(self) -> dict[str, Any]:
         """Validate, and return the metrics.
@@ -133,7 +133,7 @@ class Runner(RunnerFacade):
         self.trainer.validate(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
-        return self.mm_module.eval_metrics
+        return self._run.returned.pop("val", self.mm_module.eval_metrics)
 
     def test(self) -> dict[str, Any]:
         """Test, and return the metrics.
@@ -145,7 +145,7 @@ class Runner(RunnerFacade):
         self.trainer.test(
             self.module, datamodule=self.datamodule, verbose=False, **self._restoring()
         )
-        return self.mm_module.eval_metrics
+        return self._run.returned.pop("test", self.mm_module.eval_metrics)
 
     def check(self) -> Report:
         """Try the run out on a copy, before a long training: see :mod:`mm2pl.check`.

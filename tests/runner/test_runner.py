@@ -159,18 +159,6 @@ def test_custom_run_iter_is_honoured(tmp_path):
     assert len(record("mm2pl", scenario, str(tmp_path))["loss"]) == 18
 
 
-def test_custom_run_is_an_error_that_says_what_to_do(tmp_path):
-    class Own(EpochBasedTrainLoop):
-        def run(self):
-            """Loop by hand."""
-
-    scenario = Scenario(optim_wrapper=SGD, train_cfg={"type": Own, "max_epochs": 1})
-    with pytest.raises(
-        TypeError, match=r"Own overrides run\(\), which Lightning's Trainer replaces"
-    ):
-        build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
-
-
 def test_val_and_test_return_metrics(tmp_path):
     scenario = Scenario(optim_wrapper=SGD)
     runner = build(

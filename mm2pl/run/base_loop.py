@@ -1,0 +1,81 @@
+"""What every loop derives from, and which loops go through the data themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+    from typing_extensions import Self
+
+    from mm2pl.run.protocols import LoaderLike, RunnerLike
+
+
+class BaseLoop:
+    """Hold one stage of a run.
+
+    Args:
+        runner: The run this loop belongs to; hooks are called through it.
+        dataloader: A loader, or the dict to build one from.
+    """
+
+    #: MMEngine's methods of these names; a class whose method is another has one of its own.
+    standard: ClassVar[dict[str, Any]] = {}
+
+    # Of a training loop that derives from here, as MMEngine's Runner takes it too.
+    by_epoch: ClassVar[bool] = True
+    epoch_length: int | None = None
+    stop_training = False
+
+    def __init__(self, runner: RunnerLike, dataloader: DataLoader | dict) -> None:
+        self._runner = runner
+        if isinstance(dataloader, dict):
+            dataloader = runner.build_dataloader(
+                dataloader, seed=runner.seed, diff_rank_seed=runner.diff_rank_seed
+            )
+        self.dataloader: LoaderLike = dataloader
+
+    @property
+    def runner(self) -> RunnerLike:
+        """The run this loop belongs to."""
+        return self._runner
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Lightning's weight averaging copies the module, which knows its loops; the run behind them is no part of it.
+        return self
+
+    @property
+    def overrides_run_iter(self) -> bool:
+        """Whether a user's class replaces the single step."""
+        return type(self).run_iter is not self.standard["run_iter"]
+
+    @property
+    def drives(self) -> bool:
+        """Whether a user's class goes through the data itself; else the Trainer stands for these methods."""
+        names = ("run", "run_epoch")
+        return any(getattr(type(self), name, None) is not self.standard.get(name) for name in names)
+
+    def go_to(self, epoch: int, iter: int) -> None:
+        """Stand where a resumed run stood."""
+        self._epoch, self._iter = epoch, iter
+
+    def run(self) -> Any:
+        """Go through the data."""
+        raise NotImplementedError
+
+    # Any arguments: MMEngine's loop by iterations takes the batch alone, all others its number and the batch.
+    def run_iter(self, *args: Any, **kwargs: Any) -> None:
+        """Process one batch."""
+        raise NotImplementedError
+
+    def _share_metainfo(self, *holders: Any) -> None:
+        """Give the data set's ``metainfo`` to the evaluator and the visualizer, as MMEngine does."""
+        metainfo = getattr(getattr(self.dataloader, "dataset", None), "metainfo", None)
+        for holder in holders:
+            if holder is not None and metainfo is not None:
+                holder.dataset_meta = metainfo
+
+
+def drives(loop: Any) -> bool:
+    """Return whether a loop of the run goes through the data itself; one of a foreign class can do nothing else."""
+    return loop is not None and getattr(loop, "drives", True)
