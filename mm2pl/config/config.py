@@ -373,11 +373,10 @@ def _log_environment(variables: dict[str, str]) -> None:
 
 def _import_custom_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
     """Import what ``custom_imports`` lists; a failure is only a warning if ``optional``."""
-    custom = cfg.get("custom_imports")
-    if not custom:
-        return
+    if not isinstance(custom := cfg.get("custom_imports") or {}, dict):
+        raise ConfigTypeError(f"custom_imports={custom!r:.80} → dict(imports=[…])", Site(path))
     try:
-        import_modules_from_strings(**custom)
+        import_modules_from_strings(**{"imports": [], **custom})
     except ImportError as error:
         message = f"{error}. Set PYTHONPATH so that sys.path has the folder of your module"
         if optional:  # MMEngine 0.10.7 ignores custom_imports in pure-Python configs
