@@ -11,7 +11,7 @@ from pathlib import Path
 from mm2pl.utils import import_modules_from_strings
 
 from .config_dict import ConfigDict
-from .errors import ConfigImportError, Site
+from .errors import ConfigImportError, ConfigTypeError, Site
 
 _NOT_THE_USERS = (
     "<frozen",
@@ -25,12 +25,13 @@ def import_listed_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
 
     Raises:
         ConfigImportError: A module is not found, or an import inside it fails.
+        ConfigTypeError: ``custom_imports`` is no dict.
     """
-    custom = cfg.get("custom_imports")
-    if not custom:
-        return
+    custom = cfg.get("custom_imports") or {}
+    if not isinstance(custom, dict):
+        raise ConfigTypeError(f"custom_imports={custom!r:.80} → dict(imports=[…])", Site(path))
     try:
-        import_modules_from_strings(**custom)
+        import_modules_from_strings(**{"imports": [], **custom})
     except ImportError as error:
         line = line_inside(error.__cause__, custom.get("imports"))
         advice = (

@@ -5,7 +5,10 @@ from __future__ import annotations
 from mm2pl.plan.keys import Inside, Key
 from mm2pl.plan.values import (
     ANYTHING,
+    BOOLEAN,
     DICT,
+    INTEGER,
+    NOT_ZERO,
     NOTHING,
     NUMBER,
     PATH,
@@ -39,7 +42,7 @@ _CHECKPOINT = Inside(
         "save_param_scheduler": _truth("save the schedules' state", True),
         "out_dir": _FOLDER,
         "max_keep_ckpts": Key(
-            WHOLE, "keep so many periodic checkpoints; -1: all", default=-1, unit="files"
+            INTEGER, "keep so many periodic checkpoints; -1: all", default=-1, unit="files"
         ),
         "save_last": _truth("save at the end of the run", True),
         "save_best": Key(TEXT | TEXTS | NOTHING, "metrics whose best checkpoint is kept"),
@@ -65,7 +68,7 @@ _LOGGER = Inside(
     keys={
         "interval": Key(integer(1), "one line per so many", default=10, unit="iterations"),
         "ignore_last": Key(
-            Values("True or False", lambda value: isinstance(value, bool)),
+            BOOLEAN,
             "no line for the rest of an epoch",
             default=True,
         ),
@@ -75,7 +78,7 @@ _LOGGER = Inside(
         "out_dir": _FOLDER,
         "out_suffix": Key(TEXT | TEXTS, "endings of the files that are copied there"),
         "keep_local": Key(
-            Values("True or False", lambda value: isinstance(value, bool)),
+            BOOLEAN,
             "keep the files that were copied",
             default=True,
         ),
@@ -121,7 +124,7 @@ _SAMPLER = {
 _PROCESSOR = Inside(
     keys={
         "window_size": Key(
-            WHOLE | one_of("epoch", "global"),
+            INTEGER | one_of("epoch", "global"),
             "values that are averaged",
             default=10,
             unit="iterations",
@@ -140,8 +143,8 @@ _PROCESSOR = Inside(
 
 def _schedule(**own: Key) -> Inside:
     common = {
-        "begin": Key(integer(0), "first epoch or iteration", default=0, unit=_COUNT),
-        "end": Key(number(1) | NOTHING, "the one after the last", default="the run's", unit=_COUNT),
+        "begin": Key(NUMBER, "first epoch or iteration", default=0, unit=_COUNT),
+        "end": Key(NUMBER | NOTHING, "the one after the last", default="the run's", unit=_COUNT),
         "by_epoch": _truth("count epochs rather than iterations", True),
         "last_step": Key(_STEP, "where to begin", default=-1, unit=_COUNT),
         "verbose": _truth("print each value", False),
@@ -154,15 +157,19 @@ _FACTOR = Key(
     Values("a number from 0 to 1", lambda value: NUMBER.accepts(value) and 0 <= value <= 1),
     "factor on the learning rate",
 )
+_START = Key(
+    Values("a number above 0 and up to 1", lambda value: NUMBER.accepts(value) and 0 < value <= 1),
+    "first factor on the learning rate",
+)
 _FAMILIES = {
     "Constant": _schedule(factor=_FACTOR),
-    "Linear": _schedule(start_factor=_FACTOR, end_factor=_FACTOR),
+    "Linear": _schedule(start_factor=_START, end_factor=_FACTOR),
     "Step": _schedule(
-        step_size=Key(integer(1), "length of a step", unit=_COUNT),
+        step_size=Key(NOT_ZERO, "length of a step", unit=_COUNT),
         gamma=Key(NUMBER, "factor per step", default=0.1),
     ),
     "MultiStep": _schedule(
-        milestones=Key(list_of(WHOLE, "a list of whole numbers"), "where it steps", unit=_COUNT),
+        milestones=Key(list_of(NUMBER, "a list of numbers"), "where it steps", unit=_COUNT),
         gamma=Key(NUMBER, "factor per milestone", default=0.1),
     ),
     "Exponential": _schedule(gamma=Key(NUMBER, "factor per epoch or iteration")),
@@ -171,7 +178,7 @@ _FAMILIES = {
         eta_min=Key(NUMBER, "last value", default=0),
     ),
     "CosineAnnealing": _schedule(
-        T_max=Key(number(1) | NOTHING, "half a period", default="end - begin", unit=_COUNT),
+        T_max=Key(NOT_ZERO | NOTHING, "half a period", default="end - begin", unit=_COUNT),
         eta_min=Key(NUMBER | NOTHING, "last value"),
         eta_min_ratio=Key(NUMBER | NOTHING, "last value as a part of the first"),
     ),

@@ -39,6 +39,10 @@ def combined(config: Mapping[str, Any]) -> Iterator[Fault]:
     for path, hook in _hooks(config):
         if _short_type(hook) == "CheckpointHook":
             yield from _checkpoint_hook(path, hook)
+    scaling = given if isinstance(given := config.get("auto_scale_lr"), Mapping) else {}
+    if is_true(scaling.get("enable")) and "base_batch_size" not in scaling:
+        note = "has no base_batch_size → add base_batch_size=…, or enable=False"
+        yield Fault(path="auto_scale_lr", given=short(scaling), advice=note)
     if isinstance(processor := config.get("log_processor"), Mapping):
         yield from _log_processor(processor)
     yield from _schedules("param_scheduler", config.get("param_scheduler"))

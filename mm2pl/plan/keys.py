@@ -8,9 +8,12 @@ from typing import Any, Literal
 from mm2pl.plan.resume import resume_accepts
 from mm2pl.plan.values import (
     ANYTHING,
+    BOOLEAN,
     CALLABLE,
     DICT,
+    INTEGER,
     LIST,
+    NOT_ZERO,
     NOTHING,
     NUMBER,
     PATH,
@@ -145,7 +148,6 @@ _POSITIVE: tuple[Doubt, ...] = (
 _LENGTH: tuple[Doubt, ...] = (
     (Values("", lambda value: value < 1), "nothing is trained → give at least 1"),
 )
-_NOT_ZERO = Values("a number other than 0", lambda value: NUMBER.accepts(value) and value != 0)
 
 _TRAIN = {
     "type": Key(TEXT | CALLABLE, "a training loop, in place of by_epoch"),
@@ -177,7 +179,7 @@ _TRAIN = {
         ),
     ),
     "val_interval": Key(
-        _NOT_ZERO,
+        NOT_ZERO,
         "one validation per so many",
         "validation schedule",
         default="1, or 1000 by iterations",
@@ -197,7 +199,7 @@ _TRAIN = {
 
 
 def _eval(stage: str, loop: str) -> Inside:
-    fp16 = Key(TRUTH, "half precision", f"autocast in {stage}", default=False, lax=True)
+    fp16 = Key(TRUTH, "half precision", f"autocast in {stage}", default=False)
     kind = Key(TEXT | CALLABLE, "a loop of your own", default=loop)
     return Inside(keys={"type": kind, "fp16": fp16}, types=(loop,))
 
@@ -247,7 +249,7 @@ _OPTIM = Inside(
                 keys={
                     "lr": Key(number(0) | NOTHING, "learning rate", "configure_optimizers"),
                     "weight_decay": Key(
-                        number(0) | NOTHING,
+                        number(0),
                         "weight decay",
                         "configure_optimizers",
                         default="the optimizer's",
@@ -350,7 +352,7 @@ _ENV = Inside(
             inside=Inside(
                 keys={
                     "mp_start_method": Key(_STARTS, "how workers start", default="fork"),
-                    "opencv_num_threads": Key(WHOLE, "OpenCV's threads per process", default=0),
+                    "opencv_num_threads": Key(INTEGER, "OpenCV's threads per process", default=0),
                 }
             ),
         ),
@@ -446,11 +448,10 @@ def _loader(stage: str) -> Key:
                     lax=True,
                 ),
                 "drop_last": Key(
-                    TRUTH,
+                    BOOLEAN,
                     "leave out the last batch if it is smaller",
                     "argument of DataLoader",
                     default=False,
-                    lax=True,
                 ),
                 "sampler": Key(
                     TYPED | _having_items("__iter__", "a built sampler") | NOTHING,
@@ -544,6 +545,7 @@ def _evaluator(stage: str, target: str) -> Key:
 
 
 _NAMES = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")
 _HOOKS = "callbacks, by MMEngine's priorities"
 _IN_CALLBACK = "{type}, in the run's callback by its priority"
 
@@ -603,7 +605,7 @@ KEYS: dict[str, Key] = {
                     TRUTH, "whether to scale", "whether to scale", default=False, lax=True
                 ),
                 "base_batch_size": Key(
-                    _NOT_ZERO,
+                    NOT_ZERO,
                     "the batch size that the learning rate is meant for",
                     "scale by real / base batch size",
                     doubts=_POSITIVE,
@@ -622,7 +624,7 @@ KEYS: dict[str, Key] = {
         default="mmengine",
     ),
     "compile": Key(
-        TRUTH | DICT | NOTHING,
+        BOOLEAN | DICT | NOTHING,
         "compile the model's step; a dict has the arguments of torch.compile",
         "torch.compile of the model's step",
         default=False,
@@ -721,7 +723,10 @@ KEYS: dict[str, Key] = {
         reader="LogProcessor",
     ),
     "log_level": Key(
-        one_of("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")
+        Values(
+            f"one of {', '.join(_LEVELS)}",
+            lambda value: isinstance(value, str) and value.upper() in _LEVELS,
+        )
         | Values("a whole number", lambda value: isinstance(value, int))
         | NOTHING,
         "the least important messages that are logged",

@@ -22,8 +22,9 @@ def length_of_run(train_cfg: object) -> dict[str, Any]:
                 raise ValueError(
                     f"train_cfg: {name}={train_cfg[name]!r} → a whole number of at least 1 is needed"
                 )
-            # An int, because to Lightning limit_train_batches=1.0 means all batches.
-            length = int(train_cfg[name])
+            # An int, because to Lightning limit_train_batches=1.0 means all batches. And -1 epochs are endless to it,
+            # where MMEngine trains nothing.
+            length = max(int(train_cfg[name]), 0)
             by_iter = {"max_epochs": 1, "limit_train_batches": length}
             return by_iter if name == "max_iters" else {name: length}
     return {}

@@ -112,6 +112,10 @@ WHOLE = Values("a whole number", is_whole)
 NUMBER = Values("a number", is_number)
 # MMEngine asks `if value`, so it takes 0 and 1 too. A text is true even if it reads "False".
 TRUTH = Values("True or False", lambda value: isinstance(value, Real) and value in (0, 1))
+# Where torch or MMEngine asks for the type.
+BOOLEAN = Values("True or False", lambda value: isinstance(value, bool))
+INTEGER = Values("a whole number", lambda value: is_whole(value) and hasattr(value, "__index__"))
+NOT_ZERO = Values("a number other than 0", lambda value: is_number(value) and value != 0)
 TEXT = Values("a text", lambda value: isinstance(value, str))
 PATH = Values("a path", lambda value: isinstance(value, str) or hasattr(value, "__fspath__"))
 DICT = Values("a dict", lambda value: isinstance(value, Mapping))

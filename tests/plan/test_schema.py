@@ -166,6 +166,12 @@ ERRORS = {
         "log_processor.custom_cfg.0",
         "has no method_name",
     ),
+    "scaled by nothing": ({"auto_scale_lr": {"enable": True}}, "auto_scale_lr", "base_batch_size"),
+    "last batch": (
+        {"train_dataloader": loader(drop_last="no")},
+        "train_dataloader.drop_last",
+        "True or False",
+    ),
     "half a stage": ({"val_cfg": None}, "val_cfg", "should be either all None or not None"),
 }
 WARNINGS = {
@@ -258,6 +264,11 @@ ACCEPTED = {
     ),
     "module that is not imported": (
         {"custom_imports": {"imports": ["not_there"]}, "model": {"type": "Detector"}},
+        [],
+    ),
+    "a level in small letters": ({"log_level": "info"}, []),
+    "odd spans": (
+        {"param_scheduler": {"type": "StepLR", "step_size": -1, "begin": -1, "end": 2.5}},
         [],
     ),
     "variables": ({"norm_cfg": {"type": "BN"}, "lr": "x"}, []),
@@ -409,10 +420,11 @@ TAKEN = {
     ("None", "list"): "tta_pipeline",
     ("huge",): """
         optim_wrapper.accumulative_counts optim_wrapper.loss_scale.growth_factor train_cfg.max_epochs
+        optim_wrapper.optimizer.weight_decay
         optim_wrapper.loss_scale.growth_interval auto_scale_lr.base_batch_size LOADER.batch_size LOADER.num_workers
         train_cfg.max_iters train_cfg.val_interval env_cfg.resource_limit""",
     ("None", "huge"): """
-        optim_wrapper.optimizer.lr optim_wrapper.optimizer.weight_decay LOADER.num_batch_per_epoch
+        optim_wrapper.optimizer.lr LOADER.num_batch_per_epoch
         env_cfg.dist_cfg.timeout""",
     ("negative", "huge"): "env_cfg.mp_cfg.opencv_num_threads",
     ("None", "negative", "huge"): "log_level",
@@ -467,3 +479,10 @@ def test_a_wrong_value_has_one_message_that_names_its_key(path):
 
 def test_the_fuzz_knows_only_keys_of_the_table():
     assert set(EXPECTED) <= set(PATHS)
+
+
+def test_custom_imports_of_another_kind_are_told_where_they_are_imported(tmp_path):
+    file = tmp_path / "c.py"
+    file.write_text("custom_imports = 'x'\n")
+    with pytest.raises(TypeError, match=r"c\.py: custom_imports='x' → dict\(imports="):
+        Config.fromfile(file)

@@ -57,9 +57,10 @@ def test_every_key_lands_in_exactly_one_place():
             {"type": "IterBasedTrainLoop", "max_iters": 7},
             {"max_epochs": 1, "limit_train_batches": 7},
         ),
+        ({"by_epoch": True, "max_epochs": -1}, {"max_epochs": 0}),
         (None, {}),
     ],
-    ids=["by_epoch", "epoch-type", "iter-type", "no training"],
+    ids=["by_epoch", "epoch-type", "iter-type", "negative", "no training"],
 )
 def test_length_of_run(train_cfg, expected):
     assert length_of_run(train_cfg) == expected
