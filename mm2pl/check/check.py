@@ -12,7 +12,7 @@ from mm2pl.check.trial import Trial, try_out
 from mm2pl.check.twin import twin_of
 from mm2pl.plan.schema import Fault, faults_of
 from mm2pl.plan.translate import COMPLETE, check_complete, whole_config
-from mm2pl.plan.unread import redefined
+from mm2pl.plan.unread import reason, redefined
 from mm2pl.run.reach import faults_of_settings, timetable_of
 
 if TYPE_CHECKING:
@@ -44,14 +44,13 @@ def check_runner(runner: Runner) -> Report:
 _ONE_PROCESS = Fault(
     path="launcher",
     given="several processes",
-    accepted="one of them was tried out, so the memory of their strategy was not",
+    advice="one of them was tried out, so the memory of their strategy was not",
     severity="note",
 )
 _NO_COPY = Fault(
     path="train_cfg",
     given="a built loop",
-    accepted="it cannot be copied, so the run is not tried out",
-    advice="give the loop as a dict",
+    advice=reason("it cannot be copied, so the run is not tried out", "give the loop as a dict"),
     severity="note",
 )
 
@@ -79,7 +78,7 @@ def _report(
         rows = outlook(config, times, trial)
         found += faults_of_room(config, times, trial)
     # The schema and the trial may both have seen a mistake.
-    distinct = list({(fault.path, fault.accepted): fault for fault in found}.values())
+    distinct = list({(fault.path, fault.advice): fault for fault in found}.values())
     return Report(name=name, environment=described(config), rows=rows, faults=distinct)
 
 
@@ -88,7 +87,7 @@ def _incomplete(config: Mapping[str, Any]) -> list[Fault]:
         check_complete(config)
     except ValueError as error:
         given, _, advice = str(error).partition(" → ")
-        return [Fault(path=_first_missing(config), given="missing", accepted=given, advice=advice)]
+        return [Fault(path=_first_missing(config), given="missing", advice=reason(given, advice))]
     return []
 
 

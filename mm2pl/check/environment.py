@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from mm2pl.plan.schema import Fault
+from mm2pl.plan.unread import reason
 from mm2pl.registry import VISBACKENDS
 from mm2pl.version import __version__
 
@@ -71,16 +72,17 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 path="work_dir",
                 given=repr(work_dir),
-                accepted=f"{folder} cannot be written",
-                advice="name a folder that can, in the config or with --work-dir",
+                advice=reason(
+                    f"{folder} cannot be written",
+                    "name a folder that can, in the config or with --work-dir",
+                ),
             )
     file = config.get("load_from")
     if isinstance(file, str) and "://" not in file and not os.path.exists(os.path.expanduser(file)):
         yield Fault(
             path="load_from",
             given=repr(file),
-            accepted="there is no such file",
-            advice="give a path that is there, or a URL",
+            advice=reason("there is no such file", "give a path that is there, or a URL"),
         )
     visualizer = config.get("visualizer")
     backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
@@ -92,8 +94,10 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 path=f"visualizer.vis_backends.{index}.type",
                 given=repr(kind),
-                accepted=f"it needs the package {package}, which is not installed",
-                advice=f"pip install {package}, or leave the backend out",
+                advice=reason(
+                    f"it needs the package {package}, which is not installed",
+                    f"pip install {package}, or leave the backend out",
+                ),
             )
 
 

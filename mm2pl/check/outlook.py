@@ -12,6 +12,7 @@ from mm2pl.check.environment import existing, size, work_dir_of
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.schema import Fault
+from mm2pl.plan.unread import reason
 from mm2pl.run.clock import Timetable, first_validation, validates_after
 from mm2pl.run.reach import checkpoint_hook_of, count_of, flag_of, length_in, schedules_of, unit
 
@@ -65,8 +66,10 @@ def faults_of_room(config: Mapping[str, Any], times: Timetable, trial: Trial) ->
         yield Fault(
             path="default_hooks.checkpoint.max_keep_ckpts",
             given=f"{files.kept} files of {size(trial.file_bytes)}",
-            accepted=f"{size(needed)} are needed, and {folder} has {size(free)} free",
-            advice="a smaller max_keep_ckpts, a larger interval, or another work_dir",
+            advice=reason(
+                f"{size(needed)} are needed, and {folder} has {size(free)} free",
+                "a smaller max_keep_ckpts, a larger interval, or another work_dir",
+            ),
         )
 
 

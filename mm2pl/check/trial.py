@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dataset.utils import length_of
 from mm2pl.plan.schema import Fault
+from mm2pl.plan.unread import reason
 from mm2pl.run.clock import Timetable
 from mm2pl.run.faults import faults_of_run
 from mm2pl.run.undo import undone
@@ -156,8 +157,10 @@ def _fault_of(error: Exception, step: str) -> Fault:
     return Fault(
         path=path,
         given="",
-        accepted=f"{type(error).__name__}: {text[:400]}",
-        advice=f"raised at {own[-1].filename}:{own[-1].lineno}",
+        advice=reason(
+            f"{type(error).__name__}: {text[:400]}",
+            f"raised at {own[-1].filename}:{own[-1].lineno}",
+        ),
     )
 
 
@@ -258,8 +261,10 @@ def _unknown_metrics(runner: Runner, metrics: list[str], logged: list[str]) -> I
                 yield Fault(
                     path=path,
                     given=repr(name),
-                    accepted=f"one of the metrics {', '.join(map(repr, known))}",
-                    advice=f"name one of these.{did_you_mean(closest(name, known, 1))}",
+                    advice=reason(
+                        f"one of the metrics {', '.join(map(repr, known))}",
+                        f"name one of these.{did_you_mean(closest(name, known, 1))}",
+                    ),
                     severity="warning" if kind.shown == "monitor" else "error",
                 )
 

@@ -37,6 +37,11 @@ SETTINGS: dict[str, str] = {
 """Names that look like settings at the top of a config → where the setting is."""
 
 
+def reason(why: str, cure: str) -> str:
+    """Join why something has no effect and what to do."""
+    return f"{why}; {cure}"
+
+
 @dataclass
 class _File:
     """What one file of a config defines and reads at its top.
@@ -90,8 +95,10 @@ def overrides_without_effect(options: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 path=f"--cfg-options {key}",
                 given=repr(value),
-                accepted=f"{name} is a variable of the config's own, which its keys have read already",
-                advice=f"--cfg-options {meant}=…" if meant else "name the key that is to change",
+                advice=reason(
+                    f"{name} is a variable of the config's own, which its keys have read already",
+                    f"--cfg-options {meant}=…" if meant else "name the key that is to change",
+                ),
                 severity="warning",
             )
 
@@ -106,8 +113,7 @@ def _no_effect(name: str, value: object, file: _File, line: int, base: _File | N
     return Fault(
         path=name,
         given=text if len(text) <= 48 else f"{text[:45]}...",
-        accepted=why,
-        advice=cure,
+        advice=reason(why, cure),
         severity="warning",
         origin=Site(file.path, line),
     )

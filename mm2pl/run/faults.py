@@ -10,6 +10,7 @@ from mm2pl.closest import misspelt
 from mm2pl.dataset.utils import length_of
 from mm2pl.plan.schema import Fault
 from mm2pl.plan.translate import whole_config
+from mm2pl.plan.unread import reason
 from mm2pl.run.points import STAGES
 from mm2pl.run.reach import faults_of_settings
 from mm2pl.run.waiting import faults_of_waiting
@@ -61,8 +62,10 @@ def _loaders(run: Run) -> Iterator[Fault]:
                 path=f"{stage}_dataloader",
                 given=f"{length_of(getattr(loader, 'dataset', None))} samples in batches of "
                 f"{getattr(loader, 'batch_size', None)}",
-                accepted="there is no whole batch, so nothing happens",
-                advice="a smaller batch_size, drop_last=False, or more data",
+                advice=reason(
+                    "there is no whole batch, so nothing happens",
+                    "a smaller batch_size, drop_last=False, or more data",
+                ),
             )
         yield from _drawn_seed(run, stage, loader)
 
@@ -77,9 +80,11 @@ def _drawn_seed(run: Run, stage: str, loader: Any) -> Iterator[Fault]:
             yield Fault(
                 path=f"{stage}_dataloader.sampler.seed",
                 given=repr(sampler.seed),
-                accepted=f"drawn when the loader was built, before randomness.seed={run.seed} was set: "
-                "the order of the data is another one in each run",
-                advice=f"{type(sampler).__name__}(…, seed={run.seed}), or give the loader as a dict",
+                advice=reason(
+                    f"drawn when the loader was built, before randomness.seed={run.seed} was set: "
+                    "the order of the data is another one in each run",
+                    f"{type(sampler).__name__}(…, seed={run.seed}), or give the loader as a dict",
+                ),
                 severity="warning",
             )
             return
@@ -93,8 +98,9 @@ def faults_of_methods(hooks: Iterable[Any]) -> Iterator[Fault]:
             yield Fault(
                 path=f"{type(hook).__name__}.{name}",
                 given="a method that no run calls",
-                accepted=f"the points of a hook are {', '.join(STAGES)}",
-                advice=f"did you mean {point!r}?",
+                advice=reason(
+                    f"the points of a hook are {', '.join(STAGES)}", f"did you mean {point!r}?"
+                ),
                 severity="warning",
             )
 

@@ -8,6 +8,7 @@ from typing import Any
 from mm2pl.closest import misspelt
 from mm2pl.plan.containers import join
 from mm2pl.plan.schema import Fault
+from mm2pl.plan.unread import reason
 from mm2pl.run.building import DEFAULT_HOOKS
 from mm2pl.run.clock import Timetable, first_validation
 
@@ -308,8 +309,8 @@ def _dict(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _warning(path: str, given: object, accepted: str, advice: str) -> Fault:
-    return Fault(path=path, given=repr(given), accepted=accepted, advice=advice, severity="warning")
+    return Fault(path=path, given=repr(given), advice=reason(accepted, advice), severity="warning")
 
 
 def _note(path: str, given: object, accepted: str) -> Fault:
-    return Fault(path=path, given=repr(given), accepted=accepted, severity="note")
+    return Fault(path=path, given=repr(given), advice=accepted, severity="note")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.plan.schema import Fault
+from mm2pl.plan.unread import reason
 from mm2pl.run.clock import first_validation
 
 if TYPE_CHECKING:
@@ -116,13 +117,14 @@ def faults_of_waiting(run: Run) -> Iterator[Fault]:
     missing = missing_validation(times, limit)
     if missing is None:
         return
-    reason, at_the_end = missing
+    why, at_the_end = missing
     for path, value in never_acting(parts_of(run), at_the_end=at_the_end):
-        what, _, cure = reason.partition(" → ")
+        what, _, cure = why.partition(" → ")
         yield Fault(
             path=path,
             given=repr(value),
-            accepted=f"this will never act: {what}",
-            advice=f"{cure}, or leave out what waits for it",
+            advice=reason(
+                f"this will never act: {what}", f"{cure}, or leave out what waits for it"
+            ),
             severity="warning",
         )
