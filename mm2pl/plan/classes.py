@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mm2pl.plan.keys import Inside, Key
+from mm2pl.plan.key import Inside, Key
 from mm2pl.plan.values import (
     ANYTHING,
     BOOLEAN,

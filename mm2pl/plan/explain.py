@@ -10,7 +10,8 @@ from typing import Any, Literal
 from mm2pl.config import Config
 from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, short
-from mm2pl.plan.keys import KEYS, Inside
+from mm2pl.plan.key import Inside
+from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import is_legacy
 from mm2pl.plan.schema import faults_of, refuse
 

@@ -8,7 +8,8 @@ from typing import Literal
 from mm2pl.plan.classes import CLASSES
 from mm2pl.plan.explain import laid_out
 from mm2pl.plan.fault import short
-from mm2pl.plan.keys import KEYS, Key
+from mm2pl.plan.key import Key
+from mm2pl.plan.keys import KEYS
 
 Row = tuple[str, str, str, str, str, str]
 HEAD: Row = ("key", "accepted", "default", "meaning", "Lightning", "read by")

@@ -9,7 +9,8 @@ from typing import Any
 from mm2pl.closest import closest, did_you_mean, misspelt
 from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, Severity, short
-from mm2pl.plan.keys import KEYS, UNSUPPORTED, Inside, Key
+from mm2pl.plan.key import Inside, Key
+from mm2pl.plan.keys import KEYS, UNSUPPORTED
 from mm2pl.plan.legacy import LEGACY
 from mm2pl.plan.values import Values
 

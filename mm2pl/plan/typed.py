@@ -13,7 +13,8 @@ from mm2pl.plan.annotations import clearly_wrong, hints_of, words_of
 from mm2pl.plan.classes import CLASSES
 from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, Severity, short
-from mm2pl.plan.keys import KEYS, UNSUPPORTED, Key
+from mm2pl.plan.key import Key
+from mm2pl.plan.keys import KEYS, UNSUPPORTED
 from mm2pl.plan.tabled import of_key
 from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry

@@ -12,7 +12,8 @@ import torch
 from mm2pl.config import Config
 from mm2pl.plan.explain import explain
 from mm2pl.plan.fault import FaultyConfigError
-from mm2pl.plan.keys import KEYS, Inside
+from mm2pl.plan.key import Inside
+from mm2pl.plan.keys import KEYS
 from mm2pl.plan.schema import faults_of, refuse
 from mm2pl.registry import HOOKS, MODELS
 
