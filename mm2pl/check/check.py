@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from mm2pl.runner.runner import Runner
 
 
-def check_config(cfg: Config, make: Callable[[str], Runner] | None = None) -> Report:
+def check_config(
+    cfg: Config, make: Callable[[str], Runner] | None = None, trusted: bool = True
+) -> Report:
     """Check what a config says.
 
     Args:
         cfg: The config; not changed.
         make: Makes the runner of a trial in the folder that it is given; without it nothing is built.
+        trusted: Whether modules that the config names may be imported.
     """
     found = redefined(cfg)
     return _report(str(cfg.filename or "config"), dict(cfg.items()), make, found)

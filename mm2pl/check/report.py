@@ -42,6 +42,7 @@ class Report:
                     "path": fault.path,
                     "given": fault.given,
                     "accepted": fault.accepted,
+                    "why": fault.why,
                     "advice": fault.advice,
                     "severity": fault.severity,
                     "origin": str(fault.origin) if fault.origin else None,

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dataset.utils import length_of
 from mm2pl.plan.fault import Fault
+from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Timetable
 from mm2pl.run.faults import faults_of_run
 from mm2pl.run.undo import undone
@@ -55,7 +56,7 @@ KEYS_BY_STEP = {
 """Methods of a runner, and functions that it calls → the key whose part they make."""
 
 
-class _Enough(Exception):
+class _Enough(BaseException):
     """End the training of a trial."""
 
 
@@ -230,19 +231,35 @@ class _Probe(Checkpoint):
     def _validate(self) -> None:
         trial, runner = self.trial, self.runner
         loop = runner._run.loop_of("val")
-        trial.step = "val_dataloader"
+        # Several data sets are loops of one set each, whose metrics begin with the set's name.
+        several = hasattr(loop, "parts")
+        sets = zip(loop.names(), loop.parts, strict=True) if several else [("", loop)]
+        parts = {f"{name}/" if several else "": part for name, part in sets}
+        if any(map(drives, parts.values())):
+            trial.faults.append(
+                Fault(
+                    path="val_cfg",
+                    given=type(loop).__name__,
+                    why="it goes through the data itself, so its validation is not tried out",
+                    severity="note",
+                )
+            )
+            return
         for stage in ("before_val", "before_val_epoch"):
             runner.call_hook(stage)
         runner.model.eval()
-        batch = next(iter(loop.dataloader))
-        trial.step = "model"
-        since = time.perf_counter()
-        loop.run_iter(0, batch)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        trial.val_seconds = time.perf_counter() - since
-        trial.step = "val_evaluator"
-        trial.metrics = list(loop.metrics())
+        trial.metrics, trial.val_seconds = [], 0.0
+        for prefix, part in parts.items():
+            trial.step = "val_dataloader"
+            batch = next(iter(part.dataloader))
+            trial.step = "model"
+            since = time.perf_counter()
+            part.run_iter(0, batch)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            trial.val_seconds += (time.perf_counter() - since) / len(parts)
+            trial.step = "val_evaluator"
+            trial.metrics += [f"{prefix}{name}" for name in part.metrics()]
         trial.step = ""
         logged = list(self.runner.trainer.callback_metrics)
         trial.faults += _unknown_metrics(self.runner, trial.metrics, logged)

@@ -104,7 +104,7 @@ class CheckpointLoader:
         # Loaders that users register take two arguments.
         options = {} if weights_only else {"weights_only": False}
         content = loader(filename, map_location, **options)
-        check(content, filename)
+        check(content, filename, whole=False)
         return content
 
 

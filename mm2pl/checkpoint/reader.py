@@ -67,7 +67,7 @@ def read_checkpoint(
     """
     content = _verified(file, map_location, weights_only, name)
     # Before anything is made of it; the loaders of users and of sharded files have not come past here.
-    check(content, name or str(file))
+    check(content, name or str(file), whole=False)
     return from_plain(content)
 
 

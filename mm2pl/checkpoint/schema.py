@@ -36,6 +36,8 @@ def _is_count(value: object) -> bool:
 def _is_number(value: object) -> bool:
     if isinstance(value, bool | str | bytes):
         return False
+    if getattr(value, "is_meta", False):  # of a file's outline, which has no values
+        return value.numel() == 1  # type: ignore[attr-defined]
     try:
         return not math.isnan(float(value))  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -74,6 +76,11 @@ HISTORY = Rule(
 )
 SERIES = Rule(
     "a tensor of one dimension", lambda value: isinstance(value, torch.Tensor) and value.dim() == 1
+)
+# FSDP names parameters where others count them.
+PARAMETERS = Rule(
+    "a list of whole numbers from 0 on, or of names",
+    lambda value: _is_sequence_of(_is_count)(value) or _is_sequence_of(_is_text)(value),
 )
 TEXTS = Rule("a list of texts", _is_sequence_of(_is_text))
 SCHEDULES = Rule(
@@ -114,7 +121,7 @@ TABLE: dict[str, Rule] = {
         for place in _OPTIMIZERS
         for key, rule in {
             "param_groups": MAPPINGS,
-            "param_groups.*.params": COUNTS,
+            "param_groups.*.params": PARAMETERS,
             "param_groups.*.lr": NUMBER,
             "param_groups.*.initial_lr": NUMBER,
             "param_groups.*.weight_decay": NUMBER,
@@ -160,7 +167,11 @@ REQUIRED = (
 """Places that hold something wherever they are."""
 
 
-def check(checkpoint: object, name: str) -> None:
+READ_BY_ALL = ("state_dict", "meta", "message_hub", "mm2pl")
+"""Keys that are read of every file; the others are those of a run that goes on."""
+
+
+def check(checkpoint: object, name: str, whole: bool = True) -> None:
     """Refuse a checkpoint in which a known key holds something else than it must.
 
     A bare state dict, which has none of the keys, is left alone.
@@ -168,6 +179,7 @@ def check(checkpoint: object, name: str) -> None:
     Args:
         checkpoint: The content of a file.
         name: The file, for the message.
+        whole: Whether a run goes on from it; else only :data:`READ_BY_ALL` are looked at.
 
     Raises:
         CheckpointError: Naming the file, the key, what was found and what is needed.
@@ -181,6 +193,8 @@ def check(checkpoint: object, name: str) -> None:
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         return
     for path, rule in TABLE.items():
+        if not whole and path.partition(".")[0] not in READ_BY_ALL:
+            continue
         for place, value in _at(checkpoint, path.split("."), ""):
             left_out = value is None and path not in REQUIRED
             if not left_out and not rule.accepts(value):

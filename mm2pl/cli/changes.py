@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from mm2pl.config import Config
 from mm2pl.plan.resume import MUST, with_parts
+from mm2pl.plan.tabled import name_of
 
 
 def apply(options: argparse.Namespace, cfg: Config) -> Config:
@@ -29,7 +32,12 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
             change(cfg, given[name])
     if parts := parts_to_resume(options):
         if not cfg.get("resume"):
-            raise ValueError(f"{', '.join(parts)} without a run to continue → add --resume")
+            asked = (
+                "--resume=PATH in place of --ckpt_path"
+                if given.get("ckpt_path")
+                else "add --resume"
+            )
+            raise ValueError(f"{', '.join(parts)} without a run to continue → {asked}")
         cfg.resume = with_parts(cfg.resume, parts)
     return cfg
 
@@ -64,7 +72,7 @@ def parts_to_resume(options: argparse.Namespace) -> dict[str, Any]:
 
 def _amp(cfg: Config, _: object) -> None:
     wrapper = cfg.optim_wrapper
-    kind = wrapper.get("type", "OptimWrapper")
+    kind = name_of(wrapper.get("type", "OptimWrapper"))
     if kind not in ("OptimWrapper", "AmpOptimWrapper"):
         raise ValueError(
             f"--amp with optim_wrapper type {kind!r} → only OptimWrapper and AmpOptimWrapper can be switched"
@@ -98,16 +106,30 @@ def require_pickle(path: str) -> None:
 
 
 def write_results(cfg: Config, path: str) -> None:
-    """Add the metric that writes a test's predictions to a pickle file: ``--out``."""
-    evaluators = cfg.get("test_evaluator") or []
-    evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+    """Add the metric that writes a test's predictions to a pickle file: ``--out``; of several sets, one file each."""
+    own, loaders = cfg.get("test_evaluator"), cfg.get("test_dataloader")
+    if not isinstance(loaders, (list, tuple)):
+        cfg.test_evaluator = _dumping(own, path)
+        return
+    stem, ending = os.path.splitext(path)
+    each = own if isinstance(own, (list, tuple)) else [copy.deepcopy(own) for _ in loaders]
+    cfg.test_evaluator = [_dumping(one, f"{stem}_{i}{ending}") for i, one in enumerate(each)]
+
+
+def _dumping(evaluator: Any, path: str) -> Any:
     # As OpenMMLab's test scripts do: this metric of MMEngine's only writes the file.
-    cfg.test_evaluator = [*evaluators, {"type": "DumpResults", "out_file_path": path}]
+    dump = {"type": "DumpResults", "out_file_path": path}
+    if isinstance(evaluator, Mapping) and "metrics" in evaluator:  # the evaluator itself
+        return {**evaluator, "metrics": _dumping(evaluator["metrics"], path)}
+    own = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator] if evaluator else []
+    return [*own, dump]
 
 
 def _tta(cfg: Config, _: object) -> None:
     if "tta_model" not in cfg or "tta_pipeline" not in cfg:
         raise ValueError("--tta needs tta_model and tta_pipeline in the config")
+    if isinstance(cfg.test_dataloader, (list, tuple)):
+        raise ValueError("--tta with several data sets in test_dataloader → test one at a time")
     dataset = cfg.test_dataloader.dataset
     # Through wrappers such as RepeatDataset, to the one that has a pipeline.
     while "dataset" in dataset:

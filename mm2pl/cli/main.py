@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit code: 0, or 2 for a mistake that one message explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Wherever they stand: they belong to mm2pl and not to one command's parser. But a script has options of its own.
-    end = arguments.index("run") if "run" in arguments[:3] else len(arguments)
+    words = (i for i, each in enumerate(arguments) if each not in ("--verbose", "--as-mmengine"))
+    first = next(words, 0)
+    end = first if arguments[first : first + 1] == ["run"] else len(arguments)
     verbose, insist = "--verbose" in arguments[:end], "--as-mmengine" in arguments[:end]
     own = [a for a in arguments[:end] if a not in ("--verbose", "--as-mmengine")]
     arguments = [*own, *arguments[end:]]

@@ -218,9 +218,8 @@ def _follow_part(asked: Asked, part: str, value: Any, name: str, own: Config | N
         return
     if value.keys().isdisjoint(("class_path", "init_args")):
         # MMEngine's form in a YAML of mixed forms, or LightningCLI's without a class.
-        value = (
-            {"init_args": value} if _PARTS[part] & value.keys() else {"init_args": {part: value}}
-        )
+        inside = "type" not in value and bool(_PARTS[part] & value.keys())
+        value = {"init_args": value if inside else {part: value}}
     # mm2pl's own class stands in every YAML that `mm2pl convert` writes, and replaces no subclass.
     if value.get("class_path", CLASSES[part]) != CLASSES[part]:
         asked.classes[part]["class_path"] = value["class_path"]

@@ -15,6 +15,15 @@ _LONGEST = 255
 """Letters of a file's name, on usual file systems."""
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Return whether a file stands in a folder or in one below it.
+
+    >>> is_below("a/b/c.pth", "a"), is_below("ab/c.pth", "a")
+    (True, False)
+    """
+    return f"{_real(_parent(path))}{os.sep}".startswith(f"{_real(folder)}{os.sep}")
+
+
 class CheckpointFiles:
     """Delete and name files of one folder; of another folder's, such as those of the run resumed here, none.
 

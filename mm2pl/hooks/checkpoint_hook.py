@@ -14,7 +14,7 @@ from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_callback import CheckpointCallback
-from mm2pl.hooks.checkpoint_files import CheckpointFiles, best_name, is_among, number_in
+from mm2pl.hooks.checkpoint_files import CheckpointFiles, best_name, is_among, is_below, number_in
 from mm2pl.hooks.checkpoint_memory import CheckpointMemory
 from mm2pl.hooks.checkpoint_publish import publish
 from mm2pl.hooks.hook import DATA_BATCH, Hook
@@ -187,7 +187,9 @@ class CheckpointHook(Hook, CheckpointCallback):
         memory.load_state_dict(self._restored)
         self._restored = {}
         source, folder = getattr(runner, "resumed_from", None), os.path.dirname(self._path(0))
-        if isinstance(source, str) and not self._files.holds(source, runner.work_dir, folder):
+        if isinstance(source, str) and not (
+            self._files.holds(source, folder) or is_below(source, runner.work_dir)
+        ):
             memory.forget()
         self._take_up(memory)
 

@@ -36,8 +36,12 @@ def keep_own_files(callback: Any, states: dict[str, Any], source: str) -> None:
 
     def own(path: object) -> str:
         name = str(path) if path else ""
-        # Of the files in its folder, only those that it could have written.
-        return files.own(name) if name.endswith(callback.FILE_EXTENSION) else ""
+        if not name.endswith(callback.FILE_EXTENSION):
+            return ""  # of the files in its folder, only those that it could have written
+        # A name such as "{val/loss}" makes folders below it.
+        below = os.path.relpath(name, before) if before else os.path.basename(name)
+        outside = os.path.isabs(below) or os.pardir in below.split(os.sep)
+        return files.own(name) if outside else os.path.join(str(folder), below)
 
     ranked = state.get("best_k_models")
     ranked = ranked if isinstance(ranked, dict) else {}

@@ -10,6 +10,7 @@ from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
 from mm2pl.checkpoint.reader import is_sharded, naming
+from mm2pl.checkpoint.schema import check
 from mm2pl.lightning.best_files import keep_own_files
 from mm2pl.lightning.private import loads_by_name
 from mm2pl.run.trainer_view import runner_of
@@ -102,6 +103,7 @@ class Border:
             checkpoint = self._usual("load_checkpoint")(checkpoint_path, *args, **kwargs)
         if self._driver is None:
             return checkpoint
+        check(checkpoint, str(checkpoint_path), whole=self._driver.trainer.state.fn == "fit")
         if not self.strategy.lightning_restore_optimizer and self.strategy.optimizers:
             # It has put the states back; from here on the checkpoint is like any other.
             states = [optimizer.state_dict() for optimizer in self.strategy.optimizers]

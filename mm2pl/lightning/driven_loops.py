@@ -84,6 +84,7 @@ def telling(driver: RunDriver) -> Iterator[Teller]:
         yield teller
         teller.close()
     finally:
+        teller.leave_contexts()
         run.teller = outer
 
 
@@ -138,7 +139,7 @@ def refuse(trainer: Any, run: Any, stage: str) -> None:
     counts = stage == "train" and not run.by_epoch  # `max_iters` is limited already
     if not counts and not (isinstance(limit, float) and limit == 1.0):
         flags = ("fast_dev_run", "overfit_batches", f"limit_{stage}_batches")
-        flag = next(name for name in flags if getattr(trainer, name))
+        flag = next((name for name in flags if getattr(trainer, name)), flags[-1])
         raise ValueError(
             f"Trainer({flag}={getattr(trainer, flag)!r}) → {kind} is gone through by code of the config, which takes "
             "as many batches as it wants → leave the flag out, and give the data set fewer samples (indices=…)"

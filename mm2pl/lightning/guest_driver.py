@@ -57,14 +57,17 @@ class GuestDriver(RunDriver):
         self.module.clip()
 
     def publish(self, outputs: Any) -> None:
-        """Take note of what a step returns and logs: numbers, which a hook can write."""
+        """Take note of the numbers that a step returns, which a hook can write."""
         super().publish(outputs)
-        returned = scalars_of(dict(self.outputs)) if isinstance(self.outputs, Mapping) else {}
-        self.outputs = {**logged_in_step(self.trainer.fit_loop.epoch_loop), **returned}
+        self.outputs = scalars_of(dict(self.outputs)) if isinstance(self.outputs, Mapping) else {}
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
-        """Return these: Lightning has divided the loss by the accumulation window."""
-        return self.outputs
+        """Return these and what the batch has logged: Lightning has divided the loss by the accumulation window."""
+        return {**logged_in_step(self.trainer.fit_loop.epoch_loop), **self.outputs}
+
+    def settle(self, trainer: Trainer, outputs: Any) -> None:
+        """End the batch now, with what it has logged so far."""
+        super().settle(trainer, self.train_outputs(self.module.lightning_module, outputs))
 
     # Evaluation
 

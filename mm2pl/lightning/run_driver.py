@@ -205,9 +205,12 @@ class RunDriver(ModuleDriver):
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
         if self.run is None:
             return
-        if isinstance(exception, KeyboardInterrupt | SIGTERMException) and self.run.stage == "fit":
-            self.run.continuing.log_interruption()
-        self.run.leave(exception)
+        try:
+            stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
+            if stopped and self.run.stage == "fit":
+                self.run.continuing.log_interruption()
+        finally:
+            self.run.leave(exception)
 
     # Training
 

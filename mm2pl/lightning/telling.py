@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.stages import LIGHTNING_POINTS
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.private import CURRENT_HOOK, begin_batch, logged_values, logger_connector
@@ -89,9 +90,14 @@ class Teller:
         mode = point.split("_")[1] if point in self._acts else ""
         if self.trainer.state.fn not in VERBS.get(mode, ()):
             call_hooks()
-            return
-        self._settle(point)
-        self._acts[point](STAGE_OF[point], call_hooks, given)
+        else:
+            self._settle(point)
+            self._acts[point](STAGE_OF[point], call_hooks, given)
+        self.run.presence.beat()
+
+    def leave_contexts(self) -> None:
+        """Leave the precision of a step that has not come to its end."""
+        self._context.close()
 
     def tell(
         self, stage: str, call_hooks: Callable[[], None], *args: Any, owe: bool = False
@@ -360,7 +366,9 @@ def lengths_of(loop: Any) -> list[int | float]:
     """Return the batches of each loader of a loop, as a progress bar wants them; ``inf`` where that is not known."""
     loader = getattr(loop, "dataloader", None)
     loaders: Iterable[Any] = loader if isinstance(loader, list | tuple) else [loader]
-    return [len(each) if hasattr(each, "__len__") else float("inf") for each in loaders]
+    # Every DataLoader has `__len__`, which may raise.
+    lengths = map(length_of, loaders)
+    return [float("inf") if length is None else length for length in lengths]
 
 
 def _follow(progress: Any, count: int) -> None:

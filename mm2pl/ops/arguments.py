@@ -58,7 +58,8 @@ def full_precision(operator: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
     @wraps(operator)
     def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
-        first: Any = next((each for each in args if isinstance(each, Tensor)), None)
+        everything = (*args, *kwargs.values())
+        first: Any = next((each for each in everything if isinstance(each, Tensor)), None)
         with torch.autocast("cpu" if first is None else first.device.type, enabled=False):
             given = [_widened(each) for each in args]
             named = {name: _widened(each) for name, each in kwargs.items()}

@@ -24,16 +24,21 @@ _WINDOWS = ("epoch", "global")
 _LOGGED = ("data_src", "method_name", "log_name", "window_size")
 
 
-def combined(config: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield what is wrong between the keys of a config."""
+def combined(config: Mapping[str, Any], trusted: bool = True) -> Iterator[Fault]:
+    """Yield what is wrong between the keys of a config; modules that it names are imported if it is ``trusted``."""
     # Without a model it is a part of one: a base, or a file of settings.
     if "model" in config:
-        yield from _complete(config)
+        yield from _complete(config, trusted)
     yield from _train_cfg(config)
     for stage in COMPLETE:
         name = f"{stage}_dataloader"
-        if isinstance(loader := config.get(name), Mapping):
-            yield from _loader(name, loader)
+        given = config.get(name)
+        loaders: list[tuple[str, Any]] = [(name, given)]
+        if isinstance(given, list | tuple) and stage != "train":
+            loaders = [(join(name, i), each) for i, each in enumerate(given)]
+        for path, loader in loaders:
+            if isinstance(loader, Mapping):
+                yield from _loader(path, loader)
     if isinstance(optim := config.get("optim_wrapper"), Mapping):
         yield from _optim_wrapper(optim)
     for path, hook in _hooks(config):
@@ -48,7 +53,7 @@ def combined(config: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _schedules("param_scheduler", config.get("param_scheduler"))
 
 
-def _complete(config: Mapping[str, Any]) -> Iterator[Fault]:
+def _complete(config: Mapping[str, Any], trusted: bool) -> Iterator[Fault]:
     brings_data = config.get("data_module") is not None
     loaders = [loader for loader, _, _ in COMPLETE.values() if config.get(loader) is not None]
     if brings_data and loaders:
@@ -59,7 +64,7 @@ def _complete(config: Mapping[str, Any]) -> Iterator[Fault]:
         # A data module has loaders for all stages that there are.
         keys = (cfg, brought) if brings_data else (loader, cfg, brought)
         missing = [key for key in keys if config.get(key) is None]
-        if missing == [brought] and has_own_steps(config.get("model")):
+        if missing == [brought] and has_own_steps(config.get("model"), trusted):
             continue
         if missing and len(missing) < len(keys):
             given = [key for key in keys if key not in missing]

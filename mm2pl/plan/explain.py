@@ -53,7 +53,7 @@ def explain(config: Config | Mapping[str, Any], types: bool = False) -> list[Ent
         note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
         return [entry(name, value, "—", "error", note) for name, value in config.items()]
     table_rows = [row for name, value in config.items() for row in top_level(name, value)]
-    return with_faults(table_rows, faults_of(config, types))
+    return with_faults(table_rows, faults_of(config, types, trusted=types))
 
 
 def with_faults(entries: Sequence[Entry], faults: Sequence[Fault]) -> list[Entry]:
@@ -144,13 +144,20 @@ def problems(config: Mapping[str, Any]) -> list[Entry]:
     return [row for row in explain(config) if row.status in ("warning", "error")]
 
 
-def check(config: Mapping[str, Any], strict: bool = False) -> list[Entry]:
+def check(
+    config: Config | Mapping[str, Any], strict: bool = False, trusted: bool = True
+) -> list[Entry]:
     """Return the keys without the effect that their author expects.
+
+    Args:
+        config: A config, or its keys.
+        strict: Refuse these too.
+        trusted: Whether modules that the config names may be imported.
 
     Raises:
         FaultyConfigError: If the run would refuse one of them, or ``strict`` and there is one.
     """
-    faults = faults_of(config, types=False)
+    faults = faults_of(config, types=False, trusted=trusted)
     refuse(faults, strict)
     return with_faults([], faults)
 
@@ -159,7 +166,7 @@ def warn(entries: Sequence[Entry]) -> None:
     """Say in one block, on standard error, what :func:`check` has returned; the log's level must not hide it."""
     if entries:
         print(
-            f"mm2pl: WARNING: these keys of the config have no effect:\n{_lines(entries)}",
+            f"mm2pl: WARNING: these keys of the config will not do what they say:\n{_lines(entries)}",
             file=sys.stderr,
         )
 

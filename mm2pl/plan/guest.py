@@ -7,16 +7,23 @@ from collections.abc import Mapping
 from mm2pl.registry import MODELS
 
 
-def has_own_steps(model: object) -> bool:
+def has_own_steps(model: object, trusted: bool = True) -> bool:
     """Return whether a model, or the class that its dict names, is trained by a ``training_step`` of its own.
+
+    Args:
+        model: A model, a class, or a dict with its ``type``.
+        trusted: Whether the module of the type may be imported.
 
     >>> has_own_steps({"type": "BaseModel"}), has_own_steps({"type": "nobody.has.this"})
     (False, False)
     """
     kind = model.get("type") if isinstance(model, Mapping) else model
     if isinstance(kind, str):
+        if not trusted and "." in kind:
+            return False
         try:
             kind = MODELS.get(kind)
-        except (ImportError, LookupError):  # said better when the model is built
+        # Anything may happen in a module of the user's; it is said better when the model is built.
+        except Exception:
             return False
     return hasattr(kind, "training_step")

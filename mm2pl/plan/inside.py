@@ -148,7 +148,7 @@ OPTIM = Inside(
     keys={
         "type": Key(TEXT | CALLABLE, "the wrapper", "precision plugin", default="OptimWrapper"),
         "optimizer": Key(
-            TYPED | having("param_groups", "a built optimizer"),
+            TYPED | having("param_groups", "a built optimizer") | NOTHING,
             "the optimizer",
             "configure_optimizers",
             registry="optimizer",

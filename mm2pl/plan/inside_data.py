@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mm2pl.plan.inside import DATASET, LOADER, METRIC, STARTS, having_items
 from mm2pl.plan.key import Inside, Key
 from mm2pl.plan.values import (
@@ -13,6 +15,7 @@ from mm2pl.plan.values import (
     TEXT,
     TRUTH,
     TYPED,
+    Values,
     having,
     integer,
     number,
@@ -33,7 +36,7 @@ def loader_key(stage: str) -> Key:
             keys={
                 "dataset": Key(TYPED | DATASET, "the data set", "the data set", registry="dataset"),
                 "batch_size": Key(
-                    integer(1),
+                    integer(1) | NOTHING,  # None: the data set makes its own batches
                     "samples per batch and process",
                     "argument of DataLoader",
                     default=1,
@@ -144,10 +147,13 @@ def loader_key(stage: str) -> Key:
     )
 
 
+METRICS = Values("dict(metrics=…)", lambda value: isinstance(value, Mapping) and "metrics" in value)
+
+
 def evaluator_key(stage: str, target: str) -> Key:
     """Return the key of a stage's metrics."""
     return Key(
-        TYPED | LIST | METRIC | having("offline_evaluate", "a built evaluator") | NOTHING,
+        TYPED | LIST | METRIC | METRICS | having("offline_evaluate", "a built evaluator") | NOTHING,
         f"metrics of the {stage} data",
         target,
         section="model",

@@ -13,11 +13,13 @@ from mm2pl.plan.combinations import combined
 from mm2pl.plan.fault import Fault, FaultyConfigError, short
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import LEGACY, is_legacy
-from mm2pl.plan.tabled import top_level
+from mm2pl.plan.tabled import name_of, top_level
 from mm2pl.plan.typed import Types
 
 
-def faults_of(config: Config | Mapping[str, Any], types: bool = True) -> list[Fault]:
+def faults_of(
+    config: Config | Mapping[str, Any], types: bool = True, trusted: bool = True
+) -> list[Fault]:
     """Return what is wrong with a config, at most one fault per key.
 
     Args:
@@ -25,6 +27,7 @@ def faults_of(config: Config | Mapping[str, Any], types: bool = True) -> list[Fa
             live objects.
         types: Also look up every ``type`` and compare its arguments with its signature. That imports what registers
             the type, torch for nearly all.
+        trusted: Whether modules that the config names may be imported; without it no type is looked up.
     """
     keys = dict(config.items())
     if is_legacy(keys):
@@ -36,12 +39,31 @@ def faults_of(config: Config | Mapping[str, Any], types: bool = True) -> list[Fa
         note = f"a config has keys such as {', '.join([*KEYS][:3])}; this file has {given}"
         faults = [Fault(path=next(iter(keys)), advice=note)]
     else:
-        faults = [fault for name, value in keys.items() for fault in top_level(name, value)]
-        faults += combined(keys)
-        if types:
+        plain = {name: each for name, each in keys.items() if not for_own_loop(keys, name)}
+        faults = [fault for name, value in plain.items() for fault in top_level(name, value)]
+        faults += combined(keys, trusted)
+        if types and trusted:
             faults += Types(keys).faults()
     filename = getattr(config, "filename", None)
     return [_placed(fault, filename) for fault in _one_per_path(faults)]
+
+
+def for_own_loop(config: Mapping[str, Any], name: str) -> bool:
+    """Return whether a loader or an evaluator goes to a loop of the user's own, which may take it in any form.
+
+    >>> own = {"val_cfg": {"type": "MultiValLoop"}, "val_dataloader": [{}]}
+    >>> for_own_loop(own, "val_dataloader"), for_own_loop({"val_cfg": {}, "val_dataloader": 1}, "val_dataloader")
+    (True, False)
+    """
+    stage, _, part = name.partition("_")
+    cfg, value = config.get(f"{stage}_cfg"), config.get(name)
+    if part not in ("dataloader", "evaluator") or cfg is None:
+        return False
+    if isinstance(value, Mapping) and ("dataset" in value or "type" in value):
+        return False  # in the usual form
+    usual = KEYS[f"{stage}_cfg"].inside
+    kind = cfg.get("type") if isinstance(cfg, Mapping) else cfg
+    return kind is not None and usual is not None and name_of(kind) not in usual.types
 
 
 def refuse(faults: Sequence[Fault], strict: bool = False) -> None:

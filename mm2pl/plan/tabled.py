@@ -17,7 +17,10 @@ from mm2pl.plan.values import Values
 
 def top_level(name: str, value: object) -> Iterator[Fault]:
     """Check one top-level key and what is known inside it."""
-    if name in KEYS:
+    if name in ("val_dataloader", "test_dataloader") and isinstance(value, list | tuple):
+        for number, each in enumerate(value):  # several data sets
+            yield from of_key(KEYS[name], join(name, number), each)
+    elif name in KEYS:
         yield from of_key(KEYS[name], name, value)
     elif name in LEGACY:
         note = f"a key of MMCV 1.x, ignored here → {LEGACY[name]}"
@@ -106,8 +109,13 @@ def _entries(known: Inside, path: str, value: Mapping[Any, Any]) -> Iterator[Fau
     for name, item in value.items():
         where = join(path, name)
         if name in known.keys:
-            # Arguments of a user's class; but the wrapper's optimizer is built in any case.
-            if not custom or not known.closed or name == "type":
+            # Arguments of a user's class; but what is built by itself, as the wrapper's optimizer, is so anyway.
+            if (
+                not custom
+                or name == "type"
+                or known.keys[name].registry
+                or known.keys[name].governed
+            ):
                 yield from of_key(_here(known, name, value), where, item)
         elif name in known.moved:
             note = f"MMEngine ignores it here → {known.moved[name]}"

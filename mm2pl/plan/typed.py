@@ -24,6 +24,9 @@ ROOTS = {r.name: r for r in vars(registries).values() if isinstance(r, Registry)
 """The root registries by their names."""
 
 # A data set builds these by registries, with the arguments that stand there; so do a Compose and a visualizer.
+_SUPPLIED = {"vis_backend": ("save_dir",)}
+"""What a class gives to the parts that it builds."""
+
 _PARTS = {
     "dataset": {"pipeline": "transform", "dataset": "dataset", "datasets": "dataset"},
     "visualizer": {"vis_backends": "vis_backend"},
@@ -121,7 +124,9 @@ class Types:
                 inner = {k: v for k, v in cfg.items() if k not in _NOT_ARGUMENTS}
                 if argument in known:
                     part = known[argument]
-                    yield from self._call(part, cfg["type"], where, inner, (), cfg.get("_scope_"))
+                    supplied = _SUPPLIED.get(part, ())
+                    scope = cfg.get("_scope_")
+                    yield from self._call(part, cfg["type"], where, inner, supplied, scope)
                 else:
                     yield from self._guessed(cfg["type"], where, inner, cfg.get("_scope_"))
 

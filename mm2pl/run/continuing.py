@@ -12,6 +12,7 @@ from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.random_state import set_rng_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
+from mm2pl.checkpoint.schema import check
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of, named
@@ -319,6 +320,7 @@ class Continuing:
         checkpoint = files.from_mmengine(
             CheckpointLoader.load_checkpoint(filename, map_location=map_location), resume=False
         )
+        check(checkpoint, str(filename))
         with naming(str(filename)):
             # `runner._resume` stays as the run was started, as in MMEngine 0.10.7, whose EMAHook reads it.
             run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)

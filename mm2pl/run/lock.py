@@ -161,7 +161,10 @@ class RunLock:
         if _identity(_read(aside) or {}) == _identity(judged):
             aside.unlink(missing_ok=True)
             return True
-        os.rename(aside, self._path)  # somebody has taken it over in between
+        # Somebody has taken it over in between; a third one may hold the folder by now.
+        with suppress(OSError):
+            os.link(aside, self._path)
+        aside.unlink(missing_ok=True)
         return False
 
 
@@ -177,7 +180,9 @@ def _me() -> dict[str, Any]:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
         space = ""
-    job = next(([name, os.environ[name]] for name, _ in _JOBS if os.environ.get(name)), None)
+    # torchrun calls every job "none" that nobody has named.
+    named = ([name, os.environ.get(name)] for name, _ in _JOBS)
+    job = next((each for each in named if each[1] not in (None, "", "none")), None)
     return {
         "host": socket.gethostname(),
         "space": space,
@@ -215,15 +220,22 @@ def _why_stale(facts: Mapping[str, Any], path: Path) -> str | None:
     me, pid = _me(), facts.get("pid")
     if not isinstance(pid, int) or isinstance(pid, bool):
         return "its file is damaged"
-    if (facts.get("host"), facts.get("space")) == (me["host"], me["space"]):
+    # Where the kernel does not tell when a process began, its number alone says nothing.
+    known = facts.get("started") is not None
+    if known and (facts.get("host"), facts.get("space")) == (me["host"], me["space"]):
         if not is_alive(pid):
             return "that process is gone"
         return "that process is gone" if started_at(pid) != facts.get("started") else None
-    again = me["job"] is not None and me["job"] == facts.get("job")
-    if again and any(int(os.environ.get(count) or 0) for _, count in _JOBS):
+    job = me["job"]
+    if job is not None and job == facts.get("job") and _starts(job[0]):
         return "it is the same job, which was started again"
     silent = _seconds_since_written(path)
     return None if silent < STALE else f"it has given no sign of life for {silent / 60:.0f} minutes"
+
+
+def _starts(job: str) -> int:
+    """Return how often a scheduler has started this job again, by the variable that names the job."""
+    return int(os.environ.get(dict(_JOBS)[job]) or 0)
 
 
 def _seconds_since_written(path: Path) -> float:

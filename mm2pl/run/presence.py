@@ -27,20 +27,23 @@ class Presence:
 
         Raises:
             WorkDirLocked: One does.
+            OSError: The folder cannot be written.
         """
         run = self._run
         if run.runner.is_trial:
             return
-        said = problem = None
+        said: str | None = None
+        problem: tuple[bool, str] | None = None
         if run.trainer.global_rank == 0:
             try:
                 said = self._lock.acquire(force=os.environ.get(FORCE) == "1")
-            except WorkDirLocked as error:
-                problem = str(error)
+            except (WorkDirLocked, OSError) as error:  # said by all processes: the others wait here
+                problem = isinstance(error, WorkDirLocked), str(error)
         if run.trainer.world_size > 1:
             problem = run.trainer.strategy.broadcast(problem)
         if problem is not None:
-            raise WorkDirLocked(problem)
+            locked, text = problem
+            raise WorkDirLocked(text) if locked else OSError(text)
         if said is not None:
             run.logger.warning(said)
 

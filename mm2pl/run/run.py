@@ -346,7 +346,9 @@ class Run:
     def _prepare_fit(self) -> None:
         runner = self.runner
         loop = self.loop_of("train")
-        if not (loop.overrides_run_iter or self.module.follows_lightning):
+        if self.module.follows_lightning:
+            self._require_usual_steps(loop)
+        elif not (drives(loop) or loop.overrides_run_iter):
             require_steps(self.model)
         self.training.forget_interruption()
         stream = self.training.open_stream(loop)
@@ -374,9 +376,20 @@ class Run:
 
     def _prepare_evaluation(self, stage: str) -> None:
         loop: EvalLoop = self.loop_of(stage)
+        if self.module.follows_lightning:
+            self._require_usual_steps(loop)
         if not drives(loop):  # which may have several loaders, and evaluators of any kind
             self.module.use_loop(stage, loop)
             self.datamodule.use_loader(stage, loop.dataloader)
+
+    def _require_usual_steps(self, loop: Any) -> None:
+        """Refuse a loop that calls the steps of an MMEngine model, which a LightningModule of a user's has not."""
+        if drives(loop) or loop.overrides_run_iter:
+            raise TypeError(
+                f"{type(loop).__name__} calls the steps of an MMEngine model, and {type(self.model).__name__} is a "
+                "LightningModule → leave out type in the *_cfg and give one loader per stage, or give a model with "
+                "train_step, val_step, test_step"
+            )
 
     def init_weights(self) -> None:
         """Call the model's ``init_weights``, and give every process the first one's weights."""

@@ -6,7 +6,7 @@ import os
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process of this host is running, whoever owns it.
+    """Return whether a process of this host is running, whoever owns it; one that has ended, unread, is not.
 
     >>> is_alive(os.getpid())
     True
@@ -20,7 +20,9 @@ def is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    fields = _stat(pid)
+    # A zombie has ended; only its parent has not asked for its status.
+    return not fields or fields[0] != b"Z"
 
 
 def started_at(pid: int) -> str | None:
@@ -28,9 +30,15 @@ def started_at(pid: int) -> str | None:
 
     A process id is given again, so that it takes both to know a process.
     """
+    fields = _stat(pid)
+    return fields[19].decode() if len(fields) > 19 else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return what the kernel says of a process from its state on; nothing where it says nothing."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name in parentheses may hold anything, spaces and parentheses too.
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return None
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []

@@ -51,12 +51,12 @@ ERRORS = {
     "no hooks": ({"default_hooks": 42}, "default_hooks", "a dict"),
     "no environment": ({"env_cfg": 42}, "env_cfg", "a dict"),
     "no loader": ({"train_dataloader": 42}, "train_dataloader", "a dict or a built DataLoader"),
-    "list of loaders": ({"val_dataloader": [loader()]}, "val_dataloader", "a dict"),
+    "list of loaders": ({"train_dataloader": [loader()]}, "train_dataloader", "a dict"),
     "no model": ({"model": None}, "model", "dict(type=…)"),
     "text for a number": (
         {"train_dataloader": loader(batch_size="x")},
         "train_dataloader.batch_size",
-        "a whole number of at least 1 (samples)",
+        "a whole number of at least 1 or None (samples)",
     ),
     "negative workers": (
         {"train_dataloader": loader(num_workers=-1)},
@@ -422,10 +422,10 @@ TAKEN = {
     ("huge",): """
         optim_wrapper.accumulative_counts optim_wrapper.loss_scale.growth_factor train_cfg.max_epochs
         optim_wrapper.optimizer.weight_decay
-        optim_wrapper.loss_scale.growth_interval auto_scale_lr.base_batch_size LOADER.batch_size LOADER.num_workers
+        optim_wrapper.loss_scale.growth_interval auto_scale_lr.base_batch_size LOADER.num_workers
         train_cfg.max_iters train_cfg.val_interval env_cfg.resource_limit""",
     ("None", "huge"): """
-        optim_wrapper.optimizer.lr LOADER.num_batch_per_epoch
+        optim_wrapper.optimizer.lr LOADER.num_batch_per_epoch LOADER.batch_size
         env_cfg.dist_cfg.timeout""",
     ("negative", "huge"): "env_cfg.mp_cfg.opencv_num_threads",
     ("None", "negative", "huge"): "log_level",
@@ -487,3 +487,66 @@ def test_custom_imports_of_another_kind_are_told_where_they_are_imported(tmp_pat
     file.write_text("custom_imports = 'x'\n")
     with pytest.raises(TypeError, match=r"c\.py: custom_imports='x' → dict\(imports="):
         Config.fromfile(file)
+
+
+LOADER = {"dataset": {"type": "Own"}}
+VALID = {
+    "several sets": {
+        "val_dataloader": [LOADER, LOADER],
+        "val_cfg": {},
+        "val_evaluator": [{"type": "A"}, [{"type": "B"}]],
+    },
+    "a loop that takes several": {
+        "val_dataloader": [LOADER, LOADER],
+        "val_cfg": {"type": "MultiValLoop"},
+        "val_evaluator": [[{"type": "A"}], [{"type": "B"}]],
+    },
+    "a loop that takes a dict of loaders": {
+        "train_cfg": {"type": "MyLoop"},
+        "train_dataloader": {"labeled": LOADER, "unlabeled": LOADER},
+    },
+    "an evaluator without a type": {
+        "val_dataloader": LOADER,
+        "val_cfg": {},
+        "val_evaluator": {"metrics": [{"type": "A"}]},
+    },
+    "a data set that makes batches": {"train_dataloader": {**LOADER, "batch_size": None}},
+    "a base's optimizer taken away": {
+        "optim_wrapper": {"constructor": "Several", "optimizer": None, "generator": {}}
+    },
+    "a wrapper of the user's": {
+        "optim_wrapper": {
+            "type": "MyWrapper",
+            "optimizer": {"type": "SGD", "lr": 0.1},
+            "clip_grad": {"type": "agc", "clip": 0.1},
+            "dtype": "tf32",
+        }
+    },
+    "a data module and a variable called data": {
+        **dict.fromkeys(("train_dataloader", "optim_wrapper")),
+        "model": {"type": "tests.plan.test_translate.HasSteps"},
+        "data_module": {"type": "Own"},
+        "data": {"root": "here"},
+    },
+}
+
+
+@pytest.mark.parametrize("given", VALID.values(), ids=VALID)
+def test_what_mmengine_takes_is_taken(given):
+    config = {"model": {"type": "torch.nn.Identity"}, "train_dataloader": LOADER}
+    config |= {"train_cfg": {"by_epoch": True, "max_epochs": 1}}
+    config |= {"optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}}, **given}
+    assert [str(fault) for fault in faults_of(config, types=False) if fault.path != "data"] == []
+
+
+def test_one_of_several_sets_that_is_wrong():
+    config = {"val_dataloader": [LOADER, 5], "val_cfg": {}, "val_evaluator": {"type": "A"}}
+    assert [fault.path for fault in faults_of(config, types=False)] == ["val_dataloader.1"]
+
+
+def test_a_strangers_config_imports_nothing(tmp_path, monkeypatch):
+    (tmp_path / "stranger_mod.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = {"model": {"type": "stranger_mod.Net"}, "train_dataloader": LOADER}
+    config |= {"train_cfg": {"by_epoch": True, "max_epochs": 1}}
+    assert [fault.path for fault in faults_of(config, trusted=False)] == ["optim_wrapper"]
