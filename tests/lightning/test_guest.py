@@ -342,7 +342,7 @@ class Blind(LightningModule):
                             "module": {"optimizer": SGD}}},
          "makes 2 optimizers .model, module..*automatic_optimization = False"),
         ({"data_module": Classifier()}, "a LightningDataModule, or dict"),
-        (loaders(), "data_module and .'train_dataloader', 'val_dataloader'., which both"),
+        (loaders(), "data_module=.*'train_dataloader', 'val_dataloader'. say too where the data come from"),
         ({"val_evaluator": {"type": Hits}, "model": type("NoList", (Classifier,), {
             "validation_step": lambda self, batch, i: None})()}, "step returned NoneType"),
     ],

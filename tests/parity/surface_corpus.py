@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mm2pl.run.lock import LAST
 from tests.scenarios import Points, Scenario, accuracy, build, models
 
 TRAIN_CFG: dict[str, dict[str, Any]] = {
@@ -117,7 +118,9 @@ def run(runner: Any, book: dict[str, list], verbs: tuple[str, ...] = ("train", "
 def outcome(runner: Any, book: dict[str, list], results: dict[str, Any]) -> dict[str, Any]:
     """Return what a run leaves behind, in terms that two packages share."""
     folder = Path(runner.work_dir)
-    files = [(VARIABLE.sub("", str(p.relative_to(folder))), p) for p in sorted(folder.rglob("*.*"))]
+    # But for what mm2pl leaves in the folder of a log: who trained there.
+    paths = [path for path in sorted(folder.rglob("*.*")) if path.name != LAST]
+    files = [(VARIABLE.sub("", str(p.relative_to(folder))), p) for p in paths]
     return {
         **{key: list(values) for key, values in book.items()},
         "counts": (runner.epoch, runner.iter),

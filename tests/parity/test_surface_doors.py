@@ -198,7 +198,7 @@ SENTENCES = {
         {"env_cfg": {"backend": "gloo"}},
         "MMEngine ignores it here → env_cfg=dict(dist_cfg=dict(backend=…))",
     ),
-    "near miss": ({"optim_wraper": {}}, "unknown, ignored → did you mean 'optim_wrapper'?"),
+    "near miss": ({"optim_wraper": {}}, "unknown, ignored. Did you mean 'optim_wrapper'?"),
     "train_cfg": (
         {"train_cfg": {"by_epoch": True, "max_epochs": 1, "val_iterval": 1}},
         "Did you mean 'val_interval'?",
