@@ -75,6 +75,7 @@ HISTORY = Rule(
 SERIES = Rule(
     "a tensor of one dimension", lambda value: isinstance(value, torch.Tensor) and value.dim() == 1
 )
+TENSOR = Rule("a tensor", lambda value: isinstance(value, torch.Tensor))
 TEXTS = Rule("a list of texts", _is_sequence_of(_is_text))
 SCHEDULES = Rule(
     "a list of dicts, or a dict of such lists",
@@ -84,6 +85,9 @@ SCHEDULES = Rule(
         else MAPPINGS.accepts(value)
     ),
 )
+
+_AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+"""What torch's optimizers keep per parameter, in its shape."""
 
 _OPTIMIZERS = ("optimizer", "optimizer.*", "optimizer_states.*")
 """A single wrapper's state, those of several by name, and Lightning's list."""
@@ -120,6 +124,7 @@ TABLE: dict[str, Rule] = {
             "param_groups.*.weight_decay": NUMBER,
             "state": MAPPING,
             "state.*": MAPPING,
+            **{f"state.*.{name}": TENSOR for name in _AVERAGES},
         }.items()
     },
     "param_schedulers": SCHEDULES,
@@ -134,6 +139,11 @@ TABLE: dict[str, Rule] = {
     "mm2pl": MAPPING,
     "mm2pl_facts": MAPPING,
     "mm2pl_facts.versions": MAPPING,
+    "mm2pl_facts.optimizers": MAPPING,
+    "mm2pl_facts.optimizers.*": TEXT,
+    "mm2pl_facts.schedules": MAPPING,
+    "mm2pl_facts.schedules.*": TEXTS,
+    "mm2pl.loops": MAPPING,
     "message_hub.resumed_keys.*": FLAG,
     "mm2pl.histories": NAMED,
     "mm2pl.histories.*": HISTORY,
