@@ -378,8 +378,10 @@ def convert_checkpoint(
 
     Raises:
         CheckpointError: ``src`` cannot be read or is no checkpoint.
-        ValueError: ``to`` is none of the three.
+        ValueError: ``to`` is none of the three, or ``epoch_length`` is no number of batches.
     """
+    if epoch_length is not None and epoch_length < 1:
+        raise ValueError(f"epoch_length={epoch_length!r} → a number of batches from 1 on is needed")
     converters: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "lightning": lambda c: from_mmengine(
             c, epoch_length=epoch_length, by_epoch=by_epoch, resume=False

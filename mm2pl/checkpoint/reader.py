@@ -82,6 +82,7 @@ def _verified(
     if path is not None and not path.is_file():
         raise FileNotFoundError(f"{path} can not be found.")
     try:
+        _refuse_bomb(file)
         if check_bits:
             _verify(file)
         return _load(file, map_location, weights_only)
@@ -252,6 +253,31 @@ def _verify(file: File) -> None:
         _verify_entries(archive, entries, content)
 
 
+INFLATION, ALWAYS_ALLOWED = 16, 64 * 2**20
+"""How many times a file's size its entries may unpack to, and the bytes that they may in any case."""
+
+
+def _refuse_bomb(file: File) -> None:
+    """Refuse a zip file whose entries would unpack to far more than it holds, by the sizes in its table of contents.
+
+    torch stores them as they are. Another program may have compressed them, which trained weights hardly let it do.
+
+    Raises:
+        _Unreadable: They are too large.
+    """
+    with BytesIO(file.getbuffer()) if isinstance(file, BytesIO) else open(file, "rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        try:
+            unpacked = sum(entry.file_size for entry in zipfile.ZipFile(opened).infolist())
+        except _ZIP_ERRORS:
+            return  # of torch's format before 1.6, or damaged
+    if unpacked > max(INFLATION * size, ALWAYS_ALLOWED):
+        raise _Unreadable(
+            f"is a zip file of {size} bytes that unpacks to {unpacked} → at most {INFLATION} times its size is read; "
+            "if you trust it, unpack it and save it anew with torch.save"
+        )
+
+
 def _verify_entries(
     archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo], content: memoryview
 ) -> None:
@@ -304,6 +330,7 @@ def previous_checkpoint(path: str | os.PathLike[str]) -> str | None:
 def what_is_wrong(path: Path) -> str | None:
     """Return why a file is no intact checkpoint, or None; the whole file is read."""
     try:
+        _refuse_bomb(path)
         _verify(path)
         with open(path, "rb") as file:
             start = file.read(64)

@@ -82,6 +82,7 @@ PARAMETERS = Rule(
     "a list of whole numbers from 0 on, or of names",
     lambda value: _is_sequence_of(_is_count)(value) or _is_sequence_of(_is_text)(value),
 )
+TENSOR = Rule("a tensor", lambda value: isinstance(value, torch.Tensor))
 TEXTS = Rule("a list of texts", _is_sequence_of(_is_text))
 SCHEDULES = Rule(
     "a list of dicts, or a dict of such lists",
@@ -91,6 +92,9 @@ SCHEDULES = Rule(
         else MAPPINGS.accepts(value)
     ),
 )
+
+_AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+"""What torch's optimizers keep per parameter, in its shape."""
 
 _OPTIMIZERS = ("optimizer", "optimizer.*", "optimizer_states.*")
 """A single wrapper's state, those of several by name, and Lightning's list."""
@@ -127,6 +131,7 @@ TABLE: dict[str, Rule] = {
             "param_groups.*.weight_decay": NUMBER,
             "state": MAPPING,
             "state.*": MAPPING,
+            **{f"state.*.{name}": TENSOR for name in _AVERAGES},
         }.items()
     },
     "param_schedulers": SCHEDULES,
@@ -141,6 +146,11 @@ TABLE: dict[str, Rule] = {
     "mm2pl": MAPPING,
     "mm2pl_facts": MAPPING,
     "mm2pl_facts.versions": MAPPING,
+    "mm2pl_facts.optimizers": MAPPING,
+    "mm2pl_facts.optimizers.*": TEXT,
+    "mm2pl_facts.schedules": MAPPING,
+    "mm2pl_facts.schedules.*": TEXTS,
+    "mm2pl.loops": MAPPING,
     "message_hub.resumed_keys.*": FLAG,
     "mm2pl.histories": NAMED,
     "mm2pl.histories.*": HISTORY,

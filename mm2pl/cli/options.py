@@ -120,6 +120,9 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--auto-scale-lr", action="store_true", help=scale)
     force = "train in a work folder in which another run seems to train"
     add("--force-lock", action="store_true", help=force)
+    nan = "stop at the first loss that is NaN or infinite, with a checkpoint of before it"
+    stop = Word("flag", "--trainer.callbacks+=mm2pl.lightning.StopBeforeNaN")
+    add("--detect-nan", action="append_const", dest="words", const=stop, help=nan)
     add("--no-validate", action="store_true", help="do not validate while training")
 
 

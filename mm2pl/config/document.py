@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
@@ -160,6 +161,9 @@ def _python_bases(
     return base_list(value, lines, Site(filename, node.lineno))
 
 
+_NO_PATH = re.compile("[\0\ud800-\udfff]")
+
+
 def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int]]:
     """Check the value of ``_base_``: one path, or a list of them.
 
@@ -168,6 +172,12 @@ def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int
     """
     paths = list(value) if isinstance(value, (list, tuple)) else [value]
     for path in paths:
+        # The system's functions would raise a bare ValueError or UnicodeEncodeError.
+        if isinstance(path, str) and _NO_PATH.search(path):
+            raise ConfigTypeError(
+                f"_base_ contains {path!r}, which is no path: it holds a null character or a lone surrogate.",
+                at,
+            )
         if not isinstance(path, str):
             raise ConfigTypeError(
                 f"_base_ contains {path!r}; it must be the path of a config, or a list of paths.",

@@ -16,7 +16,14 @@ from .document import (
     python_document,
     read_text,
 )
-from .errors import ConfigError, ConfigKeyError, ConfigParsingError, Site, reached_by
+from .errors import (
+    ConfigError,
+    ConfigKeyError,
+    ConfigParsingError,
+    ConfigTypeError,
+    Site,
+    reached_by,
+)
 from .merge import MergeError, copy_tree, merge_dicts
 from .packages import package_config
 from .placeholders import expand_environment, expand_file_variables
@@ -81,6 +88,11 @@ def load_text(original: str, path: str, options: Options, via: tuple[Site, ...] 
             base = copy_tree(base)
         # Taken out, since a config that inherits from a deprecated one is not deprecated itself.
         if info := own.pop(DEPRECATION_KEY, None):
+            if not isinstance(info, dict):
+                raise ConfigTypeError(
+                    f"{DEPRECATION_KEY} is {info!r:.80}; it must be a dict with expected and reference.",
+                    Site(path),
+                )
             _warn_deprecated(path, info)
         values = put_over(own, base, text, path)
     for item in inherited:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate as torch_default_collate
 
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import FUNCTIONS
 from mm2pl.structures import is_data_element
 
@@ -71,7 +72,7 @@ def pseudo_collate(data_batch: Sequence) -> Any:
         >>> pseudo_collate([dict(x=1, y="a"), dict(x=2, y="b")])
         {'x': [1, 2], 'y': ['a', 'b']}
     """
-    return _collate(data_batch, lambda values: values)
+    return _collated(data_batch, lambda values: values)
 
 
 @FUNCTIONS.register_module()
@@ -82,12 +83,26 @@ def default_collate(data_batch: Sequence) -> Any:
         >>> default_collate([dict(x=1, y="a"), dict(x=2, y="b")])
         {'x': tensor([1, 2]), 'y': ['a', 'b']}
     """
-    return _collate(data_batch, _stack)
+    return _collated(data_batch, _stack)
 
 
 def _stack(values: Sequence) -> Any:
     # torch's default_collate raises TypeError for a class that it does not know.
     return values if is_data_element(values[0]) else torch_default_collate(list(values))
+
+
+def _collated(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
+    try:
+        return _collate(batch, leaf)
+    except (TypeError, RuntimeError) as error:
+        # Only here, as MMEngine 0.10.7 collates some batches with None in them.
+        missing = [index for index, sample in enumerate(batch) if sample is None]
+        if not missing:
+            raise
+        raise ArgumentError(
+            f"sample {missing[0]} of a batch of {len(batch)} is None → the data set, or the last transform of its "
+            "pipeline, must return a sample; BaseDataset draws another one in training"
+        ) from error
 
 
 def _collate(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:

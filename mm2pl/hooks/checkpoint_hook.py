@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.dist import is_main_process, master_only
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import FileClient, get_file_backend
+from mm2pl.hooks import metric_rule
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_callback import CheckpointCallback
 from mm2pl.hooks.checkpoint_files import CheckpointFiles, best_name, is_among, is_below, number_in
@@ -323,7 +324,7 @@ class CheckpointHook(Hook, CheckpointCallback):
         improved = False
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             assert rule is not None
-            score = metrics[key] if key in metrics else self._no_metric(key, metrics)
+            score = metric_rule.score_of(key, metrics)
             score_key = self._hub_key("best_score", key)
             best = self._memory.get(score_key, self.init_value_map[rule])
             if score is None or not self.is_better_than[key](score, best):
@@ -360,13 +361,6 @@ class CheckpointHook(Hook, CheckpointCallback):
         for path, remove in replaced.items():
             if not is_among(path, self._kept):
                 remove()
-
-    @staticmethod
-    def _no_metric(key: str, metrics: dict[str, Any]) -> Any:
-        raise ReadableKeyError(
-            f"save_best={key!r} is not among the metrics {list(metrics)}: "
-            "set CheckpointHook(save_best=…) to one of them"
-        )
 
     @master_only
     def _publish_model(self, runner: RunnerLike, ckpt_path: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import Hook
-from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule
+from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule, number_of
 from mm2pl.registry import HOOKS
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class EarlyStoppingHook(Hook):
                 )
             warnings.warn(f"Skip early stopping process since {problem}.", stacklevel=2)
             return
-        stop, message = self._check_stop_condition(metrics[self.monitor])
+        stop, message = self._check_stop_condition(number_of(self.monitor, metrics[self.monitor]))
         if stop:
             runner.train_loop.stop_training = True
             runner.logger.info(message)

@@ -47,8 +47,8 @@ class LossWatch:
         value = float(scalars[f"train/{name}"].data[0][-1])
         return (
             f"{name} is {value} since iteration {iteration - back + 1}, for {back} iterations now: nothing is learned "
-            "any more → stop the run; go on from a checkpoint of before, with a lower learning rate, "
-            "optim_wrapper.clip_grad or a longer warm-up, and look at the data of that iteration"
+            "any more → stop the run, as --detect-nan does at once; go on from a checkpoint of before, with a lower "
+            "learning rate, optim_wrapper.clip_grad or a longer warm-up, and look at the data of that iteration"
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
+from typing import Any
 
 from mm2pl.errors import ReadableKeyError
 
@@ -45,6 +46,43 @@ def infer_rule(
     raise ValueError(
         f"Cannot infer the rule for key {key!r}: no part of it is among "
         f"{[*greater_keys, *less_keys]}. Set rule='greater' or rule='less'."
+    )
+
+
+def score_of(key: str, metrics: Mapping[str, Any]) -> Any:
+    """Return the value by which best checkpoints are chosen.
+
+    Raises:
+        KeyError: There is no such metric.
+        TypeError: It is no number.
+    """
+    if key not in metrics:
+        raise ReadableKeyError(
+            f"save_best={key!r} is not among the metrics {list(metrics)}: "
+            "set CheckpointHook(save_best=…) to one of them"
+        )
+    return number_of(key, metrics[key])
+
+
+def number_of(key: str, value: Any) -> Any:
+    """Return a metric's value as it is, if it is one number, or None where there is none.
+
+    Raises:
+        TypeError: It is something else, which cannot be compared.
+
+    >>> number_of("acc", "high")
+    Traceback (most recent call last):
+    ...
+    TypeError: metric 'acc' is 'high' (str) → to be compared it must be one number
+    """
+    try:
+        comparable = not isinstance(value, str | bytes) and getattr(value, "ndim", 0) == 0
+        if value is None or (comparable and float(value) is not None):
+            return value
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(
+        f"metric {key!r} is {value!r:.80} ({type(value).__name__}) → to be compared it must be one number"
     )
 
 

@@ -14,6 +14,7 @@ from mm2pl.config.packages import package_config, split_package_path
 from mm2pl.errors import ReadableKeyError
 from mm2pl.infer.metafile import models
 from mm2pl.registry import MODELS, DefaultScope
+from mm2pl.registry.known import require_known
 
 
 def get_config(cfg_path: str, pretrained: bool = False) -> Config:
@@ -46,6 +47,7 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
     Raises:
         ConfigModuleNotFoundError: The toolbox is not installed.
         ReadableKeyError: Weights are wanted, and its metafiles list none.
+        UnknownNameError: The config names what is neither registered nor a class of an imported package.
     """
     package, _ = split_package_path(cfg_path)
     cfg = get_config(cfg_path, pretrained)
@@ -54,6 +56,7 @@ def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> nn.Modu
             cfg.model.data_preprocessor = cfg.data_preprocessor
         # False, as the scope is set above. MMEngine 0.10.7 lets the toolbox change it for good.
         import_module(f"{package}.utils").register_all_modules(False)
+        require_known({"model": cfg.model}, cfg_path, "build the model yourself from get_config")
         model: nn.Module = MODELS.build(cfg.model, default_args=kwargs)
     if pretrained:
         load_checkpoint(model, cfg.model_path)

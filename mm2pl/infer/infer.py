@@ -174,8 +174,10 @@ class BaseInferencer(metaclass=InferencerMeta):
 
     def _load_model_from_metafile(self, model: str) -> tuple[Config, str]:
         """Return the config and the weights of a model by its name."""
-        config, weights = metafile.find(model, self.scope)
-        return Config.fromfile(config), weights
+        path, weights = metafile.find(model, self.scope)
+        cfg = Config.fromfile(path)
+        require_known(_built_of(cfg), path, "give the config as model=…")
+        return cfg, weights
 
     @staticmethod
     def _get_repo_or_mim_dir(scope: str) -> str:

@@ -8,4 +8,5 @@ from mm2pl.lightning.module import MMLightningModule as MMLightningModule
 from mm2pl.lightning.optimizers import configure_optimizers as configure_optimizers
 from mm2pl.lightning.prediction_writer import PredictionWriter as PredictionWriter
 from mm2pl.lightning.profiler import NoProfiler as NoProfiler
+from mm2pl.lightning.stop_before_nan import StopBeforeNaN as StopBeforeNaN
 from mm2pl.plan.translate import translate as translate

@@ -94,13 +94,14 @@ class Saving:
         run = self._run
         training = run.training
         assert training.stream is not None
-        stream = training.stream.state_dict()
-        between = run.by_epoch and stream["rng_at_open"] is None
         progress = run.trainer.fit_loop.epoch_loop.batch_progress.current
+        stepped = progress.processed == progress.ready
+        # An exception has ended the step of this batch, or a loss that is NaN.
+        stream = training.stream.state_dict(untrained=training.batch_open and not stepped)
+        between = run.by_epoch and stream["rng_at_open"] is None
         batches = progress.processed
         inside = between and training.epoch_open
         ended = inside and epoch_ends
-        stepped = progress.processed == progress.ready
         uncounted = training.batch_open and stepped and not training.batch_counted
         place = {"iter": run.iter + uncounted, "epoch": run.epoch + ended if run.by_epoch else 0}
         state = {

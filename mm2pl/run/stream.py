@@ -142,8 +142,11 @@ class TrainStream:
 
     @property
     def _between_epochs(self) -> bool:
+        return self._ends_at(self.consumed)
+
+    def _ends_at(self, consumed: int) -> bool:
         # Lightning stops asking at the last batch, so the loader's iterator never ends by itself.
-        return not self.endless and self.consumed >= self.stop
+        return not self.endless and consumed >= self.stop
 
     def begin_epoch_again(self) -> None:
         """Leave the epoch that an exception has cut short: the next one takes its data from the beginning."""
@@ -155,13 +158,18 @@ class TrainStream:
             self._batches = None
         self.consumed = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """Say where the stream stands: pass, batches taken of it, and the random state it was opened with."""
-        between = self._between_epochs
+    def state_dict(self, untrained: bool = False) -> dict[str, Any]:
+        """Say where the stream stands: pass, batches taken of it, and the random state it was opened with.
+
+        Args:
+            untrained: Whether the last batch has been taken, but nothing was learned from it: it is to come again.
+        """
+        consumed = self.consumed - untrained
+        between = self._ends_at(consumed)
         return {
             "passes": self.passes,
-            "consumed": 0 if between else self.consumed,
-            "before": self.before + (self.consumed if between and self.goes_on else 0),
+            "consumed": 0 if between else consumed,
+            "before": self.before + (consumed if between and self.goes_on else 0),
             "rng_at_open": None if between else self._rng_at_open,
             "rng_of_pass": self._rng_at_open if self.goes_on else None,
         }

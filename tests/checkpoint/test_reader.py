@@ -3,13 +3,19 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mm2pl.checkpoint.reader import CheckpointError, previous_checkpoint, read_checkpoint
+from mm2pl.checkpoint.reader import (
+    CheckpointError,
+    previous_checkpoint,
+    read_checkpoint,
+    read_outline,
+)
 from mm2pl.checkpoint.writer import save_checkpoint
 
 
@@ -193,3 +199,31 @@ def test_what_is_shared_is_read_and_written_once(tmp_path, kind):
     deep = read_checkpoint(tmp_path / "y.pth")["meta"]["deep"]
     assert deep[0] is deep[1]
     assert (tmp_path / "y.pth").stat().st_size < 10_000
+
+
+def compress(source, target):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+
+
+def test_a_small_file_that_unpacks_to_much_is_not_read(good):
+    bomb, whole = good / "bomb.pth", good / "whole.pth"
+    torch.save({"state_dict": {"w": torch.zeros(2**24 + 1)}}, whole)
+    compress(whole, bomb)
+    message = (
+        r"bomb\.pth is a zip file of \d+ bytes that unpacks to 6\d{7} → .* beside it is .*epoch_1"
+    )
+    for read in (read_checkpoint, partial(read_outline, check_bits=False)):
+        with pytest.raises(CheckpointError, match=message):
+            read(bomb)
+    with pytest.raises(CheckpointError, match="unpacks to"):
+        read_checkpoint(io.BytesIO(bomb.read_bytes()))
+    whole.unlink()
+    assert previous_checkpoint(good / "epoch_1.pth") is None
+
+
+def test_a_file_that_somebody_has_compressed_is_read(good):
+    compress(good / "epoch_1.pth", good / "small.pth")
+    weights = read_checkpoint(good / "small.pth")["state_dict"]["w"]
+    assert torch.equal(weights, torch.arange(1000.0))

@@ -9,10 +9,11 @@ import torch
 
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.reader import CheckpointError
-from mm2pl.checkpoint.schema import MAPPING, NUMBER, SERIES, TABLE, TEXT, check
+from mm2pl.checkpoint.schema import _AVERAGES, MAPPING, NUMBER, SERIES, TABLE, TENSOR, TEXT, check
 
 GROUP = {"params": [0, 1], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0}
-STATE = {"param_groups": [GROUP], "state": {0: {"step": torch.ones(())}}}
+AVERAGES = dict.fromkeys(_AVERAGES, torch.ones(2))
+STATE = {"param_groups": [GROUP], "state": {0: {"step": torch.ones(()), **AVERAGES}}}
 GOOD: dict[str, Any] = {
     "state_dict": {"w": torch.ones(1)},
     "ema_state_dict": {"w": torch.ones(1)},
@@ -35,11 +36,16 @@ GOOD: dict[str, Any] = {
         "callbacks": {},
         "lr_schedulers": [],
         "hyper_parameters": {},
-        "mm2pl_facts": {"versions": {}},
+        "mm2pl_facts": {
+            "versions": {},
+            "optimizers": {"": "SGD"},
+            "schedules": {"": ["StepLR"]},
+        },
     },
     "mm2pl": {
         "batch_idx": 0,
         "ticks_due": {},
+        "loops": {},
         **{"stream": [{}], "workers": [{"states": {}}], "rng": [None], "buffers": []},
         "histories": {
             "lr": {"log": torch.ones(2), "count": torch.ones(2), "max_length": 9, "resumed": None}
@@ -49,7 +55,7 @@ GOOD: dict[str, Any] = {
 WRONG = {"text": "three", "number": -1.5, "list": [object], "dict": {3: "x"}, "two": torch.ones(2)}
 
 
-TAKEN = {MAPPING: dict, NUMBER: float, TEXT: str, SERIES: torch.Tensor}
+TAKEN = {MAPPING: dict, NUMBER: float, TEXT: str, SERIES: torch.Tensor, TENSOR: torch.Tensor}
 """Which of these a rule takes all the same."""
 
 

@@ -224,11 +224,15 @@ def test_print_config_is_lightnings_form(tmp_path, capsys):
         (["--trainer.max_epochs", "3", "c.py"], [("flag", "--trainer.max_epochs=3")]),
         (["--config", "c.py", "--trainer.callbacks+=X"], [("flag", "--trainer.callbacks+=X")]),
         (
+            ["c.py", "--detect-nan"],
+            [("flag", "--trainer.callbacks+=mm2pl.lightning.StopBeforeNaN")],
+        ),
+        (
             ["--cfg-options", "a=1", "--trainer.x=2", "--config", "c.py", "--cfg-options", "a=3"],
             [("cfg_options", {"a": 1}), ("flag", "--trainer.x=2"), ("cfg_options", {"a": 3})],
         ),
     ],
-    ids=["before", "after", "equals", "in their order"],
+    ids=["before", "after", "equals", "detect-nan", "in their order"],
 )
 def test_words_are_kept_in_their_order(arguments, rest):
     words = parse("fit", arguments).words

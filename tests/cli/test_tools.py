@@ -84,6 +84,23 @@ def test_convert_ckpt(tmp_path):
     assert torch.load(out, weights_only=True)["state_dict"]["fc.weight"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ({"state_dict": None}, [], "state_dict is None (NoneType) → a dict by names is needed"),
+        ({"state_dict": {}}, ["--epoch-length", "-5"], "epoch_length=-5 → a number of batches"),
+        ({"state_dict": {}}, ["--epoch-length", "0"], "epoch_length=0 → a number of batches"),
+    ],
+    ids=["no-weights", "negative", "zero"],
+)
+def test_convert_ckpt_writes_nothing_wrong(tmp_path, capsys, content, options, message):
+    source, out = tmp_path / "source.pth", tmp_path / "out.ckpt"
+    torch.save(content, source)
+    assert main(["convert-ckpt", str(source), str(out), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_plot_schedule(tmp_path, capsys):
     out = tmp_path / "lr.png"
     assert main(["plot", "schedule", RINGS, "-o", str(out), "--epoch-length", "157"]) == 0

@@ -40,6 +40,14 @@ def test_pseudo_collate(batch, expected):
     assert pseudo_collate(batch) == expected
 
 
+@pytest.mark.parametrize("collate", [pseudo_collate, default_collate])
+def test_a_sample_that_is_none_is_named(collate):
+    with pytest.raises(
+        TypeError, match=r"^sample 1 of a batch of 3 is None → the data set, or the"
+    ):
+        collate([{"x": 1}, None, {"x": 2}])
+
+
 def test_default_collate_stacks():
     batch = [
         {"img": torch.full((2,), n), "label": n, "box": (np.float32(n), [n]), "sample": element}

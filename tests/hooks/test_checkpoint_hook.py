@@ -456,6 +456,8 @@ def test_a_missing_metric_is_named(make_runner):
     hook.before_train(runner)
     with pytest.raises(KeyError, match=r"save_best='acc' is not among the metrics \['loss'\]"):
         hook.after_val_epoch(runner, {"loss": 1.0})
+    with pytest.raises(TypeError, match=r"metric 'acc' is 'high' \(str\) →"):
+        hook.after_val_epoch(runner, {"acc": "high"})
 
 
 def test_without_training_nothing_is_saved(make_runner):

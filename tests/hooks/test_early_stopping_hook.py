@@ -3,6 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from mm2pl.hooks import EarlyStoppingHook
 
@@ -43,6 +44,13 @@ def test_a_resumed_run_stops_where_the_whole_one_would(make_runner):
     runner = make_runner(second, epochs=5, scores=(0.1,) * 5)
     runner.train()
     assert runner.epoch == 1
+
+
+def test_a_metric_that_is_no_number(make_runner):
+    with pytest.raises(TypeError, match=r"metric 'acc' is tensor\(\[1., 2.\]\) \(Tensor\) →"):
+        EarlyStoppingHook(monitor="acc").after_val_epoch(
+            make_runner(), {"acc": torch.tensor([1.0, 2.0])}
+        )
 
 
 def test_a_missing_metric(make_runner):

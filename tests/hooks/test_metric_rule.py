@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
-from mm2pl.hooks.metric_rule import infer_rule
+from mm2pl.hooks.metric_rule import infer_rule, number_of, score_of
 
 
 @pytest.mark.parametrize(
@@ -15,3 +17,22 @@ def test_infer_rule(key, rule):
 
 def test_own_keys_come_first_when_equal():
     assert infer_rule("acc", greater_keys=["ac"], less_keys=["Acc"]) == "less"
+
+
+@pytest.mark.parametrize(
+    "value", [0.5, 1, True, None, float("nan"), np.float32(1), torch.tensor(1.0), np.array(2.0)]
+)
+def test_a_number_stays_as_it_is(value):
+    assert number_of("acc", value) is value
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["high", "0.5", b"1", [0.5], {}, torch.tensor([1.0, 2.0]), np.ones(1), object()],
+    ids=repr,
+)
+def test_what_cannot_be_compared_is_named(value):
+    with pytest.raises(
+        TypeError, match=r"metric 'acc' is .* → to be compared it must be one number"
+    ):
+        score_of("acc", {"acc": value})

@@ -7,6 +7,7 @@ import torch
 
 from mm2pl.hub import get_config, get_model
 from mm2pl.registry import MODELS
+from mm2pl.registry.known import UnknownNameError
 
 UTILS = """
 import torch
@@ -69,6 +70,14 @@ def test_get_config(toolbox):
 def test_what_is_not_there(toolbox, path, error, message):
     with pytest.raises(error, match=message):
         get_config(path, pretrained=True)
+
+
+@pytest.mark.parametrize("name", ["subprocess.call", "no_such_package.Net"])
+def test_a_config_chooses_nothing_new_to_call(toolbox, name):
+    config = toolbox / "configs" / "net" / "net.py"
+    config.write_text(f"model = dict(type='Net', head=dict(type={name!r}, args='touch pwned'))")
+    with pytest.raises(UnknownNameError, match=f"net.py: model.head.type='{name}' .* get_config"):
+        get_model("hubbox::net/net.py")
 
 
 @pytest.mark.parametrize("pretrained", [False, True])

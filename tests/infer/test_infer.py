@@ -9,6 +9,7 @@ from mm2pl.config import Config, ConfigDict
 from mm2pl.infer import BaseInferencer, metafile
 from mm2pl.model import BaseModel
 from mm2pl.registry import MODELS
+from mm2pl.registry.known import UnknownNameError
 from mm2pl.runner import save_checkpoint
 
 
@@ -121,6 +122,16 @@ def test_metafiles():
         BaseInferencer.list_models("nowhere")
     with pytest.raises(ValueError, match="Cannot find model: b in mmpretrain"):
         metafile.find("b", "mmpretrain")
+
+
+@pytest.mark.usefixtures("toolbox")
+def test_a_config_of_a_metafile_chooses_nothing_new_to_call(tmp_path):
+    config = tmp_path / "mmpretrain/.mim/configs/a.py"
+    config.write_text("model = dict(type='subprocess.call', args='touch pwned')\n")
+    with pytest.raises(
+        UnknownNameError, match=r"a\.py: model\.type='subprocess.call' .* as model="
+    ):
+        ScaleInferencer("a1", scope="mmpretrain")
 
 
 def test_no_such_toolbox():

@@ -23,6 +23,12 @@ _SEQUENCES = frozenset({list, tuple, set, frozenset})
 _DICTS = frozenset({dict, ConfigDict})
 
 
+def range_length(value: range) -> int:
+    """Return how many numbers a range has; ``len`` raises OverflowError from 2**63 on."""
+    # Rounded up, as the last step may be a short one.
+    return max(0, -((value.start - value.stop) // value.step))
+
+
 @dataclass(kw_only=True)
 class Budget:
     """Count down what a config and all its bases spend; the largest of 4,300 released configs takes 6 % of it.
@@ -100,7 +106,7 @@ class Budget:
                 self.check_bits(value.bit_length())
             # `x in range(10**9)` goes through all of it unless x is an int.
             elif kind is range:
-                self.spend(len(value))
+                self.spend(range_length(value))
             if as_text:
                 self.create(len(value) if kind in (str, bytes) else 20)
             return

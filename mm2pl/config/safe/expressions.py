@@ -80,6 +80,8 @@ def _attribute(run: Interpreter, node: ast.Attribute) -> Any:
         if isinstance(owner, Module):
             found = module_member(owner, name)
         elif isinstance(owner, LAZY_TYPES):
+            # Each attribute of a chain keeps the whole path to it.
+            run.budget.create(len(owner.dotted_path) + len(name))
             found = getattr(owner, name)
         else:
             found = find_method(owner, name)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigFormatError, ConfigSafetyError, Site
 from ..lazy import LazyObject
 from .budget import Budget
 from .calls import Function, Module
 from .interpreter import Interpreter
+
+if TYPE_CHECKING:
+    import yaml
 
 _MAX_MACROS = 1000
 # json and PyYAML turn digits into an integer in quadratic time.
@@ -46,8 +49,6 @@ class Sandbox:
         Raises:
             ConfigSafetyError: It is outside; nothing about it has been looked at.
         """
-        if "\0" in path:  # realpath would raise a bare ValueError
-            raise ConfigSafetyError(f"The base {path!r} is no path: it holds a null character.")
         real = os.path.realpath(path)
         # With the separator: `configs-private` does not lie in `configs`.
         if not any(real.startswith(root + os.sep) for root in self.roots):
@@ -118,6 +119,13 @@ class Sandbox:
                 super().flatten_mapping(node)
                 budget.create(len(node.value))  # `<<: [*a, *a]` doubles at every level
 
+            def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+                if isinstance(node, yaml.MappingNode):
+                    # A key is hashed, and shared tuples inside it are each time they occur.
+                    for key, _ in node.value:
+                        _pay_for_hash(budget, key)
+                return super().construct_object(node, deep)
+
             def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
                 _check_number(node.value)
                 return super().construct_yaml_int(node)
@@ -157,6 +165,16 @@ def _configs_folder(path: str) -> str:
             return above
         above = os.path.dirname(above)
     return folder
+
+
+def _pay_for_hash(budget: Budget, node: yaml.Node, depth: int = 0) -> None:
+    """Pay for each part of a key, as often as it occurs."""
+    budget.spend(1)
+    budget.check_depth(depth)
+    if isinstance(node.value, list):
+        for child in node.value:
+            for each in child if isinstance(child, tuple) else (child,):
+                _pay_for_hash(budget, each, depth + 1)
 
 
 def _short_int(text: str) -> int:

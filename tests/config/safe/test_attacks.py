@@ -197,6 +197,12 @@ PYTHON: dict[str, str] = {
     "pure python call": "from os import system\nimport torch\nsystem('touch pwned')",
     "pure python class call": "import torch\nx = torch.load('x')",
     "pure python dunder": "import torch\nx = torch.__class__",
+    "pure python attributes": "import torch\nc0 = torch\n"
+    + "".join(f"c{i + 1} = c{i}.{'y' * 60}\n" for i in range(4000)),
+    "range": "x = range(10**100)",
+    "list of a range": "x = list(range(10**100))",
+    "deprecation": "_deprecation_ = 5",
+    "lone surrogate": "_base_ = '\\ud800.py'",
     "environment without default": "x = '{{$HOME:}}'",
 }
 YAML: dict[str, str] = {
@@ -212,6 +218,10 @@ YAML: dict[str, str] = {
         f"b{i}: &b{i} {{<<: [*{'a' if not i else f'b{i - 1}'}, *{'a' if not i else f'b{i - 1}'}]}}\n"
         for i in range(40)
     ),
+    "shared tuples in a key": "a0: &a0 !!python/tuple [1, 1]\n" + "".join(
+        f"a{i}: &a{i} !!python/tuple [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 45)
+    ) + "? *a44\n: 1\n",
+    "lone surrogate": '_base_: "\\ud800.py"',
     "itself": "a: &a [*a]",
     "deep": "a: " + "[" * 40_000,
     "long integer": "a: " + "1:" * 40_000 + "1",
