@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mm2pl.closest import closest, did_you_mean, misspelt
@@ -32,8 +32,11 @@ def combined(config: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _train_cfg(config)
     for stage in COMPLETE:
         name = f"{stage}_dataloader"
-        if isinstance(loader := config.get(name), Mapping):
-            yield from _loader(name, loader)
+        given = config.get(name)
+        several = isinstance(given, list | tuple)
+        for path, loader in _numbered(name, given) if several else [(name, given)]:
+            if isinstance(loader, Mapping):
+                yield from _loader(path, loader)
     if isinstance(optim := config.get("optim_wrapper"), Mapping):
         yield from _optim_wrapper(optim)
     for path, hook in _hooks(config):
@@ -106,6 +109,10 @@ def _train_cfg(config: Mapping[str, Any]) -> Iterator[Fault]:
     ):
         note = f"beyond {wanted}={end}: no validation → give at most {end}"
         yield Fault(path="train_cfg.val_begin", given=short(begin), advice=note, severity="warning")
+
+
+def _numbered(name: str, values: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(join(name, number), value) for number, value in enumerate(values)]
 
 
 def _loader(name: str, loader: Mapping[str, Any]) -> Iterator[Fault]:

@@ -68,6 +68,9 @@ def _inside(known: Inside, path: str, value: object) -> Iterator[Fault]:
         yield from _items(known, path, value)
     elif isinstance(value, Mapping):
         yield from _entries(known, path, value)
+    elif isinstance(value, list | tuple):  # the loaders of several sets
+        for number, item in enumerate(value):
+            yield from _inside(known, join(path, number), item)
 
 
 def _items(known: Inside, path: str, value: object) -> Iterator[Fault]:

@@ -51,7 +51,22 @@ ERRORS = {
     "no hooks": ({"default_hooks": 42}, "default_hooks", "a dict"),
     "no environment": ({"env_cfg": 42}, "env_cfg", "a dict"),
     "no loader": ({"train_dataloader": 42}, "train_dataloader", "a dict or a built DataLoader"),
-    "list of loaders": ({"val_dataloader": [loader()]}, "val_dataloader", "a dict"),
+    "list of loaders": ({"train_dataloader": [loader()]}, "train_dataloader", "a dict"),
+    "one of several sets": (
+        {"val_dataloader": [loader(), loader(batch_size=0)]},
+        "val_dataloader.1.batch_size",
+        "a whole number of at least 1",
+    ),
+    "type in one of several sets": (
+        {"val_dataloader": [loader(), loader(dataset={"type": "NoSuchData"})]},
+        "val_dataloader.1.dataset.type",
+        "a name of the mm2pl::dataset registry",
+    ),
+    "no workers in one of several sets": (
+        {"val_dataloader": [loader(), loader(timeout=3)]},
+        "val_dataloader.1.timeout",
+        "there are no workers",
+    ),
     "no model": ({"model": None}, "model", "dict(type=…)"),
     "text for a number": (
         {"train_dataloader": loader(batch_size="x")},
