@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mm2pl.closest import closest, did_you_mean, misspelt
@@ -32,9 +32,7 @@ def combined(config: Mapping[str, Any]) -> Iterator[Fault]:
     yield from _train_cfg(config)
     for stage in COMPLETE:
         name = f"{stage}_dataloader"
-        given = config.get(name)
-        several = isinstance(given, list | tuple)
-        for path, loader in _numbered(name, given) if several else [(name, given)]:
+        for path, loader in _sets(name, config.get(name)):
             if isinstance(loader, Mapping):
                 yield from _loader(path, loader)
     if isinstance(optim := config.get("optim_wrapper"), Mapping):
@@ -111,8 +109,10 @@ def _train_cfg(config: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(path="train_cfg.val_begin", given=short(begin), advice=note, severity="warning")
 
 
-def _numbered(name: str, values: Sequence[Any]) -> list[tuple[str, Any]]:
-    return [(join(name, number), value) for number, value in enumerate(values)]
+def _sets(name: str, given: object) -> list[tuple[str, Any]]:
+    if isinstance(given, list | tuple):
+        return [(join(name, number), value) for number, value in enumerate(given)]
+    return [(name, given)]
 
 
 def _loader(name: str, loader: Mapping[str, Any]) -> Iterator[Fault]:
