@@ -47,7 +47,7 @@ class BaseLoop:
     @property
     def overrides_run_iter(self) -> bool:
         """Whether a user's class replaces the single step."""
-        return type(self).run_iter is not self.standard["run_iter"]
+        return type(self).run_iter is not self.standard.get("run_iter")
 
     @property
     def drives(self) -> bool:
