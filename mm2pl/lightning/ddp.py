@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -66,12 +66,19 @@ class MMDDPStrategy(DDPStrategy):
 
 
 @contextmanager
-def averaged_outside(wrapped: DistributedDataParallel, module: Any) -> Iterator[None]:
-    """Let forward passes of a module's model do what those of DDP do, where its steps do not go through DDP.
+def averaged_outside(
+    wrapped: DistributedDataParallel, model: Any, holds_back: Callable[[], bool]
+) -> Iterator[None]:
+    """Let forward passes of a model do what those of DDP do, where its steps do not go through DDP.
 
     DDP averages the gradients of the one backward pass that follows its ``forward``. Under manual optimization
     Lightning 2.6 makes it ready in ``manual_backward`` only, so that ``loss.backward()`` in a user's loop would leave
     each process with its own gradients.
+
+    Args:
+        wrapped: DDP around the module that has the model.
+        model: What is called.
+        holds_back: Return whether the next backward pass only adds to the gradients.
     """
 
     def before(model: Any, args: Any) -> None:
@@ -86,12 +93,12 @@ def averaged_outside(wrapped: DistributedDataParallel, module: Any) -> Iterator[
     def after(model: Any, args: Any, output: Any) -> None:
         if torch.is_grad_enabled():
             # An accumulating optimizer wrapper has said in `optim_context` that this batch is only added.
-            with wrapped.no_sync() if module.holds_back_gradients else nullcontext():
+            with wrapped.no_sync() if holds_back() else nullcontext():
                 prepare_for_backward(wrapped, output)
 
     handles = (
-        module.model.register_forward_pre_hook(before),
-        module.model.register_forward_hook(after),
+        model.register_forward_pre_hook(before),
+        model.register_forward_hook(after),
     )
     try:
         yield

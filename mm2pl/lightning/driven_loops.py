@@ -91,10 +91,12 @@ def telling(driver: RunDriver) -> Iterator[Teller]:
 @contextmanager
 def averaging(driver: RunDriver) -> Iterator[None]:
     """Average gradients over the processes inside, for each backward pass that follows a forward pass of the model."""
-    wrapped: Any = driver.trainer.strategy.model
+    module: Any = driver.module
+    wrapped = driver.trainer.strategy.model
     with ExitStack() as stack:
         if isinstance(wrapped, DistributedDataParallel):
-            stack.enter_context(averaged_outside(wrapped, driver.module))
+            outside = averaged_outside(wrapped, module.model, lambda: module.holds_back_gradients)
+            stack.enter_context(outside)
         yield
 
 

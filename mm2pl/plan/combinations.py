@@ -32,11 +32,7 @@ def combined(config: Mapping[str, Any], trusted: bool = True) -> Iterator[Fault]
     yield from _train_cfg(config)
     for stage in COMPLETE:
         name = f"{stage}_dataloader"
-        given = config.get(name)
-        loaders: list[tuple[str, Any]] = [(name, given)]
-        if isinstance(given, list | tuple) and stage != "train":
-            loaders = [(join(name, i), each) for i, each in enumerate(given)]
-        for path, loader in loaders:
+        for path, loader in _sets(name, config.get(name)):
             if isinstance(loader, Mapping):
                 yield from _loader(path, loader)
     if isinstance(optim := config.get("optim_wrapper"), Mapping):
@@ -111,6 +107,12 @@ def _train_cfg(config: Mapping[str, Any]) -> Iterator[Fault]:
     ):
         note = f"beyond {wanted}={end}: no validation → give at most {end}"
         yield Fault(path="train_cfg.val_begin", given=short(begin), advice=note, severity="warning")
+
+
+def _sets(name: str, given: object) -> list[tuple[str, Any]]:
+    if isinstance(given, list | tuple):
+        return [(join(name, number), value) for number, value in enumerate(given)]
+    return [(name, given)]
 
 
 def _loader(name: str, loader: Mapping[str, Any]) -> Iterator[Fault]:

@@ -18,6 +18,7 @@ from mm2pl.plan.values import (
     Values,
     having,
     integer,
+    list_of,
     number,
 )
 
@@ -25,9 +26,11 @@ _FUNCTION = TEXT | TYPED | CALLABLE
 
 
 def loader_key(stage: str) -> Key:
-    """Return the key of a stage's loader."""
+    """Return the key of a stage's loader; an evaluation may have several sets."""
+    one = DICT | LOADER
+    several = list_of(one, "a list of those, one per set")
     return Key(
-        DICT | LOADER | NOTHING,
+        one | NOTHING if stage == "train" else one | several | NOTHING,
         f"the {stage} data",
         f"MMDataModule.{stage}_dataloader",
         section="data",

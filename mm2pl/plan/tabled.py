@@ -17,10 +17,7 @@ from mm2pl.plan.values import Values
 
 def top_level(name: str, value: object) -> Iterator[Fault]:
     """Check one top-level key and what is known inside it."""
-    if name in ("val_dataloader", "test_dataloader") and isinstance(value, list | tuple):
-        for number, each in enumerate(value):  # several data sets
-            yield from of_key(KEYS[name], join(name, number), each)
-    elif name in KEYS:
+    if name in KEYS:
         yield from of_key(KEYS[name], name, value)
     elif name in LEGACY:
         note = f"a key of MMCV 1.x, ignored here → {LEGACY[name]}"
@@ -71,6 +68,9 @@ def _inside(known: Inside, path: str, value: object) -> Iterator[Fault]:
         yield from _items(known, path, value)
     elif isinstance(value, Mapping):
         yield from _entries(known, path, value)
+    elif isinstance(value, list | tuple):  # the loaders of several sets
+        for number, item in enumerate(value):
+            yield from _inside(known, join(path, number), item)
 
 
 def _items(known: Inside, path: str, value: object) -> Iterator[Fault]:

@@ -73,6 +73,9 @@ class Types:
             for name, inner in key.inside.keys.items():
                 if name in value and inner.registry:
                     yield from self._key(inner, join(path, name), value[name])
+        elif key.inside is not None and key.inside.keys and isinstance(value, list | tuple):
+            for number, item in enumerate(value):
+                yield from self._key(key, join(path, number), item)
 
     def _built(self, key: Key, path: str, cfg: Mapping[str, Any]) -> Iterator[Fault]:
         name = key.registry

@@ -302,7 +302,17 @@ class RunnerFacade(RunnerView):
     # Hooks
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call one point of every hook that has it; where a loop drives, Lightning's callbacks are told of it too."""
+        """Call one point of every hook that has it; where a loop drives, Lightning's callbacks are told of it too.
+
+        Raises:
+            RuntimeError: A training begins outside a fit, in several processes.
+        """
+        if fn_name == "before_train" and self.world_size > 1 and self._run.trainer.model is None:
+            raise RuntimeError(
+                f"before_train outside Runner.train(), in {self.world_size} processes → gradients are averaged within "
+                "a fit only, so each process would go on with weights of its own → put the loop into the run() of a "
+                "class for train_cfg, and call train()"
+            )
         teller = self._run.teller
         if teller is None:
             super().call_hook(fn_name, **kwargs)

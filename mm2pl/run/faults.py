@@ -55,7 +55,7 @@ def _loaders(run: Run) -> Iterator[Fault]:
         loop = run.loops[stage]
         if loop is None:
             continue
-        loader = loop.dataloader
+        loader = getattr(loop, "dataloader", None)  # a loop that drives may have none of this name
         if length_of(loader) == 0:
             yield Fault(
                 path=f"{stage}_dataloader",

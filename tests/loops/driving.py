@@ -20,6 +20,20 @@ def loader_dict(size: int, batch_size: int = 8, shuffle: bool = False) -> dict[s
     }
 
 
+def sampling_evaluator(base: Any) -> type:
+    """Return an evaluator that wants each set twice, and knows how many samples that is."""
+
+    class Sampling(base.Evaluator):
+        def samplers(self, model: Any, loader: Any) -> list[Any]:
+            self.size = 2 * len(loader.dataset)
+            return [loader, list(reversed(list(loader)))]
+
+        def evaluate(self) -> dict[str, Any]:
+            return super().evaluate(self.size)
+
+    return Sampling
+
+
 def bare(model: Any) -> Any:
     return getattr(model, "module", model)
 
@@ -256,6 +270,32 @@ def evaluation_loops(base: Any) -> dict[str, type]:
             evaluator.process(data_samples=outputs, data_batch=batch)
             self.runner.call_hook(f"after_{self.stage}_iter", **given, outputs=outputs)
 
+    class OwnSamplers(ManySets):
+        """Sets whose evaluators say what they are given; has a loader only while it runs."""
+
+        def __init__(
+            self, runner: Any, dataloader: Any, evaluator: Any, fp16: bool = False
+        ) -> None:
+            given = [each if isinstance(each, list) else [each] for each in (dataloader, evaluator)]
+            super().__init__(runner, *given)
+            del self.dataloader
+            self.fp16 = fp16
+
+        def run(self) -> None:
+            runner, found, count = self.runner, {}, 0
+            runner.call_hook("before_val")
+            runner.call_hook("before_val_epoch")
+            runner.model.eval()
+            sets = zip(self.dataloaders, self.evaluators, strict=True)
+            for self.dataloader, self.evaluator in sets:
+                for sampler in self.evaluator.samplers(bare(runner.model), self.dataloader):
+                    for batch in sampler:
+                        self.run_iter(count, batch, self.evaluator)
+                        count += 1
+                found.update(self.evaluator.evaluate())
+            runner.call_hook("after_val_epoch", metrics=found)
+            runner.call_hook("after_val")
+
     class Retrieval(base.ValLoop):
         """Collect a mean feature per class first, then validate."""
 
@@ -284,5 +324,37 @@ def evaluation_loops(base: Any) -> dict[str, type]:
         "teacher and student": TeacherStudent,
         "many sets": ManySets,
         "many test sets": type("ManyTestSets", (ManySets,), {"stage": "test"}),
+        "own samplers": OwnSamplers,
         "retrieval": Retrieval,
     }
+
+
+def train_by_hand(runner: Any) -> None:
+    """Train without any loop's ``run``, as a script does that only wants the parts of a Runner."""
+    train_loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner.param_schedulers:
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    runner._val_loop = runner.build_val_loop(runner._val_loop)
+    runner.call_hook("before_run")
+    runner._init_model_weights()
+    runner.optim_wrapper.initialize_count_status(runner.model, 0, runner.max_iters)
+    runner.call_hook("before_train")
+    for _ in range(2):
+        runner.call_hook("before_train_epoch")
+        runner.model.train()
+        for idx, data in enumerate(runner.train_dataloader):
+            batch = {"batch_idx": idx, "data_batch": data}
+            runner.call_hook("before_train_iter", **batch)
+            model = bare(runner.model)
+            with runner.optim_wrapper.optim_context(runner.model):
+                losses = runner.model(**model.data_preprocessor(data, True), mode="loss")
+            loss, outputs = model.parse_losses(losses)
+            runner.optim_wrapper.update_params(loss)
+            runner.call_hook("after_train_iter", **batch, outputs=outputs)
+            train_loop._iter += 1
+        runner.call_hook("after_train_epoch")
+        train_loop._epoch += 1
+        runner.val_loop.run()
+    runner.call_hook("after_train")
+    runner.call_hook("after_run")

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
-from tests.loops.driving import loader_dict, loops
+from tests.loops.driving import loader_dict, loops, train_by_hand
 from tests.scenarios import Scenario, accuracy, build, models
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -290,3 +290,12 @@ def test_sigterm_ends_a_loop_before_its_next_batch(tmp_path):
     with pytest.raises(SIGTERMException):
         in_own_trainer(Terminated, tmp_path)
     assert Terminated.seen == 5
+
+
+def test_a_loop_outside_any_class_is_refused_in_several_processes(tmp_path, monkeypatch):
+    made = runner(tmp_path, {"by_epoch": True, "max_epochs": 2})
+    monkeypatch.setattr(type(made._run), "world_size", 2)
+    with pytest.raises(
+        RuntimeError, match=r"outside Runner\.train\(\), in 2 processes → .* train_cfg"
+    ):
+        train_by_hand(made)

@@ -150,12 +150,6 @@ def test_subclasses_of_1x_hooks_keep_their_signatures():
         ("import mmcv", 1, "import mmcv", "not used"),
         ("from mmengine.hub import get_all", 1, "mmengine.hub.get_all", "no such name"),
         (
-            "from mmcv.runner import EpochBasedRunner\nclass R(EpochBasedRunner):\n    def train(self): ...\n",
-            3,
-            "R.train",
-            "Lightning's",
-        ),
-        (
             HEAD + "    def after_train_iter(self, runner):\n        runner.log_buffer\n",
             5,
             "runner.log_buffer",

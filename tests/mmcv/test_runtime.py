@@ -77,11 +77,6 @@ def runner_of(cls=EpochBasedRunner, model=None, optimizer="sgd", **kwargs):
     return cls(model, optimizer=optimizer, **{**length, **kwargs})
 
 
-class OwnTrain(EpochBasedRunner):
-    def train(self, data_loader, **kwargs):
-        """Override the loop."""
-
-
 class Doubled(EpochBasedRunner):
     """Each batch twice: what overriding `run_iter` is for."""
 
@@ -93,7 +88,6 @@ class Doubled(EpochBasedRunner):
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
-        (lambda: runner_of(OwnTrain), TypeError, r"OwnTrain overrides train\(\) → the loop is"),
         (lambda: runner_of(max_iters=3), ValueError, "max_epochs=2, max_iters=3 → give only one"),
         (lambda: runner_of(model=nn.Linear(1, 1)), TypeError, "Linear has no train_step"),
         (lambda: runner_of(optimizer="adam"), TypeError, "optimizer='adam' must be a torch"),
@@ -107,7 +101,6 @@ class Doubled(EpochBasedRunner):
         (lambda: runner_of().run([], [("train", 1)]), ValueError, "one loader per flow"),
         (lambda: runner_of().run([loader()], [("trian", 1)]), ValueError, "'trian', 1"),
         (lambda: runner_of(max_epochs=None).run([loader()], [("train", 1)]), ValueError, "max_epochs=None"),
-        (lambda: runner_of().train(loader()), RuntimeError, r"use run\(\[loader\]"),
         (lambda: runner_of(optimizer=None).current_lr(), RuntimeError, "has no optimizer"),
         (lambda: EvalHook(loader(), save_best="mine"), ValueError, "Set rule='greater' or"),
         (lambda: EvalHook(loader(), save_best="acc", rule="more"), KeyError, "but got 'more'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.loops.driving import loader_dict, loops
+from tests.loops.driving import loader_dict, loops, sampling_evaluator, train_by_hand
 from tests.scenarios import Scenario, accuracy, assert_equal, build, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
@@ -32,13 +33,31 @@ EPOCHS = {"by_epoch": True, "max_epochs": 3}
 def scenario(package: str, name: str) -> Scenario:
     """Make the run of one loop, with the hooks that look at a loop most."""
     made, stage, settings = loops(package)[name], *LOOPS[name]
+    if name == "own samplers":  # by their names, as the configs of projects have them
+        base = importlib.import_module(f"{package}.registry")
+        evaluator = sampling_evaluator(importlib.import_module(f"{package}.evaluator"))
+        base.EVALUATOR.register_module(name="Sampling", module=evaluator, force=True)
+        base.LOOPS.register_module(name="OwnSamplers", module=made, force=True)
+        made = "OwnSamplers"
     given = {"type": made, **settings}
     by_iter = "max_iters" in settings
-    monitor = "teacher/accuracy" if name == "teacher and student" else "accuracy"
-    several = {} if name != "many sets" else {
-        "val_dataloader": [loader_dict(30), loader_dict(21)],
-        "val_evaluator": [{"type": accuracy(package)}, [{"type": accuracy(package)}]],
-    }  # fmt: skip
+    monitor = {"teacher and student": "teacher/accuracy", "own samplers": "b/accuracy"}.get(
+        name, "accuracy"
+    )
+    metric = accuracy(package)
+    several = {
+        "many sets": {
+            "val_dataloader": [loader_dict(30), loader_dict(21)],
+            "val_evaluator": [{"type": metric}, [{"type": metric}]],
+        },
+        "own samplers": {
+            "val_dataloader": [loader_dict(30), loader_dict(21)],
+            "val_evaluator": [
+                {"type": "Sampling", "metrics": [{"type": metric, "prefix": prefix}]}
+                for prefix in ("a", "b")
+            ],
+        },
+    }.get(name, {})
     return Scenario(
         optim_wrapper=PAIR if name == "critics" else SGD,
         model="pair" if name == "critics" else "plain",
@@ -72,6 +91,7 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "from the base": ("train", {"epochs": 3}),
     "teacher and student": ("val", {}),
     "many sets": ("val", {}),
+    "own samplers": ("val", {}),
     "retrieval": ("val", {"prototypes": loader_dict(16)}),
 }  # fmt: skip
 
@@ -135,39 +155,37 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
+@pytest.mark.parametrize("name", ["by iterations", "two loaders", "teacher and student"])
+def test_a_flexible_runner_is_mmengines(name: str, tmp_path: Path, quick_runs: None) -> None:
+    ours, theirs = (
+        record(package, flexible(package, name), str(tmp_path / package))
+        for package in ("mm2pl", "mmengine")
+    )
+    assert len(theirs["loss"]) >= 12
+    assert_equal(ours, theirs)
+
+
+def flexible(package: str, name: str) -> Scenario:
+    """Return the scenario of a loop for MMEngine's other runner."""
+    given = scenario(package, name)
+    runner = importlib.import_module(f"{package}.runner").FlexibleRunner
+
+    def make(model: Any, **arguments: Any) -> Any:
+        return runner(model, strategy={"type": "SingleDeviceStrategy"}, **arguments)
+
+    given.options["runner_class"] = make
+    return given
+
+
 def by_hand(package: str, folder: str) -> dict[str, Any]:
-    """Train without any loop's ``run``, as a script does that only wants the parts of a Runner."""
+    """Train by hand; return what was recorded, what the weights are and what is in the file."""
     book: dict[str, list] = {
         key: [] for key in ("loss", "lr", "momentum", "metrics", "place", "validated_at")
     }
     given = scenario(package, "by epochs")
     given.train_cfg = EPOCHS
     runner = build(package, given, folder, book)
-    train_loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    runner._val_loop = runner.build_val_loop(runner._val_loop)
-    runner.call_hook("before_run")
-    runner._init_model_weights()
-    runner.optim_wrapper.initialize_count_status(runner.model, 0, runner.max_iters)
-    runner.call_hook("before_train")
-    for _ in range(2):
-        runner.call_hook("before_train_epoch")
-        runner.model.train()
-        for idx, data in enumerate(runner.train_dataloader):
-            batch = {"batch_idx": idx, "data_batch": data}
-            runner.call_hook("before_train_iter", **batch)
-            with runner.optim_wrapper.optim_context(runner.model):
-                losses = runner.model(**runner.model.data_preprocessor(data, True), mode="loss")
-            loss, outputs = runner.model.parse_losses(losses)
-            runner.optim_wrapper.update_params(loss)
-            runner.call_hook("after_train_iter", **batch, outputs=outputs)
-            train_loop._iter += 1
-        runner.call_hook("after_train_epoch")
-        train_loop._epoch += 1
-        runner.val_loop.run()
-    runner.call_hook("after_train")
-    runner.call_hook("after_run")
+    train_by_hand(runner)
     file = torch.load(f"{folder}/epoch_2.pth", weights_only=False)
     kept = {name: sorted(file["optimizer"]["state"][0]) for name in ("optimizer",)}
     return {**book, "file": [file["meta"]["iter"], kept], "weights": runner.model.state_dict()}

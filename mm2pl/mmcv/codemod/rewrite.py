@@ -8,9 +8,6 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 from mm2pl.mmcv.codemod.hooks import CHANGED_RUNNER, rewritten_method
 from mm2pl.mmcv.codemod.imports import Imports, Names, Note, dotted, inner_comments
 
-_RUNNERS = frozenset({"BaseRunner", "EpochBasedRunner", "IterBasedRunner", "Runner"})
-# mm2pl.mmcv's runners refuse a loop of one's own, since Lightning would not call it.
-_LOOPS = frozenset({"train", "run"})
 _KEPT_HOOKS = (
     *("OptimizerHook", "EvalHook", "LoggerHook", "UpdaterHook", "CheckpointHook", "EMAHook"),
     *("IterTimerHook", "SyncBuffersHook", "DistSamplerSeedHook", "EmptyCacheHook", "ClosureHook"),
@@ -88,15 +85,12 @@ class _Rewriter(cst.CSTTransformer):
     # Classes
 
     def visit_ClassDef(self, node: cst.ClassDef) -> bool:
-        """Note hooks, and runners with a loop of their own."""
+        """Note hooks."""
         for base in node.bases:
             name = dotted(base.value)
             origin = self.names.origin.get(name, name)
             if self._is_hook(name, origin):
                 self.hooks.add(node.name.value)
-            # MMEngine has a class named Runner too, whose loops are its own.
-            if origin.rpartition(".")[2] in _RUNNERS and "mmengine" not in origin:
-                self._note_loops(node)
         return True
 
     def _is_hook(self, name: str, origin: str) -> bool:
@@ -104,17 +98,6 @@ class _Rewriter(cst.CSTTransformer):
         if not origin.endswith("Hook") or origin.endswith(_KEPT_HOOKS):
             return name in self.hooks
         return True
-
-    def _note_loops(self, node: cst.ClassDef) -> None:
-        for statement in node.body.body:
-            if isinstance(statement, cst.FunctionDef) and statement.name.value in _LOOPS:
-                what = f"{node.name.value}.{statement.name.value}"
-                self.note(
-                    self._line(statement),
-                    what,
-                    "the loop is Lightning's: override run_iter, use a hook, or write a loop in LOOPS that "
-                    "derives from EpochBasedTrainLoop and overrides run_iter",
-                )
 
     def leave_ClassDef(
         self, original_node: cst.ClassDef, updated_node: cst.ClassDef

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from mm2pl.dist import get_dist_info
-from mm2pl.mmcv.runner.drive import Workflow, autocast, fit
+from mm2pl.mmcv.runner.drive import Workflow, all_steps, autocast, fit
+from mm2pl.mmcv.runner.driven import inside_fit
 from mm2pl.mmcv.runner.log_buffer import LogBuffer
 from mm2pl.mmcv.runner.registration import HookRegistration
 from mm2pl.mmcv.runner.saving import Checkpoints, bare_model
@@ -22,8 +23,8 @@ from mm2pl.mmcv.runner.utils import get_host_info, get_time_str
 class BaseRunner(HookRegistration, Checkpoints):
     """Train a model along a workflow, with hooks; stands for `mmcv.runner.BaseRunner`.
 
-    The iterations run on a Lightning Trainer, which is ``runner.trainer`` during `run`. A subclass may override
-    `run_iter`; the loops themselves, ``train`` and ``run``, are the Trainer's.
+    The iterations run on a Lightning Trainer, which is ``runner.trainer`` during `run`. Where a subclass overrides
+    ``train`` or ``run``, or a workflow has modes of its own, that code goes through the data, inside the Trainer's fit.
 
     Args:
         model: Has ``train_step(data, optimizer)``, maybe inside a wrapper.
@@ -41,6 +42,8 @@ class BaseRunner(HookRegistration, Checkpoints):
     """
 
     unit = ""
+    #: MMCV's methods of these names; a class whose method is another goes through the data itself.
+    standard: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,
@@ -54,7 +57,6 @@ class BaseRunner(HookRegistration, Checkpoints):
         max_epochs: int | None = None,
         trainer: dict[str, Any] | None = None,
     ) -> None:
-        self._refuse_own_loops()
         _check(model, batch_processor, optimizer, logger, meta)
         if max_epochs is not None and max_iters is not None:
             raise ValueError(
@@ -86,18 +88,9 @@ class BaseRunner(HookRegistration, Checkpoints):
         self.autocast_dtype: torch.dtype | None = None
         self.outputs: dict[str, Any] = {}
         self.data_loader: Any = None
-
-    @classmethod
-    def _refuse_own_loops(cls) -> None:
-        for name in ("train", "run"):
-            # MMCV 1.7.2 lets a subclass write its own loop. Lightning would
-            # never call it, so the run would ignore it silently.
-            if not getattr(cls, name).__module__.startswith("mm2pl.mmcv.runner"):
-                raise TypeError(
-                    f"{cls.__name__} overrides {name}() → the loop is Lightning's here: override "
-                    "run_iter(data_batch, train_mode), use a hook, or write a loop in mm2pl.registry.LOOPS that "
-                    "derives from EpochBasedTrainLoop."
-                )
+        # On the object: a subclass that calls super().run() or super().train() is inside the Trainer's fit by then.
+        for name in ("train", "run") if self._overrides("run") else ("train",):
+            setattr(self, name, inside_fit(self, getattr(self, name)))
 
     # Where the run is
 
@@ -185,11 +178,23 @@ class BaseRunner(HookRegistration, Checkpoints):
         )
         self.logger.info(f"Hooks will be executed in the following order:\n{self.get_hook_info()}")
         self.logger.info(f"workflow: {flows}, max: {self._length()} {self.unit}s")
-        steps = Workflow(self, self._prepare(data_loaders, flows), flows, kwargs)
+        loaders = self._prepare(data_loaders, flows)
+        if self.module is not None or self._overrides("train") or not _only_modes_of_mmcv(flows):
+            inside_fit(self, self._go_through)(loaders, flows, kwargs)
+            return
+        steps = Workflow(self, loaders, flows, kwargs)
         if not self.is_over:
             fit(self, steps, self._lightning_epochs())
-        self._end_run()
-        self.call_hook("after_run")
+        self.end_run()
+
+    def _overrides(self, name: str) -> bool:
+        return getattr(type(self), name) is not self.standard[name]
+
+    def _go_through(self, loaders: list[Any], flows: list[tuple], kwargs: dict[str, Any]) -> None:
+        self.begin_run()
+        for mode, loader in all_steps(self, loaders, flows):
+            getattr(self, mode)(loader, **kwargs)
+        self.end_run()
 
     def _check_workflow(self, data_loaders: list[Any], flows: list[tuple]) -> None:
         if not isinstance(data_loaders, list) or len(data_loaders) != len(flows):
@@ -220,8 +225,9 @@ class BaseRunner(HookRegistration, Checkpoints):
         """Start, on the Trainer."""
         self.call_hook("before_run")
 
-    def _end_run(self) -> None:
-        """Do what comes before ``after_run``."""
+    def end_run(self) -> None:
+        """End."""
+        self.call_hook("after_run")
 
     def begin_flow(self) -> None:
         """Note that another flow of the workflow begins."""
@@ -246,14 +252,9 @@ class BaseRunner(HookRegistration, Checkpoints):
         """End one of the Trainer's epochs."""
         raise NotImplementedError
 
-    # The method must exist: the workflow's check asks for an attribute named 'train'.
     def train(self, data_loader: Any, **kwargs: Any) -> None:
-        """Refuse: training is the Trainer's.
-
-        Raises:
-            RuntimeError: Always: the loop is Lightning's.
-        """
-        raise RuntimeError("train() is not called by itself → use run([loader], [('train', 1)]).")
+        """Train for one epoch or iteration; for a subclass or a script that goes through the data itself."""
+        raise NotImplementedError
 
     def val(self, data_loader: Any, **kwargs: Any) -> None:
         """Validate for one epoch or iteration."""
@@ -306,6 +307,10 @@ class BaseRunner(HookRegistration, Checkpoints):
             self.module.backward_of(loss, **kwargs)
         else:
             loss.backward(**kwargs)
+
+
+def _only_modes_of_mmcv(flows: list[tuple]) -> bool:
+    return all(mode in ("train", "val") for mode, _ in flows)
 
 
 def _check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,7 +38,7 @@ class Workflow:
     ) -> None:
         self.runner = runner
         self.kwargs = kwargs
-        self._steps = self._all(loaders, flows)
+        self._steps = all_steps(runner, loaders, flows)
         trained = [
             loader for (mode, _), loader in zip(flows, loaders, strict=True) if mode == "train"
         ]
@@ -49,17 +49,6 @@ class Workflow:
                 f"workflow={flows!r} never trains, so it would never end → add ('train', 1), or call val(loader)."
             )
         self.loader: Any = trained[0]
-
-    def _all(self, loaders: list[Any], flows: list[tuple[str, int]]) -> Iterator[tuple[str, Any]]:
-        # MMCV 1.7.2 asks whether the run is over only between whole workflows and before each training step.
-        # So a 'val' flow after the last training flow still runs.
-        while not self.runner.is_over:
-            for (mode, times), loader in zip(flows, loaders, strict=True):
-                self.runner.begin_flow()
-                for _ in range(times):
-                    if mode == "train" and self.runner.is_over:
-                        break
-                    yield mode, loader
 
     def to_next_training(self) -> bool:
         """Do what comes before the next training step, and set ``loader`` to its loader; False at the end."""
@@ -72,6 +61,21 @@ class Workflow:
             getattr(self.runner, mode)(loader, **self.kwargs)
         self.loader = None
         return False
+
+
+def all_steps(
+    runner: BaseRunner, loaders: list[Any], flows: list[tuple[str, int]]
+) -> Iterator[tuple[str, Any]]:
+    """Yield mode and loader of each step, until the run is over."""
+    # MMCV 1.7.2 asks whether the run is over only between whole workflows and before each training step.
+    # So a 'val' flow after the last training flow still runs.
+    while not runner.is_over:
+        for (mode, times), loader in zip(flows, loaders, strict=True):
+            runner.begin_flow()
+            for _ in range(times):
+                if mode == "train" and runner.is_over:
+                    break
+                yield mode, loader
 
 
 class Batches:
@@ -102,13 +106,13 @@ class RunnerModule(LightningModule):
 
     Args:
         runner: The runner, whose model and optimizers are trained.
-        workflow: What it does.
+        workflow: What it does; None where the runner goes through the data itself, and these stages are not reached.
     """
 
     runner: BaseRunner
-    workflow: Workflow
+    workflow: Any
 
-    def __init__(self, runner: BaseRunner, workflow: Workflow) -> None:
+    def __init__(self, runner: BaseRunner, workflow: Workflow | None) -> None:
         super().__init__()
         # In MMCV 1.x a hook steps the optimizer (OptimizerHook), or the model does it in `train_step`.
         self.automatic_optimization = False
@@ -175,6 +179,13 @@ def fit(runner: BaseRunner, workflow: Workflow, epochs: int) -> None:
         epochs: How many of the Trainer's epochs that takes.
     """
     module = RunnerModule(runner, workflow)
+    with attached(runner, module, epochs) as trainer:
+        trainer.fit(module, train_dataloaders=Batches(workflow, runner))
+
+
+@contextmanager
+def attached(runner: BaseRunner, module: RunnerModule, epochs: int) -> Iterator[Trainer]:
+    """Make a Trainer for a runner, which works through it inside."""
     trainer = Trainer(
         **{
             **dict(
@@ -198,7 +209,7 @@ def fit(runner: BaseRunner, workflow: Workflow, epochs: int) -> None:
     runner.trainer, runner.module = trainer, module
     raw = runner.optimizer
     try:
-        trainer.fit(module, train_dataloaders=Batches(workflow, runner))
+        yield trainer
     finally:
         # After the run 1.x scripts save or step the optimizer without a Trainer; Lightning's wrapper needs one.
         runner.optimizer = raw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -62,17 +62,19 @@ class EpochBasedRunner(BaseRunner):
 
     def begin_lightning_epoch(self, workflow: Workflow) -> None:
         """Begin an epoch."""
+        # flows may have loaders of their own
+        self.trainer.fit_loop.max_batches = len(workflow.loader)
+        self._begin_epoch(workflow.loader)
+
+    def _begin_epoch(self, data_loader: Any) -> None:
         assert self._max_epochs is not None
         # In MMCV 1.7.2 the model is in training mode before
         # `before_train_epoch`; hooks may freeze layers again there.
         self.model.train()
         self.mode = "train"
-        self.data_loader = workflow.loader
+        self.data_loader = data_loader
         # MMCV 1.7.2 computes it anew for the loader of each epoch; by-iteration schedules see the new length.
         self._max_iters = self._max_epochs * len(self.data_loader)
-        self.trainer.fit_loop.max_batches = len(
-            self.data_loader
-        )  # flows may have loaders of their own
         self.call_hook("before_train_epoch")
 
     def training_batches(self, workflow: Workflow) -> Any:
@@ -81,19 +83,32 @@ class EpochBasedRunner(BaseRunner):
 
     def train_iteration(self, batch: Any, batch_idx: int, workflow: Workflow) -> None:
         """Do one iteration of an epoch."""
+        self._train_one(batch, batch_idx, workflow.kwargs)
+
+    def _train_one(self, batch: Any, batch_idx: int, kwargs: dict[str, Any]) -> None:
         # MMCV 1.7.2 counts `iter` up after the hooks of the iteration:
         # `runner.iter + 1` is their number of finished iterations.
         self._inner_iter = batch_idx
-        self._iteration(batch, True, workflow.kwargs)
+        self._iteration(batch, True, kwargs)
         self._iter += 1
 
     def end_lightning_epoch(self, workflow: Workflow) -> None:
         """End an epoch, and validate if the workflow says so."""
+        self._end_epoch()
+        if not workflow.to_next_training():
+            self.trainer.should_stop = True
+
+    def _end_epoch(self) -> None:
         self.call_hook("after_train_epoch")
         # After the hooks, as in MMCV 1.7.2: in `after_train_epoch` `runner.epoch` is still the index of this epoch.
         self._epoch += 1
-        if not workflow.to_next_training():
-            self.trainer.should_stop = True
+
+    def train(self, data_loader: Any, **kwargs: Any) -> None:
+        """Train for one epoch."""
+        self._begin_epoch(data_loader)
+        for index, batch in enumerate(data_loader):
+            self._train_one(batch, index, kwargs)
+        self._end_epoch()
 
     @torch.no_grad()
     def val(self, data_loader: Any, **kwargs: Any) -> None:
@@ -107,6 +122,8 @@ class EpochBasedRunner(BaseRunner):
             # MMCV 1.7.2 hands the arguments of `run` to `train_step`, but drops them in an epoch's validation.
             self._iteration(batch, False, {})
         self.call_hook("after_val_epoch")
+
+    standard: ClassVar[dict[str, Any]] = {"run": run, "train": train}
 
 
 # MMCV 1.7.2 registers it as 'Runner'. Here that name belongs to MMEngine's Runner in the parent registry.

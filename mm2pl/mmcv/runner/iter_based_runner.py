@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -79,8 +79,8 @@ class IterBasedRunner(BaseRunner):
     def _prepare(self, data_loaders: list[Any], flows: list[tuple]) -> list[Any]:
         # Validation loaders get an iterator too, which goes on where
         # the last validation stopped: MMCV 1.7.2 does so.
-        self._raw_loaders = data_loaders
-        return [_Opened(self, index) for index in range(len(data_loaders))]
+        self._loaders: list[Any] = list(data_loaders)
+        return self._loaders
 
     def _lightning_epochs(self) -> int:
         # MMCV 1.7.2 never calls `before_train_epoch` and `after_train_epoch` in such a run.
@@ -90,12 +90,14 @@ class IterBasedRunner(BaseRunner):
     def begin_run(self) -> None:
         """Start; the loaders' iterators are made after ``before_run``, as in MMCV."""
         super().begin_run()
-        self._iter_loaders = [IterLoader(loader) for loader in self._raw_loaders]
+        self._loaders[:] = [IterLoader(loader) for loader in self._loaders]
         # Once around the whole run, as in MMCV 1.7.2. IterTimerHook starts its clock there.
         self.call_hook("before_epoch")
 
-    def _end_run(self) -> None:
+    def end_run(self) -> None:
+        """End."""
         self.call_hook("after_epoch")
+        super().end_run()
 
     def begin_flow(self) -> None:
         """Count the inner iterations anew."""
@@ -118,18 +120,25 @@ class IterBasedRunner(BaseRunner):
 
     def train_iteration(self, batch: Any, batch_idx: int, workflow: Workflow) -> None:
         """Do one iteration, and validate if the workflow says so."""
-        self._iteration(batch, True, workflow.kwargs)
-        self._inner_iter += 1
-        self._iter += 1
+        self._train_one(batch, workflow.kwargs)
         # The validations of the workflow run here, between two training steps of the one Lightning epoch.
         if not workflow.to_next_training():
             self.trainer.should_stop = True
 
+    def _train_one(self, batch: Any, kwargs: dict[str, Any]) -> None:
+        self._iteration(batch, True, kwargs)
+        self._inner_iter += 1
+        self._iter += 1
+
+    def train(self, data_loader: Any, **kwargs: Any) -> None:
+        """Train on one batch of an `IterLoader`."""
+        self._begin(data_loader, "train")
+        self._train_one(next(data_loader), kwargs)
+
     def end_lightning_epoch(self, workflow: Workflow) -> None:
         """Do nothing: the run is one of the Trainer's epochs."""
 
-    def _begin(self, opened: Any, mode: str) -> None:
-        loader = self._iter_loaders[opened.index]
+    def _begin(self, loader: IterLoader, mode: str) -> None:
         # Before every single batch, as in MMCV 1.7.2: a validation flow may have come in between.
         self.model.train(mode == "train")
         self.mode = mode
@@ -146,6 +155,8 @@ class IterBasedRunner(BaseRunner):
         # EpochBasedRunner does the reverse.
         self._iteration(next(self.data_loader), False, kwargs)
         self._inner_iter += 1
+
+    standard: ClassVar[dict[str, Any]] = {"run": run, "train": train}
 
     def _val_step(self, data_batch: object, **kwargs: Any) -> Any:
         return self.model.val_step(data_batch, **kwargs)  # type: ignore[operator]
@@ -180,13 +191,6 @@ class IterBasedRunner(BaseRunner):
             timer_config,
             custom_hooks_config,
         )
-
-
-class _Opened:
-    """The loader of a flow, by its index: its iterator does not exist before the run begins."""
-
-    def __init__(self, runner: IterBasedRunner, index: int) -> None:
-        self.index = index
 
 
 def _by_iteration(config: object) -> Any:
