@@ -94,7 +94,7 @@ REFUSED = {
     "train_dataloader.num_worker=2": "num_worker=2 → unknown → one of dataset, batch_size, num_wor",
     "optim_wrapper.optimizer.lr=-1": "optim_wrapper.optimizer.lr=-1 → a number of at least 0",
     "optim_wrapper.accumulative_counts=text": "accumulative_counts='text' → a number of at least 1",
-    "val_dataloader=[1] val_cfg.fp16=False val_evaluator.type=DumpResults": "val_dataloader=[1] → a dict or a built DataLoader or None is needed",
+    "val_dataloader=[1] val_cfg.fp16=False val_evaluator.type=D": "val_dataloader=[1] → a dict or",
     "train_cfg.val_interval=x": "train_cfg.val_interval='x' → a number other than 0",
     "train_cfg.max_iters=3": "train_cfg.max_iters=3 → by_epoch=True counts epochs",
     "train_cfg.max_epochs=1.5": "train_cfg.max_epochs=1.5 → a whole number (epochs)",
