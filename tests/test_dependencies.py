@@ -68,6 +68,7 @@ LATE: dict[str, dict[str, str]] = {
     },
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},
     "mm2pl.cli.faults": {"mm2pl.lightning.failures": "4.88 s: lightning"},
+    "mm2pl.cli.merging": {"mm2pl.hooks": "2.30 s: torch", "mm2pl.registry": "2.30 s: torch"},
     "mm2pl.cli.migrate": {
         "mm2pl.mmcv": "0.20 s",
         "mm2pl.mmcv.codemod": "0.20 s",

@@ -22,26 +22,30 @@ if TYPE_CHECKING:
 
 
 def check_config(
-    cfg: Config, make: Callable[[str], Runner] | None = None, trusted: bool = True
+    cfg: Config,
+    make: Callable[[str], Runner] | None = None,
+    origins: Mapping[str, str] | None = None,
+    trusted: bool = True,
 ) -> Report:
     """Check what a config says.
 
     Args:
         cfg: The config; not changed.
         make: Makes the runner of a trial in the folder that it is given; without it nothing is built.
+        origins: Dotted key → the word of a command line that has set it.
         trusted: Whether modules that the config names may be imported.
     """
-    found = redefined(cfg)
-    return _report(str(cfg.filename or "config"), dict(cfg.items()), make, found)
+    found = [*redefined(cfg), *faults_of(cfg, origins=origins, trusted=trusted)]
+    return _report(str(cfg.filename or "config"), dict(cfg.items()), make, found, trusted)
 
 
 def check_runner(runner: Runner) -> Report:
     """Check a runner by a trial of its copy, which leaves the runner and the process as they were."""
     run = runner._run
     config = whole_config(run.plan.run, run.plan.model, run.plan.data)
-    found = [_ONE_PROCESS] if run.world_size > 1 else []
+    found = [*([_ONE_PROCESS] if run.world_size > 1 else []), *faults_of(config)]
     if not all(isinstance(config.get(f"{s}_cfg"), Mapping | None) for s in ("train", "val")):
-        return _report(run.experiment_name, config, None, [_NO_COPY])
+        return _report(run.experiment_name, config, None, [*found, _NO_COPY])
     return _report(run.experiment_name, config, lambda folder: twin_of(runner, folder), found)
 
 
@@ -65,8 +69,9 @@ def _report(
     config: Mapping[str, Any],
     make: Callable[[str], Runner] | None,
     found: list[Fault],
+    trusted: bool = True,
 ) -> Report:
-    found = [*found, *faults_of(config), *faults_of_places(config)]
+    found = [*found, *faults_of_places(config, trusted)]
     trial = Trial()
     trains = config.get("train_cfg") is not None
     if make is not None and trains and not any(fault.severity == "error" for fault in found):

@@ -62,8 +62,13 @@ def existing(path: str) -> Path:
     return next(each for each in (folder, *folder.parents) if each.exists())
 
 
-def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield the folders, files and packages that the run needs and that are not there."""
+def faults_of_places(config: Mapping[str, Any], trusted: bool = True) -> Iterator[Fault]:
+    """Yield the folders, files and packages that the run needs and that are not there.
+
+    Args:
+        config: The config's keys.
+        trusted: Whether the module of a backend may be imported.
+    """
     work_dir = work_dir_of(config)
     if "://" not in work_dir:
         folder = existing(work_dir)
@@ -86,7 +91,8 @@ def faults_of_places(config: Mapping[str, Any]) -> Iterator[Fault]:
     backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
     for index, backend in enumerate(backends if isinstance(backends, list | tuple) else ()):
         kind = backend.get("type") if isinstance(backend, Mapping) else None
-        cls = VISBACKENDS.get(kind) if isinstance(kind, str) else kind
+        named = isinstance(kind, str) and (trusted or "." not in kind)
+        cls = VISBACKENDS.get(kind) if named else kind
         package = getattr(cls, "package", None)
         if package and find_spec(package) is None:
             yield Fault(

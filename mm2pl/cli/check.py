@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mm2pl.cli.reading import add_options, read
+from mm2pl.cli.reading import add_options, is_trusted, read
 from mm2pl.config import Config
-from mm2pl.plan.unread import overrides_without_effect
+from mm2pl.plan.fault import Fault
 
 if TYPE_CHECKING:
     from mm2pl.runner import Runner
@@ -26,7 +26,8 @@ def run(command: str, arguments: list[str]) -> int:
         "--no-build", action="store_true", help="only what the config alone tells; nothing is built"
     )
     options = parser.parse_args(arguments)
-    cfg = read(options, check=False, imports=not options.no_build)
+    doubts: list[Fault] = []
+    cfg = read(options, check=False, imports=not options.no_build, doubts=doubts)
     if cfg is None:
         return 0
     if options.work_dir:
@@ -37,9 +38,12 @@ def run(command: str, arguments: list[str]) -> int:
     from mm2pl.check import check_config
 
     report = check_config(
-        cfg, None if options.no_build else lambda folder: trial_runner(cfg, folder)
+        cfg,
+        None if options.no_build else lambda folder: trial_runner(cfg, folder),
+        dict.fromkeys(options.cfg_options or {}, "--cfg-options"),
+        trusted=is_trusted(options),
     )
-    report.faults.extend(overrides_without_effect(options.cfg_options or {}))
+    report.faults.extend(doubts)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:

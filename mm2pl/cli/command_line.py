@@ -24,7 +24,9 @@ from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.config.packages import package_config
 from mm2pl.plan import explain
+from mm2pl.plan.schema import faults_of, refuse
 from mm2pl.plan.translate import Plan, require_plain, translate
+from mm2pl.plan.unread import redefined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class CommandLine:
         cfg: The config of the run; ``None`` where LightningCLI runs classes of the user's own.
         plan: What the config asks for.
         given: Trainer arguments that the user has set, with the word that did it.
+        origins: Dotted key of the config → the last word that has set it.
     """
 
     options: argparse.Namespace
@@ -44,6 +47,7 @@ class CommandLine:
     cfg: Config | None = None
     plan: Plan | None = None
     given: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
 
 
 def read(
@@ -95,16 +99,16 @@ def of_words(
     if asked.ckpt_path and not parsed.ckpt_path:
         parsed.ckpt_path = asked.ckpt_path
     require_possible(asked, parsed.work_dir)
+    # Before anything is done with them.
+    doubts = [*{doubt.path: doubt for doubt in [*redefined(asked.cfg), *asked.doubts]}.values()]
+    refuse([*doubts, *faults_of(asked.cfg, False, asked.origins)], parsed.strict)
+    explain.warn(explain.with_faults([], doubts))
     cfg = changes.apply(parsed, asked.cfg)
     if seed is not None and "seed" not in (cfg.get("randomness") or {}):
         asked.seed(seed)
     # `predict` has no evaluator; PredictionWriter does it there.
     if command == "test" and parsed.out:
         changes.write_results(cfg, parsed.out)
-    if parsed.strict:
-        explain.check(dict(cfg.items()), strict=True)
-        refuse(asked.doubts)
-    explain.warn(asked.doubts)
     plan = translate(dotted_names(dict(cfg.items())), filename=cfg.filename or path)
     if not cfg.get("work_dir"):  # OpenMMLab's scripts complete the config so; a Runner wants one
         cfg.work_dir = plan.run["work_dir"]
@@ -118,18 +122,8 @@ def of_words(
         cfg=cfg,
         plan=plan,
         given=asked.given,
+        origins=asked.origins,
     )
-
-
-def refuse(doubts: Sequence[explain.Entry]) -> None:
-    """Refuse words that nothing reads, which ``--strict`` asks for.
-
-    Raises:
-        ValueError: If there are any.
-    """
-    if doubts:
-        lines = "\n".join(f"  {row.key}={row.value}: {row.note}" for row in doubts)
-        raise ValueError(f"--cfg-options that will not do what they say:\n{lines}")
 
 
 def _content(word: Word, safe: Any) -> Any:

@@ -9,7 +9,7 @@ import yaml
 
 from mm2pl.cli import convert_ckpt
 from mm2pl.cli.command_line import dotted_names
-from mm2pl.cli.reading import add_options, read
+from mm2pl.cli.reading import add_options, is_trusted, read
 from mm2pl.config import Config
 from mm2pl.plan.containers import lists
 from mm2pl.plan.translate import require_plain, translate
@@ -50,20 +50,26 @@ def run(command: str, arguments: list[str]) -> int | None:
     if out.suffix in (".py", ".json"):
         cfg.dump(str(out))
     elif out.suffix in (".yaml", ".yml"):
-        out.write_text(lightning_yaml(cfg, options.config))
+        out.write_text(lightning_yaml(cfg, options.config, trusted=is_trusted(options)))
     else:
         raise ValueError(f"-o {options.out!r} → a name ending in .yaml, .py or .json is needed")
     print(f"wrote {out}")
     return None
 
 
-def lightning_yaml(cfg: Config, filename: str) -> str:
+def lightning_yaml(cfg: Config, filename: str, trusted: bool = True) -> str:
     """Return a config as the YAML that ``mm2pl fit --config`` runs by itself.
+
+    Args:
+        cfg: The config.
+        filename: Where it was read.
+        trusted: Whether modules that the config names may be imported.
 
     Raises:
         TypeError: If the config holds live objects.
     """
-    plan = translate(dotted_names(dict(cfg.items())), filename=filename).as_cli()
+    keys = dotted_names(dict(cfg.items()))
+    plan = translate(keys, filename=filename, trusted=trusted).as_cli()
     # A run from the YAML is named after the YAML.
     plan["trainer"]["callbacks"][0]["init_args"].pop("filename", None)
     require_plain(plan)

@@ -7,10 +7,12 @@ import contextlib
 import json
 from importlib import import_module
 
-from mm2pl.cli.reading import add_options, read
+from mm2pl.cli.reading import add_options, is_trusted, read
 from mm2pl.config import Config
 from mm2pl.plan.explain import explain, table
+from mm2pl.plan.fault import Fault
 from mm2pl.plan.reference import reference
+from mm2pl.plan.unread import redefined
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -27,14 +29,16 @@ def run(command: str, arguments: list[str]) -> int:
     add_options(parser)
     options = parser.parse_args(arguments)
     # Its packages may not be installed: their types are then not looked up, and all else is explained.
-    cfg = read(options, check=False, imports=False)
+    doubts: list[Fault] = []
+    cfg = read(options, check=False, imports=False, doubts=doubts)
     if cfg is None:
         return 0
     # Looking a type up imports what the config names, which a stranger's config must not decide.
-    trusted = options.safe is False or options.safe is None
+    trusted = is_trusted(options)
     if trusted:
         import_custom(cfg)
-    rows = explain(cfg, types=trusted)
+    origins = dict.fromkeys(options.cfg_options or {}, "--cfg-options")
+    rows = explain(cfg, trusted, origins, [*redefined(cfg), *doubts])
     if options.format == "json":
         print(json.dumps([row.as_dict() for row in rows], indent=1, ensure_ascii=False))
     else:

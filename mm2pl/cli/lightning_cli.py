@@ -35,6 +35,7 @@ from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.trainer import RunTrainer
+from mm2pl.plan.schema import faults_of, refuse
 from mm2pl.plan.translate import Plan
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.runner import Runner
@@ -209,9 +210,22 @@ class MMCLI(LightningCLI):
             return
         # The parts replace what was parsed of them, which `save_config_callback` writes.
         self._as_parsed, self.config = self.config, self.config.clone()
+        self._require_types(self.cfg)
         with made_by(CommandLineParts(self)):
             self.runner = build_runner(self.cfg)
         self.model, self.datamodule = self.runner.module, self.runner.datamodule
+
+    def _require_types(self, cfg: Config) -> None:
+        """Compare each ``type`` with its class, with all that is wrong in one message and before anything is built.
+
+        Raises:
+            FaultyConfigError: If a class cannot be built, or does not exist; with ``--strict`` also for a doubt.
+        """
+        assert self.said is not None
+        import_custom(cfg)
+        refuse(
+            faults_of(cfg, origins=self.said.origins), getattr(self.said.options, "strict", False)
+        )
 
     def instantiate_parts(self) -> None:
         """Build what the parsed arguments say, with the module and the data module that the run has made."""
@@ -287,9 +301,14 @@ class MMCLI(LightningCLI):
 
 def build_runner(cfg: Config) -> Runner:
     """Make the Runner of a config, or the subclass that its ``runner_type`` names, as OpenMMLab's scripts do."""
-    if imports := cfg.get("custom_imports"):  # may register the runner_type
-        import_modules_from_strings(**imports)
+    import_custom(cfg)  # may register the runner_type
     return RUNNERS.build(cfg) if cfg.get("runner_type") else Runner.from_cfg(cfg)
+
+
+def import_custom(cfg: Config) -> None:
+    """Import a config's ``custom_imports``."""
+    if imports := cfg.get("custom_imports"):
+        import_modules_from_strings(**imports)
 
 
 def command_of(args: ArgsType) -> str | None:

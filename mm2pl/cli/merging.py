@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 
 from mm2pl.cli.options import Word
-from mm2pl.cli.unread import unread
 from mm2pl.config import Config, DictAction
 from mm2pl.fileio import load
-from mm2pl.plan.containers import lists
-from mm2pl.plan.explain import Entry
+from mm2pl.plan.containers import join, lists
+from mm2pl.plan.fault import Fault
 from mm2pl.plan.keys import KEYS
+from mm2pl.plan.overrides import without_effect
 from mm2pl.plan.translate import Plan, translate, whole_config
 from mm2pl.utils import get_object_from_string
 
@@ -47,6 +47,7 @@ class Asked:
         given: Trainer arguments that the user has set, with the word that did it.
         classes: ``class_path`` and arguments of one's own for ``model`` and ``data``, in LightningCLI's form.
         doubts: Words that nothing reads.
+        origins: Dotted key → the last word that has set it.
         ckpt_path: The checkpoint that a YAML names.
     """
 
@@ -54,7 +55,8 @@ class Asked:
     arguments: list[str] = field(default_factory=list)
     given: dict[str, str] = field(default_factory=dict)
     classes: dict[str, dict[str, Any]] = field(default_factory=lambda: {"model": {}, "data": {}})
-    doubts: list[Entry] = field(default_factory=list)
+    doubts: list[Fault] = field(default_factory=list)
+    origins: dict[str, str] = field(default_factory=dict)
     ckpt_path: str | None = None
 
     @classmethod
@@ -67,7 +69,10 @@ class Asked:
 
     def seed(self, seed: int | None) -> None:
         """Let the run begin with a seed; ``None`` draws one."""
-        self.cfg.randomness = {**(self.cfg.get("randomness") or {}), "seed": seed}
+        given = self.cfg.get("randomness")
+        # Anything else is refused with its key, once all words are merged.
+        if given is None or isinstance(given, Mapping):
+            self.cfg.randomness = {**(given or {}), "seed": seed}
 
     def takes(self, part: str, name: str) -> bool:
         """Return whether the class of a part has an argument of its own of that name."""
@@ -75,9 +80,12 @@ class Asked:
         made = get_object_from_string(path) if path else None
         return name not in _PARTS[part] and name in _parameters(made)
 
-    def change(self, values: Mapping[str, Any]) -> None:
-        """Put values by dotted key over the config."""
+    def change(self, values: Mapping[str, Any], word: str) -> None:
+        """Put values by dotted key over the config; ``word`` says so."""
         self.cfg.merge_from_dict(dict(values))
+        for key in _leaves(values):
+            self.origins.pop(key, None)  # the last one counts
+            self.origins[key] = word
 
 
 def is_lightnings(content: object) -> bool:
@@ -131,6 +139,20 @@ def config_of_yaml(content: Mapping[str, Any], path: str | None) -> Config:
     return Config(whole_config(run, *parts), filename=run.get("filename") or path)
 
 
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the dotted paths of the values in dicts of dicts.
+
+    >>> list(_leaves({"a.b": {"c": 1}, "d": [2]}))
+    ['a.b.c', 'd']
+    """
+    for key, value in values.items():
+        where = join(path, key)
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, where)
+        else:
+            yield where
+
+
 def _parameters(made: object) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(made).parameters if isinstance(made, type) else {}
 
@@ -148,13 +170,13 @@ def merge(words: list[tuple[Word, Any]], base: int, asked: Asked) -> Asked:
     """
     for number, (word, content) in enumerate(words):
         if word.kind == "cfg_options":
-            asked.doubts += unread(word.value, dict(asked.cfg.items()))
-            asked.change(word.value)
+            asked.doubts += without_effect(word.value, dict(asked.cfg.items()))
+            asked.change(word.value, "--cfg-options")
         elif word.kind == "flag":
             _follow_flag(asked, word.value)
         elif isinstance(content, Config):
             if number != base:
-                asked.change(dict(content.items()))
+                asked.change(dict(content.items()), str(word.value))
         else:
             name = word.value if word.kind == "config" else "the YAML"
             _follow_yaml(asked, content, name, is_base=number == base)
@@ -166,7 +188,7 @@ def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: b
     run = run_of_yaml(content)
     own = config_of_yaml(content, None) if run else None
     if own is not None and not is_base:
-        asked.change(dict(own.items()))
+        asked.change(dict(own.items()), name)
     rest: dict[str, Any] = {}
     for key, value in content.items():
         if key in _PARTS:
@@ -178,7 +200,7 @@ def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: b
         elif key == "ckpt_path":
             asked.ckpt_path = value
         elif key in KEYS:
-            asked.change({key: value})
+            asked.change({key: value}, name)
         else:  # an argument that a subclass has added; LightningCLI's parser refuses any other
             rest[key] = value
     if rest:
@@ -226,7 +248,7 @@ def _follow_part(asked: Asked, part: str, value: Any, name: str, own: Config | N
     for key, item in (value.get("init_args") or {}).items():
         if key in _PARTS[part]:
             if own is None:
-                asked.change({key: item})
+                asked.change({key: item}, name)
         elif key in ("seed", "diff_rank_seed") and part == "data":
             if item != (asked.cfg.get("randomness") or {}).get(key, item if own else None):
                 raise ValueError(
@@ -256,8 +278,9 @@ def _follow_flag(asked: Asked, flag: str) -> None:
         asked.classes[part].setdefault("init_args", {})[own] = value_of(text)
     elif part in _PARTS:
         key = key_of(part, inside)
-        asked.doubts += unread({key: None}, dict(asked.cfg.items()))
-        asked.change({key: value_of(text)})
+        word, value = f"--{name}", value_of(text)
+        asked.doubts += without_effect({key: value}, dict(asked.cfg.items()), word)
+        asked.change({key: value}, word)
     elif part in ("optimizer", "lr_scheduler"):
         meant = f"optim_wrapper.{name}" if part == "optimizer" else "param_scheduler.0." + inside
         raise ValueError(
@@ -313,9 +336,25 @@ def _root(asked: Asked, value: Any, said: str) -> None:
 def _checkpointing(asked: Asked, value: Any, said: str) -> None:
     # The run's callback answers for its CheckpointHook as Lightning's `Checkpoint`, so the Trainer's own flag stays on.
     if value is False:
-        asked.change({"default_hooks.checkpoint": None})
+        asked.change({"default_hooks.checkpoint": None}, said)
+        hooks = asked.cfg.get("custom_hooks")
+        if isinstance(hooks, list):
+            asked.cfg.custom_hooks = [hook for hook in hooks if not _writes_checkpoints(hook)]
     elif value not in (True, None):
         raise ValueError(f"{said} → true or false is needed")
+
+
+def _writes_checkpoints(hook: object) -> bool:
+    """Return whether a hook of a config is a CheckpointHook, by any of its names, or a subclass."""
+    kind = hook.get("type") if isinstance(hook, Mapping) else hook
+    # Only here: a config that switches nothing off needs no hooks yet.
+    from mm2pl.hooks import CheckpointHook
+    from mm2pl.registry import HOOKS
+
+    found = HOOKS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(found, CheckpointHook) or (
+        isinstance(found, type) and issubclass(found, CheckpointHook)
+    )
 
 
 def _barebones(asked: Asked, value: Any, said: str) -> None:
@@ -350,8 +389,8 @@ def require_possible(asked: Asked, work_dir: str | None) -> None:
     Raises:
         ValueError: Naming the word, and the one that does it.
     """
-    length = asked.cfg.get("train_cfg") or {}
-    said = asked.given.get("max_epochs")
+    length, said = asked.cfg.get("train_cfg"), asked.given.get("max_epochs")
+    length = length if isinstance(length, Mapping) else {}
     if said and ("max_iters" in length or length.get("by_epoch") is False):
         raise ValueError(
             f"{said.replace('=', ' ', 1)} on a run by iterations (train_cfg.max_iters={length.get('max_iters')}) → "

@@ -16,6 +16,7 @@ from .errors import (
     ConfigError,
     ConfigFileNotFoundError,
     ConfigFormatError,
+    ConfigNameError,
     ConfigParsingError,
     ConfigSyntaxError,
     ConfigTypeError,
@@ -116,6 +117,12 @@ def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
     try:
         # One dict as globals and locals: a function that the config defines must find the config's names.
         exec(code, namespace)
+    except SystemExit as error:
+        raise ConfigParsingError(
+            "it ends the program while it is read, as a script does → a config only sets values; a script is run by "
+            f"mm2pl run {filename}",
+            Site(filename),
+        ) from error
     except Exception as error:
         raise locate_error(error, filename) from error
 
@@ -155,6 +162,12 @@ def _python_bases(
         code = compile(ast.Expression(node), filename, "eval", dont_inherit=True)
         try:
             value = eval(code, {})
+        except NameError as error:
+            raise ConfigNameError(
+                f"_base_ is read before the variables of its file, so {error.name!r} has no value yet → write the "
+                "path out",
+                Site(filename, node.lineno),
+            ) from error
         except Exception as error:
             raise locate_error(error, filename) from error
     lines = [element.lineno for element in getattr(node, "elts", ())]

@@ -14,26 +14,33 @@ from .source import is_base_assignment, is_read_base, parse
 _FUNCTIONS = ("update", "merge", "setdefault")
 
 
-def origin_of(path: str, filename: str) -> Site | None:
-    """Return where a key is set, as deep as its dotted path can be followed; None if it is nowhere.
-
-    Of several places the deepest counts, and of these the one nearest to ``filename``. What an expression makes
-    (``cfg.update(...)`` aside) has the line of the expression.
+class Origins:
+    """Where the values of one config are set; each of its files is read once.
 
     Args:
-        path: Such as ``param_scheduler.0.end``.
         filename: The config that was named.
     """
-    keys = path.split(".")
-    best, site = 0, None
-    for file in _with_bases(filename, set()):
-        tree = _tree(file)
-        if tree is None:
-            continue
-        depth, line = find_key(tree, keys)
-        if depth > best:
-            best, site = depth, Site(file, line)
-    return site
+
+    def __init__(self, filename: str) -> None:
+        found = ((file, _tree(file)) for file in _with_bases(filename, set()))
+        self._trees = [(file, tree) for file, tree in found if tree is not None]
+
+    def of(self, path: str) -> Site | None:
+        """Return where a key is set, as deep as its dotted path can be followed; None if it is nowhere.
+
+        Of several places the deepest counts, and of these the one nearest to the file that was named. What an
+        expression makes (``cfg.update(...)`` aside) has the line of the expression.
+
+        Args:
+            path: Such as ``param_scheduler.0.end``.
+        """
+        keys = path.split(".")
+        best, site = 0, None
+        for file, tree in self._trees:
+            depth, line = find_key(tree, keys)
+            if depth > best:
+                best, site = depth, Site(file, line)
+        return site
 
 
 def find_key(tree: ast.Module, path: Sequence[str]) -> tuple[int, int]:

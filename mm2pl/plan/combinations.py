@@ -40,6 +40,11 @@ def combined(config: Mapping[str, Any], trusted: bool = True) -> Iterator[Fault]
     for path, hook in _hooks(config):
         if _short_type(hook) == "CheckpointHook":
             yield from _checkpoint_hook(path, hook)
+    randomness = config.get("randomness")
+    if isinstance(randomness, Mapping) and "seed" not in randomness:
+        # An argument of `set_randomness` without a default in MMEngine 0.10.7.
+        note = "has no seed → add seed=…; seed=None draws one"
+        yield Fault(path="randomness", given=short(dict(randomness)), advice=note)
     scaling = given if isinstance(given := config.get("auto_scale_lr"), Mapping) else {}
     if is_true(scaling.get("enable")) and "base_batch_size" not in scaling:
         note = "has no base_batch_size → add base_batch_size=…, or enable=False"

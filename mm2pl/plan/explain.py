@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from mm2pl.config import Config
+from mm2pl.config.errors import Site
 from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, short
 from mm2pl.plan.key import Inside
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import is_legacy
-from mm2pl.plan.schema import faults_of, refuse
+from mm2pl.plan.schema import Placing, faults_of, refuse
 
 Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]
 
@@ -29,6 +31,7 @@ class Entry:
         status: ``exact`` to the last bit, ``equivalent``, ``ignored`` or ``unused`` for a harmless reason, ``warning``
             if the user probably expects an effect that it has not, ``error`` if the run will refuse it.
         note: The reason, or what to write instead.
+        origin: The file and line, or the word of the command line, that has set it; empty if that is not known.
     """
 
     key: str
@@ -36,24 +39,41 @@ class Entry:
     target: str
     status: Status
     note: str = ""
+    origin: str = ""
 
     def as_dict(self) -> dict[str, str]:
         """Return the row as plain data."""
         return asdict(self)
 
 
-def explain(config: Config | Mapping[str, Any], types: bool = False) -> list[Entry]:
+def explain(
+    config: Config | Mapping[str, Any],
+    types: bool = False,
+    origins: Mapping[str, str] | None = None,
+    doubts: Sequence[Fault] = (),
+) -> list[Entry]:
     """List every key of a config.
 
     Args:
         config: A :class:`~mm2pl.config.Config`, or its keys; values may be live objects.
         types: Look up each ``type`` too; see :func:`~mm2pl.plan.schema.faults_of`.
+        origins: Dotted key → the word of a command line that has set it.
+        doubts: What else is known to have no effect.
     """
     if is_legacy(dict(config.items())):
         note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
         return [entry(name, value, "—", "error", note) for name, value in config.items()]
     table_rows = [row for name, value in config.items() for row in top_level(name, value)]
-    return with_faults(table_rows, faults_of(config, types, trusted=types))
+    placing = Placing(config, origins)
+    placed = [replace(row, origin=_placed(placing.of(row.key))) for row in table_rows]
+    return with_faults(placed, [*faults_of(config, types, origins, trusted=types), *doubts])
+
+
+def _placed(origin: Site | str | None) -> str:
+    """Return a place as a table has room for it: ``base.py:3``."""
+    if isinstance(origin, Site):
+        return str(Site(os.path.basename(origin.filename), origin.lineno))
+    return origin or ""
 
 
 def with_faults(entries: Sequence[Entry], faults: Sequence[Fault]) -> list[Entry]:
@@ -84,9 +104,8 @@ def with_faults(entries: Sequence[Entry], faults: Sequence[Fault]) -> list[Entry
 def _faulty(row: Entry, fault: Fault | None) -> Entry:
     if fault is None:
         return row
-    where = f" ({fault.origin})" if fault.origin else ""
     status: Status = "error" if fault.severity == "error" else "warning"
-    return replace(row, target="—", status=status, note=f"{fault.reason}{where}")
+    return replace(row, target="—", status=status, note=fault.reason, origin=_placed(fault.origin))
 
 
 def top_level(name: str, value: object) -> Iterator[Entry]:
@@ -162,6 +181,17 @@ def check(
     return with_faults([], faults)
 
 
+def typed_doubts(config: Config | Mapping[str, Any]) -> list[Entry]:
+    """Return the arguments of classes that have not the effect that their author expects.
+
+    What the table of keys says without the classes is left out.
+    """
+    told = {fault.path for fault in faults_of(config, types=False)}
+    found = faults_of(config)
+    doubts = [f for f in found if f.severity == "warning" and f.path not in told]
+    return with_faults([], doubts)
+
+
 def warn(entries: Sequence[Entry]) -> None:
     """Say in one block, on standard error, what :func:`check` has returned; the log's level must not hide it."""
     if entries:
@@ -172,12 +202,15 @@ def warn(entries: Sequence[Entry]) -> None:
 
 
 def _lines(entries: Sequence[Entry]) -> str:
-    return "\n".join(f"  {row.key} = {row.value}: {row.note}" for row in entries)
+    return "\n".join(
+        f"  {row.key} = {row.value}: {row.note}{f' ({row.origin})' if row.origin else ''}"
+        for row in entries
+    )
 
 
 def table(entries: list[Entry], style: Literal["text", "md"] = "text") -> str:
     """Lay the rows out as aligned text, or as a Markdown table."""
-    head = ("key", "value", "Lightning", "status", "note")
+    head = ("key", "value", "Lightning", "status", "note", "set by")
     return laid_out([head, *(tuple(row.as_dict().values()) for row in entries)], style)
 
 

@@ -24,7 +24,7 @@ class Fault:
         advice: What is wrong, or what to do.
         severity: ``error`` if MMEngine rejects it, ``warning`` if it ignores it without a word, ``note`` if that may
             well be meant.
-        origin: The line that sets the value, if a file is known.
+        origin: The line that sets the value, or the word of the command line that does, where it is known.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Fault:
     why: str = ""
     advice: str = ""
     severity: Severity = "error"
-    origin: Site | None = None
+    origin: Site | str | None = None
 
     @property
     def reason(self) -> str:

@@ -155,6 +155,7 @@ OPTIM = Inside(
             supplied=("params",),
             inside=Inside(
                 keys={
+                    # Not NaN: of torch's optimizers only SGD takes it, and loses every weight at the first step.
                     "lr": Key(number(0) | NOTHING, "learning rate", "configure_optimizers"),
                     "weight_decay": Key(
                         number(0),

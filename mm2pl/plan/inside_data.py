@@ -18,6 +18,7 @@ from mm2pl.plan.values import (
     Values,
     having,
     integer,
+    is_number,
     list_of,
     number,
 )
@@ -46,7 +47,11 @@ def loader_key(stage: str) -> Key:
                     unit="samples",
                 ),
                 "num_workers": Key(
-                    integer(0),
+                    # torch 2.4 to 2.13 asks whether it is 0 before it counts: 0.0 is as good.
+                    Values(
+                        integer(0).words,
+                        lambda v: (is_number(v) and v == 0) or integer(0).accepts(v),
+                    ),
                     "worker processes",
                     "argument of DataLoader",
                     default=0,
@@ -91,12 +96,14 @@ def loader_key(stage: str) -> Key:
                     "makes a batch of samples",
                     "DataLoader(collate_fn=…), pseudo_collate if missing",
                     default="pseudo_collate",
+                    registry="function",
                 ),
                 "worker_init_fn": Key(
                     _FUNCTION | NOTHING,
                     "called in each worker",
                     "DataLoader(worker_init_fn=…)",
                     default="worker_init_fn",
+                    registry="function",
                 ),
                 # Of MMEngine: taken out before the rest goes to torch's DataLoader.
                 "num_batch_per_epoch": Key(

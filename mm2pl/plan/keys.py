@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mm2pl.plan.inside import (
     ENV,
     HOOK,
@@ -45,6 +47,8 @@ _NAMES = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", 
 _LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")
 _HOOKS = "callbacks, by MMEngine's priorities"
 _IN_CALLBACK = "{type}, in the run's callback by its priority"
+
+_NONE_AT_ALL = (Mapping, str, type(None))
 
 KEYS: dict[str, Key] = {
     "model": Key(
@@ -188,7 +192,13 @@ KEYS: dict[str, Key] = {
         inside=Inside(item=TYPED | HOOK | NOTHING, named=_NAMES, summary=_IN_CALLBACK),
     ),
     "custom_hooks": Key(
-        LIST | NOTHING,
+        # MMEngine 0.10.7 goes through them in a loop: nothing in any form is nothing.
+        Values(
+            "a list or None",
+            lambda value: (
+                isinstance(value, list | tuple) or (isinstance(value, _NONE_AT_ALL) and not value)
+            ),
+        ),
         "further hooks",
         _HOOKS,
         registry="hook",
@@ -196,7 +206,7 @@ KEYS: dict[str, Key] = {
         inside=Inside(item=TYPED | HOOK, summary=_IN_CALLBACK),
     ),
     "env_cfg": Key(
-        DICT | NOTHING,
+        DICT,
         "the process",
         "cuDNN, Trainer(strategy=…), worker start method",
         default={"dist_cfg": {"backend": "nccl"}},
@@ -204,7 +214,7 @@ KEYS: dict[str, Key] = {
         reader="setup_env",
     ),
     "randomness": Key(
-        DICT | NOTHING,
+        DICT,
         "seeds",
         "seeds, deterministic algorithms",
         default={"seed": None},
@@ -224,8 +234,7 @@ KEYS: dict[str, Key] = {
             f"one of {', '.join(_LEVELS)}",
             lambda value: isinstance(value, str) and value.upper() in _LEVELS,
         )
-        | Values("a whole number", lambda value: isinstance(value, int))
-        | NOTHING,
+        | Values("a whole number", lambda value: isinstance(value, int)),
         "the least important messages that are logged",
         "level of the log",
         default="INFO",
@@ -272,7 +281,7 @@ KEYS: dict[str, Key] = {
         note="'must' refuses to start without a checkpoint, a dict chooses the parts that go on",
     ),
     "launcher": Key(
-        one_of("none", "pytorch", "slurm", "mpi") | NOTHING,
+        one_of("none", "pytorch", "slurm", "mpi"),
         "who has started the processes",
         "Trainer(devices, num_nodes, strategy)",
         default="none",

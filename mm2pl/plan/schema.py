@@ -8,7 +8,8 @@ from typing import Any
 
 from mm2pl.closest import misspelt
 from mm2pl.config import Config
-from mm2pl.config.origin import origin_of
+from mm2pl.config.errors import Site
+from mm2pl.config.origin import Origins
 from mm2pl.plan.combinations import combined
 from mm2pl.plan.fault import Fault, FaultyConfigError, short
 from mm2pl.plan.keys import KEYS
@@ -18,7 +19,10 @@ from mm2pl.plan.typed import Types
 
 
 def faults_of(
-    config: Config | Mapping[str, Any], types: bool = True, trusted: bool = True
+    config: Config | Mapping[str, Any],
+    types: bool = True,
+    origins: Mapping[str, str] | None = None,
+    trusted: bool = True,
 ) -> list[Fault]:
     """Return what is wrong with a config, at most one fault per key.
 
@@ -27,6 +31,7 @@ def faults_of(
             live objects.
         types: Also look up every ``type`` and compare its arguments with its signature. That imports what registers
             the type, torch for nearly all.
+        origins: Dotted key → the word of a command line that has set it.
         trusted: Whether modules that the config names may be imported; without it no type is looked up.
     """
     keys = dict(config.items())
@@ -44,8 +49,9 @@ def faults_of(
         faults += combined(keys, trusted)
         if types and trusted:
             faults += Types(keys).faults()
-    filename = getattr(config, "filename", None)
-    return [_placed(fault, filename) for fault in _one_per_path(faults)]
+    faults = _one_per_path(faults)
+    placing = Placing(config, origins) if faults else None
+    return [replace(fault, origin=placing.of(fault.path)) for fault in faults] if placing else []
 
 
 def for_own_loop(config: Mapping[str, Any], name: str) -> bool:
@@ -93,5 +99,28 @@ def _one_per_path(faults: Sequence[Fault]) -> list[Fault]:
     ]
 
 
-def _placed(fault: Fault, filename: str | None) -> Fault:
-    return replace(fault, origin=origin_of(fault.path, str(filename))) if filename else fault
+class Placing:
+    """Where the keys of a config are set: by a word of the command line, or in the config's files.
+
+    Args:
+        config: A :class:`~mm2pl.config.Config`, or keys without a file.
+        words: Dotted key → the word that has set it, in their order.
+
+    >>> Placing({}, {"train_cfg": "--cfg-options"}).of("train_cfg.max_epochs")
+    '--cfg-options'
+    """
+
+    def __init__(
+        self, config: Config | Mapping[str, Any], words: Mapping[str, str] | None = None
+    ) -> None:
+        filename = getattr(config, "filename", None)
+        self._files = Origins(str(filename)) if filename else None
+        self._words = [*(words or {}).items()][::-1]
+
+    def of(self, path: str) -> Site | str | None:
+        """Return where a key is set, or None if that is not known."""
+        for key, word in self._words:
+            # A word inside a value that is wrong as a whole has made it so.
+            if f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}."):
+                return word
+        return self._files.of(path) if self._files is not None else None

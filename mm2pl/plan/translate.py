@@ -72,6 +72,7 @@ def translate(
     filename: str | None = None,
     environ: Mapping[str, str] | None = None,
     trainer: Mapping[str, Any] | None = None,
+    trusted: bool = True,
 ) -> Plan:
     """Sort a config's keys into what the Trainer, the module, the data module and the run take.
 
@@ -80,13 +81,14 @@ def translate(
         filename: The config file; names the run and the default ``work_dir``.
         environ: Environment variables of the launcher; ``os.environ`` if missing.
         trainer: Trainer arguments given by a program or a command line; they win over the config.
+        trusted: Whether modules that the config names may be imported.
 
     Raises:
         FaultyConfigError: If a key or a value is one that no run accepts, or keys that belong together are given only
             in part.
     """
     config = as_dicts(config)
-    warnings = check(config)
+    warnings = check(config, trusted=trusted)
     sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
     variables = {}
     for name, value in config.items():

@@ -262,10 +262,12 @@ def _arguments(
     first = next(iter(parameters), "")
     # An optimizer may call its parameters otherwise, and MMEngine gives them by that name.
     given = {*arguments, *supplied, *([first] if "params" in supplied else [])}
+    # A function is called later, by torch's DataLoader, with what it still needs.
     missing = [
         n
         for n, p in parameters.items()
-        if p.default is p.empty
+        if name != "function"
+        and p.default is p.empty
         and n not in given
         and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     ]

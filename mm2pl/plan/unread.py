@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mm2pl.config.errors import ConfigError, Site
 from mm2pl.config.pure_python import base_path
@@ -79,21 +79,6 @@ def redefined(cfg: Config) -> list[Fault]:
             elif name in SETTINGS and not earlier:
                 found.append(_no_effect(name, cfg[name], file, line, None))
     return found
-
-
-def overrides_without_effect(options: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield the ``--cfg-options`` that no run reads: a config's variables have been used by the time they come."""
-    for key, value in options.items():
-        name = str(key).partition(".")[0]
-        if name not in KEYS and name not in LEGACY:
-            meant = SETTINGS.get(str(key).replace("optimizer.", ""))
-            yield Fault(
-                path=f"--cfg-options {key}",
-                given=repr(value),
-                why=f"{name} is a variable of the config's own, which its keys have read already",
-                advice=f"--cfg-options {meant}=…" if meant else "name the key that is to change",
-                severity="warning",
-            )
 
 
 def _no_effect(name: str, value: object, file: _File, line: int, base: _File | None) -> Fault:

@@ -138,7 +138,8 @@ def resembling(key: str, registry: Registry) -> list[str]:
     elsewhere = sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
     if elsewhere:
         lines.append(f"{name} is registered in {', '.join(elsewhere)}, which was not searched.")
-    for module in SUBSTITUTES:
+    # A param_scheduler schedules the wrapper, which torch's own schedulers do not take.
+    for module in SUBSTITUTES if registry.name != "parameter scheduler" else ():
         if hasattr(sys.modules.get(module), name):
             lines.append(f"For {module.partition('.')[0]}'s, write type='{module}.{name}'.")
             break

@@ -40,14 +40,10 @@ def train_loop(runner: RunnerFacade, loop: BaseLoop | dict, dataloader: LoaderLi
     Raises:
         RuntimeError: If the dict has both ``type`` and ``by_epoch``.
         TypeError: If it is neither dict nor loop.
-        ValueError: If the dict has neither ``type`` nor ``by_epoch``.
     """
     if isinstance(loop, dict) and "type" not in loop:
-        if "by_epoch" not in loop:
-            raise ValueError(
-                f"train_cfg={dict(loop)!r} → by_epoch or type is needed: dict(by_epoch=True, max_epochs=10)"
-            )
-        default = EpochBasedTrainLoop if loop["by_epoch"] else IterBasedTrainLoop
+        # MMEngine 0.10.7 pops it from a ConfigDict, which has None for a key that is missing.
+        default = EpochBasedTrainLoop if loop.get("by_epoch") else IterBasedTrainLoop
         loop = {k: v for k, v in loop.items() if k != "by_epoch"}
         return _loop(runner, loop, default, dataloader=dataloader)
     if isinstance(loop, dict) and "by_epoch" in loop:

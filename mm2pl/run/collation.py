@@ -20,8 +20,10 @@ def unstacked(error: Exception, stage: str, loader: Any, batch: object) -> Argum
         loader: The loader of the batch.
         batch: The batch.
     """
-    # The words of torch ("must be Tensor, not list") and of Python ("'list' object has no attribute").
-    if getattr(loader, "collate_fn", None) is not pseudo_collate or "list" not in str(error):
+    # The words of torch ("must be Tensor, not list") and of Python ("'list' object has no attribute"). Samples that are
+    # tuples come as tuples.
+    said = any(word in str(error) for word in ("list", "tuple"))
+    if getattr(loader, "collate_fn", None) is not pseudo_collate or not said:
         return None
     return ArgumentError(
         f"{stage}_dataloader.collate_fn is missing, and its default stacks nothing: a batch is {_shape(batch)}, "

@@ -15,7 +15,7 @@ from mm2pl.config import Config, as_config
 from mm2pl.dataset import loader_config
 from mm2pl.dist import get_rank, get_world_size
 from mm2pl.logging.message_hub import share_with_mmengine
-from mm2pl.plan.explain import warn
+from mm2pl.plan.explain import typed_doubts, warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.resume import resume_of
 from mm2pl.registry import DefaultScope
@@ -135,7 +135,7 @@ class Run:
             import_modules_from_strings(**settings["custom_imports"])
         runner.setup_env(settings.get("env_cfg") or {})
         if self.is_first_process:
-            warn(self.plan.warnings)
+            warn([*self.plan.warnings, *typed_doubts(self.cfg)])
         runner.set_randomness(**self.randomness)
         file = settings.get("filename")
         name = settings.get("experiment_name") or (Path(file).stem if file else None)

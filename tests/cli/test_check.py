@@ -28,8 +28,13 @@ CASES: dict[str, tuple[str, list[str], int, str]] = {
     ),
     "note": (f"{CONFIG}default_hooks = dict(checkpoint=None)", [], 0, "note: default_hooks"),
     "strict": (f"{CONFIG}default_hooks = dict(checkpoint=None)", ["--strict"], 1, "note:"),
-    "option": (CONFIG, ["--cfg-options", "lr=3"], 1, "--cfg-options lr=3"),
-    "missing": (CONFIG.replace("train_cfg", "train_dfg"), [], 1, "train_cfg=missing"),
+    "option": (CONFIG, ["--cfg-options", "lr=3"], 1, "--cfg-options: lr=3 → nothing reads it"),
+    "missing": (
+        CONFIG.replace("train_cfg", "train_dfg"),
+        [],
+        1,
+        "ERROR: train_cfg → the config has",
+    ),
     "broken": ("model = dict(", [], 2, ""),
 }
 

@@ -222,15 +222,14 @@ def test_a_class_that_cannot_hold_a_config(
 
 
 @pytest.mark.parametrize(
-    ("changes", "seed"), [(["randomness=dict()"], 5), ([], 0)], ids=["missing", "given"]
+    ("without", "seed"), [("randomness = dict(seed=0)", 5), ("#", 0)], ids=["missing", "given"]
 )
 def test_a_default_seed_is_that_of_a_run_without_one(
-    changes: list[str], seed: int, tmp_path: Path, monkeypatch: Any
+    without: str, seed: int, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(ROOT)
-    base = str(ROOT / "configs/rings_mlp.py")
-    text = f"_base_ = {base!r}\n" + "".join("randomness = dict(_delete_=True)\n" for _ in changes)
-    (tmp_path / "c.py").write_text(text)
+    text = (ROOT / "configs/rings_mlp.py").read_text()
+    (tmp_path / "c.py").write_text(text.replace(without, ""))
     words = [str(tmp_path / "c.py"), "--work-dir", str(tmp_path / "w")]
     made = MMCLI(args=words, run=False, seed_everything_default=5)
     assert made.runner.seed == seed

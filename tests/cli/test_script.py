@@ -38,6 +38,14 @@ import subprocess, sys
 subprocess.run([sys.executable, "-c", "import sys, mmengine; print(mmengine.__file__, *sys.path)"], cwd="/")
 """
 
+OPERATORS = """
+import subprocess, sys
+from mmcv import _ext
+ask = "from mmcv import _ext; print(_ext.nms.__module__)"
+print(_ext.nms.__module__, flush=True)
+subprocess.run([sys.executable, "-c", ask], check=True)
+"""
+
 
 def run(folder: Path, text: str, *arguments: str, code: int = 0) -> tuple[str, str]:
     """Run a script in a folder; return what it prints, and its errors."""
@@ -84,6 +92,14 @@ def test_launched_processes_are_served(tmp_path: Path) -> None:
     found, *path = out.split()
     assert found == OURS
     assert not any("startup" in entry for entry in path)
+
+
+def test_mmcvs_operators_are_served_where_they_are_not_compiled(tmp_path: Path) -> None:
+    (tmp_path / "tools" / "mmcv").mkdir(parents=True)
+    (tmp_path / "tools" / "mmcv" / "__init__.py").touch()
+    text = f"import os; os.environ['PYTHONPATH'] += os.pathsep + {str(tmp_path / 'tools')!r}\n{OPERATORS}"
+    out, _ = run(tmp_path, text)
+    assert [line.startswith("mm2pl.ops") for line in out.splitlines()] == [True, True]
 
 
 def test_another_sitecustomize_still_works(tmp_path: Path) -> None:

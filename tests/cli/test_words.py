@@ -13,11 +13,11 @@ from mm2pl.cli.command_line import CommandLine, read
 from mm2pl.cli.main import main
 
 BASE = """
+lr = 0.1
 model = dict(type='Net', width=2)
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr))
 train_dataloader = dict(batch_size=4, dataset=dict(type='D'))
 train_cfg = dict(by_epoch=True, max_epochs=5)
-lr = 0.1
 """
 RUN = "mm2pl.lightning.RunCallback"
 
@@ -175,7 +175,7 @@ UNREAD = {
         "optim_wrapper.optimzer.lr = 3: the config has no such key",
         "optim_wrapper.optimizer",
     ),
-    "unknown": ("foo=1", "foo = 1: nothing reads it, unless a hook asks runner.cfg.\n", ""),
+    "unknown": ("foo=1", "foo = 1: nothing reads it, unless a hook asks runner.cfg (--cfg-", ""),
 }
 
 
@@ -187,7 +187,7 @@ def test_a_change_that_nothing_reads(
     warned = capsys.readouterr().err
     assert message in warned
     assert (f"Did you mean '{meant}'?" in warned) is bool(meant)
-    with pytest.raises(ValueError, match="--cfg-options that will not do what they say"):
+    with pytest.raises(ValueError, match=f"--cfg-options: {pair} → "):
         said("--strict", "--cfg-options", pair)
 
 

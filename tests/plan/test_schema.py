@@ -50,6 +50,18 @@ ERRORS = {
     "no dict": ({"randomness": 42}, "randomness", "a dict"),
     "no hooks": ({"default_hooks": 42}, "default_hooks", "a dict"),
     "no environment": ({"env_cfg": 42}, "env_cfg", "a dict"),
+    "no seed": ({"randomness": {"deterministic": True}}, "randomness", "add seed=…"),
+    "no launcher": ({"launcher": None}, "launcher", "one of 'none', 'pytorch', 'slurm', 'mpi'"),
+    "not a number": (
+        {"optim_wrapper": optim(optimizer={"type": "SGD", "lr": math.nan})},
+        "optim_wrapper.optimizer.lr",
+        "a number of at least 0",
+    ),
+    "misspelt function": (
+        {"train_dataloader": loader(collate_fn={"type": "default_colate"})},
+        "train_dataloader.collate_fn.type",
+        "Did you mean 'default_collate'",
+    ),
     "no loader": ({"train_dataloader": 42}, "train_dataloader", "a dict or a built DataLoader"),
     "list of loaders": ({"train_dataloader": [loader()]}, "train_dataloader", "a dict"),
     "one of several sets": (
@@ -282,6 +294,9 @@ ACCEPTED = {
         {"custom_imports": {"imports": ["not_there"]}, "model": {"type": "Detector"}},
         [],
     ),
+    "no hooks in any form": ({"custom_hooks": {}}, []),
+    "no workers": ({"train_dataloader": loader(num_workers=0.0)}, []),
+    "iterations alone": ({"train_cfg": {"max_iters": 3}}, []),
     "a level in small letters": ({"log_level": "info"}, []),
     "odd spans": (
         {"param_scheduler": {"type": "StepLR", "step_size": -1, "begin": -1, "end": 2.5}},
@@ -427,8 +442,8 @@ TAKEN = {
     ("None",): """
         optim_wrapper.clip_grad optim_wrapper.clip_grad.foreach optim_wrapper.paramwise_cfg optim_wrapper.dtype
         param_scheduler auto_scale_lr compile compile.dynamic LOADER.pin_memory LOADER.prefetch_factor LOADER.shuffle
-        LOADER.multiprocessing_context LOADER.generator train_cfg.dynamic_intervals default_hooks custom_hooks env_cfg
-        env_cfg.cudnn_benchmark randomness randomness.seed visualizer custom_imports resume launcher
+        LOADER.multiprocessing_context LOADER.generator train_cfg.dynamic_intervals default_hooks
+        env_cfg.cudnn_benchmark randomness.seed visualizer custom_imports resume
         find_unused_parameters sync_bn data_module""",
     ("None", "dict"): """
         data_preprocessor compile.options log_processor model_wrapper_cfg strategy tta_model""",
@@ -442,8 +457,8 @@ TAKEN = {
     ("None", "huge"): """
         optim_wrapper.optimizer.lr LOADER.num_batch_per_epoch LOADER.batch_size
         env_cfg.dist_cfg.timeout""",
-    ("negative", "huge"): "env_cfg.mp_cfg.opencv_num_threads",
-    ("None", "negative", "huge"): "log_level",
+    ("negative", "huge"): "env_cfg.mp_cfg.opencv_num_threads log_level",
+    ("None", "empty text"): "custom_hooks",
     ("negative", "huge", "NaN"): """
         optim_wrapper.clip_grad.max_norm optim_wrapper.clip_grad.clip_value optim_wrapper.loss_scale.init_scale
         optim_wrapper.loss_scale.backoff_factor""",

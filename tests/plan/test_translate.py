@@ -38,6 +38,7 @@ def test_every_key_lands_in_exactly_one_place():
         "train_cfg": TRAIN["train_cfg"],
         "strategy": {"type": "DDPStrategy"},
         "compile": {},
+        "randomness": {"seed": 1},
         "default_hooks": {},
         "data_module": None,  # stands for the loaders
     }

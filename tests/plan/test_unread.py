@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mm2pl.config import Config
-from mm2pl.plan.unread import overrides_without_effect, redefined
+from mm2pl.plan.unread import redefined
 
 BASE = """\
 lr = 0.1
@@ -75,17 +75,3 @@ def test_where_it_was_used(tmp_path):
         f"{child}:2: lr=3 → nothing reads it: base.py:1 has used its own value already; "
         "set optim_wrapper.optimizer.lr"
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"lr": 0.5}, ["--cfg-options lr=0.5 → lr is a variable"]),
-        ({"optimizer.lr": 3, "foo": 1}, ["--cfg-options optimizer.lr=3", "--cfg-options foo=1"]),
-        ({"optim_wrapper.optimizer.lr": 3, "work_dir": "a"}, []),
-    ],
-)
-def test_overrides(options, expected):
-    found = [str(fault) for fault in overrides_without_effect(options)]
-    assert len(found) == len(expected)
-    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True))

@@ -55,7 +55,10 @@ def test_each_global_is_set_in_one_place(pattern: str) -> None:
 
 
 def test_lightnings_flags_do_not_set_them_again() -> None:
-    config = {"randomness": {"deterministic": True}, "env_cfg": {"cudnn_benchmark": True}}
+    config = {
+        "randomness": {"seed": None, "deterministic": True},
+        "env_cfg": {"cudnn_benchmark": True},
+    }
     assert not {"benchmark", "deterministic"} & translate(config, environ={}).trainer.keys()
 
 
@@ -156,7 +159,11 @@ def test_every_door_leaves_the_same_flags(
     door: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(DIGITS.parents[1])
-    door(str(tmp_path), env_cfg={"cudnn_benchmark": True}, randomness={"deterministic": True})
+    door(
+        str(tmp_path),
+        env_cfg={"cudnn_benchmark": True},
+        randomness={"seed": None, "deterministic": True},
+    )
     assert flags() == {"benchmark": False, "deterministic": True, "algorithms": True}
 
 
@@ -173,7 +180,7 @@ def test_a_benchmark_that_is_switched_off_is_told(tmp_path: Path, capsys: Any) -
         model=torch.nn.Linear(1, 1),
         work_dir=str(tmp_path),
         env_cfg={"cudnn_benchmark": True},
-        randomness={"deterministic": True},
+        randomness={"seed": None, "deterministic": True},
     )
     out, err = capsys.readouterr()
     assert "cuDNN's benchmark is switched off" in out + err

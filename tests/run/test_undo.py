@@ -58,7 +58,10 @@ def start(**options: Any) -> None:
 def test_a_failed_start_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
     MODELS.register_module(name="Known", module=torch.nn.Identity)
     options: dict[str, Any] = {"model": torch.nn.Linear(1, 1), "experiment_name": name}
-    options |= {"env_cfg": {"cudnn_benchmark": True}, "randomness": {"deterministic": True}}
+    options |= {
+        "env_cfg": {"cudnn_benchmark": True},
+        "randomness": {"seed": None, "deterministic": True},
+    }
     before = state()
     with pytest.raises(Exception, match=r"mmnothing|Nothing|NoHook|NoVisualizer|no_such_module"):
         start(work_dir=str(tmp_path), log_level="ERROR", **{**options, **FAILURES[name]})

@@ -1,4 +1,4 @@
-"""Words of ``--cfg-options`` that nothing reads, and the keys that were probably meant."""
+"""Changes of a config that nothing reads, and the keys that were probably meant."""
 
 from __future__ import annotations
 
@@ -7,41 +7,54 @@ from typing import Any
 
 from mm2pl.closest import did_you_mean, misspelt
 from mm2pl.plan.containers import join
-from mm2pl.plan.explain import Entry, entry
+from mm2pl.plan.fault import Fault, short
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import LEGACY
 
 
-def unread(changes: Mapping[str, Any], config: Mapping[str, Any]) -> list[Entry]:
-    """Return a row for each change without effect.
+def without_effect(
+    changes: Mapping[str, Any], config: Mapping[str, Any], word: str = "--cfg-options"
+) -> list[Fault]:
+    """Return a warning for each change without effect.
 
     Args:
         changes: What is to be changed, by dotted key.
         config: The config before the change.
+        word: What says so.
 
-    >>> [row.note for row in unread({"lr": 0.5}, {"optim_wrapper": {"optimizer": {"lr": 1}}})]
-    ["nothing reads it, unless a hook asks runner.cfg. Did you mean 'optim_wrapper.optimizer.lr'?"]
+    >>> (fault,) = without_effect({"lr": 0.5}, {"optim_wrapper": {"optimizer": {"lr": 1}}})
+    >>> fault.why, fault.advice
+    ('nothing reads it, unless a hook asks runner.cfg', "Did you mean 'optim_wrapper.optimizer.lr'?")
     """
-    return [row for key, value in changes.items() if (row := _row(key, value, config)) is not None]
+    return [
+        Fault(
+            path=key,
+            given=short(value),
+            why=why,
+            advice=did_you_mean(meant).strip(),
+            severity="warning",
+            origin=word,
+        )
+        for key, value in changes.items()
+        for why, meant in _doubts(key, config)
+    ]
 
 
-def _row(key: str, value: object, config: Mapping[str, Any]) -> Entry | None:
+def _doubts(key: str, config: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yield why a change has no effect, with the keys that may be meant."""
     top = key.partition(".")[0]
     if top in KEYS:
-        near = _misspelt_below(key, config)
-        note = f"the config has no such key. Did you mean {near!r}?"
-        return entry(key, value, "—", "warning", note) if near else None
-    # `plan.explain` says these of the config itself.
-    if top in LEGACY or misspelt(top, KEYS):
-        return None
-    # MMEngine's configs are Python: a variable has done its work when the file has been read.
-    where = (
-        "a variable of the config, which has been read already"
-        if top in config
-        else "nothing reads it"
-    )
-    hint = did_you_mean(near_keys(key, config)[:3])
-    return entry(key, value, "—", "warning", f"{where}, unless a hook asks runner.cfg.{hint}")
+        if near := _misspelt_below(key, config):
+            yield "the config has no such key", [near]
+    # The table of keys says these of the config itself.
+    elif top not in LEGACY and not misspelt(top, KEYS):
+        # MMEngine's configs are Python: a variable has done its work when the file has been read.
+        where = (
+            "a variable of the config, which has been read already"
+            if top in config
+            else "nothing reads it"
+        )
+        yield f"{where}, unless a hook asks runner.cfg", near_keys(key, config)[:3]
 
 
 def _misspelt_below(key: str, config: Any) -> str | None:
