@@ -91,8 +91,9 @@ def faults_of_places(config: Mapping[str, Any], trusted: bool = True) -> Iterato
     backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
     for index, backend in enumerate(backends if isinstance(backends, list | tuple) else ()):
         kind = backend.get("type") if isinstance(backend, Mapping) else None
-        named = isinstance(kind, str) and (trusted or "." not in kind)
-        cls = VISBACKENDS.get(kind) if named else kind
+        cls: Any = kind
+        if isinstance(kind, str) and (trusted or "." not in kind):
+            cls = VISBACKENDS.get(kind)
         package = getattr(cls, "package", None)
         if package and find_spec(package) is None:
             yield Fault(

@@ -33,6 +33,7 @@ from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.prediction_writer import PredictionWriter
+from mm2pl.lightning.private import actions_of, parser_of
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.trainer import RunTrainer
 from mm2pl.plan.schema import faults_of, refuse
@@ -62,6 +63,7 @@ class MMCLI(LightningCLI):
     def __init__(self, *arguments: Any, said: CommandLine | None = None, **kwargs: Any) -> None:
         given = {**inspect.signature(LightningCLI).bind_partial(*arguments).arguments, **kwargs}
         self.said = said
+        self._runs_commands = bool(given.get("run", True))
         self.runner: Runner | None = None
         self._as_parsed: Namespace | None = None
         asked, known = command_of(given.get("args")), self.subcommands()
@@ -132,7 +134,7 @@ class MMCLI(LightningCLI):
         with warnings.catch_warnings():
             # Renamed by jsonargparse 4.49, which takes the old name until 5.
             warnings.filterwarnings("ignore", r"\s*skip_none parameter was deprecated")
-            print(self._parser(command).dump(self._command_config(), skip_none=False))
+            print(parser_of(self, command).dump(self._command_config(), skip_none=False))
 
     def _read(self, args: ArgsType, command: str | None) -> CommandLine | None:
         """Read a command line as ``mm2pl`` does, or the dict of a program; ``None``: it is none of ours."""
@@ -146,16 +148,13 @@ class MMCLI(LightningCLI):
             found = run_of_yaml(content)
             return of_words(command or "fit", options, self._own_classes, seed) if found else None
         # With `run=False` there are no commands; else it is the help, or a command of a subclass's own.
-        if not isinstance(args, list | None) or (command is None and self._has_commands()):
+        if not isinstance(args, list | None) or (command is None and self._runs_commands):
             return None
         words = sys.argv[1:] if args is None else args
-        own = own_options(self._parser(command))
+        own = own_options(parser_of(self, command))
         rest = words if command is None else words[1:]
         prog = Path(sys.argv[0]).name
         return read(command or "fit", rest, own, self._own_classes, prog=prog, seed=seed)
-
-    def _has_commands(self) -> bool:
-        return hasattr(self, "_subcommand_parsers")
 
     def _own_classes(self) -> dict[str, str]:
         """Return the dotted names of the classes that this CLI was made with, which are to hold what a config says.
@@ -239,7 +238,8 @@ class MMCLI(LightningCLI):
         """
         # `config_init` holds the callbacks as objects, `config` as class paths.
         self.config = self._as_parsed or self.config
-        given = self._get(self.config_init, "trainer")
+        command = self.subcommand
+        given = (self.config_init if command is None else self.config_init[command])["trainer"]
         if any(isinstance(callback, RunCallback) for callback in given.callbacks or []):
             kwargs = {
                 **with_progress_bar(given.enable_progress_bar, given.callbacks),
@@ -328,7 +328,7 @@ def own_options(parser: LightningArgumentParser) -> dict[str, bool]:
     """Return the options that a subclass has added to a parser, and whether each takes a value."""
     return {
         name: action.nargs != 0
-        for action in parser._actions
+        for action in actions_of(parser)
         for name in action.option_strings
         if name.startswith("--") and not LIGHTNING_FLAG.fullmatch(name) and name not in OURS
     }

@@ -7,6 +7,7 @@ missing, a run goes on with Lightning's own loops, after one warning; what has n
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from importlib import import_module
 from operator import attrgetter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from lightning.fabric.utilities.types import Steppable
     from lightning.pytorch import Trainer
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
     from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
     from lightning.pytorch.loops.fetchers import _DataFetcher, _DataLoaderIterDataFetcher
     from lightning.pytorch.loops.fit_loop import _FitLoop
@@ -468,3 +470,16 @@ class TQDMBar(TQDMProgressBar):
             bar = _inside(self, f"_{stage}_progress_bar")
             if bar is not None:
                 bar.close()
+
+
+# The command line
+
+
+def parser_of(cli: LightningCLI, command: str | None) -> LightningArgumentParser:
+    """Return the parser of a command of LightningCLI's, or its only one."""
+    return cli._parser(command)
+
+
+def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the options of a parser."""
+    return parser._actions
