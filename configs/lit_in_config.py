@@ -1,6 +1,6 @@
 # A LightningModule and a LightningDataModule by their import paths. Optimizer and steps are the module's own.
 model = dict(type='examples.lit_in_config.LitDigits', lr=0.05)
-data_module = dict(type='examples.lit_in_config.LitDigitsData', batch_size=64)
+datamodule = dict(type='examples.lit_in_config.LitDigitsData', batch_size=64)
 
 train_cfg = dict(by_epoch=True, max_epochs=5)
 val_cfg = dict()

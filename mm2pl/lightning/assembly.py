@@ -82,7 +82,7 @@ def _module(run: Run, parts: Parts) -> Any:
 
 
 def _datamodule(run: Run, parts: Parts) -> Any:
-    given = run.options.get("data_module")
+    given = run.options.get("datamodule")
     if given is not None:
         guest = build_data(given, run.seed)
         parts.take("data", guest.lightning_datamodule)

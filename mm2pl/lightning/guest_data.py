@@ -75,7 +75,7 @@ class GuestData:
 
 
 def build_data(given: Any, seed: int) -> GuestData:
-    """Build the data module of a config's ``data_module``: a dict with its type, or the object.
+    """Build the data module of a config's ``datamodule``: a dict with its type, or the object.
 
     Raises:
         TypeError: It is neither.
@@ -85,7 +85,7 @@ def build_data(given: Any, seed: int) -> GuestData:
     refuse_other_package(made)
     if not isinstance(made, LightningDataModule):
         raise TypeError(
-            f"data_module={made!r:.80} → a LightningDataModule, or dict(type=…) of one, is needed; loaders stand in "
+            f"datamodule={made!r:.80} → a LightningDataModule, or dict(type=…) of one, is needed; loaders stand in "
             "train_dataloader, val_dataloader, test_dataloader"
         )
     return GuestData(made, seed)

@@ -55,11 +55,11 @@ def combined(config: Mapping[str, Any], trusted: bool = True) -> Iterator[Fault]
 
 
 def _complete(config: Mapping[str, Any], trusted: bool) -> Iterator[Fault]:
-    brings_data = config.get("data_module") is not None
+    brings_data = config.get("datamodule") is not None
     loaders = [loader for loader, _, _ in COMPLETE.values() if config.get(loader) is not None]
     if brings_data and loaders:
         note = f"{loaders} say too where the data come from → give one of the two"
-        yield Fault(path="data_module", given=short(config["data_module"]), advice=note)
+        yield Fault(path="datamodule", given=short(config["datamodule"]), advice=note)
         return
     for stage, (loader, cfg, brought) in COMPLETE.items():
         # A data module has loaders for all stages that there are.

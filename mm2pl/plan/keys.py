@@ -146,7 +146,7 @@ KEYS: dict[str, Key] = {
     "train_dataloader": loader_key("train"),
     "val_dataloader": loader_key("val"),
     "test_dataloader": loader_key("test"),
-    "data_module": Key(
+    "datamodule": Key(
         TYPED | having("train_dataloader", "a built LightningDataModule") | NOTHING,
         "a LightningDataModule in the place of the three loaders; not a key of MMEngine's",
         "Trainer.fit(datamodule=…)",

@@ -32,7 +32,7 @@ _LEGACY_RUNTIME = frozenset({
 })
 _MODERN = frozenset({
     "train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "test_evaluator", "optim_wrapper",
-    "param_scheduler", "data_module",
+    "param_scheduler", "datamodule",
 })
 # `vis_backends` is only a variable of MMEngine's configs, but no config of 1.x has it.
 _MODERN_RUNTIME = frozenset({

@@ -181,7 +181,7 @@ def trainer_arguments(
     arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
     arguments["plugins"] = [{"class_path": "mm2pl.lightning.MMCheckpointIO"}]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
-    if config.get("data_module") is not None:
+    if config.get("datamodule") is not None:
         # Its samplers are torch's, which know nothing of ranks.
         arguments["use_distributed_sampler"] = True
     arguments.update(processes(config, environ))

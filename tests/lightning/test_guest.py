@@ -57,7 +57,7 @@ def config(model: Any = Classifier, work_dir: Any = "w", **keys: Any) -> dict[st
     """Return a run of three epochs of five batches."""
     made = {
         "model": {"type": model, "width": 6} if isinstance(model, type) else model,
-        "data_module": {"type": Data},
+        "datamodule": {"type": Data},
         "train_cfg": {"by_epoch": True, "max_epochs": 3},
         "val_cfg": {},
         "work_dir": str(work_dir),
@@ -91,7 +91,7 @@ def assert_same_weights(module: nn.Module, expected: nn.Module) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("given", ["data module", "loaders"])
 def test_a_guest_is_trained_as_by_hand(kind: type, given: str, tmp_path: Path) -> None:
-    keys = {} if given == "data module" else {"data_module": None, **loaders()}
+    keys = {} if given == "data module" else {"datamodule": None, **loaders()}
     runner = trained(kind, tmp_path, **keys)
     expected = by_hand(kind, MMDataModule(**loaders(), seed=3) if keys else None)
     assert runner.model is runner.module is runner.trainer.lightning_module
@@ -112,7 +112,7 @@ def test_it_goes_on_inside_an_epoch_to_the_last_bit(kind: type, given: str, tmp_
         }
     }
     if given == "loaders":
-        keys |= {"data_module": None, **loaders()}
+        keys |= {"datamodule": None, **loaders()}
     whole = trained(kind, tmp_path / "whole", **copy.deepcopy(keys))
     file = tmp_path / "whole" / "iter_7.pth"
     resumed = trained(kind, tmp_path / "resumed", load_from=str(file), resume=True, **keys)
@@ -218,7 +218,7 @@ def test_hooks_are_called_at_the_points_of_mmengine(tmp_path: Path) -> None:
         custom_hooks=[recorder(theirs)],
         optim_wrapper={"optimizer": SGD},
         val_evaluator=[],
-        data_module=None,
+        datamodule=None,
         **data,
     )
     assert ours == theirs
@@ -265,7 +265,7 @@ def test_a_data_module_feeds_a_model_of_mmengines(tmp_path: Path) -> None:
             self.sets = {"train": Points(40), "val": Points(16)}
 
     keys = {"optim_wrapper": {"optimizer": SGD}, "val_evaluator": []}
-    runner = trained(models("mm2pl")["plain"](), tmp_path, data_module=Dicts(), **keys)
+    runner = trained(models("mm2pl")["plain"](), tmp_path, datamodule=Dicts(), **keys)
     assert runner.iter == 15
     assert isinstance(runner.datamodule, Dicts)
     assert isinstance(runner.module, MMLightningModule)
@@ -274,7 +274,7 @@ def test_a_data_module_feeds_a_model_of_mmengines(tmp_path: Path) -> None:
 
 CONFIG = """
 model = dict(type="tests.lightning.guests.Classifier", width=6)
-data_module = dict(type="tests.lightning.guests.Data")
+datamodule = dict(type="tests.lightning.guests.Data")
 train_cfg = dict(by_epoch=True, max_epochs=3)
 val_cfg = dict()
 test_cfg = dict()
@@ -341,8 +341,8 @@ class Blind(LightningModule):
         ({"optim_wrapper": {"constructor": pair_constructor("mm2pl"), "model": {"optimizer": SGD},
                             "module": {"optimizer": SGD}}},
          "makes 2 optimizers .model, module..*automatic_optimization = False"),
-        ({"data_module": Classifier()}, "a LightningDataModule, or dict"),
-        (loaders(), "data_module=.*'train_dataloader', 'val_dataloader'. say too where the data come from"),
+        ({"datamodule": Classifier()}, "a LightningDataModule, or dict"),
+        (loaders(), "datamodule=.*'train_dataloader', 'val_dataloader'. say too where the data come from"),
         ({"val_evaluator": {"type": Hits}, "model": type("NoList", (Classifier,), {
             "validation_step": lambda self, batch, i: None})()}, "step returned NoneType"),
     ],

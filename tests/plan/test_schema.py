@@ -444,7 +444,7 @@ TAKEN = {
         param_scheduler auto_scale_lr compile compile.dynamic LOADER.pin_memory LOADER.prefetch_factor LOADER.shuffle
         LOADER.multiprocessing_context LOADER.generator train_cfg.dynamic_intervals default_hooks
         env_cfg.cudnn_benchmark randomness.seed visualizer custom_imports resume
-        find_unused_parameters sync_bn data_module""",
+        find_unused_parameters sync_bn datamodule""",
     ("None", "dict"): """
         data_preprocessor compile.options log_processor model_wrapper_cfg strategy tta_model""",
     ("dict",): "optim_wrapper.paramwise_cfg.custom_keys env_cfg.dist_cfg",
@@ -540,6 +540,7 @@ VALID = {
         "val_cfg": {},
         "val_evaluator": {"metrics": [{"type": "A"}]},
     },
+    "a variable of MMPose's": {"data_mode": "topdown"},
     "a data set that makes batches": {"train_dataloader": {**LOADER, "batch_size": None}},
     "a base's optimizer taken away": {
         "optim_wrapper": {"constructor": "Several", "optimizer": None, "generator": {}}
@@ -555,7 +556,7 @@ VALID = {
     "a data module and a variable called data": {
         **dict.fromkeys(("train_dataloader", "optim_wrapper")),
         "model": {"type": "tests.plan.test_translate.HasSteps"},
-        "data_module": {"type": "Own"},
+        "datamodule": {"type": "Own"},
         "data": {"root": "here"},
     },
 }

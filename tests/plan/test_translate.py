@@ -40,7 +40,7 @@ def test_every_key_lands_in_exactly_one_place():
         "compile": {},
         "randomness": {"seed": 1},
         "default_hooks": {},
-        "data_module": None,  # stands for the loaders
+        "datamodule": None,  # stands for the loaders
     }
     plan = translate(config, environ={})
     places = [plan.model, plan.data, plan.run, plan.run["options"]]

@@ -22,7 +22,7 @@ if __name__ == "__main__":
         train_cfg={"by_epoch": True, "max_epochs": 3},
         val_cfg={},
         randomness={"seed": 3},
-        cfg={"data_module": {"type": Data}},
+        cfg={"datamodule": {"type": Data}},
         trainer=DEVICES,
     )
     runner.train()
