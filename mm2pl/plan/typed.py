@@ -252,7 +252,7 @@ def _arguments(
     # A class that takes any argument, and hands it to one that we know.
     if accepted is None and known is not None and known.closed:
         own = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-        accepted = [*dict.fromkeys([*own, *known.keys])]
+        accepted = [*dict.fromkeys([*own, *known.keys, *supplied])]
     for argument in arguments if accepted is not None else ():
         if argument not in accepted:  # type: ignore[operator]
             hint = did_you_mean(closest(argument, accepted or (), 1))
@@ -278,8 +278,11 @@ def _arguments(
     for argument, value in arguments.items():
         if known is not None and argument in known.keys:
             yield from of_key(known.keys[argument], join(path, argument), value)
-        elif argument in parameters and clearly_wrong(
-            value, hints.get(argument, Any), parameters[argument].default
+        elif (
+            argument in parameters
+            # Toolboxes declare a dict where they take a list too; a text in the place of a number is none.
+            and (isinstance(value, str) or _is_ours(factory))
+            and clearly_wrong(value, hints.get(argument, Any), parameters[argument].default)
         ):
             yield _wrong_kind(factory, join(path, argument), value, hints[argument])
 

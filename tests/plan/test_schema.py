@@ -335,6 +335,8 @@ def test_classes_of_the_user():
     assert told({"type": "SmallCNN", "width": "x"}) == [
         "model.width='x' → a number is needed; as SmallCNN declares it"
     ]
+    # OpenMMLab's classes declare a dict where they take a list too.
+    assert told({"type": "SmallCNN", "width": (1, 2), "head": [{"channels": 1}]}) == []
     # Who builds what stands inside is not known, and may change it: only a near miss is told.
     inner = {"type": "SmallCNN", "depth": 1, "widths": 3}
     (text,) = told({"type": "SmallCNN", "width": 3, "head": inner})
@@ -581,3 +583,8 @@ def test_a_strangers_config_imports_nothing(tmp_path, monkeypatch):
     config = {"model": {"type": "stranger_mod.Net"}, "train_dataloader": LOADER}
     config |= {"train_cfg": {"by_epoch": True, "max_epochs": 1}}
     assert [fault.path for fault in faults_of(config, trusted=False)] == ["optim_wrapper"]
+
+
+def test_the_optimizer_of_a_wrapper_that_hands_it_on():
+    wrapper = {"type": "AmpOptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}}
+    assert faults_of({**GOOD, "optim_wrapper": wrapper}) == []
