@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from mm2pl.cli.faults import message_of, speaks_for_all, told, users_line
+from mm2pl.cli.faults import speaks_for_all, told, users_line
 from mm2pl.cli.habits import command_instead_of
 from mm2pl.cli.quiet import without_adverts
 from mm2pl.closest import closest, did_you_mean
@@ -104,7 +104,7 @@ def _run(command: str, rest: list[str], verbose: bool) -> int:
         text = told(error, command)
         if verbose or not text:
             if line := users_line(error):
-                print(f"mm2pl {command}: {message_of(error)}\n  {line}", file=sys.stderr)
+                print(f"mm2pl {command}: failed in {line}", file=sys.stderr)
             raise
         print(text, file=sys.stderr)
         return 2

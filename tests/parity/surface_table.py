@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,7 +239,10 @@ def on_wrapper(name: str, value: Any, **options: Any) -> Row:
 def resumes(runner: Any, package: str, folder: Path) -> None:
     """Let the run continue another: without dropout, since MMEngine 0.10.7 stores no random state."""
     runner.model.net[3].p = 0.0
-    Path(runner.work_dir, "last_checkpoint").write_text(first_epoch(package, folder.parent))
+    # Into its own folder: a marker that names another run's file is refused here, and followed by MMEngine.
+    own = Path(runner.work_dir, "epoch_1.pth")
+    shutil.copy(first_epoch(package, folder.parent), own)
+    Path(runner.work_dir, "last_checkpoint").write_text(str(own))
     runner._resume = True
 
 
