@@ -131,6 +131,8 @@ RUN: Kinds = {
     "epoch_unfinished": REPLICATED,
     "validation_pending": REPLICATED,
     "ticks_due": REPLICATED,
+    # What a loop of the user's own says of itself: the first process's.
+    "loops": REPLICATED,
     # Its place is the same everywhere, the random state that it was opened with is not.
     "stream": PER_RANK_OR_FIRST,
     "workers": PER_RANK,

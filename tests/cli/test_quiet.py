@@ -73,4 +73,4 @@ def test_an_error_of_the_users_own_code_comes_first(
     finally:
         sys.path.remove(str(tmp_path))
     place = f"{tmp_path / 'mm2pl_test_fails.py'}:2, in f: return {{}}['k']"
-    assert capsys.readouterr().err == f"mm2pl fit: KeyError: 'k'\n  {place}\n"
+    assert capsys.readouterr().err == f"mm2pl fit: failed in {place}\n"
