@@ -125,7 +125,7 @@ def duration(seconds: float) -> str:
     """Return a time for people.
 
     >>> duration(42), duration(3700), duration(260000)
-    ('42 s', '1 h 2 min', '3 d 0 h')
+    ('42 s', '1 h 1 min', '3 d 0 h')
     """
     for name, length, smaller, part in (
         ("d", 86400, "h", 3600),
@@ -169,11 +169,17 @@ def phases(values: Sequence[float], bounds: Sequence[int]) -> Iterator[tuple[int
     [(1, 9, '1 → 9'), (10, 10, '5')]
     """
     cuts = sorted({0, len(values), *(b for b in bounds if 0 < b < len(values))})
+    found: list[tuple[int, int, str]] = []
     for start, stop in pairwise(cuts):
         steps = [i for i in range(start + 1, stop) if values[i] != values[i - 1]]
         edges = [start, *steps, stop] if len(steps) < _PLATEAUS else [start, stop]
         for first, last in pairwise(edges):
-            yield first + 1, last, _ends(values[first:last])
+            text = _ends(values[first:last])
+            # One plateau, where a schedule begins or ends without changing the value.
+            same = bool(found) and found[-1][2] == text and "→" not in text
+            begin = found.pop()[0] if same else first + 1
+            found.append((begin, last, text))
+    yield from found
 
 
 def _ends(values: Sequence[float]) -> str:

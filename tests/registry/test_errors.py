@@ -88,9 +88,9 @@ def test_another_registry_that_has_it_is_named() -> None:
 def test_classes_of_lightning_and_torch_are_offered_by_their_path() -> None:
     import torch.optim.lr_scheduler  # noqa: F401
 
-    assert "type='torch.optim.lr_scheduler.CyclicLR'" in str(
-        NotRegisteredError("CyclicLR", PARAM_SCHEDULERS)
-    )
+    assert "type='torch.optim.lr_scheduler.CyclicLR'" in str(NotRegisteredError("CyclicLR", HOOKS))
+    # A param_scheduler schedules the wrapper, which torch's take no more than a name.
+    assert "write type=" not in str(NotRegisteredError("CyclicLR", PARAM_SCHEDULERS))
 
 
 def test_the_search_is_made_when_the_message_is_read(monkeypatch) -> None:
