@@ -120,7 +120,7 @@ ENDS = {
     "an error of its own": (
         "def broken():\n    return {}['x']\nbroken()",
         1,
-        "mm2pl run: KeyError: 'x'\n  tools/train.py:2, in broken: return {}['x']\nTraceback",
+        "mm2pl run: failed in tools/train.py:2, in broken: return {}['x']\nTraceback",
     ),
     "what mm2pl lacks": (
         "import mmengine.nothing",
