@@ -107,7 +107,7 @@ def files_of(config: Mapping[str, Any], times: Timetable) -> Files:
     written = len(due) + (last and length not in due)
     most = count_of(hook, "max_keep_ckpts", -1)
     best = hook.get("save_best")
-    watched = len(best) if isinstance(best, list | tuple) else isinstance(best, str)
+    watched = len(best) if isinstance(best, list | tuple) else int(isinstance(best, str))
     return Files(written=written, kept=min(written, most) if most > 0 else written, best=watched)
 
 

@@ -276,7 +276,7 @@ def _unknown_metrics(runner: Runner, metrics: list[str], logged: list[str]) -> I
                     path=path,
                     given=repr(name),
                     accepted=f"one of the metrics {', '.join(map(repr, known))}",
-                    advice=f"name one of these.{did_you_mean(closest(name, known, 1))}",
+                    advice=did_you_mean(closest(name, known, 1)).strip(),
                     severity="warning" if kind.shown == "monitor" else "error",
                 )
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from mm2pl.dataset import batch_size_of, build_dataloader, loader_config, never_ends
 from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.dist.utils import sharing_data
-from mm2pl.lightning.from_file import restricted_classmethod, with_known_names
+from mm2pl.lightning.from_file import FromKnownNames
 from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.settings import Settings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class MMDataModule(LightningDataModule):
+class MMDataModule(FromKnownNames, LightningDataModule):
     """Give the Trainer the loaders of an MMEngine config, built when first asked for.
 
     Args:
@@ -50,19 +50,6 @@ class MMDataModule(LightningDataModule):
         self.loaders: dict[str, Any] = {}
         self.loaders_of_run: dict[str, Any] = {}
         self._shares: dict[str, tuple[int, int]] = {}
-
-    @restricted_classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a data module from a checkpoint, as Lightning's own method; names in the file call nothing new.
-
-        Raises:
-            CheckpointError: The file is damaged or no checkpoint.
-            UnknownNameError: What a hyper-parameter names is new to this program.
-        """
-        if kwargs.get("weights_only") is not False:
-            key = cls.CHECKPOINT_HYPER_PARAMS_KEY
-            checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     @property
     def lightning_datamodule(self) -> LightningDataModule:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mm2pl.lightning.from_file import restricted_classmethod, with_known_names
+from mm2pl.lightning.from_file import FromKnownNames
 from mm2pl.lightning.private import LeanModule, trainer_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mm2pl.run.eval_loops import EvalLoop
 
 
-class EvaluatedModule(LeanModule):
+class EvaluatedModule(FromKnownNames, LeanModule):
     """The stages of :class:`~mm2pl.lightning.MMLightningModule` in which nothing is learned.
 
     Args:
@@ -32,19 +32,6 @@ class EvaluatedModule(LeanModule):
         super().__init__()
         self.evaluators = evaluators
         self.eval_metrics: dict[str, Any] = {}
-
-    @restricted_classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Make a module from a checkpoint, as Lightning's own method; names in the file call nothing new.
-
-        Raises:
-            CheckpointError: The file is damaged or no checkpoint.
-            UnknownNameError: What a hyper-parameter names is new to this program.
-        """
-        if kwargs.get("weights_only") is not False:
-            key = cls.CHECKPOINT_HYPER_PARAMS_KEY
-            checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's ``val_step`` or ``test_step``, if that is wanted."""

@@ -21,6 +21,25 @@ OLD_KEYS = ("hparams", "module_arguments")
 """Where Lightning before 1.0 kept what a module was made with; it still looks there."""
 
 
+class FromKnownNames:
+    """Let a module or data module be made from a checkpoint; names in the file call nothing new."""
+
+    @restricted_classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Make one as Lightning's own method does.
+
+        Raises:
+            CheckpointError: The file is damaged or no checkpoint.
+            UnknownNameError: What a hyper-parameter names is new to this program.
+        """
+        made: Any = cls
+        if kwargs.get("weights_only") is not False:
+            key = made.CHECKPOINT_HYPER_PARAMS_KEY
+            checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
+        loader: Any = super()
+        return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
+
+
 def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
     """Return a checkpoint for Lightning's ``load_from_checkpoint`` once its content has been looked at.
 

@@ -158,11 +158,6 @@ def entry(key: str, value: object, target: str, status: Status, note: str = "") 
     return Entry(key=key, value=short(value), target=target, status=status, note=note)
 
 
-def problems(config: Mapping[str, Any]) -> list[Entry]:
-    """Return the rows a user must hear about before a run: warnings and errors."""
-    return [row for row in explain(config) if row.status in ("warning", "error")]
-
-
 def check(
     config: Config | Mapping[str, Any], strict: bool = False, trusted: bool = True
 ) -> list[Entry]:

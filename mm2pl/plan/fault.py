@@ -39,7 +39,8 @@ class Fault:
     def reason(self) -> str:
         """What is accepted, what is wrong, and what to do."""
         needed = f"{self.accepted} is needed" if self.accepted else ""
-        return "; ".join(part for part in (needed, self.why, self.advice) if part)
+        first, *rest = [part for part in (needed, self.why, self.advice) if part] or [""]
+        return first + "".join(f"{'.' if part[0].isupper() else ';'} {part}" for part in rest)
 
     def __str__(self) -> str:
         where = f"{self.origin}: " if self.origin else ""

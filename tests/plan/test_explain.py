@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mm2pl.closest import misspelt
-from mm2pl.plan.explain import explain, problems, table
+from mm2pl.plan.explain import explain, table
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import LEGACY
+from tests.plan.rows import problems
 
 GOOD = {
     "model": {"type": "M"},

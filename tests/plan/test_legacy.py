@@ -7,8 +7,8 @@ import re
 import pytest
 
 from mm2pl.cli.main import main
-from mm2pl.plan.explain import problems
 from mm2pl.plan.legacy import is_legacy
+from tests.plan.rows import problems
 
 OLD = {"data": {}, "lr_config": {"policy": "fixed"}, "runner": {"max_epochs": 1}}
 NEW = {"train_dataloader": {}, "optim_wrapper": {}, "train_cfg": {}}

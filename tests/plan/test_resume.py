@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mm2pl.plan.explain import problems
 from mm2pl.plan.resume import Choice, Resume, resume_of, with_parts
 from mm2pl.plan.translate import translate
+from tests.plan.rows import problems
 
 TABLE = {
     "nothing": (None, Resume()),
