@@ -6,8 +6,6 @@ import functools
 import importlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from tests.benchmarks.measure import Run, Sample, Scenario, Stopwatch, quiet
 from tests.benchmarks.parts import PACKAGES
+from tests.processes import torchrun
 
 ITERATIONS = 400
 ROWS = {"mmengine": "MMEngine Runner", "mm2pl": "mm2pl", "broadcast": "mm2pl, and Lightning's word"}
@@ -73,17 +72,9 @@ def run(row: str, iterations: int) -> Sample:
     Raises:
         RuntimeError: If one of them failed.
     """
-    with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-        probe.close()
-        torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
-        arguments = ("-m", "tests.benchmarks.two_processes", row, folder, str(iterations))
-        done = subprocess.run(
-            [sys.executable, *torchrun, *arguments],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+    with tempfile.TemporaryDirectory() as folder:
+        done = torchrun(
+            "-m", "tests.benchmarks.two_processes", row, folder, iterations, timeout=3600
         )
         if done.returncode:
             raise RuntimeError(done.stderr)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import warnings
 from itertools import islice
 from pathlib import Path
@@ -19,7 +16,8 @@ from torch.utils.data import DataLoader
 from mm2pl.dataset import DefaultSampler, InfiniteSampler
 from mm2pl.lightning import MMDataModule
 from tests.bridges import loader, module, trainer
-from tests.lightning.test_two_processes import PROJECT, free_port
+from tests.lightning.test_two_processes import PROJECT
+from tests.processes import trained
 from tests.scenarios import Points
 
 pytestmark = pytest.mark.filterwarnings(
@@ -37,18 +35,7 @@ EPOCHS = 3
 def seen(tmp_path_factory: Any) -> list[dict[str, Any]]:
     """Return what ``processes/dealt_data.py`` noted in each of its two processes."""
     folder = tmp_path_factory.mktemp("dealt")
-    command = ("--nproc-per-node", "2", "--master-port", str(free_port()))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", *command),
-            *(str(PROJECT / "dealt_data.py"), str(folder)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    trained(PROJECT / "dealt_data.py", folder)
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 

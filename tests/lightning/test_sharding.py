@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from mm2pl.plan.processes import strategy_of
 from mm2pl.registry import FUNCTIONS
 from mm2pl.runner import load_checkpoint
 from tests.lightning.processes import sharded
+from tests.processes import trained
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -103,15 +101,7 @@ PROCESSES = Path(__file__).parent / "processes"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return where two processes have trained, saved and resumed."""
     folder = tmp_path_factory.mktemp("sharded")
-    command = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = subprocess.run(
-        [sys.executable, *command, str(PROCESSES / "sharded.py"), str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROCESSES.parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    trained(PROCESSES / "sharded.py", folder)
     return folder
 
 

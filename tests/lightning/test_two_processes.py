@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from mm2pl.checkpoint import kinds
 from tests.lightning.processes import open_windows
+from tests.processes import TORCHRUN, trained
 
 PROJECT = Path(__file__).parent / "processes"
 FIT = ("-m", "mm2pl", "fit", "two_processes_config.py")
@@ -23,19 +23,12 @@ FIT = ("-m", "mm2pl", "fit", "two_processes_config.py")
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def fit(folder: Path, launcher: str, *options: str, **happens: str) -> subprocess.CompletedProcess:
     """Run ``mm2pl fit`` with two processes to its end; a hang fails the test."""
     for file in PROJECT.glob("two_processes_*.py"):
         shutil.copy(file, folder)
     if launcher == "torchrun":
-        port = ("--nproc-per-node", "2", "--master-port", str(free_port()))
-        arguments = ("-m", "torch.distributed.run", *port, *FIT, "--launcher", "pytorch")
+        arguments = (*TORCHRUN, *FIT, "--launcher", "pytorch")
     else:
         arguments = (*FIT, "--trainer.devices", "2", "--trainer.accelerator", "cpu")
     return subprocess.run(
@@ -146,18 +139,7 @@ def test_a_wrappers_arguments_reach_it(tmp_path, launcher, options) -> None:
 
 def run_twice(script: str, folder: Path) -> None:
     """Run a script of ``processes/`` as two processes, to its end."""
-    command = ("--nproc-per-node", "2", "--master-port", str(free_port()))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run"),
-            *(*command, str(PROJECT / script), str(folder)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    trained(PROJECT / script, folder)
 
 
 def test_each_process_resumes_its_own_buffers(tmp_path) -> None:

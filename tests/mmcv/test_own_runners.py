@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.mmcv import runner as ours
 from tests.mmcv.own_runners import loader, made, runners
-from tests.parity.test_driving_loops import free_port
+from tests.processes import trained
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -164,12 +162,7 @@ def go_backward_in_the_model(runner: Any) -> None:
 
 @pytest.mark.slow
 def test_two_processes_keep_the_same_weights(tmp_path):
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    subprocess.run(
-        [sys.executable, *launch, __file__, str(tmp_path)],
-        check=True, timeout=240, env=environment, capture_output=True,
-    )  # fmt: skip
+    trained(__file__, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert set(first) == {"own train", "dynamic"}
     for name, weights in first.items():

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.processes import trained
 from tests.scenarios import assert_equal
 
 pytestmark = pytest.mark.parity
@@ -19,25 +16,9 @@ pytestmark = pytest.mark.parity
 SCRIPT = Path(__file__).resolve().parents[1] / "ddp_run.py"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def run(package: str, folder: Path, *arguments: str) -> list[dict[str, Any]]:
     """Train with two processes; return what each recorded."""
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--master-port", str(free_port()), str(SCRIPT), package, str(folder)),
-            *arguments,
-        ],
-        check=True,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-    )
+    trained(SCRIPT, package, folder, *arguments)
     # Our own files of this run, with more than tensors in them.
     return [torch.load(folder / f"{package}_{rank}.pt", weights_only=False) for rank in (0, 1)]
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ import pytest
 import torch
 
 from tests.loops.driving import loader_dict, loops, sampling_evaluator, train_by_hand
+from tests.processes import trained
 from tests.scenarios import Scenario, accuracy, assert_equal, build, record
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
@@ -129,30 +126,9 @@ def test_two_processes_are_mmengines(arguments: list[str], tmp_path: Path) -> No
 
 def run_two(package: str, folder: Path, arguments: list[str]) -> list[dict[str, Any]]:
     """Train with two processes; return what each recorded."""
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        free_port(),
-    ]
-    subprocess.run(
-        [*launch, str(SCRIPT), package, str(folder), *arguments],
-        check=True,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-    )  # fmt: skip
+    trained(SCRIPT, package, folder, *arguments)
     # Our own files of this run, with more than tensors in them.
     return [torch.load(folder / f"{package}_{rank}.pt", weights_only=False) for rank in (0, 1)]
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("name", ["by iterations", "two loaders", "teacher and student"])
