@@ -105,12 +105,17 @@ class MMDataModule(FromKnownNames, LightningDataModule):
     def setup(self, stage: str) -> None:
         """Take over the transfer of batches from the module, since Lightning warns where both override it."""
         refuse_other_package(self.trainer)
+        if self.configs["val"] is None and "val" not in self.loaders_of_run:
+            # Lightning would warn of an empty validation; its own method on the instance counts as none, see below.
+            plain = MethodType(LightningDataModule.val_dataloader, self)
+            self.val_dataloader = plain  # type: ignore[method-assign]
         module = self._trainers_module()
         if module is not None:
             leave_transfer_to_datamodule(module)
 
     def teardown(self, stage: str) -> None:
         """Give the transfer back to the module: in the next fit its loaders may come from elsewhere."""
+        vars(self).pop("val_dataloader", None)
         module = self._trainers_module()
         if module is not None:
             vars(module).pop("transfer_batch_to_device", None)

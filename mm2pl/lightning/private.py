@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 KNOWN = ("2.5.", "2.6.")
 """Beginnings of the versions whose loops the lean ones were compared with, call by call."""
 
-REQUIREMENT = "lightning>=2.5,!=2.6.2,!=2.6.3,<2.7"
+REQUIREMENT = "lightning>=2.6.0,!=2.6.2,!=2.6.3,<2.7"
 """The same for pip, as in ``pyproject.toml``."""
 
 CLASSES = (

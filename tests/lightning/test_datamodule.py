@@ -23,7 +23,6 @@ from tests.scenarios import Points
 pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning",
     "ignore:.*It will use the implementation from .LightningDataModule. instance",
-    "ignore:Total length of `list` across ranks is zero",  # no validation data
     "ignore:You requested to overfit but enabled train dataloader shuffling",
 )
 

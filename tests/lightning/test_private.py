@@ -258,7 +258,7 @@ def test_a_private_name_that_is_gone_is_named(path) -> None:
 
 
 WAY_OUT = (
-    r" → mm2pl works with (lightning>=2\.5,.*<2\.7) → pip install '\1'\."
+    r" → mm2pl works with (lightning>=2\.6\.0,.*<2\.7) → pip install '\1'\."
     r" Until then Lightning's own loops run, which do the same more slowly"
 )
 GONE = r"lightning \S+ without Trainer\.fit_loop\._gone" + WAY_OUT
