@@ -31,7 +31,7 @@ hub
 run
 hooks
 lightning
-check
+_strategy check
 runner
 mmcv testing
 cli
