@@ -37,7 +37,7 @@ class _Replaced(type):
 class BaseStrategy(metaclass=_Replaced):
     """What MMEngine's strategies derive from."""
 
-    stands_for = ("lightning.pytorch.strategies.Strategy",)
+    stands_for: tuple[str, ...] = ("lightning.pytorch.strategies.Strategy",)
     instead = (
         "derive from lightning.pytorch.strategies.Strategy, and give it by "
         "FlexibleRunner(trainer=dict(strategy=…)) or --trainer.strategy"
