@@ -51,7 +51,7 @@ def _in_config(name: str) -> str:
 class SingleDeviceStrategy(BaseStrategy):
     """One process."""
 
-    stands_for = ("lightning.pytorch.strategies.SingleDeviceStrategy",)
+    stands_for: tuple[str, ...] = ("lightning.pytorch.strategies.SingleDeviceStrategy",)
     instead = _in_config("SingleDeviceStrategy")
 
 
