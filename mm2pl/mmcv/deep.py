@@ -59,7 +59,8 @@ utils.misc: concat_list deprecated_api_warning has_method import_modules_from_st
     to_ntuple tuple_cast utils.check_prerequisites utils.requires_executable
     utils.requires_package utils.to_1tuple utils.to_3tuple utils.to_4tuple
 utils.parrots_jit: TORCH_VERSION
-utils.parrots_wrapper: IS_CUDA_AVAILABLE SyncBatchNorm TORCH_VERSION device.is_cuda_available
+utils.parrots_wrapper: _BatchNorm _InstanceNorm IS_CUDA_AVAILABLE SyncBatchNorm TORCH_VERSION
+    device.is_cuda_available
 utils.path: check_file_exist is_filepath is_str mkdir_or_exist scandir symlink utils.fopen
 utils.progressbar: ProgressBar Timer track_iter_progress track_parallel_progress track_progress
 utils.registry: Registry build_from_cfg deprecated_api_warning is_seq_of

@@ -23,6 +23,7 @@ from mm2pl.mmcv.runner import (
     TextLoggerHook,
     obj_from_dict,
 )
+from mm2pl.mmcv.runner.fp16_utils import cast_tensor_type
 
 
 @pytest.mark.parametrize("module", DEEP)
@@ -218,3 +219,13 @@ def test_obj_from_dict_without_a_class(info):
 
 def test_hooks_of_deep_modules_are_those_of_the_registry():
     assert import_module("mm2pl.mmcv.runner.hooks.hook").HOOKS is HOOKS
+
+
+def test_cast_tensor_type():
+    half = torch.ones(1, dtype=torch.float16)
+    inputs = {"a": [half, (torch.ones(1, dtype=torch.int64), "x")], "b": torch.ones(1)}
+    cast = cast_tensor_type(inputs, torch.float16, torch.float64)
+    assert [cast["a"][0].dtype, cast["a"][1][0].dtype, cast["b"].dtype] == [
+        torch.float64, torch.int64, torch.float32,
+    ]  # fmt: skip
+    assert (cast["a"][1][1], half.dtype) == ("x", torch.float16)
