@@ -171,3 +171,18 @@ def test_a_decision_says_all_of_it():
 def test_bad_choices(choices, match):
     with pytest.raises(ValueError, match=match):
         Choices(**choices)
+
+
+@pytest.mark.parametrize(
+    ("old", "scope"),
+    [
+        ({"log_level": "INFO", "runner": {"type": "EpochBasedRunner", "max_epochs": 2}}, "mmdet"),
+        (config(), None),  # its own data
+        (config("gt_bboxes_3d"), None),  # a detector in 3D among those in 2D
+    ],
+    ids=["schedule", "own", "3d"],
+)
+def test_only_a_file_without_data_is_what_most_of_the_folder_are(old, scope):
+    new, report = migrate_with_report(old, Choices(folder="mmdet"))
+    assert new.get("default_scope") == scope
+    assert Sure.TOLD not in [d.sure for d in report.decisions]

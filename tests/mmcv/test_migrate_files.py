@@ -356,3 +356,17 @@ def test_choices_on_the_command_line(tmp_path, capsys):
     assert Config.fromfile(str(tmp_path / "new.py")).default_scope == "mine"
     assert main([*arguments, "--force", "--toolbox", "mmfoo"]) == 2
     assert "toolbox='mmfoo' → one of mmdet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("known", "scope"), [(2, "mmpretrain"), (1, None)])
+def test_a_schedule_is_of_the_toolbox_of_most_files(known, scope, tmp_path):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "schedule.py").write_text("runner = dict(type='EpochBasedRunner', max_epochs=2)\n")
+    for i in range(3):
+        kind, key = ("ImageNet", "gt_label") if i < known else ("Mine", "points")
+        (old / f"data{i}.py").write_text(
+            f"data = dict(train=dict(type='{kind}', pipeline=[dict(type='Collect', keys=['{key}'])]))\n"
+        )
+    new = {f.source.stem: f.new for f in migrate_folder(old, tmp_path / "new")}
+    assert new["schedule"].get("default_scope") == scope

@@ -49,6 +49,7 @@ class Choices:
             toolbox is the ``toolbox`` too, and ``"none"`` as well, unless that is given.
         evaluator: ``"toolbox"``: its metrics; ``"own"``: the data set's own ``evaluate``.
         collate: ``"mmcv"``: MMCV 1.x', which knows DataContainers; ``"default"``: the one of the run.
+        folder: The toolbox of most files of the folder; it counts for files that have no data, such as schedules.
 
     Raises:
         ValueError: A choice is none of those.
@@ -58,6 +59,7 @@ class Choices:
     scope: str | None = None
     evaluator: str | None = None
     collate: str | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         for name, accepted in (("evaluator", ("toolbox", "own")), ("collate", ("mmcv", "default"))):

@@ -16,7 +16,7 @@ from mm2pl.mmcv.migration.config import (
     migrate_with_report,
 )
 from mm2pl.mmcv.migration.decisions import AS_SEEN, Choices
-from mm2pl.mmcv.migration.recognition import recognise
+from mm2pl.mmcv.migration.recognition import pipelines_of, recognise
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
 from mm2pl.mmcv.migration.source import Statement, read_source, with_sources
@@ -183,29 +183,23 @@ class _Folder:
                 self.old[path] = _load(path)
             except Exception as error:  # a user's file may raise anything
                 self.errors[path] = f"does not load: {error}"
-        # Schedules and models have no pipelines to tell the toolbox. Those of the other files stand for them.
-        found = (recognise(old)[0] for old in self.old.values())
-        scopes = Counter(box.scope for box in found if box)
-        self.choices = choices
-        self.commonest = scopes.most_common(1)[0][0] if scopes else None
+        # Schedules and models have no pipelines to tell the toolbox. Those of the other files stand for them, also
+        # where most are of none that is known.
+        found = [recognise(old, choices)[0] for old in self.old.values() if pipelines_of(old)]
+        counts = Counter(box.scope if box else None for box in found)
+        self.choices = replace(choices, folder=counts.most_common(1)[0][0] if counts else None)
         self.reports: dict[Path, Report] = {}
         self.new: dict[Path, dict[str, Any]] = {}
         # Base files are migrated alone too: their children need to know which keys they inherit.
         for path, old in list(self.old.items()):
             try:
-                self.new[path], self.reports[path] = migrate_with_report(old, self._choices(old))
+                self.new[path], self.reports[path] = migrate_with_report(old, self.choices)
             except TypeError as error:  # one file that no 1.x run could have used
                 self.errors[path] = str(error)
                 del self.old[path]
         self.bases = {path: self._bases(path) for path in self.old}
         self.without = self._shared_out()
         self.done: dict[Path, tuple[str, dict[str, Any]]] = {}
-
-    def _choices(self, old: Mapping[str, Any]) -> Choices:
-        # A file that tells something is believed, also if that is "not sure".
-        if recognise(old, self.choices)[1] is not None:
-            return self.choices
-        return replace(self.choices, toolbox=self.commonest)
 
     def _bases(self, path: Path) -> list[Path]:
         """Return the base files of a file, as far as they are in the folder."""
@@ -299,8 +293,7 @@ class _Folder:
                 # Written first and loaded again: the file must match what its bases really are now.
                 base.update(self._write(one)[1])
         if path.suffix == ".py":
-            choices = self._choices(self.old[path])
-            result = _rewritten(path, place, self.old[path], base, choices, self.without[path])
+            result = _rewritten(path, place, self.old[path], base, self.choices, self.without[path])
         else:
             result = _data_text(self.new[path], path.suffix), self.new[path]
         place.write_text(result[0], encoding="utf-8")

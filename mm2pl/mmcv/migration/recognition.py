@@ -33,8 +33,9 @@ def recognise(
         return box, _decision(f"default_scope={scope!r}", box, Sure.CERTAIN)
     collected = set(_collected(config))
     box = next((b for b in TOOLBOXES if b.collected in collected), None)
-    if box is None or _is_of_another(config):
-        return None, None
+    if box is None or packs_samples(config):
+        # A file with data of its own, of MMDetection3D for instance, is not taken for what its neighbours are.
+        return (None if pipelines_of(config) else KNOWN_SCOPES.get(choices.folder or "")), None
     seen = f"Collect(keys=[…, {box.collected!r}])"
     names = set(_types(config))
     telling = sorted(names & (box.datasets | box.models)) or sorted(names & box.transforms)
@@ -64,20 +65,19 @@ def _decision(seen: str, box: Toolbox | None, sure: Sure) -> Decision:
     )
 
 
-def packs_samples(config: Mapping[str, Any]) -> bool:
-    """Tell whether the config is of a toolbox whose next generation makes batches of its own, as MMDetection3D's."""
-    return _is_of_another(config)
+def pipelines_of(config: Mapping[str, Any]) -> list[Any]:
+    """Return what tells the toolbox: the data sets, and pipelines in variables."""
+    return [v for k, v in config.items() if k == "data" or k.endswith("pipeline")]
 
 
 def is_of_unknown(config: Mapping[str, Any], box: Toolbox | None) -> bool:
     """Tell whether pipelines collect into the 1.x format of a toolbox, or a project, that is not known here."""
     # Also Collect3D of MMDetection3D 0.x, by the beginning of the name.
-    pipelines = [v for k, v in config.items() if k == "data" or k.endswith("pipeline")]
-    return box is None and any(name.startswith("Collect") for name in _types({"": pipelines}))
+    return box is None and any(name.startswith("Collect") for name in _types(pipelines_of(config)))
 
 
-def _is_of_another(config: Mapping[str, Any]) -> bool:
-    """Tell whether it is of MMDetection3D or MMRotate, which collect boxes too and have other transforms."""
+def packs_samples(config: Mapping[str, Any]) -> bool:
+    """Tell whether it is of MMDetection3D or MMRotate: they collect boxes too, and make batches of their own today."""
     collected = set(_collected(config))
     others = {"gt_bboxes_3d", "points"} & collected
     return bool(others) or "angle_version" in config or "Collect3D" in set(_types(config))
