@@ -11,6 +11,8 @@ from mm2pl.analysis.complexity_analysis import parameter_count
 from mm2pl.analysis.counter import OperationCounter
 from mm2pl.analysis.formatting import _format_size as _format_size
 from mm2pl.analysis.formatting import draw_table
+from mm2pl.analysis.statistics import complexity_stats_str as complexity_stats_str
+from mm2pl.analysis.statistics import complexity_stats_table as complexity_stats_table
 from mm2pl.utils import is_tuple_of
 
 

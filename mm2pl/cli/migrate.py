@@ -18,28 +18,31 @@ _EXAMPLES = """
 """
 
 
-def run(command: str, arguments: list[str]) -> None:
-    """Migrate, and print what became of every key or import.
+_CHOICES = ("toolbox", "scope", "evaluator", "collate")
+
+
+def run(command: str, arguments: list[str]) -> int:
+    """Migrate, and print what became of every key or import; return 1 if a config was not migrated.
 
     Raises:
         FileExistsError: If an output exists and ``--force`` is not given.
         FileNotFoundError: If the source does not exist.
         ImportError: If code is to be migrated and libcst is not installed.
-        ValueError: If the config is none of MMCV 1.x.
+        ValueError: If a choice is none of those there are.
     """
     parser = _parser(command)
     options = parser.parse_args(arguments)
-    given = {name for name in ("out", "report", "scope", "force") if getattr(options, name)}
+    given = {name for name in ("out", "report", "force", *_CHOICES) if getattr(options, name)}
     if options.code is not None:
         if options.source is not None or given:
             parser.error("--code SRC goes with --diff or --write alone")
         _migrate_code(options.code, diff=options.diff, write=options.write)
-        return
+        return 0
     if options.diff or options.write:
         parser.error("--diff and --write go with --code SRC")
     if options.source is None or options.out is None:
         parser.error("give a config or folder and -o OUT, or --code SRC")
-    _migrate_configs(options)
+    return _migrate_configs(options)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -52,7 +55,18 @@ def _parser(command: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--report", metavar="FILE.html", help="old and new side by side, with the lr curves"
     )
-    parser.add_argument("--scope", help="the toolbox (mmdet, mmseg, …) if the config does not tell")
+    parser.add_argument(
+        "--toolbox", help="whose transforms and data sets: mmdet, mmseg, mmpretrain; none: your own"
+    )
+    parser.add_argument("--scope", help="the default_scope to write; none: no scope and no toolbox")
+    parser.add_argument(
+        "--evaluator",
+        choices=["toolbox", "own"],
+        help="the toolbox's metrics, or your data set's evaluate()",
+    )
+    parser.add_argument(
+        "--collate", choices=["mmcv", "default"], help="batches with or without DataContainers"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     parser.add_argument("--code", metavar="SRC", help="a Python file or folder to rewrite instead")
     how = parser.add_mutually_exclusive_group()
@@ -73,8 +87,14 @@ def _migrate_code(source: str, *, diff: bool, write: bool) -> None:
         print("nothing is written → --diff shows the changes, --write makes them")
 
 
-def _migrate_configs(options: argparse.Namespace) -> None:
-    from mm2pl.mmcv.migration.files import migrate_file, migrate_folder
+def _migrate_configs(options: argparse.Namespace) -> int:
+    from mm2pl.mmcv.migration.decisions import Choices
+    from mm2pl.mmcv.migration.files import (
+        MigratedFile,
+        NotMigratedError,
+        migrate_file,
+        migrate_folder,
+    )
     from mm2pl.mmcv.migration.html import report_html
 
     source, target = Path(options.source), Path(options.out)
@@ -82,26 +102,43 @@ def _migrate_configs(options: argparse.Namespace) -> None:
         raise FileNotFoundError(f"{options.source!r} does not exist → give a config or a folder.")
     if options.report and Path(options.report).exists() and not options.force:
         raise FileExistsError(f"{options.report} exists already → name another, or give --force.")
+    choices = Choices(**{name: getattr(options, name) for name in _CHOICES})
     if source.is_dir():
-        files = migrate_folder(source, target, force=options.force, scope=options.scope)
+        files = migrate_folder(source, target, force=options.force, choices=choices)
     else:
         target = target / source.name if target.is_dir() else target
-        files = [migrate_file(source, target, force=options.force, scope=options.scope)]
+        try:
+            files = [migrate_file(source, target, force=options.force, choices=choices)]
+        except NotMigratedError as error:
+            files = [MigratedFile(source=source, target=target, error=str(error))]
     for file in files:
-        print(f"{file.source} → {file.target}{f': {file.error}' if file.error else ''}")
-        if not file.error:
-            print(file.report)
+        if file.migrated:
+            print(f"{file.source} → {file.target}\n{file.report}")
+        elif file.copied:
+            print(f"{file.source} → {file.target}: {file.copied}")
     print(_summary(files))
     if options.report:
         page = Path(options.report)
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(report_html(files), encoding="utf-8")
         print(f"wrote {page}")
+    failed = any(file.error for file in files) or not any(file.migrated for file in files)
+    return 1 if failed else 0
 
 
 def _summary(files: Sequence[MigratedFile]) -> str:
     from mm2pl.mmcv import Status
+    from mm2pl.mmcv.migration.decisions import Sure
 
-    migrated = [file for file in files if not file.error]
-    counts = (f"{sum(len(f.report.of(s)) for f in migrated)} keys {s.value}" for s in Status)
-    return f"{len(migrated)} of {len(files)} files migrated: {', '.join(counts)}"
+    migrated = [file for file in files if file.migrated]
+    counts = [s.counted(sum(len(f.report.of(s)) for f in migrated)) for s in Status]
+    unsure = {d for f in migrated for d in f.report.decisions if d.sure is Sure.UNSURE}
+    lines = [f"{len(migrated)} of {len(files)} files migrated: {', '.join(counts)}"]
+    if unsure:
+        lines += ["not sure, so the project's own parts are kept:", *(f"  {d}" for d in unsure)]
+    failed = [file for file in files if file.error]
+    if failed:
+        width = max(len(str(file.source)) for file in failed)
+        lines.append(f"not migrated ({len(failed)}):")
+        lines += [f"  {file.source!s:<{width}}  {' '.join(file.error.split())}" for file in failed]
+    return "\n".join(lines)

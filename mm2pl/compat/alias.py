@@ -18,36 +18,11 @@ from types import ModuleType
 from typing import Any
 
 from .mmcv_ext import serve_mmcv_ext
+from .names import MOVED, REEXPORTED, ours, reexported
 from .snapshot import Snapshot, unbind
 
 VERSION = "0.10.7"
 """The release of MMEngine whose contract mm2pl keeps."""
-
-MOVED = {
-    "fileio.backends.http_backend": "fileio.backends",
-    "fileio.backends.lmdb_backend": "fileio.backends",
-    "fileio.backends.local_backend": "fileio.backends",
-    "fileio.backends.memcached_backend": "fileio.backends",
-    "fileio.backends.petrel_backend": "fileio.backends",
-    "fileio.handlers.base": "fileio.handlers",
-    "fileio.handlers.json_handler": "fileio.handlers",
-    "fileio.handlers.pickle_handler": "fileio.handlers",
-    "fileio.handlers.registry_utils": "fileio.handlers",
-    "fileio.handlers.yaml_handler": "fileio.handlers",
-    "optim.optimizer.apex_optimizer_wrapper": "optim.optimizer",
-    "runner._flexible_runner": "runner",
-    "runner.amp": "runner",
-    "runner.base_loop": "runner",
-    "runner.utils": "runner",
-}
-"""MMEngine's module → ours, where the two are cut differently."""
-
-
-def _ours(name: str) -> str:
-    """Return our name of a module of MMEngine's."""
-    _, dot, rest = name.partition(".")
-    return f"mm2pl{dot}{MOVED.get(rest, rest)}"
-
 
 STEPS_ASIDE = (
     f"`pip install mmengine=={VERSION}`: the alias steps aside where MMEngine is installed."
@@ -89,6 +64,7 @@ class _AliasFinder(MetaPathFinder, Loader):
     def __init__(self, advice: str) -> None:
         self.advice = advice
         self.own_specs: dict[str, ModuleSpec] = {}
+        self.own_getattr: dict[str, Any] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -96,7 +72,7 @@ class _AliasFinder(MetaPathFinder, Loader):
         if fullname.partition(".")[0] != "mmengine":
             return None
         try:
-            known = find_spec(_ours(fullname))
+            known = find_spec(ours(fullname))
         except ModuleNotFoundError:  # what should be its package is none
             known = None
         if known is None:
@@ -106,13 +82,27 @@ class _AliasFinder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        ours = importlib.import_module(_ours(spec.name))
+        module = importlib.import_module(ours(spec.name))
         if spec.name in ("mmengine", "mmengine.version"):
-            return _Versioned(spec.name, ours)
-        assert ours.__spec__ is not None
+            return _Versioned(spec.name, module)
+        assert module.__spec__ is not None
         # Python writes the alias's spec into the module. exec_module puts the own one back.
-        self.own_specs[spec.name] = ours.__spec__
-        return ours
+        self.own_specs[spec.name] = module.__spec__
+        if spec.name.partition(".")[2] in REEXPORTED:
+            self._reexport(spec.name, module)
+        return module
+
+    def _reexport(self, name: str, module: ModuleType) -> None:
+        """Let the module answer for the names that MMEngine's imports too; by a ``__getattr__``, so none is bound."""
+        before = vars(module).get("__getattr__")
+        self.own_getattr.setdefault(module.__name__, before)
+
+        def __getattr__(attribute: str) -> Any:
+            if before is None or attribute in REEXPORTED[name.partition(".")[2]]:
+                return reexported(name, attribute)
+            return before(attribute)
+
+        vars(module)["__getattr__"] = __getattr__
 
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
@@ -149,7 +139,7 @@ class MMEngineAlias:
             return
         self._before = Snapshot()
         finder = _AliasFinder(advice)
-        self._own_specs = finder.own_specs
+        self._own_specs, self._own_getattr = finder.own_specs, finder.own_getattr
         self._finders: list[Any] = [finder, _MissingNames(finder.own_specs, advice)]
         # First, since a mere folder called mmengine would otherwise be imported as a namespace.
         sys.meta_path.insert(0, finder)
@@ -171,6 +161,10 @@ class MMEngineAlias:
                 vars(module).pop("__path__", None)
             if name.partition(".")[2] in MOVED:
                 unbind(f"mm2pl.{name.partition('.')[2]}", module)
+        for name, before in self._own_getattr.items():
+            vars(sys.modules[name])["__getattr__"] = before
+            if before is None:
+                del vars(sys.modules[name])["__getattr__"]
         self._before.restore()
 
     def __enter__(self) -> MMEngineAlias:

@@ -25,7 +25,7 @@ from .errors import (
 )
 from .merge import copy_tree
 from .placeholders import BASE_VARIABLE
-from .source import BASE_KEY, compiled_source, read_source
+from .source import BASE_KEY, compiled_source, parse, read_source
 
 if TYPE_CHECKING:
     from .safe import Sandbox
@@ -85,9 +85,13 @@ def read_text(path: str, sandbox: Sandbox | None = None) -> str:
 
 
 def python_document(
-    text: str, filename: str, lazy_import: bool | None, sandbox: Sandbox | None = None
+    text: str,
+    filename: str,
+    lazy_import: bool | None,
+    sandbox: Sandbox | None = None,
+    computed_bases: bool = False,
 ) -> Document:
-    """Read a Python config.
+    """Read a Python config; with ``computed_bases``, one whose ``_base_`` reads variables of its own.
 
     Raises:
         ConfigParsingError: It is a pure-Python config, and ``lazy_import`` is not False.
@@ -105,7 +109,12 @@ def python_document(
             execute(source.code, filename, namespace)
         return own_values(namespace, filename)
 
-    return Document(bases=_python_bases(source.bases, filename, sandbox), run=run)
+    node = source.bases
+    if computed_bases and node is not None and not _is_literal(node):
+        bases = base_list(computed_base(node, text, filename), (), Site(filename, node.lineno))
+    else:
+        bases = _python_bases(node, filename, sandbox)
+    return Document(bases=bases, run=run)
 
 
 def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
@@ -146,6 +155,28 @@ def own_values(namespace: dict, filename: str) -> ConfigDict:
         return copy_tree(values)
     except Exception as error:  # such as a module or a file handle inside a list
         raise locate_error(error, filename) from error
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
+def computed_base(node: ast.expr, text: str, filename: str) -> Any:
+    """Return the value of ``_base_`` as MMCV 1.7.2 finds it, which runs the whole file first; nothing is executed.
+
+    Raises:
+        ConfigError: A statement above it, or it, is more than the interpreter of safe configs knows.
+    """
+    from .safe import Budget
+    from .safe.interpreter import Interpreter
+
+    interpreter = Interpreter(filename, {"__file__": filename}, Budget())
+    interpreter.run([each for each in parse(text, filename).body if each.lineno < node.lineno])
+    return interpreter.value_of(node)
 
 
 def _python_bases(

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from mm2pl.compat import import_module
+from mm2pl.compat import import_module, ours, reexported
 
 from .errors import ConfigImportError, ConfigModuleNotFoundError, ConfigParsingError
 
 
 def _import(module: str, location: str | None) -> Any:
-    # A config written for MMEngine names mmengine's classes; ours live under the same paths.
-    root, dot, rest = module.partition(".")
-    name = f"mm2pl{dot}{rest}" if root == "mmengine" else module
+    # A config written for MMEngine names mmengine's classes; ours have paths of their own.
+    name = ours(module) if module.partition(".")[0] == "mmengine" else module
     try:
         return import_module(name)
     # The module may run any code when it is imported, and so raise anything.
@@ -169,7 +168,8 @@ def _attribute(source: LazyObject | LazyAttr, name: str) -> LazyAttr:
 
 def _member(owner: Any, name: str, lazy: LazyObject | LazyAttr) -> Any:
     try:
-        return getattr(owner, name)
+        # The names that MMEngine's module imports only are ours to find too.
+        return getattr(owner, name) if hasattr(owner, name) else reexported(lazy.module, name)
     except AttributeError as error:
         raise ConfigImportError(
             f"Failed to import {name} from {lazy.module} in {lazy.location}",

@@ -39,12 +39,13 @@ _LONG_CHAIN = 10  # from here on, cycles through symbolic links are looked for
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How ``Config.fromfile`` was asked to read."""
+    """How ``Config.fromfile`` was asked to read, and whether ``_base_`` may be computed, as in MMCV 1.x."""
 
     use_predefined_variables: bool = True
     use_environment_variables: bool = True
     lazy_import: bool | None = None
     sandbox: Sandbox | None = None
+    computed_bases: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ def read_document(text: str, path: str, options: Options) -> Document:
     """Read one file without its bases."""
     box = options.sandbox
     if path.endswith(".py"):
-        return python_document(text, path, options.lazy_import, box)
+        return python_document(text, path, options.lazy_import, box, options.computed_bases)
     return data_document(text, path, box)
 
 

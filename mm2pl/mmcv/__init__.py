@@ -7,6 +7,7 @@
 from importlib import import_module
 from typing import Any
 
+from mm2pl.mmcv.deep import serve
 from mm2pl.mmcv.migration import Entry as Entry
 from mm2pl.mmcv.migration import Migrated as Migrated
 from mm2pl.mmcv.migration import Report as Report
@@ -36,3 +37,6 @@ def __getattr__(name: str) -> Any:
             if hasattr(module, name):
                 return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+serve("fileio")

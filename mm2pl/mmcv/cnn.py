@@ -1,10 +1,12 @@
 """The weight initialisation of `mmcv.cnn`; its layers stay MMCV's."""
 
+from mm2pl.mmcv.deep import serve
 from mm2pl.model import Caffe2XavierInit as Caffe2XavierInit
 from mm2pl.model import ConstantInit as ConstantInit
 from mm2pl.model import KaimingInit as KaimingInit
 from mm2pl.model import NormalInit as NormalInit
 from mm2pl.model import PretrainedInit as PretrainedInit
+from mm2pl.model import Sequential as Sequential
 from mm2pl.model import TruncNormalInit as TruncNormalInit
 from mm2pl.model import UniformInit as UniformInit
 from mm2pl.model import XavierInit as XavierInit
@@ -19,3 +21,5 @@ from mm2pl.model import uniform_init as uniform_init
 from mm2pl.model import update_init_info as update_init_info
 from mm2pl.model import xavier_init as xavier_init
 from mm2pl.registry import MODELS as MODELS
+
+serve("cnn")

@@ -10,6 +10,7 @@ from torch import nn
 from mm2pl.dist import collect_results_cpu as collect_results_cpu
 from mm2pl.dist import collect_results_gpu as collect_results_gpu
 from mm2pl.dist import get_dist_info
+from mm2pl.mmcv.deep import serve
 from mm2pl.utils import ProgressBar
 
 
@@ -62,3 +63,6 @@ def multi_gpu_test(
     if gpu_collect:
         return collect_results_gpu(results, total)
     return collect_results_cpu(results, total, tmpdir)
+
+
+serve("engine")

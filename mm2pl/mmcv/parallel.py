@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import default_collate
 
+from mm2pl.mmcv.deep import serve
 from mm2pl.registry import Registry
 
 # 1.x projects register wrappers of their own here, and MMCV's checkpoints and hooks then look inside them.
@@ -289,3 +290,6 @@ def build_ddp(model: nn.Module, device: str = "cuda", **kwargs: Any) -> nn.Modul
         # torch's DDP refuses `device_ids` for a model on the CPU.
         kwargs.pop("device_ids", None)
     return MMDistributedDataParallel(model, **kwargs)
+
+
+serve("parallel")

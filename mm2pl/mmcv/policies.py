@@ -58,7 +58,7 @@ def _cosine_annealing(
     eta_min: float | None = None,
     eta_min_ratio: float | None = None,
 ) -> float:
-    return _cosine(base, _lowest(base, eta_min, eta_min_ratio), t / length)
+    return annealing_cos(base, _lowest(base, eta_min, eta_min_ratio), t / length)
 
 
 def _flat_cosine_annealing(
@@ -76,7 +76,9 @@ def _flat_cosine_annealing(
     # asks there; a scheduler ticks once more at the end.
     if t < start or start >= length:
         return base
-    return _cosine(base, _lowest(base, eta_min, eta_min_ratio), (t - start) / (length - start))
+    return annealing_cos(
+        base, _lowest(base, eta_min, eta_min_ratio), (t - start) / (length - start)
+    )
 
 
 def _cosine_restart(
@@ -112,7 +114,7 @@ def _linear_annealing(
     eta_min: float | None = None,
     eta_min_ratio: float | None = None,
 ) -> float:
-    return _straight(base, _lowest(base, eta_min, eta_min_ratio), t / length)
+    return annealing_linear(base, _lowest(base, eta_min, eta_min_ratio), t / length)
 
 
 def _cyclic(
@@ -215,15 +217,35 @@ def _lowest(base: float, eta_min: float | None, eta_min_ratio: float | None) -> 
     return eta_min
 
 
-def _cosine(start: float, end: float, done: float) -> float:
-    return end + 0.5 * (start - end) * (math.cos(math.pi * done) + 1)
+def annealing_cos(start: float, end: float, factor: float, weight: float = 1.0) -> float:
+    """Go from ``start`` to ``end`` along half a cosine while ``factor`` goes from 0 to 1."""
+    # With MMCV 1.7.2's `weight` it begins at weight * start + (1 - weight) * end.
+    return end + 0.5 * weight * (start - end) * (math.cos(math.pi * factor) + 1)
 
 
-def _straight(start: float, end: float, done: float) -> float:
-    return start + (end - start) * done
+def annealing_linear(start: float, end: float, factor: float) -> float:
+    """Go from ``start`` to ``end`` in a straight line while ``factor`` goes from 0 to 1."""
+    return start + (end - start) * factor
 
 
-_ANNEALING: dict[str, Annealing] = {"cos": _cosine, "linear": _straight}
+def get_position_from_periods(iteration: int, cumulative_periods: Sequence[int]) -> int:
+    """Return the index of the first period that ends after ``iteration``.
+
+    Raises:
+        ValueError: All have ended.
+
+    >>> get_position_from_periods(210, [100, 200, 300])
+    2
+    """
+    for position, end in enumerate(cumulative_periods):
+        if iteration < end:
+            return position
+    raise ValueError(
+        f"iteration {iteration} is past all periods, which end at {list(cumulative_periods)}"
+    )
+
+
+_ANNEALING: dict[str, Annealing] = {"cos": annealing_cos, "linear": annealing_linear}
 
 # The keys are those of 1.x configs: MMCV writes lower case where it capitalises the class by itself.
 LR: dict[str, Callable[..., float]] = {

@@ -13,16 +13,22 @@ from torch import nn
 from mm2pl.config import Config as Config
 from mm2pl.config import ConfigDict as ConfigDict
 from mm2pl.config import DictAction as DictAction
+from mm2pl.dataset import worker_init_fn as worker_init_fn
 from mm2pl.dist import get_dist_info
+from mm2pl.mmcv.deep import serve
 from mm2pl.registry import Registry as Registry
 from mm2pl.registry import build_from_cfg as build_from_cfg
 from mm2pl.run.environment import setup_env
 from mm2pl.utils import ProgressBar as ProgressBar
 from mm2pl.utils import Timer as Timer
+from mm2pl.utils import TimerError as TimerError
 from mm2pl.utils import check_file_exist as check_file_exist
+from mm2pl.utils import check_prerequisites as check_prerequisites
+from mm2pl.utils import check_time as check_time
 from mm2pl.utils import concat_list as concat_list
 from mm2pl.utils import deprecated_api_warning as deprecated_api_warning
 from mm2pl.utils import digit_version as digit_version
+from mm2pl.utils import fopen as fopen
 from mm2pl.utils import get_git_hash as get_git_hash
 from mm2pl.utils import has_method as has_method
 from mm2pl.utils import import_modules_from_strings as import_modules_from_strings
@@ -35,16 +41,23 @@ from mm2pl.utils import is_tuple_of as is_tuple_of
 from mm2pl.utils import iter_cast as iter_cast
 from mm2pl.utils import list_cast as list_cast
 from mm2pl.utils import mkdir_or_exist as mkdir_or_exist
+from mm2pl.utils import requires_executable as requires_executable
+from mm2pl.utils import requires_package as requires_package
 from mm2pl.utils import scandir as scandir
 from mm2pl.utils import slice_list as slice_list
 from mm2pl.utils import symlink as symlink
+from mm2pl.utils import to_1tuple as to_1tuple
 from mm2pl.utils import to_2tuple as to_2tuple
+from mm2pl.utils import to_3tuple as to_3tuple
+from mm2pl.utils import to_4tuple as to_4tuple
 from mm2pl.utils import to_ntuple as to_ntuple
 from mm2pl.utils import track_iter_progress as track_iter_progress
 from mm2pl.utils import track_parallel_progress as track_parallel_progress
 from mm2pl.utils import track_progress as track_progress
 from mm2pl.utils import tuple_cast as tuple_cast
 from mm2pl.utils.dl_utils import collect_env as collect_env
+from mm2pl.utils.dl_utils import is_jit_tracing as is_jit_tracing
+from mm2pl.utils.dl_utils import torch_meshgrid as torch_meshgrid
 
 # MMCV 1.7.2's names for what changed places between torch
 # versions and forks; 1.x code compares and subclasses them.
@@ -134,3 +147,6 @@ def setup_multi_processes(cfg: Mapping[str, Any]) -> None:
     }
     # Without a launcher: 1.x scripts call `init_dist` themselves.
     setup_env({"mp_cfg": mp_cfg}, "none")
+
+
+serve("utils")

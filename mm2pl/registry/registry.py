@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, overload
 from weakref import WeakSet
 
 from mm2pl.compat import import_module as import_package
+from mm2pl.compat import ours
 from mm2pl.errors import ArgumentError
 from mm2pl.registry.build_functions import build_from_cfg
 from mm2pl.registry.default_scope import DefaultScope
@@ -225,12 +226,11 @@ class Registry:
         return None
 
     def _import_object(self, path: str) -> Any:
-        head, _, rest = path.partition(".")
-        if head == "mmengine":
+        if path.startswith("mmengine."):
             # Ours first, even where MMEngine is installed: its class may not fit our Runner.
-            ours = get_object_from_string(f"{SCOPE}.{rest}")
-            if ours is not None:
-                return ours
+            found = get_object_from_string(ours(path))
+            if found is not None:
+                return found
         return get_object_from_string(path)
 
     def _search_child(self, scope: str) -> Registry | None:

@@ -70,9 +70,7 @@ class EvalLoop(BaseLoop):
         # Without a length nothing is cut off: metrics cut a list.
         metrics = self.evaluator.evaluate(sys.maxsize if size is None else size)
         if self.losses:
-            means = {name: buffer.mean() for name, buffer in self.losses.items()}
-            total = sum(value for name, value in means.items() if "loss" in name)
-            metrics.update(means, **{f"{self.stage}_loss": total})
+            metrics.update(mean_losses(self.losses, self.stage))
         self.losses.clear()
         return metrics
 
@@ -124,6 +122,13 @@ class TestLoop(EvalLoop):
     @test_loss.setter
     def test_loss(self, losses: dict[str, HistoryBuffer]) -> None:
         self.losses = losses
+
+
+def mean_losses(losses: dict[str, HistoryBuffer], stage: str) -> dict[str, Any]:
+    """Return the mean of each, and under ``{stage}_loss`` the sum of those with "loss" in their name."""
+    means = {name: buffer.mean() for name, buffer in losses.items()}
+    total = sum(value for name, value in means.items() if "loss" in name)
+    return {**means, f"{stage}_loss": total}
 
 
 def split_losses(outputs: object, losses: dict[str, HistoryBuffer]) -> Any:

@@ -106,6 +106,11 @@ class FlexibleRunner(Runner):
         given["launcher"] = infer_launcher() if launcher is None else launcher
         super().__init__(**given, cfg=whole, trainer=trainer)
 
+    @property
+    def strategy(self) -> Any:
+        """The Trainer's strategy, which does what MMEngine's would; see :mod:`mm2pl._strategy`."""
+        return self.trainer.strategy
+
     @classmethod
     def from_cfg(cls, cfg: Config | dict[str, Any]) -> Self:
         """Make a runner from a whole config.

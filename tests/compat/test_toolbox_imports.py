@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mm2pl.compat.alias import _ours
+from mm2pl.compat import ours
 from tests.compat.list_imports import imported
 
 ROWS = [
@@ -22,7 +22,6 @@ NOT_SERVED = {
     ("mmengine", "Hook"),  # MMEngine has none either, nor the next two
     ("mmengine", "Runner"),
     ("mmengine", "Visualizer"),
-    ("mmengine._strategy", "DeepSpeedStrategy"),
 }
 
 
@@ -30,11 +29,11 @@ def served(module: str, name: str) -> bool:
     """Say whether ``module`` has ``name`` (``a.b`` too), submodules included; all by our own paths."""
     path = module
     try:
-        found = importlib.import_module(_ours(path))
+        found = importlib.import_module(ours(path))
         for part in filter(None, name.split(".")):
             path = f"{path}.{part}"
             there = hasattr(found, part)
-            found = getattr(found, part) if there else importlib.import_module(_ours(path))
+            found = getattr(found, part) if there else importlib.import_module(ours(path))
     except (ImportError, AttributeError):
         return False
     return True

@@ -6,6 +6,7 @@ import pytest
 
 from mm2pl.config import Config
 from mm2pl.mmcv import Status, migrate_config, migrate_with_report
+from mm2pl.mmcv.migration.decisions import Choices
 
 EPOCHS = {"type": "EpochBasedRunner", "max_epochs": 4}
 ITERS = {"type": "IterBasedRunner", "max_iters": 90}
@@ -335,6 +336,6 @@ def test_takes_a_config():
     assert migrate_config(Config({"optimizer": SGD}))["optim_wrapper"] == WRAPPER
 
 
-def test_unknown_scope():
-    with pytest.raises(ValueError, match="scope='mmfoo' is none of the known toolboxes: mmdet"):
-        migrate_with_report({}, "mmfoo")
+def test_unknown_toolbox():
+    with pytest.raises(ValueError, match="toolbox='mmfoo' → one of mmdet, mmseg"):
+        migrate_with_report({}, Choices(toolbox="mmfoo"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from mm2pl.cli import main
@@ -220,8 +222,8 @@ def test_files_that_are_not_migrated(tmp_path, text, target, match):
 
 def test_a_broken_config_is_one_message(tmp_path, capsys):
     (tmp_path / "old.py").write_text("x = 1\nrunner = dict(\n")
-    assert main(["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]) == 2
-    assert "old.py:2: '(' was never closed" in capsys.readouterr().err
+    assert main(["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]) == 1
+    assert "old.py:2: '(' was never closed" in capsys.readouterr().out
 
 
 def test_folders_that_are_not_migrated(folder, tmp_path):
@@ -237,13 +239,16 @@ def test_folders_that_are_not_migrated(folder, tmp_path):
 def test_command_line(folder, tmp_path, capsys):
     page, new = tmp_path / "report/page.html", tmp_path / "new"
     arguments = ["migrate", str(folder), "-o", str(new), "--report", str(page)]
-    assert main(arguments) == 0
+    assert main(arguments) == 1
     said = capsys.readouterr().out
     assert "5 of 7 files migrated" in said
     assert "lr_config.step → param_scheduler [exact]" in said
     assert main(arguments) == 2
     assert "exists already → name another, or give --force" in capsys.readouterr().err
-    assert main([*arguments, "--force"]) == 0
+    assert main([*arguments, "--force"]) == 1
+    assert re.search(
+        r"not migrated \(1\):\n  \S+broken\.py  does not load", capsys.readouterr().out
+    )
     one = folder / "a/child.py"
     assert main(["migrate", str(one), "-o", str(tmp_path)]) == 0  # a folder that is there: into it
     assert (tmp_path / "child.py").exists()
@@ -287,3 +292,81 @@ def test_rendering(value, text):
 )
 def test_delta(new, base, expected):
     assert delta(new, base) == expected
+
+
+COMPUTED = {
+    "an f-string": ("root = '..'\n_base_ = [f'{root}/base.py']\n", ["../base.py"]),
+    "a sum": ("names = ['../base']\n_base_ = [n + '.py' for n in names]\n", ["../base.py"]),
+    "os.path": ("import os.path as osp\n_base_ = osp.join('..', 'base.py')\n", ["../base.py"]),
+}
+
+
+@pytest.mark.parametrize("case", COMPUTED)
+def test_a_computed_base_is_the_one_of_1x(case, tmp_path):
+    text, expected = COMPUTED[case]
+    (tmp_path / "old/a").mkdir(parents=True)
+    (tmp_path / "old/base.py").write_text(OLD)
+    (tmp_path / "old/a/child.py").write_text(f"{text}runner = dict(max_epochs=3)\n")
+    child = next(
+        f for f in migrate_folder(tmp_path / "old", tmp_path / "new") if f.source.name == "child.py"
+    )
+    assert child.migrated
+    assert f"_base_ = {expected!r}" in child.text
+    assert Config.fromfile(str(tmp_path / "new/a/child.py")).train_cfg.max_epochs == 3
+    alone = migrate_file(tmp_path / "old/a/child.py", tmp_path / "alone.py")
+    assert "_base_" not in alone.text
+    assert Config.fromfile(str(tmp_path / "alone.py")).train_cfg.max_epochs == 3
+
+
+def test_a_base_that_only_running_the_file_would_tell(tmp_path, capsys):
+    (tmp_path / "base.py").write_text(OLD)
+    marker = tmp_path / "ran"
+    (tmp_path / "old.py").write_text(f"open({str(marker)!r}, 'w')\n_base_ = ['base' + '.py']\n")
+    assert main(["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]) == 1
+    said = capsys.readouterr().out
+    assert "0 of 1 files migrated" in said
+    assert "old.py:1" in said
+    assert not marker.exists()
+    assert not (tmp_path / "new.py").exists()
+
+
+def test_what_one_file_cannot_be_does_not_stop_the_folder(tmp_path, capsys):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "good.py").write_text(OLD)
+    (old / "bad.py").write_text("optimizer = 'SGD'\nlr_config = dict(policy='step', step=[3])\n")
+    assert main(["migrate", str(old), "-o", str(tmp_path / "new")]) == 1
+    said = capsys.readouterr().out
+    assert "1 of 2 files migrated" in said
+    assert re.search(r"bad\.py +optimizer='SGD' must be a dict", said)
+    assert (tmp_path / "new/bad.py").read_text() == (old / "bad.py").read_text()
+
+
+def test_a_folder_without_1x_configs_is_not_a_success(tmp_path, capsys):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/helper.py").write_text("x = 1\n")
+    assert main(["migrate", str(tmp_path / "old"), "-o", str(tmp_path / "new")]) == 1
+    assert "0 of 1 files migrated" in capsys.readouterr().out
+
+
+def test_choices_on_the_command_line(tmp_path, capsys):
+    (tmp_path / "old.py").write_text(OLD)
+    arguments = ["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]
+    assert main([*arguments, "--scope", "mine", "--collate", "default"]) == 0
+    assert Config.fromfile(str(tmp_path / "new.py")).default_scope == "mine"
+    assert main([*arguments, "--force", "--toolbox", "mmfoo"]) == 2
+    assert "toolbox='mmfoo' → one of mmdet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("known", "scope"), [(2, "mmpretrain"), (1, None)])
+def test_a_schedule_is_of_the_toolbox_of_most_files(known, scope, tmp_path):
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "schedule.py").write_text("runner = dict(type='EpochBasedRunner', max_epochs=2)\n")
+    for i in range(3):
+        kind, key = ("ImageNet", "gt_label") if i < known else ("Mine", "points")
+        (old / f"data{i}.py").write_text(
+            f"data = dict(train=dict(type='{kind}', pipeline=[dict(type='Collect', keys=['{key}'])]))\n"
+        )
+    new = {f.source.stem: f.new for f in migrate_folder(old, tmp_path / "new")}
+    assert new["schedule"].get("default_scope") == scope

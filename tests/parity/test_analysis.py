@@ -68,3 +68,52 @@ def test_einsum(equation, shapes):
 
     inputs = tuple(map(torch.ones, shapes))
     assert ours.flop_count(Einsum(), inputs) == theirs.flop_count(Einsum(), inputs)
+
+
+class Inner(nn.Module):
+    """A module with one child that counts the same, so that their rows become one."""
+
+    def __init__(self):
+        super().__init__()
+        self.only = nn.Sequential(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4)), nn.ReLU())
+
+    def forward(self, x):
+        return self.only(x)
+
+
+PRINTED = {
+    "many operators": (Block, (2, 3, 8, 8)),
+    "one chain": (Inner, (2, 8)),
+    "a root with one child": (lambda: nn.Sequential(Inner()), (2, 8)),
+    "nothing to count": (nn.ReLU, (2, 8)),
+}
+
+
+@pytest.mark.parametrize("acts", [False, True], ids=["flops", "activations"])
+@pytest.mark.parametrize("name", PRINTED)
+def test_printed_statistics(name, acts, monkeypatch):
+    theirs = pytest.importorskip("mmengine.analysis")
+    printing = pytest.importorskip("mmengine.analysis.print_helper")
+    build, shape = PRINTED[name]
+    model, inputs = build(), torch.ones(shape)
+
+    def analyzers(package):
+        return (
+            package.FlopAnalyzer(model, inputs),
+            package.ActivationAnalyzer(model, inputs) if acts else None,
+        )
+
+    text = ours.print_helper.complexity_stats_str(*analyzers(ours))
+    assert text == printing.complexity_stats_str(*analyzers(theirs))
+    # MMEngine's table is cut to the terminal's width; ours is never.
+    monkeypatch.setenv("COLUMNS", "300")
+    for depth, shapes in [(3, True), (1, False), (0, True)]:
+        tables = []
+        for package, module in ((ours, ours.print_helper), (theirs, printing)):
+            flops, activations = analyzers(package)
+            table = module.complexity_stats_table(flops, depth, activations, shapes)
+            rows = [line.strip("| ").split("|") for line in table.splitlines() if "+-" not in line]
+            tables.append([[cell.strip() for cell in row] for row in rows if row != [""]])
+        assert [[*filter(None, row)] for row in tables[0]] == [
+            [*filter(None, row)] for row in tables[1]
+        ]

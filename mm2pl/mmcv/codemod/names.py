@@ -6,6 +6,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from mm2pl.compat import ours
+
 _HOME = {
     "mm2pl.hooks": ("Hook",),
     "mm2pl.registry": ("HOOKS", "OPTIMIZERS", "MODELS", "Registry", "build_from_cfg"),
@@ -101,6 +103,10 @@ def home(module: str, name: str) -> str | None:
 
 
 def _mmengine_home(rest: str, name: str) -> str | None:
+    # Where MMEngine's module only imports the name, or is cut differently.
+    found, _, last = ours(".".join(filter(None, ["mmengine", rest, name]))).rpartition(".")
+    if last == name and found.startswith("mm2pl") and _has(found, name):
+        return found
     parts = rest.split(".") if rest else []
     for n in range(len(parts), -1, -1):  # private modules may be laid out differently
         candidate = ".".join(["mm2pl", *parts[:n]])

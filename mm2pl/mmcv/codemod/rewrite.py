@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import libcst as cst
+from libcst import matchers as m
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from mm2pl.mmcv.codemod.hooks import CHANGED_RUNNER, rewritten_method
@@ -37,6 +38,11 @@ class _Rewriter(cst.CSTTransformer):
 
     def _line(self, node: cst.CSTNode) -> int:
         return self.get_metadata(PositionProvider, node).start.line
+
+    def _lines(self, method: cst.CSTNode, name: str) -> list[int]:
+        """Return the lines of a method where an attribute is used, or called (``name()``)."""
+        uses = m.findall(method, m.Attribute(attr=m.Name(name.removesuffix("()"))))
+        return [self._line(use) for use in uses] or [self._line(method)]
 
     # Imports
 
@@ -115,6 +121,7 @@ class _Rewriter(cst.CSTTransformer):
                     why = CHANGED_RUNNER.get(
                         name, "needs batch_idx, which this method does not have"
                     )
-                    self.note(self._line(original), f"runner.{name}", why)
+                    for line in self._lines(original, name):
+                        self.note(line, f"runner.{name}", why)
             body.append(statement)
         return updated_node.with_changes(body=updated_node.body.with_changes(body=body))

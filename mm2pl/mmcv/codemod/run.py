@@ -8,6 +8,9 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm2pl.mmcv.codemod.chapters import note_chapters
+from mm2pl.mmcv.codemod.masking import Masked
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -142,17 +145,6 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
     Raises:
         ImportError: libcst is not installed.
     """
-    # Parsing takes most of the time, and most files of a project name neither.
-    # 'Hook': a subclass of the user's own hook needs no import of MMCV.
-    if "mmcv" not in text and "mmengine" not in text and "Hook" not in text:
-        return text, []
-    # Only here: who does not rewrite code needs no libcst.
-    try:
-        import libcst as cst
-    except ImportError as error:
-        raise ImportError("rewriting code needs libcst → pip install 'mm2pl[migrate]'") from error
-    from mm2pl.mmcv.codemod.rewrite import rewrite
-
     found: list[Finding] = []
 
     def note(line: int, what: str, reason: str) -> None:
@@ -160,9 +152,24 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         if finding not in found:
             found.append(finding)
 
-    try:
-        return rewrite(text, note), sorted(found, key=lambda f: f.line)
-    except cst.ParserSyntaxError as error:
-        line = error.raw_line
-        reason = f"no valid Python: {error.message}"
-        return text, [Finding(path=Path(path), line=line, what="the file", reason=reason)]
+    # A model need not name MMCV to be one of 1.x.
+    note_chapters(text, note)
+    new = text
+    # Parsing takes most of the time, and most files of a project name neither.
+    # 'Hook': a subclass of the user's own hook needs no import of MMCV.
+    if "mmcv" in text or "mmengine" in text or "Hook" in text:
+        # Only here: who does not rewrite code needs no libcst.
+        try:
+            import libcst as cst
+        except ImportError as error:
+            raise ImportError(
+                "rewriting code needs libcst → pip install 'mm2pl[migrate]'"
+            ) from error
+        from mm2pl.mmcv.codemod.rewrite import rewrite
+
+        masked = Masked(text)
+        try:
+            new = masked.restored(rewrite(masked.text, note))
+        except cst.ParserSyntaxError as error:
+            note(error.raw_line, "the file", f"no valid Python: {error.message}")
+    return new, sorted(found, key=lambda f: f.line)

@@ -7,19 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mm2pl.mmcv.migration.data import migrate_data, migrate_helpers
+from mm2pl.mmcv.migration.decisions import AS_SEEN, NONE, Choices
 from mm2pl.mmcv.migration.environment import migrate_environment
 from mm2pl.mmcv.migration.evaluation import migrate_loops
 from mm2pl.mmcv.migration.hooks import migrate_hooks
 from mm2pl.mmcv.migration.optimizer import migrate_optimizer
+from mm2pl.mmcv.migration.recognition import is_of_unknown, recognise
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.schedule import migrate_schedules
 from mm2pl.mmcv.migration.state import State
-from mm2pl.mmcv.migration.toolboxes import (
-    KNOWN_SCOPES,
-    Toolbox,
-    is_of_unknown,
-    recognise,
-)
 from mm2pl.plan.containers import as_dicts
 
 # fmt: off
@@ -67,21 +63,22 @@ def migrate_config(old: Mapping[str, Any]) -> dict[str, Any]:
     return migrate_with_report(old).config
 
 
-def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Migrated:
+def migrate_with_report(old: Mapping[str, Any], choices: Choices = AS_SEEN) -> Migrated:
     """Return the migrated config and the report; `migrate_config` returns the config alone.
 
     Args:
         old: See `migrate_config`.
-        scope: The toolbox that the config is for, such as ``'mmdet'``; default: what its pipelines tell.
+        choices: What you decide, in place of what the config seems to tell.
 
     Raises:
         TypeError: A value is of a type that MMCV 1.x does not take.
-        ValueError: ``scope`` is none of the known toolboxes.
+        ValueError: The chosen toolbox is none of the known ones.
     """
-    box = _toolbox(old, scope)
     plain = as_dicts(getattr(old, "_cfg_dict", old))
     _check(plain)
-    state = State(plain, box)
+    box, why = recognise(plain, choices)
+    state = State(plain, box, choices)
+    state.decisions += [why] if why is not None else []
     # First of all: a reference may stand for a whole dict that a step takes apart.
     resolve_references(state)
     if "model" in state:
@@ -92,8 +89,9 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
     for step in _STEPS:
         step(state)
     # Not in files that only hold a model or data: others inherit from them, and two bases must not set one key.
-    if box and "default_scope" not in plain and _is_runtime(plain):
-        state.new["default_scope"] = box.scope
+    scope = choices.scope or (box.scope if box else NONE)
+    if scope != NONE and "default_scope" not in plain and _is_runtime(plain):
+        state.new["default_scope"] = scope
     # Helper variables. Files that inherit from this one may name them, so none is dropped.
     for key in list(state.left):
         state.put(key, state.take(key, key))
@@ -102,7 +100,7 @@ def migrate_with_report(old: Mapping[str, Any], scope: str | None = None) -> Mig
         # No key is dropped without a word, not even an empty one.
         if not reported.covers(key):
             state.noted(key, "", "empty")
-    if box is None and is_of_unknown(plain):
+    if is_of_unknown(plain, box):
         note = "pipelines of a toolbox that is not known here are kept as they are"
         state.needs_you("train_pipeline", note, "its own migration guide tells the new names")
     return Migrated(_ordered(plain, state.new), state.report())
@@ -133,17 +131,6 @@ def _check(config: Mapping[str, Any]) -> None:
 
 def _is_flow(flow: object) -> bool:
     return isinstance(flow, list | tuple) and len(flow) == 2 and isinstance(flow[0], str)
-
-
-def _toolbox(old: Mapping[str, Any], scope: str | None) -> Toolbox | None:
-    if scope is None:
-        # A config that was migrated in part names its scope already.
-        return KNOWN_SCOPES.get(old.get("default_scope", "")) or recognise(old)
-    if scope not in KNOWN_SCOPES:
-        raise ValueError(
-            f"scope={scope!r} is none of the known toolboxes: {', '.join(KNOWN_SCOPES)}."
-        )
-    return KNOWN_SCOPES[scope]
 
 
 def _is_runtime(config: Mapping[str, Any]) -> bool:

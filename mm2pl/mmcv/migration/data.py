@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mm2pl.mmcv.migration.decisions import Sure
 from mm2pl.mmcv.migration.pipeline import find_preprocessor, migrate_pipeline
+from mm2pl.mmcv.migration.recognition import packs_samples
 from mm2pl.mmcv.migration.state import Part, State
-from mm2pl.mmcv.migration.toolboxes import METRICS, Toolbox, is_of_unknown
+from mm2pl.mmcv.migration.toolboxes import METRICS, Toolbox
 
 # These have the same names in MMDetection 2 and today.
 _WRAPPERS = frozenset(
@@ -99,9 +101,7 @@ def _dataloader(data: Part, split: str, common: Mapping[str, Any], shuffle: bool
         "shuffle": shuffle,
     }
     result: dict[str, Any] = {**arguments, "sampler": sampler}
-    # A project's own data sets may return DataContainers, which MMEngine's collate functions do not know.
-    # Toolboxes that are not known here bring batches of their own.
-    if not state.toolbox and not is_of_unknown(state.old):
+    if _takes_containers(state):
         result["collate_fn"] = {"type": "mmcv_collate"}
     # An argument of MMClassification 0.x' samplers; MMEngine's DefaultSampler has it under the same name.
     if "round_up" in loader and not endless:
@@ -115,6 +115,25 @@ def _dataloader(data: Part, split: str, common: Mapping[str, Any], shuffle: bool
     loader.finish("no argument of the 1.x dataloaders", target)
     result["dataset"] = Datasets(state, target).migrate(dataset, f"data.{split}", test=not training)
     return result
+
+
+def _takes_containers(state: State) -> bool:
+    """Return whether batches are made as by MMCV 1.x, whose samples may hold DataContainers; MMEngine knows none."""
+    choice = state.choices.collate
+    if choice is None and (state.toolbox or packs_samples(state.old)):
+        return False
+    state.decide(
+        "collate",
+        "--collate " + choice
+        if choice
+        else "data sets of the project's own, which may return DataContainers",
+        "the run's default"
+        if choice == "default"
+        else "mmcv_collate, which passes other samples on",
+        Sure.TOLD if choice else Sure.LIKELY,
+        "--collate mmcv or default",
+    )
+    return choice != "default"
 
 
 def _own_sampler(loader: Part, result: dict[str, Any], target: str) -> None:
@@ -242,6 +261,14 @@ class Datasets:
         # 1.x train scripts pass test_mode=True when they build the validation set, so configs leave it out.
         if test and "test_mode" not in new:
             new = _before_pipeline(new, "test_mode", True)
+            if box is None:
+                self.state.decide(
+                    "test_mode",
+                    f"{kind} in a validation or test set",
+                    "test_mode=True, as 1.x train scripts build these",
+                    Sure.LIKELY,
+                    f"drop it from {target} if {kind} knows no test_mode",
+                )
         # A user's own data set may not know `filter_cfg`.
         known = kind in METRICS.get(box.scope, {}) if box else False
         if not test and box and box.filter_cfg and (known or "filter_cfg" in new):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mm2pl.mmcv.migration.decisions import Sure
 from mm2pl.mmcv.migration.state import Part, State
 from mm2pl.mmcv.migration.toolboxes import METRICS, MetricRule
 
@@ -29,13 +30,13 @@ def migrate_loops(state: State) -> None:
     fragment = "data" not in state.old
     runs = bool({"runner", "total_epochs", "total_iters"} & set(state.old))
     if "evaluation" in state or (has_val and runs):
-        evaluators = _evaluation(state, train)
+        evaluators, for_test = _evaluation(state, train)
         # MMEngine 0.10.7 wants loader, loop and evaluator of a split all together or not at all.
         if has_val or (fragment and evaluators):
             state.put("val_evaluator", evaluators)
         # 1.x tests by hand with `--eval`, so a config without `evaluation` has no metric for the test.
         if "evaluation" in state.old and (_has(state, "test") or (fragment and evaluators)):
-            state.put("test_evaluator", evaluators)
+            state.put("test_evaluator", for_test)
     # `evaluation.interval` wins: the workflow's losses were logged, but decided nothing.
     if interval and "val_interval" not in train:
         train["val_interval"] = interval
@@ -52,7 +53,9 @@ def migrate_loops(state: State) -> None:
             state.put("test_cfg", {"type": "TestLoop"})
     # A test without metrics only predicts. An empty list is an evaluator that reports nothing.
     if not fragment and "test_evaluator" not in state.new and "test_dataloader" in state.new:
-        state.put("test_evaluator", state.new.get("val_evaluator", []))
+        # It has the validation's metric only where that is given, and then on its own data.
+        given = _evaluator(state, "test") if "val_evaluator" in state.new else []
+        state.put("test_evaluator", given)
         state.put("test_cfg", {"type": "TestLoop"})
 
 
@@ -143,8 +146,8 @@ def _workflow(state: State, train: dict[str, Any]) -> int:
     return int(counts.get("train", 1))
 
 
-def _evaluation(state: State, train: dict[str, Any]) -> Any:
-    """Take ``evaluation``; add its interval to ``train`` and return the evaluator."""
+def _evaluation(state: State, train: dict[str, Any]) -> tuple[Any, Any]:
+    """Take ``evaluation``; add its interval to ``train`` and return the evaluators of validation and test."""
     if state.peek("evaluation") is None and "evaluation" in state:
         state.take("evaluation", note="no arguments: validates every epoch or iteration")
     part = state.part("evaluation")
@@ -155,13 +158,28 @@ def _evaluation(state: State, train: dict[str, Any]) -> Any:
     part.take("by_epoch", "train_cfg")
     _start(part, train, interval)
     _dynamic_intervals(part, train)
-    rule, where = _rule(state)
-    _save_best(part, rule)
+    _save_best(part, _rule(state, "val")[0])
     for key in ("gpu_collect", "broadcast_bn_buffer", "tmpdir", "test_fn", "priority"):
         part.take(key, note="how results are gathered over processes is the loop's matter")
-    if rule is None:
-        return _dataset_metric(part, state)
-    return _metric(part, rule, where)
+    state.evaluation = dict(part.left)
+    evaluators = _evaluator(state, "val"), _evaluator(state, "test")
+    if _has(state, "test") and evaluators[0] != evaluators[1]:
+        state.decide(
+            "test_evaluator",
+            "data.val and data.test differ, and the metric holds data",
+            "each split is judged by its own data set",
+            Sure.CERTAIN,
+            "test_evaluator = val_evaluator, if the test set has no labels",
+        )
+    return evaluators
+
+
+def _evaluator(state: State, split: str) -> Any:
+    """Return the evaluator of one split: a metric may hold the data set, or the file of its annotations."""
+    part = Part(state, "evaluation", state.evaluation)
+    # A test without a data set of its own is a file to inherit from.
+    rule, dataset = _rule(state, split if _has(state, split) else "val")
+    return _dataset_metric(part, state, split) if rule is None else _metric(part, rule, dataset)
 
 
 def _start(part: Part, train: dict[str, Any], interval: int) -> None:
@@ -190,9 +208,9 @@ def _dynamic_intervals(part: Part, train: dict[str, Any]) -> None:
         part.take("dynamic_intervals", "train_cfg")
 
 
-def _rule(state: State) -> tuple[MetricRule | None, Any]:
-    """Return the metric for the validation set's class, and that data set."""
-    dataset: Any = (state.old.get("data") or {}).get("val")
+def _rule(state: State, split: str) -> tuple[MetricRule | None, Any]:
+    """Return the metric for the class of a split's data set, and that data set; None for its own ``evaluate``."""
+    dataset: Any = (state.old.get("data") or {}).get(split)
     while True:
         if isinstance(dataset, list | tuple):
             dataset = next(iter(dataset), None)
@@ -202,8 +220,23 @@ def _rule(state: State) -> tuple[MetricRule | None, Any]:
         else:
             break
     kind = dataset.get("type", "") if isinstance(dataset, Mapping) else ""
-    rules = METRICS.get(state.toolbox.scope, {}) if state.toolbox else {}
-    return rules.get(kind, rules.get("")), dataset
+    box, choice = state.toolbox, state.choices.evaluator
+    rules = METRICS.get(box.scope, {}) if box else {}
+    rule = rules.get(kind, rules.get(""))
+    if box is None or not kind:
+        return rule, dataset
+    known = kind in rules or kind in box.datasets or kind == "CustomDataset"
+    if not known or choice is not None:
+        own = choice == "own" or rule is None or (choice is None and not known)
+        state.decide(
+            "evaluator",
+            f"--evaluator {choice}" if choice else f"{kind} is no data set of {box.scope}'s",
+            f"{kind}.evaluate, by MMCVDatasetMetric" if own or rule is None else rule.type,
+            Sure.TOLD if choice else Sure.UNSURE,
+            "--evaluator toolbox or own",
+        )
+        rule = None if own else rule
+    return rule, dataset
 
 
 _OLD_NAME = "the older name of save_best, which decides if both are given"
@@ -278,7 +311,7 @@ def _metric(part: Part, rule: MetricRule, dataset: object) -> dict[str, Any]:
     return {**result, **rule.fixed}
 
 
-def _dataset_metric(part: Part, state: State) -> Any:
+def _dataset_metric(part: Part, state: State, split: str) -> Any:
     """Return the metric that calls the data set's own ``evaluate``, as MMCV's EvalHook did."""
     kept = {}
     for key in list(part.left):
@@ -288,5 +321,5 @@ def _dataset_metric(part: Part, state: State) -> Any:
     # A file to inherit from keeps the arguments. The type stands where the data set is.
     if not _has(state, "val"):
         return kept or None
-    dataset = state.new.get("val_dataloader", {}).get("dataset")
+    dataset = state.new.get(f"{split}_dataloader", state.new["val_dataloader"])["dataset"]
     return {"type": "MMCVDatasetMetric", "dataset": dataset, **kept}

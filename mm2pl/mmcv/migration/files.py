@@ -8,17 +8,18 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mm2pl.mmcv.migration.config import (
     migrate_with_report,
 )
+from mm2pl.mmcv.migration.decisions import AS_SEEN, Choices
+from mm2pl.mmcv.migration.recognition import pipelines_of, recognise
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
-from mm2pl.mmcv.migration.source import read_source, with_sources
-from mm2pl.mmcv.migration.toolboxes import recognise
+from mm2pl.mmcv.migration.source import Statement, read_source, with_sources
 from mm2pl.plan.legacy import LEGACY, is_legacy, modern_keys
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
@@ -35,7 +36,8 @@ class MigratedFile:
         new: The new config, resolved.
         text: The new file's text.
         report: What became of the keys.
-        error: Why the file was copied as it is instead; empty if it was migrated.
+        error: Why it could not be migrated; empty if nothing was wrong. In a folder it is copied as it is.
+        copied: Why there was nothing to migrate, so that it was copied; empty if it was migrated.
     """
 
     source: Path
@@ -45,10 +47,20 @@ class MigratedFile:
     text: str = ""
     report: Report = field(default_factory=lambda: Report(()))
     error: str = ""
+    copied: str = ""
+
+    @property
+    def migrated(self) -> bool:
+        """Whether the new file is another one than the old."""
+        return not (self.error or self.copied)
+
+
+class NotMigratedError(ValueError):
+    """A config does not load, is none of MMCV 1.x, or has values that cannot be written."""
 
 
 def migrate_file(
-    source: str | Path, target: str | Path, *, force: bool = False, scope: str | None = None
+    source: str | Path, target: str | Path, *, force: bool = False, choices: Choices = AS_SEEN
 ) -> MigratedFile:
     """Write a 1.x config file as a config of today that stands alone.
 
@@ -58,12 +70,12 @@ def migrate_file(
         source: A ``.py``, ``.json`` or ``.yaml`` config.
         target: The file to write.
         force: Whether ``target`` may exist already.
-        scope: See `migrate_with_report`.
+        choices: See `migrate_with_report`.
 
     Raises:
         FileExistsError: ``target`` exists.
-        ValueError: The config is no MMCV 1.x config, or has values that have no text; the formats
-            differ; ``target`` is ``source``.
+        NotMigratedError: The config does not load, is no MMCV 1.x config, or has values that have no text.
+        ValueError: The formats differ; ``target`` is ``source``.
     """
     source, target = Path(source), Path(target)
     if target.suffix != source.suffix:
@@ -73,20 +85,23 @@ def migrate_file(
         )
     _refuse_itself(source, target)
     _refuse_overwriting([target], force)
-    old = _load(source)
+    try:
+        old = _load(source)
+    except Exception as error:  # a user's file may raise anything
+        raise NotMigratedError(f"{source} does not load: {error}") from error
     # A config of today would be taken apart by keys that mean something else now, such as train_cfg.
     if not is_legacy(old):
-        raise ValueError(f"{source} {_why_not(old)}")
-    migrated = migrate_with_report(old, scope)
+        raise NotMigratedError(f"{source} {_why_not(old)}")
+    migrated = migrate_with_report(old, choices)
     if source.suffix == ".py":
         # The new text is loaded before it is written: a config that does not load must not replace a good one.
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder) / source.name
-            text, new = _rewritten(source, place, old, None, scope)
+            text, new = _rewritten(source, place, old, None, choices)
     else:
         text, new = _data_text(migrated.config, target.suffix), migrated.config
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text)
+    target.write_text(text, encoding="utf-8")
     return MigratedFile(
         source=source, target=target, old=old, new=new, text=text, report=migrated.report
     )
@@ -108,17 +123,17 @@ def _why_not(config: Mapping[str, Any]) -> str:
 
 
 def migrate_folder(
-    source: str | Path, target: str | Path, *, force: bool = False, scope: str | None = None
+    source: str | Path, target: str | Path, *, force: bool = False, choices: Choices = AS_SEEN
 ) -> list[MigratedFile]:
     """Write all configs of a folder into another one, each with its ``_base_`` files as before.
 
-    Files that are no configs, or fail to load, are copied as they are and have an ``error``.
+    Files that are no configs are copied; so are files that cannot be migrated, and these have an ``error``.
 
     Args:
         source: The folder.
         target: The new folder.
         force: Whether files in ``target`` may be overwritten.
-        scope: The toolbox of all files; default: what most of their pipelines tell.
+        choices: See `migrate_with_report`; a file that does not tell its toolbox is of that of most files.
 
     Raises:
         FileExistsError: A file to write exists.
@@ -139,7 +154,7 @@ def migrate_folder(
     # All files at once and first, so that a refusal leaves no half-written folder.
     _refuse_overwriting([target / p.relative_to(source) for p in files], force)
     with tempfile.TemporaryDirectory() as folder:
-        job = _Folder(source, Path(folder), files, scope)
+        job = _Folder(source, Path(folder), files, choices)
         results = [job.migrated(path, target / path.relative_to(source)) for path in files]
         for result in results:
             result.target.parent.mkdir(parents=True, exist_ok=True)
@@ -154,10 +169,10 @@ class _Folder:
         source: The old folder.
         scratch: Where the new files are written, and loaded to see whether they are right.
         files: The files to migrate.
-        scope: See `migrate_folder`.
+        choices: See `migrate_folder`.
     """
 
-    def __init__(self, source: Path, scratch: Path, files: list[Path], scope: str | None) -> None:
+    def __init__(self, source: Path, scratch: Path, files: list[Path], choices: Choices) -> None:
         self.source = source.resolve()
         self.scratch = scratch
         self.files = [path.resolve() for path in files]
@@ -168,22 +183,23 @@ class _Folder:
                 self.old[path] = _load(path)
             except Exception as error:  # a user's file may raise anything
                 self.errors[path] = f"does not load: {error}"
-        self.bases = {path: self._bases(path) for path in self.old}
-        # Schedules and models have no pipelines to tell the toolbox. Those of the other files stand for them.
-        scopes = Counter(box.scope for old in self.old.values() if (box := recognise(old)))
-        self.scope = scope or (scopes.most_common(1)[0][0] if scopes else None)
+        # Schedules and models have no pipelines to tell the toolbox. Those of the other files stand for them, also
+        # where most are of none that is known.
+        found = [recognise(old, choices)[0] for old in self.old.values() if pipelines_of(old)]
+        counts = Counter(box.scope if box else None for box in found)
+        self.choices = replace(choices, folder=counts.most_common(1)[0][0] if counts else None)
         self.reports: dict[Path, Report] = {}
         self.new: dict[Path, dict[str, Any]] = {}
         # Base files are migrated alone too: their children need to know which keys they inherit.
-        for path, old in self.old.items():
-            migrated = migrate_with_report(old, self._scope(old))
-            self.new[path], self.reports[path] = migrated
+        for path, old in list(self.old.items()):
+            try:
+                self.new[path], self.reports[path] = migrate_with_report(old, self.choices)
+            except TypeError as error:  # one file that no 1.x run could have used
+                self.errors[path] = str(error)
+                del self.old[path]
+        self.bases = {path: self._bases(path) for path in self.old}
         self.without = self._shared_out()
         self.done: dict[Path, tuple[str, dict[str, Any]]] = {}
-
-    def _scope(self, old: Mapping[str, Any]) -> str | None:
-        box = recognise(old)
-        return box.scope if box else self.scope
 
     def _bases(self, path: Path) -> list[Path]:
         """Return the base files of a file, as far as they are in the folder."""
@@ -231,22 +247,31 @@ class _Folder:
     def migrated(self, path: Path, target: Path) -> MigratedFile:
         """Return the result for one file, written into the scratch folder."""
         resolved = path.resolve()
-        if resolved not in self.old or not self._concerns(resolved):
-            place = self.scratch / resolved.relative_to(self.source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(resolved, place)
-            error = self.errors.get(resolved, "has none of MMCV 1.x' keys: copied")
-            return MigratedFile(source=path, target=target, text=path.read_text(), error=error)
-        text, new = self._write(resolved)
-        return MigratedFile(
-            source=path,
-            target=target,
-            old=self.old[resolved],
-            new=new,
-            text=text,
-            report=self.reports[resolved],
-            error=self.errors.get(resolved, ""),
-        )
+        copied = error = ""
+        if resolved not in self.old:
+            error = self.errors[resolved]
+        elif not self._concerns(resolved):
+            copied = "has none of MMCV 1.x' keys: copied"
+        else:
+            try:
+                text, new = self._write(resolved)
+            except NotMigratedError as problem:
+                error = str(problem)
+            else:
+                return MigratedFile(
+                    source=path,
+                    target=target,
+                    old=self.old[resolved],
+                    new=new,
+                    text=text,
+                    report=self.reports[resolved],
+                    error=self.errors.get(resolved, ""),
+                )
+        place = self.scratch / resolved.relative_to(self.source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(resolved, place)
+        text = resolved.read_text(encoding="utf-8", errors="replace")
+        return MigratedFile(source=path, target=target, text=text, error=error, copied=copied)
 
     def _concerns(self, path: Path) -> bool:
         old = self.old[path]
@@ -268,11 +293,10 @@ class _Folder:
                 # Written first and loaded again: the file must match what its bases really are now.
                 base.update(self._write(one)[1])
         if path.suffix == ".py":
-            scope = self._scope(self.old[path])
-            result = _rewritten(path, place, self.old[path], base, scope, self.without[path])
+            result = _rewritten(path, place, self.old[path], base, self.choices, self.without[path])
         else:
             result = _data_text(self.new[path], path.suffix), self.new[path]
-        place.write_text(result[0])
+        place.write_text(result[0], encoding="utf-8")
         self.done[path] = result
         return result
 
@@ -282,46 +306,62 @@ def _rewritten(
     place: Path,
     old: Mapping[str, Any],
     base: Mapping[str, Any] | None,
-    scope: str | None,
+    choices: Choices,
     without: Iterable[str] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Return the new text of a Python config, and what it loads as from ``place``."""
-    parsed = read_source(source.read_text())
+    parsed = read_source(source.read_text(encoding="utf-8"))
+    for statement in parsed.statements:
+        # MMEngine reads `_base_` before the variables of its file, so the paths are written out.
+        if statement.name == "_base_" and base is not None and _is_computed(statement):
+            statement.text = f"_base_ = {_base_names(source)!r}"
     # The values carry their source text through the migration, which sees only str, int and float.
     worded = with_sources(old, parsed, base_words=base is not None)
-    new = migrate_with_report(worded, scope).config
+    new = migrate_with_report(worded, choices).config
     job = Rewriting(parsed, old, new, base, without)
     loaded: dict[str, Any] = {}
 
     def loads(text: str) -> Mapping[str, Any]:
-        place.write_text(text)
+        place.write_text(text, encoding="utf-8")
         loaded.clear()
-        loaded.update(_load(place))
+        # By MMEngine's rules, which has no computed bases.
+        loaded.update(_load(place, computed_bases=False))
         return loaded
 
     try:
         text = job.text(loads)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise NotMigratedError(f"{source}: {error}") from error
     return text, dict(loaded)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    from mm2pl.config import Config
+def _load(path: Path, *, computed_bases: bool = True) -> dict[str, Any]:
+    # Not by Config.fromfile: custom imports may need the old library, and `_base_` may be computed.
+    from mm2pl.config.document import find_file
+    from mm2pl.config.loader import Options, load_file
 
-    # Custom imports may need the old library, and run code of the user's.
-    config = Config.fromfile(str(path), import_custom_modules=False)
-    return config._cfg_dict.to_dict()
+    options = Options(computed_bases=computed_bases)
+    return load_file(find_file(str(path)), options).values.to_dict()
 
 
 def _base_names(path: Path) -> list[str]:
-    """Return what a file's ``_base_`` says."""
-    for statement in read_source(path.read_text()).statements:
+    """Return what a file's ``_base_`` says, without running the file, which may need the old library."""
+    from mm2pl.config.document import computed_base
+
+    text = path.read_text(encoding="utf-8")
+    for statement in read_source(text).statements:
         if statement.name == "_base_" and isinstance(statement.node, ast.Assign):
-            # Without running the file, which may need the old library.
-            value = ast.literal_eval(statement.node.value)
+            value = computed_base(statement.node.value, text, str(path))
             return [value] if isinstance(value, str) else list(value)
     return []
+
+
+def _is_computed(statement: Statement) -> bool:
+    try:
+        ast.literal_eval(statement.node.value)  # type: ignore[attr-defined]  # it is an assignment
+    except ValueError:
+        return True
+    return False
 
 
 def _data_text(config: Mapping[str, Any], suffix: str) -> str:

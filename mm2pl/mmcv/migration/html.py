@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from html import escape
 
 from mm2pl.mmcv.migration.curves import Curves, learning_rates
+from mm2pl.mmcv.migration.decisions import Decision
 from mm2pl.mmcv.migration.files import MigratedFile
 from mm2pl.mmcv.migration.report import Entry, Status
 
@@ -25,9 +26,9 @@ _WIDTH, _HEIGHT, _MARGIN = 720, 220, 46
 def report_html(files: Iterable[MigratedFile]) -> str:
     """Return the page for some migrated files."""
     shown = list(files)
-    migrated = [file for file in shown if not file.error]
+    migrated = [file for file in shown if file.migrated]
     counts = {s: sum(len(f.report.of(s)) for f in migrated) for s in Status}
-    summary = ", ".join(f"{counts[s]} keys {s.value}" for s in Status)
+    summary = ", ".join(s.counted(counts[s]) for s in Status)
     body = "\n".join(_file(file) for file in shown)
     return (
         "<!doctype html><html><head><meta charset='utf-8'><title>Migrated configs</title>"
@@ -38,16 +39,17 @@ def report_html(files: Iterable[MigratedFile]) -> str:
 
 def _file(file: MigratedFile) -> str:
     title = f"<h2>{escape(str(file.source))} → {escape(str(file.target))}</h2>"
-    if file.error:
-        return f"{title}<p class='needs'>{escape(file.error)}</p>"
+    if not file.migrated:
+        return f"{title}<p class='needs'>{escape(file.error or file.copied)}</p>"
     needs = file.report.of(Status.NEEDS_YOU)
     notes = file.report.of(Status.NOTE)
     exact = file.report.of(Status.EXACT)
     parts = [title]
+    if file.report.decisions:
+        parts.append(_decisions(file.report.decisions))
     if needs:
-        parts.append(
-            f"<details open><summary>{len(needs)} need you</summary>{_table(needs)}</details>"
-        )
+        said = f"{len(needs)} {'needs' if len(needs) == 1 else 'need'} you"
+        parts.append(f"<details open><summary>{said}</summary>{_table(needs)}</details>")
     parts.append(
         f"<details open><summary>{len(notes)} with a note</summary>{_table(notes)}</details>"
     )
@@ -58,6 +60,16 @@ def _file(file: MigratedFile) -> str:
     old = file.source.read_text() if file.source.exists() else ""
     parts.append(_side_by_side(old, file.text))
     return "\n".join(parts)
+
+
+def _decisions(decisions: Iterable[Decision]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(d.about)}</td><td>{escape(d.seen)}</td><td>{escape(d.concluded)}</td>"
+        f"<td>{escape(d.sure.value)}</td><td><code>{escape(d.otherwise)}</code></td></tr>"
+        for d in decisions
+    )
+    head = "<tr><th>decided</th><th>seen</th><th>concluded</th><th>how sure</th><th>otherwise</th></tr>"
+    return f"<details open><summary>decisions</summary><table>{head}{rows}</table></details>"
 
 
 def _table(entries: list[Entry]) -> str:

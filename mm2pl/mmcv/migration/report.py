@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from mm2pl.mmcv.migration.decisions import Decision
+
 
 class Status(str, Enum):
     """How well a key came over."""
@@ -14,6 +16,16 @@ class Status(str, Enum):
     EXACT = "exact"
     NOTE = "with a note"
     NEEDS_YOU = "needs you"
+
+    def counted(self, number: int) -> str:
+        """Return how many keys have it, in words.
+
+        >>> Status.NEEDS_YOU.counted(1), Status.NEEDS_YOU.counted(2)
+        ('1 key needs you', '2 keys need you')
+        """
+        several = number != 1
+        said = "need you" if several and self is Status.NEEDS_YOU else self.value
+        return f"{number} key{'s' if several else ''} {said}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +60,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    """All entries of one migration, in the order of the old config's keys."""
+    """All entries of one migration, in the order of the old config's keys, and what it decided.
+
+    Args:
+        entries: The fate of each key.
+        decisions: What was concluded where the config alone does not tell.
+    """
 
     entries: tuple[Entry, ...]
+    decisions: tuple[Decision, ...] = ()
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
@@ -68,6 +86,9 @@ class Report:
 
     def __str__(self) -> str:
         parts = []
+        if self.decisions:
+            parts.append(f"decided ({len(self.decisions)})")
+            parts += [f"  {decision}" for decision in self.decisions]
         # What needs the user comes first.
         for status in reversed(Status):
             entries = self.of(status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mm2pl.mmcv.migration.decisions import AS_SEEN, Choices, Decision, Sure
 from mm2pl.mmcv.migration.report import Entry, Report, Status
 from mm2pl.mmcv.migration.toolboxes import Toolbox
 
@@ -85,16 +86,23 @@ class State(Part):
     Args:
         old: The MMCV 1.x config, resolved.
         toolbox: Whose conventions the pipelines and datasets follow; None for none that is known.
+        choices: What the user has decided.
     """
 
-    def __init__(self, old: Mapping[str, Any], toolbox: Toolbox | None) -> None:
+    def __init__(
+        self, old: Mapping[str, Any], toolbox: Toolbox | None, choices: Choices = AS_SEEN
+    ) -> None:
         self.entries: list[Entry] = []
+        self.decisions: list[Decision] = []
+        self.choices = choices
         super().__init__(self, "", old)
         self.old = old
         self.toolbox = toolbox
         self.new: dict[str, Any] = {}
         self.rewrites: list[tuple[Any, Any]] = []
         """Old and new of what helper variables may hold: data sets and lists of transforms."""
+        self.evaluation: dict[str, Any] = {}
+        """What of the old ``evaluation`` is the metric's."""
 
     def part(self, key: str, content: Any = MISSING) -> Part:
         """Take the dict at the top-level ``key``; its keys get entries of their own."""
@@ -110,6 +118,14 @@ class State(Part):
             present.update(value)
         else:
             self.new[key] = value
+
+    def decide(self, about: str, seen: str, concluded: str, sure: Sure, otherwise: str) -> None:
+        """Note a decision; once, though several data sets may lead to it."""
+        decision = Decision(
+            about=about, seen=seen, concluded=concluded, sure=sure, otherwise=otherwise
+        )
+        if decision not in self.decisions:
+            self.decisions.append(decision)
 
     @property
     def by_iteration(self) -> bool:
@@ -135,4 +151,4 @@ class State(Part):
         """Return the entries in the order of the old config's keys."""
         order = {key: index for index, key in enumerate(self.old)}
         entries = sorted(self.entries, key=lambda e: order.get(e.top_key, len(order)))
-        return Report(tuple(entries))
+        return Report(tuple(entries), tuple(self.decisions))

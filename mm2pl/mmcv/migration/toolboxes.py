@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,9 @@ class Toolbox:
         loads_annotations: Whether the metrics read the ground truth from the test pipeline.
         batch_sampler: What replaces the default grouping of images by aspect ratio.
         filter_cfg: Which images the training sets left out by default.
+        datasets: Data sets that only this toolbox has.
+        models: Model types that only this toolbox has; those of MMDetection are known by their data sets.
+        transforms: Transforms that no other toolbox has which collects the same.
     """
 
     scope: str
@@ -34,6 +37,9 @@ class Toolbox:
     loads_annotations: Mapping[str, Any] | None = None
     batch_sampler: str = ""
     filter_cfg: Mapping[str, Any] = field(default_factory=dict)
+    datasets: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    transforms: frozenset[str] = frozenset()
 
 
 TOOLBOXES = (
@@ -49,6 +55,51 @@ TOOLBOXES = (
         batch_sampler="AspectRatioBatchSampler",
         # MMDetection 2's CustomDataset and its `_filter_imgs(min_size=32)`.
         filter_cfg={"filter_empty_gt": True, "min_size": 32},
+        datasets=frozenset(
+            {
+                *(
+                    "CocoDataset",
+                    "VOCDataset",
+                    "XMLDataset",
+                    "CityscapesDataset",
+                    "WIDERFaceDataset",
+                ),
+                *("DeepFashionDataset", "LVISDataset", "LVISV05Dataset", "LVISV1Dataset"),
+                *("Objects365V1Dataset", "Objects365V2Dataset", "OpenImagesDataset"),
+                *("CocoPanopticDataset", "OccludedSeparatedCocoDataset"),
+            }
+        ),
+        models=frozenset(
+            {
+                *(
+                    "FasterRCNN",
+                    "MaskRCNN",
+                    "CascadeRCNN",
+                    "RetinaNet",
+                    "FCOS",
+                    "ATSS",
+                    "GFL",
+                    "YOLOV3",
+                ),
+                *(
+                    "YOLOX",
+                    "SingleStageDetector",
+                    "TwoStageDetector",
+                    "DETR",
+                    "DeformableDETR",
+                    "RPN",
+                ),
+                *(
+                    "HybridTaskCascade",
+                    "Mask2Former",
+                    "MaskFormer",
+                    "CornerNet",
+                    "CenterNet",
+                    "VFNet",
+                ),
+            }
+        ),
+        transforms=frozenset({"DefaultFormatBundle"}),
     ),
     Toolbox(
         scope="mmseg",
@@ -59,6 +110,16 @@ TOOLBOXES = (
         visualizer="SegLocalVisualizer",
         hook="SegVisualizationHook",
         loads_annotations={"type": "LoadAnnotations"},
+        datasets=frozenset(
+            {
+                *("CityscapesDataset", "ADE20KDataset", "PascalVOCDataset", "PascalContextDataset"),
+                *("PascalContextDataset59", "COCOStuffDataset", "ChaseDB1Dataset", "DRIVEDataset"),
+                *("HRFDataset", "STAREDataset", "DarkZurichDataset", "NightDrivingDataset"),
+                *("LoveDADataset", "PotsdamDataset", "ISPRSDataset", "iSAIDDataset"),
+            }
+        ),
+        models=frozenset({"EncoderDecoder", "CascadeEncoderDecoder"}),
+        transforms=frozenset({"DefaultFormatBundle"}),
     ),
     Toolbox(
         # MMClassification 0.x became MMPretrain.
@@ -69,42 +130,19 @@ TOOLBOXES = (
         prefixes={},
         visualizer="UniversalVisualizer",
         hook="VisualizationHook",
+        datasets=frozenset(
+            {
+                *("ImageNet", "ImageNet21k", "CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "CUB"),
+                *("StanfordCars", "KFoldDataset"),
+            }
+        ),
+        models=frozenset({"ImageClassifier"}),
     ),
 )
 """In the order in which they are recognised: a panoptic detector collects segmentations too."""
 
 # 'mmcls' is the scope in 1.0 release candidates of MMClassification.
 KNOWN_SCOPES = {toolbox.scope: toolbox for toolbox in TOOLBOXES} | {"mmcls": TOOLBOXES[2]}
-
-
-def recognise(config: Mapping[str, Any]) -> Toolbox | None:
-    """Return the toolbox whose pipelines ``config`` has, by what they collect."""
-    collected = set(_collected(config))
-    if "gt_bboxes_3d" in collected or "points" in collected or "angle_version" in config:
-        return None  # MMDetection3D and MMRotate have other transforms
-    return next((box for box in TOOLBOXES if box.collected in collected), None)
-
-
-def is_of_unknown(config: Mapping[str, Any]) -> bool:
-    """Tell whether pipelines collect into the 1.x formats of a toolbox that is not known here."""
-    # Also Collect3D of MMDetection3D 0.x, by the beginning of the name.
-    return recognise(config) is None and "'Collect" in repr([*_pipelines(config)])
-
-
-def _pipelines(config: Mapping[str, Any]) -> Iterator[Any]:
-    return (v for k, v in config.items() if k == "data" or k.endswith("pipeline"))
-
-
-def _collected(value: object) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        # What a pipeline collects tells the toolbox: names of transforms are the same in several.
-        if value.get("type") == "Collect":
-            yield from value.get("keys", ())
-        for child in value.values():
-            yield from _collected(child)
-    elif isinstance(value, list | tuple):
-        for child in value:
-            yield from _collected(child)
 
 
 @dataclass(frozen=True, kw_only=True)

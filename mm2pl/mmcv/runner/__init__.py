@@ -3,6 +3,8 @@
 from typing import Any
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint as find_latest_checkpoint
+from mm2pl.mmcv.deep import serve
+from mm2pl.mmcv.runner import hooks
 from mm2pl.mmcv.runner.base_runner import BaseRunner as BaseRunner
 from mm2pl.mmcv.runner.builder import HOOKS as HOOKS
 from mm2pl.mmcv.runner.builder import OPTIMIZER_BUILDERS as OPTIMIZER_BUILDERS
@@ -55,7 +57,6 @@ from mm2pl.mmcv.runner.hooks import SyncBuffersHook as SyncBuffersHook
 from mm2pl.mmcv.runner.hooks import TensorboardLoggerHook as TensorboardLoggerHook
 from mm2pl.mmcv.runner.hooks import TextLoggerHook as TextLoggerHook
 from mm2pl.mmcv.runner.hooks import WandbLoggerHook as WandbLoggerHook
-from mm2pl.mmcv.runner.hooks.updater import POLICY_HOOKS as _POLICY_HOOKS
 from mm2pl.mmcv.runner.iter_based_runner import IterBasedRunner as IterBasedRunner
 from mm2pl.mmcv.runner.iter_based_runner import IterLoader as IterLoader
 from mm2pl.mmcv.runner.log_buffer import LogBuffer as LogBuffer
@@ -66,6 +67,7 @@ from mm2pl.mmcv.runner.optimizer import build_optimizers as build_optimizers
 from mm2pl.mmcv.runner.utils import get_host_info as get_host_info
 from mm2pl.mmcv.runner.utils import get_time_str as get_time_str
 from mm2pl.mmcv.runner.utils import init_random_seed as init_random_seed
+from mm2pl.mmcv.runner.utils import obj_from_dict as obj_from_dict
 from mm2pl.mmcv.runner.utils import set_random_seed as set_random_seed
 from mm2pl.model import BaseModule as BaseModule
 from mm2pl.model import ModuleDict as ModuleDict
@@ -77,6 +79,9 @@ from mm2pl.run.priority import get_priority as get_priority
 
 def __getattr__(name: str) -> Any:
     """Return the hook of a schedule's policy, such as `StepLrUpdaterHook`."""
-    if name in _POLICY_HOOKS:
-        return _POLICY_HOOKS[name]
+    if name.endswith("UpdaterHook"):
+        return getattr(hooks, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+serve("runner")

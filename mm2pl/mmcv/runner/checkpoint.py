@@ -9,13 +9,24 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mm2pl.checkpoint.loader import CheckpointLoader as CheckpointLoader
+from mm2pl.checkpoint.loader import load_from_http as load_from_http
+from mm2pl.checkpoint.loader import load_from_local as load_from_local
+from mm2pl.checkpoint.loader import load_from_openmmlab as load_from_openmmlab
+from mm2pl.checkpoint.loader import load_from_torchvision as load_from_torchvision
+from mm2pl.checkpoint.model_zoo import get_deprecated_model_names as get_deprecated_model_names
+from mm2pl.checkpoint.model_zoo import get_external_models as get_external_models
+from mm2pl.checkpoint.model_zoo import get_mmcls_models as get_mmcls_models
+from mm2pl.checkpoint.model_zoo import get_torchvision_models as get_torchvision_models
 from mm2pl.checkpoint.weights import _load_checkpoint as _load_checkpoint
 from mm2pl.checkpoint.weights import _load_checkpoint_with_prefix as _load_checkpoint_with_prefix
-from mm2pl.checkpoint.weights import get_state_dict, weights_to_cpu
+from mm2pl.checkpoint.weights import get_state_dict as get_state_dict
 from mm2pl.checkpoint.weights import load_checkpoint as load_checkpoint
 from mm2pl.checkpoint.weights import load_state_dict as load_state_dict
+from mm2pl.checkpoint.weights import weights_to_cpu as weights_to_cpu
 from mm2pl.checkpoint.writer import save_checkpoint as write_checkpoint
+from mm2pl.dist import get_dist_info as get_dist_info
 from mm2pl.mmcv.parallel import is_module_wrapper
+from mm2pl.utils import mkdir_or_exist as mkdir_or_exist
 from mm2pl.version import __version__
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -38,3 +39,16 @@ def wrap_fp16_model(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "fp16_enabled"):
             module.fp16_enabled = True
+
+
+def cast_tensor_type(inputs: Any, src_type: torch.dtype, dst_type: torch.dtype) -> Any:
+    """Return ``inputs`` with the tensors of ``src_type`` in it, at any depth, as ``dst_type``."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs.to(dst_type) if inputs.dtype == src_type else inputs
+    if isinstance(inputs, Mapping):
+        cast = {k: cast_tensor_type(v, src_type, dst_type) for k, v in inputs.items()}
+        return type(inputs)(cast)  # type: ignore[call-arg]  # as any mapping that a batch may be
+    # MMCV 1.7.2 also goes through sets and other iterables; a batch has lists and tuples.
+    if isinstance(inputs, list | tuple):
+        return type(inputs)(cast_tensor_type(value, src_type, dst_type) for value in inputs)
+    return inputs

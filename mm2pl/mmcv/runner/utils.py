@@ -6,11 +6,35 @@ import getpass
 import random
 import socket
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from mm2pl.dist import get_rank, sync_random_seed
+
+
+def obj_from_dict(
+    info: Mapping[str, Any], parent: Any = None, default_args: Mapping[str, Any] | None = None
+) -> Any:
+    """Make the object that a dict describes; the registries have replaced it since MMCV 0.3.
+
+    Args:
+        info: ``type`` and arguments; the type is a class, or its name in ``parent``.
+        parent: A module.
+        default_args: Arguments that ``info`` may leave out.
+
+    Raises:
+        TypeError: ``info`` has no ``type``, or one that is neither a class nor a name in ``parent``.
+    """
+    arguments = {**(default_args or {}), **info}
+    kind = arguments.pop("type", None)
+    # Without a parent MMCV 1.7.2 looks the name up among the modules, of which none can be called.
+    found = getattr(parent, kind, None) if isinstance(kind, str) else kind
+    if not callable(found):
+        raise TypeError(f"type={kind!r} → a class, or the name of one in {parent!r}")
+    return found(**arguments)
 
 
 def get_host_info() -> str:

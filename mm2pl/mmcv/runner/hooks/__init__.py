@@ -1,5 +1,7 @@
 """The hooks of MMCV 1.x."""
 
+from typing import Any
+
 from mm2pl.mmcv.runner.builder import HOOKS as HOOKS
 from mm2pl.mmcv.runner.hooks.checkpoint import CheckpointHook as CheckpointHook
 from mm2pl.mmcv.runner.hooks.evaluation import DistEvalHook as DistEvalHook
@@ -24,5 +26,13 @@ from mm2pl.mmcv.runner.hooks.others import EMAHook as EMAHook
 from mm2pl.mmcv.runner.hooks.others import EmptyCacheHook as EmptyCacheHook
 from mm2pl.mmcv.runner.hooks.others import IterTimerHook as IterTimerHook
 from mm2pl.mmcv.runner.hooks.others import SyncBuffersHook as SyncBuffersHook
+from mm2pl.mmcv.runner.hooks.updater import POLICY_HOOKS as _POLICY_HOOKS
 from mm2pl.mmcv.runner.hooks.updater import LrUpdaterHook as LrUpdaterHook
 from mm2pl.mmcv.runner.hooks.updater import MomentumUpdaterHook as MomentumUpdaterHook
+
+
+def __getattr__(name: str) -> Any:
+    """Return the hook of a schedule's policy, such as `StepLrUpdaterHook`."""
+    if name in _POLICY_HOOKS:
+        return _POLICY_HOOKS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

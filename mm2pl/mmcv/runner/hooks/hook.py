@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from mm2pl.mmcv.runner.builder import HOOKS as HOOKS
+
 if TYPE_CHECKING:
     from mm2pl.mmcv.runner.base_runner import BaseRunner
 

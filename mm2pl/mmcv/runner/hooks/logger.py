@@ -8,6 +8,7 @@ import numbers
 import os
 import shutil
 from collections import OrderedDict
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger, WandbLogg
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import master_only
 from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.mmcv.runner.hooks.others import IterTimerHook
 from mm2pl.utils import to_lists
 
 if TYPE_CHECKING:
@@ -64,7 +66,12 @@ class LoggerHook(Hook):
         """Return ``'train'`` or ``'val'``: results of an `EvalHook` are logged during training."""
         # IterTimerHook puts 'time' among training values. EvalHook's
         # results come without it, while the mode is still 'train'.
-        timed = "time" in runner.log_buffer.output
+        output = runner.log_buffer.output
+        timed = "time" in output
+        # The EvalHooks of toolboxes for MMCV <= 1.3 clear the buffer, and run before the timer, whose priority is LOW
+        # by now: only 'time' is left of the iteration's own values, and MMCV 1.7.2 fails on 'data_time'.
+        if timed and "data_time" not in output and _has_timer(runner):
+            return "val"
         return "train" if runner.mode == "train" and timed else "val"
 
     def get_epoch(self, runner: BaseRunner) -> int:
@@ -217,7 +224,7 @@ class TextLoggerHook(LoggerHook):
         values["lr"] = {k: v[0] for k, v in lr.items()} if isinstance(lr, dict) else lr[0]
         # Validation lines have no memory in MMCV 1.7.2.
         if "time" in output and torch.cuda.is_available():
-            values["memory"] = torch.cuda.max_memory_allocated() // 2**20
+            values["memory"] = self._get_max_memory(runner)
         values.update(output)
         self._log_info(values, runner)
         self._dump_log(values, runner)
@@ -268,7 +275,18 @@ class TextLoggerHook(LoggerHook):
     def _dump_log(self, values: dict[str, Any], runner: BaseRunner) -> None:
         with open(self.json_log_path, "a", encoding="utf-8") as file:
             # MMCV 1.7.2's JSON handler writes arrays as lists and fails on objects that it does not know.
-            file.write(json.dumps(to_lists(_rounded(dict(values))), default=str) + "\n")
+            # MMCV 1.7.2 rounds in the JSON file only; the text has four digits.
+            rounded = {name: self._round_float(value) for name, value in values.items()}
+            file.write(json.dumps(to_lists(rounded), default=str) + "\n")
+
+    def _get_max_memory(self, runner: BaseRunner) -> int:
+        """Return the most memory that tensors have taken, in MiB."""
+        return torch.cuda.max_memory_allocated() // 2**20
+
+    def _round_float(self, items: Any) -> Any:
+        if isinstance(items, list):
+            return [self._round_float(item) for item in items]
+        return round(items, 5) if isinstance(items, float) else items
 
     @master_only
     def after_run(self, runner: BaseRunner) -> None:
@@ -292,11 +310,8 @@ def _val_head(values: dict[str, Any], by_epoch: bool) -> str:
     return f"Iter({values['mode']}) [{values['iter']}]\t"
 
 
-def _rounded(value: object) -> Any:
-    if isinstance(value, dict):
-        # MMCV 1.7.2 rounds in the JSON file only; the text has four digits.
-        return {key: round(v, 5) if isinstance(v, float) else v for key, v in value.items()}
-    return value
+def _has_timer(runner: BaseRunner) -> bool:
+    return any(isinstance(hook, IterTimerHook) for hook in runner.hooks)
 
 
 class _LightningLoggerHook(LoggerHook):
@@ -351,6 +366,10 @@ class TensorboardLoggerHook(_LightningLoggerHook):
 class WandbLoggerHook(_LightningLoggerHook):
     """Log to Weights & Biases with ``init_kwargs``."""
 
+    def import_wandb(self) -> None:
+        """Set ``self.wandb``, for subclasses that log by themselves."""
+        self.wandb = import_module("wandb")
+
     def _make(self, runner: BaseRunner) -> Any:
         return WandbLogger(save_dir=runner.work_dir, **(self.arguments.get("init_kwargs") or {}))
 
@@ -358,6 +377,10 @@ class WandbLoggerHook(_LightningLoggerHook):
 @HOOKS.register_module()
 class MlflowLoggerHook(_LightningLoggerHook):
     """Log to MLflow: ``exp_name``, ``tags``."""
+
+    def import_mlflow(self) -> None:
+        """Set ``self.mlflow``, for subclasses that log by themselves."""
+        self.mlflow = import_module("mlflow")
 
     def _make(self, runner: BaseRunner) -> Any:
         name = self.arguments.get("exp_name") or "mm2pl"

@@ -12,6 +12,7 @@ from torch import nn
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.fp16_utils import wrap_fp16_model
 from mm2pl.mmcv.runner.hooks.hook import Hook
+from mm2pl.utils.dl_utils import has_batch_norm
 
 if TYPE_CHECKING:
     from mm2pl.mmcv.runner.base_runner import BaseRunner
@@ -108,13 +109,20 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         self.divisible_iters = runner.max_iters - self.remainder_iters
         self.initialized = True
 
-    def _loss(self, runner: BaseRunner) -> torch.Tensor:
-        if not self.initialized:
-            self._init(runner)
+    def has_batch_norm(self, module: nn.Module) -> bool:
+        """Return whether a module has a BatchNorm, whose statistics are of single iterations."""
+        return has_batch_norm(module)
+
+    def _get_loss_factor(self, runner: BaseRunner) -> int:
         # Iterations after the last full window share the last step,
         # so MMCV 1.7.2 divides their loss by their number.
         last = runner.iter >= self.divisible_iters
-        return runner.outputs["loss"] / (self.remainder_iters if last else self.cumulative_iters)
+        return self.remainder_iters if last else self.cumulative_iters
+
+    def _loss(self, runner: BaseRunner) -> torch.Tensor:
+        if not self.initialized:
+            self._init(runner)
+        return runner.outputs["loss"] / self._get_loss_factor(runner)
 
     def _steps_now(self, runner: BaseRunner) -> bool:
         return self.every_n_iters(runner, self.cumulative_iters) or self.is_last_iter(runner)
@@ -178,6 +186,21 @@ class Fp16OptimizerHook(OptimizerHook):
         state = ((runner.meta or {}).get("fp16") or {}).get("loss_scaler")
         if state and self.loss_scaler.is_enabled():
             self.loss_scaler.load_state_dict(state)
+
+    def copy_grads_to_fp32(self, fp16_net: nn.Module, fp32_weights: Iterable[torch.Tensor]) -> None:
+        """Copy a model's gradients to other parameters, for hooks that keep weights of their own."""
+        for target, source in zip(fp32_weights, fp16_net.parameters(), strict=True):
+            if source.grad is not None:
+                if target.grad is None:
+                    target.grad = target.data.new_empty(target.size())
+                target.grad.copy_(source.grad)
+
+    def copy_params_to_fp16(
+        self, fp16_net: nn.Module, fp32_weights: Iterable[torch.Tensor]
+    ) -> None:
+        """Copy such parameters back into the model."""
+        for target, source in zip(fp16_net.parameters(), fp32_weights, strict=True):
+            target.data.copy_(source.data)
 
     def _step(self, runner: BaseRunner) -> None:
         self.loss_scaler.unscale_(runner.optimizer)

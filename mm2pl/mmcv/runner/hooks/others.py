@@ -189,15 +189,15 @@ class EMAHook(Hook):
     def after_train_epoch(self, runner: BaseRunner) -> None:
         """Put the average in the parameters' place, for validation and checkpoints."""
         # Only a priority above CheckpointHook's makes the file hold the average: 1.x configs give 49.
-        self._swap()
+        self._swap_ema_parameters()
 
     def before_train_epoch(self, runner: BaseRunner) -> None:
         """Put the parameters back."""
         # Before the first epoch both are equal. After a resume the
         # file has them exchanged, and this puts them right.
-        self._swap()
+        self._swap_ema_parameters()
 
-    def _swap(self) -> None:
+    def _swap_ema_parameters(self) -> None:
         for parameter, buffer in self.pairs:
             average = getattr(self.model, buffer)
             kept = parameter.data.clone()

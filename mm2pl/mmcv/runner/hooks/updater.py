@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.mmcv.policies import (
@@ -219,6 +220,45 @@ class MomentumUpdaterHook(_UpdaterHook):
     def _value(self, runner: BaseRunner, base: float) -> float:
         return self.get_momentum(runner, base)
 
+    def get_regular_momentum(self, runner: BaseRunner) -> Groups:
+        """Return the regular momentum of all groups."""
+        # As for the learning rate: MMCV 1.7.2's names, which subclasses call and override.
+        return super()._regular_values(runner)
+
+    def get_warmup_momentum(self, cur_iters: int) -> Groups:
+        """Return the momentum of an iteration of the warm-up."""
+        return super()._warmup_values(cur_iters)
+
+    def _set_momentum(self, runner: BaseRunner, momentum_groups: Groups) -> None:
+        super()._write(runner, momentum_groups)
+
+    def _regular_values(self, runner: BaseRunner) -> Groups:
+        return self.get_regular_momentum(runner)
+
+    def _warmup_values(self, iteration: int) -> Groups:
+        return self.get_warmup_momentum(iteration)
+
+    def _write(self, runner: BaseRunner, values: Groups) -> None:
+        self._set_momentum(runner, values)
+
+    @property
+    def base_momentum(self) -> Groups:
+        """The momentum that the optimizer started with."""
+        return self._base
+
+    @base_momentum.setter
+    def base_momentum(self, value: Groups) -> None:
+        self._base = value
+
+    @property
+    def regular_momentum(self) -> Groups:
+        """The momentum without the warm-up."""
+        return self._regular
+
+    @regular_momentum.setter
+    def regular_momentum(self, value: Groups) -> None:
+        self._regular = value
+
     def _scaled(self, value: float, factor: float) -> float:
         # The momentum starts higher and falls to its value, in the opposite direction of the learning rate.
         return value / factor
@@ -232,6 +272,24 @@ class MomentumUpdaterHook(_UpdaterHook):
             group["momentum"] = value
         elif "betas" in group:
             group["betas"] = (value, group["betas"][1])
+
+
+def format_param(name: str, optim: Any, param: Any) -> Any:
+    """Return one value for each param group; ``param`` has one for all, one for each, or those of each optimizer.
+
+    Raises:
+        KeyError: It has none for the optimizer called ``name``.
+        ValueError: There are not as many values as groups.
+    """
+    if isinstance(param, Number):
+        return [param] * len(optim.param_groups)
+    if not isinstance(param, list | tuple):
+        if name not in param:
+            raise KeyError(f"{name} is not among {list(param)}")
+        return param[name]
+    if len(param) != len(optim.param_groups):
+        raise ValueError(f"{name}: {len(param)} values for {len(optim.param_groups)} param groups")
+    return param
 
 
 def _pairs(optimizer: Any, values: Groups) -> list[tuple[Any, list[float]]]:
