@@ -358,10 +358,26 @@ def test_sigterm_ends_a_loop_before_its_next_batch(tmp_path):
     assert Terminated.seen == 5
 
 
-def test_a_loop_outside_any_class_is_refused_in_several_processes(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("joined", "error", "message"),
+    [
+        (False, RuntimeError, r"outside Runner\.train\(\), in 2 processes → .* torchrun and launcher='pytorch'"),
+        (True, ValueError, r"^SingleDeviceStrategy, outside Runner\.train\(\), in 2 .* DDPStrategy"),
+    ],
+    ids=["Lightning would start them", "another strategy"],
+)  # fmt: skip
+def test_a_loop_outside_any_class_in_several_processes(
+    joined, error, message, tmp_path, monkeypatch
+):
     made = runner(tmp_path, {"by_epoch": True, "max_epochs": 2})
-    monkeypatch.setattr(type(made._run), "world_size", 2)
-    with pytest.raises(
-        RuntimeError, match=r"outside Runner\.train\(\), in 2 processes → .* train_cfg"
-    ):
+    monkeypatch.setattr(type(made.trainer), "world_size", 2)
+    monkeypatch.setattr("mm2pl.lightning.by_hand.is_distributed", lambda: joined)
+    with pytest.raises(error, match=message):
         train_by_hand(made)
+
+
+def test_a_fit_follows_a_loop_outside_any_class(tmp_path):
+    made = runner(tmp_path, {"by_epoch": True, "max_epochs": 3})
+    train_by_hand(made)
+    made.train()
+    assert (made.epoch, made.iter) == (3, 27)
