@@ -23,7 +23,7 @@ from mm2pl.run.base_loop import drives
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.faults import warn_of_faults
-from mm2pl.run.model import change_model, require_steps
+from mm2pl.run.model import change_model, require_step
 from mm2pl.run.presence import Presence
 from mm2pl.run.saving import Saving
 from mm2pl.run.training import Training
@@ -359,7 +359,7 @@ class Run:
         if self.module.follows_lightning:
             self._require_usual_steps(loop)
         elif not (drives(loop) or loop.overrides_run_iter):
-            require_steps(self.model)
+            require_step(self.model, "train")
         self.training.forget_interruption()
         stream = self.training.open_stream(loop)
         self.datamodule.use_loader("train", stream)
@@ -388,6 +388,8 @@ class Run:
         loop: EvalLoop = self.loop_of(stage)
         if self.module.follows_lightning:
             self._require_usual_steps(loop)
+        elif not (drives(loop) or loop.overrides_run_iter):
+            require_step(self.model, stage)
         if not drives(loop):  # which may have several loaders, and evaluators of any kind
             self.module.use_loop(stage, loop)
             self.datamodule.use_loader(stage, loop.dataloader)
