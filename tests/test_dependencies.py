@@ -58,6 +58,7 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.checkpoint.kinds": {"torch": "2.66 s: torch.distributed.tensor"},
     "mm2pl.checkpoint.loader": {
         "mm2pl.checkpoint.sharded": "3.27 s: torch.distributed.checkpoint",
+        "pavi": "optional",
     },
     "mm2pl.checkpoint.model_zoo": {"torchvision": "optional"},
     "mm2pl.check.trial": {"resource": "optional: not on Windows"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -15,7 +16,7 @@ from mm2pl.checkpoint import model_zoo
 from mm2pl.checkpoint.download import download
 from mm2pl.checkpoint.reader import CheckpointError, MapLocation, is_sharded, read_checkpoint
 from mm2pl.checkpoint.schema import check
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.fileio import get_file_backend
 from mm2pl.logging import print_log
 
@@ -245,3 +246,30 @@ def load_from_mmcls(
             (key[len(prefix) :], value) for key, value in weights.items() if key.startswith(prefix)
         )
     }
+
+
+@CheckpointLoader.register_scheme(prefixes="pavi://")  # type: ignore[misc]
+def load_from_pavi(
+    filename: str, map_location: MapLocation = None, weights_only: bool = True
+) -> Any:
+    """Load from a model cloud, ``pavi://NAME``, through its own package ``pavi``.
+
+    Raises:
+        ArgumentError: Another scheme.
+        ImportError: The package is missing; it is not on PyPI.
+    """
+    scheme, separator, name = filename.partition("://")
+    if (scheme, separator) != ("pavi", "://"):
+        raise ArgumentError(f"{filename!r} → pavi://NAME → other paths: load_checkpoint")
+    try:
+        from pavi import modelcloud
+    except ImportError as error:
+        raise ImportError(
+            f"{filename} lies in a model cloud whose package pavi is not installed → install it from where your "
+            "cloud offers it, or download the file and give its path"
+        ) from error
+    model = modelcloud.get(name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(model.name).name
+        model.download(str(path))
+        return read_checkpoint(path, map_location, weights_only=weights_only, name=filename)

@@ -149,7 +149,12 @@ def _build_worker_init_fn(cfg: dict, seed: int | None) -> Callable | None:
 def _function(given: Any, key: str) -> Callable:
     """Return the function that a name, a dict with further arguments or a callable means."""
     if isinstance(given, str):
-        return resolve(given, FUNCTIONS)
+        try:
+            return resolve(given, FUNCTIONS)
+        except KeyError as error:
+            raise ArgumentError(
+                f"{key} should be a dict or callable object, or the name of a registered function. {error}"
+            ) from error
     if isinstance(given, dict):
         arguments = dict(given)
         if "type" not in arguments:

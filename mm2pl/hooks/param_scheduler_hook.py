@@ -46,8 +46,8 @@ class ParamSchedulerHook(Hook):
 
 def _schedulers(runner: RunnerLike) -> Iterator[SchedulerLike]:
     # Where a callback such as StochasticWeightAveraging has put its own schedule into their place, none is left.
-    found = getattr(runner, "ticking_schedulers", runner.param_schedulers)
-    if found is None:
+    found = runner.param_schedulers
+    if found is None or getattr(runner, "ticking_schedulers", found) is None:
         return
     # A run that only validates holds what its schedules would be built from, as MMEngine's Runner does. MMEngine's hook
     # fails on that where it is one dict, although there is nothing to step.

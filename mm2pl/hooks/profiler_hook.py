@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from mm2pl.run.protocols import RunnerLike
 
 
+def check_kineto() -> bool:
+    """Return whether torch was built with the profiler that the hook uses."""
+    return profiler.kineto_available()
+
+
 @HOOKS.register_module()
 class ProfilerHook(Hook):
     """Run :class:`torch.profiler.profile` over the first epoch or iterations.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Checkpoint
 
+from mm2pl.lightning.by_hand import ByHand
 from mm2pl.lightning.datamodule import batches_stay_raw, leave_transfer_to_datamodule
 from mm2pl.lightning.loggers import connect_loggers
 from mm2pl.lightning.settings import Settings, SettingsList
@@ -90,7 +91,7 @@ class RunCallback(Checkpoint):
     ) -> None:
         """Bind a run to the Trainer that this callback is in: hooks, loggers, validation, log and dumped config."""
         self.run = run
-        run.attach(trainer, module, datamodule)
+        run.attach(trainer, module, datamodule, ByHand(run))
         raw = not module.follows_lightning and batches_stay_raw(
             module, datamodule.lightning_datamodule
         )

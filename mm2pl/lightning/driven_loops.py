@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mm2pl.lightning.ddp import averaged_outside
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
+from mm2pl.lightning.limits import limited, refuse
 from mm2pl.lightning.private import FitLoop
 from mm2pl.lightning.telling import EndOfRun, Teller
 from mm2pl.run.base_loop import drives
@@ -38,7 +39,7 @@ class DrivenFitLoop(FitLoop):
         manual = self.epoch_loop.manual_optimization
         manual.on_run_start()
         try:
-            with averaging(driver), telling(driver) as teller:
+            with averaging(driver), telling(driver, "train", "val") as teller:
                 try:
                     run.returned["train"] = loop.run()
                 except EndOfRun:
@@ -51,16 +52,22 @@ class DrivenEvaluationLoop(LeanEvaluationLoop):
     """Let a validation or test loop with its own ``run`` evaluate."""
 
     def run(self) -> Any:
-        """Evaluate; the metrics are in ``callback_metrics`` and in the run's log."""
+        """Evaluate; the metrics are in ``callback_metrics`` and in the run's log.
+
+        Lightning's check before a fit is left out: such a loop would go through all of its data, and its hooks would
+        take the metrics of an untrained model for the best.
+        """
         trainer = self.trainer
         driver, stage = driver_of(trainer), "test" if trainer.testing else "val"
         if driver is None or not drives(driver.run.loops[stage]):
             return super().run()
+        if trainer.sanity_checking:
+            return []
         fits = trainer.state.fn == "fit"
         if not fits:
             driver.module.compile_step(stage)
         put_back = self.keep_modes(driver.module)
-        with telling(driver):
+        with telling(driver, stage):
             driver.run.returned[stage] = driver.run.loops[stage].run()
         put_back()
         if fits:
@@ -75,17 +82,24 @@ def driver_of(trainer: Trainer) -> Any:
 
 
 @contextmanager
-def telling(driver: RunDriver) -> Iterator[Teller]:
-    """Tell Lightning of what a loop does inside."""
+def telling(driver: RunDriver, *stages: str) -> Iterator[Teller]:
+    """Tell Lightning of what the loops of these stages do inside, and hold them to the Trainer's limits."""
     run: Any = driver.run
-    outer, teller = run.teller, Teller(driver)
-    run.teller = teller
-    try:
-        yield teller
-        teller.close()
-    finally:
-        teller.leave_contexts()
-        run.teller = outer
+    # A run by iterations has taken its limit for its length.
+    counted = {
+        stage: run.loops[stage]
+        for stage in stages
+        if run.loops[stage] is not None and (stage != "train" or run.by_epoch)
+    }
+    with limited(driver.trainer, counted) as limits:
+        outer, teller = run.teller, Teller(driver, limits)
+        run.teller = teller
+        try:
+            yield teller
+            teller.close()
+        finally:
+            teller.leave_contexts()
+            run.teller = outer
 
 
 @contextmanager
@@ -119,35 +133,13 @@ def stand_in(driver: RunDriver, trainer: Trainer, verb: str) -> None:
         return
     stage, path, name = PLACES[verb]
     trains = verb == "fit" and drives(run.loops["train"])
+    # Also where the train loop alone drives: what it evaluates is counted there.
+    evaluates = run.loops[stage] is not None and (trains or drives(run.loops[stage]))
+    reached = ["train"] * trains + [stage] * evaluates
+    if not reached:
+        return
+    refuse(trainer, run, reached)
     if trains:
-        refuse(trainer, run, "train")
         trainer.fit_loop = DrivenFitLoop.in_place_of(trainer.fit_loop)
-    if trains or drives(run.loops[stage]):
-        if run.loops[stage] is not None:
-            refuse(trainer, run, stage)
-        # Also where the train loop alone drives: what it evaluates is counted there.
-        owner: Any = attrgetter(path)(trainer) if path else trainer
-        setattr(owner, name, DrivenEvaluationLoop.driven_in_place_of(getattr(owner, name)))
-
-
-def refuse(trainer: Any, run: Any, stage: str) -> None:
-    """Reject what cannot reach a loop that drives.
-
-    Raises:
-        ValueError: The Trainer limits the batches, or its strategy shards the model.
-    """
-    kind = type(run.loops[stage]).__name__
-    limit = getattr(trainer, f"limit_{stage}_batches")
-    counts = stage == "train" and not run.by_epoch  # `max_iters` is limited already
-    if not counts and not (isinstance(limit, float) and limit == 1.0):
-        flags = ("fast_dev_run", "overfit_batches", f"limit_{stage}_batches")
-        flag = next((name for name in flags if getattr(trainer, name)), flags[-1])
-        raise ValueError(
-            f"Trainer({flag}={getattr(trainer, flag)!r}) → {kind} is gone through by code of the config, which takes "
-            "as many batches as it wants → leave the flag out, and give the data set fewer samples (indices=…)"
-        )
-    if trainer.strategy.restore_checkpoint_after_setup:
-        raise ValueError(
-            f"{type(trainer.strategy).__name__} → {kind} calls the model's steps itself, and where the model is "
-            "sharded only Lightning's own loops can → DDPStrategy, or a loop that overrides run_iter alone"
-        )
+    owner: Any = attrgetter(path)(trainer) if path else trainer
+    setattr(owner, name, DrivenEvaluationLoop.driven_in_place_of(getattr(owner, name)))

@@ -21,6 +21,7 @@ from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.clock import Event
 
 if TYPE_CHECKING:
+    from mm2pl.lightning.limits import Limit
     from mm2pl.lightning.run_driver import RunDriver
 
 STAGE_OF = {
@@ -51,10 +52,12 @@ class Teller:
 
     Args:
         driver: Who carries the run through the Trainer.
+        limits: Per stage how many batches the Trainer allows, where it does not allow all.
     """
 
-    def __init__(self, driver: RunDriver) -> None:
+    def __init__(self, driver: RunDriver, limits: Mapping[str, Limit]) -> None:
         self.driver = driver
+        self._limits = limits
         self.run = whole_run(driver)
         trainer = self.trainer = driver.trainer
         self._module = driver.module
@@ -221,6 +224,8 @@ class Teller:
         self, stage: str, call_hooks: Callable[[], None], given: Mapping[str, Any]
     ) -> None:
         self._look_for_end()
+        if "train" in self._limits:
+            self._limits["train"].begin_batch()
         training, loop = self._training, self._train_loop
         training.batch_open, training.batch_counted, training.ahead = True, False, ()
         idx, batch = given.get("batch_idx") or 0, given.get("data_batch")
@@ -303,6 +308,9 @@ class Teller:
     ) -> None:
         if self.trainer.received_sigterm:
             raise SIGTERMException
+        stage_of_run = "test" if self.trainer.testing else "val"
+        if stage_of_run in self._limits:
+            self._limits[stage_of_run].begin_batch()
         batch, loop = given.get("data_batch"), self._evaluation
         loop.batch_progress.increment_ready()
         begin_batch(self._connector, logged_values(loop), batch)

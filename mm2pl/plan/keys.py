@@ -92,6 +92,7 @@ KEYS: dict[str, Key] = {
         supplied=("optimizer", "epoch_length"),
         taken=("convert_to_iter_based",),
         inside=Inside(item=TYPED | SCHEDULER, summary="{type}, stepped on MMEngine's clock"),
+        advice="`param_scheduler` should be a schedule, a list of them, or a dict from optimizers to such lists",
         reader="ParamSchedulerHook",
     ),
     "auto_scale_lr": Key(
@@ -347,7 +348,7 @@ KEYS: dict[str, Key] = {
         supplied=("module",),
     ),
     "tta_pipeline": Key(
-        LIST | NOTHING,
+        LIST | DICT | NOTHING,
         "its transforms",
         "a test run with the TTA model (--tta)",
         section="option",

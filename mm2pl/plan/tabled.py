@@ -87,7 +87,9 @@ def _items(known: Inside, path: str, value: object) -> Iterator[Fault]:
         if isinstance(item, list | tuple) and not known.named:
             yield from _items(known, where, item)
         elif not accepts(known.item, item):
-            yield Fault(path=where, given=short(item), accepted=known.item.words)
+            each = isinstance(value, Mapping) and not known.named
+            note = f"Each value of {path} is one, or a list of them" if each else ""
+            yield Fault(path=where, given=short(item), accepted=known.item.words, advice=note)
         # Any name adds a hook. One like a known name leaves that one's default hook in place.
         elif known.named and (meant := misspelt(str(name), known.named)):
             note = f"one more hook, next to the default {meant!r}.{did_you_mean([meant])}"

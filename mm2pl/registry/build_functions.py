@@ -86,7 +86,9 @@ def _is_registry(registry: Any) -> bool:
 def _merged(cfg: Any, registry: Registry, default_args: Any) -> Any:
     """Return a shallow copy of ``cfg`` completed by ``default_args``."""
     if not _is_registry(registry):
-        raise TypeError(f"registry must be a mm2pl.Registry object, but got {type(registry)}")
+        raise TypeError(
+            f"registry must be a mmengine.Registry object, but got {type(registry)} → mm2pl.registry.Registry(name)"
+        )
     args = _as_dict(cfg, "cfg should be a dict, ConfigDict or Config").copy()
     if default_args is not None:
         defaults = _as_dict(

@@ -55,6 +55,11 @@ class BaseLoop:
         names = ("run", "run_epoch")
         return any(getattr(type(self), name, None) is not self.standard.get(name) for name in names)
 
+    @property
+    def loader_holders(self) -> list[Any]:
+        """The objects whose attributes are the loaders of this loop, for who limits the batches of them."""
+        return [self]
+
     def go_to(self, epoch: int, iter: int) -> None:
         """Stand where a resumed run stood."""
         self._epoch, self._iter = epoch, iter

@@ -83,9 +83,9 @@ def log_processor(given: LogProcessor | dict) -> LogProcessor:
     return LOG_PROCESSORS.build({"type": LogProcessor, **as_config(given)})
 
 
-def logger(name: str, file: Path, level: int | str, **options: Any) -> MMLogger:
+def logger(run_name: str, file: Path, level: int | str, **options: Any) -> MMLogger:
     """Make the logger of a run; it writes to the console and to ``file``."""
-    options = {"name": name, "log_file": str(file), "file_mode": "a", **options}
+    options = {"name": run_name, "log_file": str(file), "file_mode": "a", **options}
     return MMLogger.get_instance(log_level=level, **options)
 
 

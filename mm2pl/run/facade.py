@@ -12,6 +12,7 @@ from torch import nn
 
 from mm2pl.dataset import batch_size_of
 from mm2pl.dataset.utils import length_of
+from mm2pl.dist import is_distributed
 from mm2pl.errors import ArgumentError
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
@@ -207,7 +208,11 @@ class RunnerFacade(RunnerView):
 
     def build_optim_wrapper(self, optim_wrapper: Optimizer | OptimWrapper | dict) -> OptimWrapper:
         """Build an optimizer wrapper over the model; a built one is returned as it is."""
-        return as_optim_wrapper(self.model, optim_wrapper)
+        made = as_optim_wrapper(self.model, optim_wrapper)
+        if self._run.stage is None and is_distributed():  # a script's own loop may call no hooks
+            self._run.by_hand.begin()
+            self._run.by_hand.equip(made)
+        return made
 
     def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> Any:
         """Build schedules over the built optimizer wrapper: a list, or a dict of lists for several optimizers.
@@ -302,17 +307,9 @@ class RunnerFacade(RunnerView):
     # Hooks
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """Call one point of every hook that has it; where a loop drives, Lightning's callbacks are told of it too.
-
-        Raises:
-            RuntimeError: A training begins outside a fit, in several processes.
-        """
-        if fn_name == "before_train" and self.world_size > 1 and self._run.trainer.model is None:
-            raise RuntimeError(
-                f"before_train outside Runner.train(), in {self.world_size} processes → gradients are averaged within "
-                "a fit only, so each process would go on with weights of its own → put the loop into the run() of a "
-                "class for train_cfg, and call train()"
-            )
+        """Call one point of every hook that has it; where a loop drives, Lightning's callbacks are told of it too."""
+        if fn_name == "before_train" and self._run.stage is None:
+            self._run.by_hand.begin()
         teller = self._run.teller
         if teller is None:
             super().call_hook(fn_name, **kwargs)

@@ -1,4 +1,4 @@
-"""Build a model from its dict, and refuse one that has no step."""
+"""Build a model from its dict, and refuse one that lacks a step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from mm2pl.config import as_config
+from mm2pl.errors import ArgumentError
 from mm2pl.model import turn_on_activation_checkpointing, turn_on_efficient_conv_bn_eval
 from mm2pl.registry import MODELS
 from mm2pl.run.other_package import refuse_other_package
@@ -56,4 +57,22 @@ def require_steps(model: nn.Module) -> None:
             f"{type(model).__name__} has neither train_step nor val_step nor test_step → derive it from "
             "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses, or from Lightning's "
             "LightningModule, with a training_step"
+        )
+
+
+VERBS = {"train": "train", "val": "validate", "test": "test"}
+
+
+def require_step(model: nn.Module, stage: str) -> None:
+    """Refuse a model that lacks the step of a stage.
+
+    Raises:
+        TypeError: It has none of a model's steps.
+        ArgumentError: It has others.
+    """
+    require_steps(model)
+    if not hasattr(model, f"{stage}_step"):
+        raise ArgumentError(
+            f"{type(model).__name__} has no {stage}_step → If you want to {VERBS[stage]} your model, give it one, or "
+            f"derive it from mm2pl.model.BaseModel; else leave out {stage}_dataloader and {stage}_cfg"
         )

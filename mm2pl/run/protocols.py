@@ -309,6 +309,19 @@ class TellerLike(Protocol):
 # Lightning's objects, as far as a run reads them: with these it can be tested without Lightning.
 
 
+class ByHandLike(Protocol):
+    """What is around a training that a script goes through itself, outside a fit."""
+
+    def begin(self) -> None:
+        """Set up devices and processes, if nobody has."""
+
+    def equip(self, optim_wrapper: Any) -> None:
+        """Let optimizer wrappers work with that."""
+
+    def end(self) -> None:
+        """Leave it all to a fit."""
+
+
 class StrategyLike(Protocol):
     """What a run asks the strategy of its Trainer."""
 

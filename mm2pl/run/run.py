@@ -23,7 +23,7 @@ from mm2pl.run.base_loop import drives
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.faults import warn_of_faults
-from mm2pl.run.model import change_model, require_steps
+from mm2pl.run.model import change_model, require_step
 from mm2pl.run.presence import Presence
 from mm2pl.run.saving import Saving
 from mm2pl.run.training import Training
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
     from mm2pl.run.log_processor import LogProcessor
     from mm2pl.run.loops import TrainLoop
-    from mm2pl.run.protocols import DataModuleLike, ModuleLike, TellerLike, TrainerLike
+    from mm2pl.run.protocols import ByHandLike, DataModuleLike, ModuleLike, TellerLike, TrainerLike
 
 STAGES = ("train", "val", "test")
 
@@ -66,6 +66,7 @@ class Run:
         continuing: Where the run goes on from one.
         training: The training as it goes on.
         presence: In the work folder.
+        by_hand: What is around a training outside a fit.
         teller: Who tells Lightning what a loop that drives is doing; ``None`` while none does.
         returned: Per stage what a loop that drives has returned.
     """
@@ -86,6 +87,7 @@ class Run:
     trainer: TrainerLike | Any = None
     module: ModuleLike | Any = None
     datamodule: DataModuleLike | Any = None
+    by_hand: ByHandLike | Any = None
     stage: str | None = None
     teller: TellerLike | None = None
     _model_name: str | None = None
@@ -184,9 +186,16 @@ class Run:
             )
         return made
 
-    def attach(self, trainer: TrainerLike, module: ModuleLike, datamodule: DataModuleLike) -> None:
+    def attach(
+        self,
+        trainer: TrainerLike,
+        module: ModuleLike,
+        datamodule: DataModuleLike,
+        by_hand: ByHandLike,
+    ) -> None:
         """Take up the Lightning objects that were made for this run."""
         self.trainer, self.module, self.datamodule = trainer, module, datamodule
+        self.by_hand = by_hand
         # One table each, so that what is assigned here is what they build from.
         self.loaders, self.evaluators = datamodule.configs, module.evaluators
 
@@ -324,6 +333,7 @@ class Run:
 
     def enter(self, stage: str) -> None:
         """Begin ``fit``, ``validate``, ``test`` or ``predict``."""
+        self.by_hand.end()
         self.stage = stage
         share_with_mmengine(self.message_hub)
 
@@ -349,7 +359,7 @@ class Run:
         if self.module.follows_lightning:
             self._require_usual_steps(loop)
         elif not (drives(loop) or loop.overrides_run_iter):
-            require_steps(self.model)
+            require_step(self.model, "train")
         self.training.forget_interruption()
         stream = self.training.open_stream(loop)
         self.datamodule.use_loader("train", stream)
@@ -378,6 +388,8 @@ class Run:
         loop: EvalLoop = self.loop_of(stage)
         if self.module.follows_lightning:
             self._require_usual_steps(loop)
+        elif not (drives(loop) or loop.overrides_run_iter):
+            require_step(self.model, stage)
         if not drives(loop):  # which may have several loaders, and evaluators of any kind
             self.module.use_loop(stage, loop)
             self.datamodule.use_loader(stage, loop.dataloader)

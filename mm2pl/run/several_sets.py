@@ -52,7 +52,16 @@ class SeveralSets(BaseLoop):
         pairs = zip(dataloader, evaluator, strict=True)
         self.parts = [kind(runner, loader, own, fp16) for loader, own in pairs]
         self.stage = kind.stage
-        self.dataloader = Chained([part.dataloader for part in self.parts])
+
+    @property
+    def dataloader(self) -> Chained:  # type: ignore[override]
+        """The loaders as one, as they are now."""
+        return Chained([part.dataloader for part in self.parts])
+
+    @property
+    def loader_holders(self) -> list[Any]:
+        """The loops of the single sets."""
+        return [*self.parts]
 
     @property
     def evaluator(self) -> list[Any]:

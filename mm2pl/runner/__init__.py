@@ -15,7 +15,6 @@ from mm2pl.checkpoint.weights import load_state_dict as load_state_dict
 from mm2pl.checkpoint.weights import weights_to_cpu as weights_to_cpu
 from mm2pl.checkpoint.writer import save_checkpoint as save_checkpoint
 from mm2pl.model import turn_on_activation_checkpointing as turn_on_activation_checkpointing
-from mm2pl.optim.optimizer.autocast import autocast as autocast
 from mm2pl.run.base_loop import BaseLoop as BaseLoop
 from mm2pl.run.environment import set_random_seed as set_random_seed
 from mm2pl.run.eval_loops import TestLoop as TestLoop
@@ -23,6 +22,7 @@ from mm2pl.run.eval_loops import ValLoop as ValLoop
 from mm2pl.run.log_processor import LogProcessor as LogProcessor
 from mm2pl.run.loops import EpochBasedTrainLoop as EpochBasedTrainLoop
 from mm2pl.run.loops import IterBasedTrainLoop as IterBasedTrainLoop
+from mm2pl.runner.amp import autocast as autocast
 from mm2pl.runner.flexible_runner import FlexibleRunner as FlexibleRunner
 from mm2pl.runner.priority import Priority as Priority
 from mm2pl.runner.priority import get_priority as get_priority

@@ -7,6 +7,7 @@ from mm2pl.checkpoint.loader import load_from_http as load_from_http
 from mm2pl.checkpoint.loader import load_from_local as load_from_local
 from mm2pl.checkpoint.loader import load_from_mmcls as load_from_mmcls
 from mm2pl.checkpoint.loader import load_from_openmmlab as load_from_openmmlab
+from mm2pl.checkpoint.loader import load_from_pavi as load_from_pavi
 from mm2pl.checkpoint.loader import load_from_torchvision as load_from_torchvision
 from mm2pl.checkpoint.model_zoo import get_deprecated_model_names as get_deprecated_model_names
 from mm2pl.checkpoint.model_zoo import get_external_models as get_external_models

@@ -156,6 +156,19 @@ class Runner(RunnerFacade):
         """
         return check_runner(self)
 
+    def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
+        """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
+
+        Raises:
+            TypeError: It is none of these. A metric alone, which a LightningModule may be given, is none in MMEngine.
+        """
+        if hasattr(evaluator, "process") and not hasattr(evaluator, "metrics"):
+            raise TypeError(
+                f"evaluator should be one of dict, list of dict and Evaluator, but got {type(evaluator).__name__} → "
+                "[metric], or Evaluator(metric)"
+            )
+        return super().build_evaluator(evaluator)
+
     def restore(self, ckpt_path: str | None = None, **options: Any) -> None:
         """Let the Trainer restore a checkpoint when the next verb begins, in place of what ``resume`` asks for.
 

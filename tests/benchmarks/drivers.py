@@ -118,7 +118,7 @@ def runner(task: Task, package: str) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         stage: dict[str, Any] = {
             "train_dataloader": task.batches(),
-            "train_cfg": {"by_epoch": True, "max_epochs": 1},
+            "train_cfg": {"type": loop_of(task, package, "EpochBasedTrainLoop"), "max_epochs": 1},
             "optim_wrapper": wrapper_of(task),
             "param_scheduler": {"type": "LinearLR", "by_epoch": False, "end": 100},
         }
@@ -126,7 +126,7 @@ def runner(task: Task, package: str) -> Sample:
             metric = accuracy(package)
             stage = {
                 "val_dataloader": task.batches(),
-                "val_cfg": {},
+                "val_cfg": {"type": loop_of(task, package, "ValLoop")},
                 "val_evaluator": {"type": metric},
             }
         made = importlib.import_module(f"{package}.runner").Runner(
@@ -138,6 +138,19 @@ def runner(task: Task, package: str) -> Sample:
         made.register_hook(clock(package, watch))
         (made.val if task.validate else made.train)()
     return watch.sample
+
+
+def loop_of(task: Task, package: str, name: str) -> Any:
+    """Return a loop's name, or a class of it that goes through the data itself."""
+    if not task.drives:
+        return name
+    base: Any = getattr(importlib.import_module(f"{package}.runner"), name)
+
+    class Driving(base):
+        def run(self) -> Any:
+            return super().run()
+
+    return Driving
 
 
 def wrapper_of(task: Task) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import functools
 import importlib.util
 
 from tests.benchmarks import drivers
-from tests.benchmarks.measure import Scenario
+from tests.benchmarks.measure import Run, Scenario
 from tests.benchmarks.networks import Detector, Mlp, ResNet, Task, images, points
 
 ADAM = {"type": "Adam", "lr": 1e-3}
@@ -35,6 +35,14 @@ TASKS: dict[str, tuple[str, Task]] = {
         "(b) Validation with a metric, the same MLP",
         dataclasses.replace(MLP, iterations=1500, validate=True),
     ),
+    "train-driven": (
+        "(a2) Training, the same in a loop with its own run_epoch",
+        dataclasses.replace(MLP, drives=True),
+    ),
+    "val-driven": (
+        "(b2) Validation with a metric, in a loop with its own run",
+        dataclasses.replace(MLP, iterations=1500, validate=True, drives=True),
+    ),
     "resnet": ("(c) Training, a small ResNet on 32×32 images, batch 32", SMALL),
     "losses": ("(d) Training, a small detector-like model with eight losses", DETECTOR),
     "resnet50": ("(e) Training, ResNet-50, fp32, batch 64 on the device", RESNET50),
@@ -55,13 +63,20 @@ def scenario(name: str, quick: bool = False) -> Scenario:
     title, task = TASKS[name]
     if quick:
         task = dataclasses.replace(task, iterations=max(task.iterations // 10, 2))
-    rows = {
-        "bare PyTorch loop": functools.partial(drivers.bare, task),
-        "Lightning by hand": functools.partial(drivers.by_hand, task, log=False),
-        "Lightning by hand, self.log": functools.partial(drivers.by_hand, task, log=True),
-    }
+    rows: dict[str, Run] = (
+        {}
+        if task.drives
+        else {
+            "bare PyTorch loop": functools.partial(drivers.bare, task),
+            "Lightning by hand": functools.partial(drivers.by_hand, task, log=False),
+            "Lightning by hand, self.log": functools.partial(drivers.by_hand, task, log=True),
+        }
+    )
     if importlib.util.find_spec("mmengine"):
         rows["MMEngine Runner"] = functools.partial(drivers.runner, task, "mmengine")
+    if task.drives:
+        lean = dataclasses.replace(task, drives=False)
+        rows["mm2pl, Lightning's loop"] = functools.partial(drivers.runner, lean, "mm2pl")
     rows["mm2pl"] = functools.partial(drivers.runner, task, "mm2pl")
     scale = 1e6 / task.iterations
     return Scenario(

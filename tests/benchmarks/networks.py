@@ -125,6 +125,7 @@ class Task:
     device: str = "cpu"
     dtype: str | None = None
     validate: bool = False
+    drives: bool = False
 
     def batches(self) -> DataLoader:
         """Return a new loader."""

@@ -10,7 +10,7 @@ import types
 import pytest
 import torch
 
-from mm2pl.checkpoint.loader import CheckpointLoader, load_from_http
+from mm2pl.checkpoint.loader import CheckpointLoader, load_from_http, load_from_pavi
 from mm2pl.checkpoint.reader import CheckpointError
 
 
@@ -57,6 +57,7 @@ def test_the_longer_prefix_wins(schemes):
         ("open-mmlab://resnet50_v1c", "load_from_openmmlab"),
         ("openmmlab://resnet50_v1c", "load_from_openmmlab"),
         ("mmcls://vgg11", "load_from_mmcls"),
+        ("pavi://team/model.pth", "load_from_pavi"),
     ],
 )
 def test_every_path_finds_its_loader(path, name):
@@ -145,6 +146,35 @@ def test_mmcls_keeps_the_backbone(server, monkeypatch):
     torch.save({"state_dict": weights}, folder / name)
     got = CheckpointLoader.load_checkpoint("mmcls://mobilenet_v2", logger="silent")
     assert list(got["state_dict"]) == ["a"]
+
+
+def test_a_model_cloud_is_asked_through_its_package(monkeypatch):
+    asked = []
+
+    def get(name):
+        asked.append(name)
+        return types.SimpleNamespace(
+            name="a.pth", download=lambda path: torch.save({"conv.weight": torch.ones(2)}, path)
+        )
+
+    cloud = types.ModuleType("pavi")
+    cloud.modelcloud = types.SimpleNamespace(get=get)
+    monkeypatch.setitem(sys.modules, "pavi", cloud)
+    got = CheckpointLoader.load_checkpoint("pavi://team/a.pth", logger="silent")
+    assert (list(got), asked) == (["conv.weight"], ["team/a.pth"])
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("team/a.pth", AssertionError, r"^'team/a\.pth' → pavi://NAME"),
+        ("pavi://a", ImportError, r"^pavi://a lies in a model cloud .* download the file and give"),
+    ],
+)
+def test_what_a_model_cloud_cannot_give(path, error, message, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pavi", None)
+    with pytest.raises(error, match=message):
+        load_from_pavi(path)
 
 
 def test_old_names_say_what_replaced_them(server, monkeypatch, caplog):

@@ -177,7 +177,11 @@ def test_an_infinite_sampler_in_workers():
         (cfg(shuffle=True), ValueError, r"shuffle=True in a dataloader config that has a sampler"),
         (cfg(collate_fn=3), TypeError, r"collate_fn=3: give a registered name, a dict"),
         (cfg(collate_fn={"by": 3}), KeyError, r"collate_fn=\{'by': 3\} has no 'type'"),
-        (cfg(collate_fn="pseudo_colate"), KeyError, r"pseudo_colate.*pseudo_collate"),
+        (
+            cfg(collate_fn="pseudo_colate"),
+            TypeError,
+            r"(?s)collate_fn should be a dict or callable object, or .*pseudo_colate.*pseudo_collate",
+        ),
         (cfg(worker_init_fn=3), TypeError, r"worker_init_fn=3: give a registered name"),
         (cfg(disable_subprocess_warning=1), TypeError, r"disable_subprocess_warning=1: give True"),
         (cfg(dataset=[]), ValueError, r"got an empty data set \(list of length 0\)"),

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mm2pl.hooks import ProfilerHook
+from mm2pl.hooks import ProfilerHook, profiler_hook
 
 
 def test_trace_for_chrome(make_runner, tmp_path):
@@ -71,3 +71,9 @@ def test_wrong_arguments(arguments, error, text):
 def test_what_only_the_run_can_tell(make_runner, arguments, text):
     with pytest.raises(ValueError, match=text):
         make_runner(ProfilerHook(**arguments)).train()
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_whether_torch_has_the_profiler(built, monkeypatch):
+    monkeypatch.setattr("torch.profiler.kineto_available", lambda: built)
+    assert profiler_hook.check_kineto() is built

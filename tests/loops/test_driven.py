@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from mm2pl.hooks import Hook
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from tests.loops.driving import loader_dict, loops, train_by_hand
@@ -127,8 +128,10 @@ class StopsInBatch(Callback):
         ({"callbacks": [StopsInBatch()]}, 12),
         ({"max_steps": 13}, 13),
         ({"max_epochs": 3}, 27),
+        ({"max_time": {"seconds": 0}}, 0),
+        ({"max_time": {"seconds": 0}, "min_steps": 4}, 9),
     ],
-    ids=["EarlyStopping", "should_stop", "max_steps", "max_epochs"],
+    ids=["EarlyStopping", "should_stop", "max_steps", "max_epochs", "max_time", "min_steps"],
 )
 def test_what_ends_a_fit_ends_a_loop_that_does_not_look(trainer, iters, tmp_path):
     seen = []
@@ -145,18 +148,72 @@ def test_what_ends_a_fit_ends_a_loop_that_does_not_look(trainer, iters, tmp_path
     assert (made.iter, seen) == (iters, [iters])
 
 
+class Counting(Hook):
+    def __init__(self) -> None:
+        self.begun = {"train": 0, "val": 0}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.begun["train"] += 1
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        self.begun["val"] += 1
+
+
+SEVERAL = {
+    "val_dataloader": [loader_dict(30), loader_dict(21)],
+    "val_evaluator": [{"type": accuracy("mm2pl")}, {"type": accuracy("mm2pl")}],
+}
+
+
 @pytest.mark.parametrize(
-    ("flag", "value", "whose"),
+    ("flags", "options", "train", "val"),
     [
-        ("limit_train_batches", 2, "EachEpoch"),
-        ("fast_dev_run", True, "EachEpoch"),
-        ("overfit_batches", 1, "EachEpoch"),
-        ("limit_val_batches", 0.5, "ValLoop"),
+        ({"limit_train_batches": 2}, {}, 4, 8),
+        ({"limit_train_batches": 0.5}, {}, 8, 8),
+        ({"limit_train_batches": 50}, {}, 18, 8),
+        ({"limit_val_batches": 1}, {}, 18, 2),
+        ({"limit_val_batches": 0.5, "limit_train_batches": 1}, {}, 2, 4),
+        ({"fast_dev_run": True}, {}, 1, 1),
+        ({"fast_dev_run": 3}, {}, 3, 3),
+        ({"limit_val_batches": 2}, {"val_cfg": {"type": OURS["teacher and student"]}}, 18, 8),
+        ({"limit_val_batches": 2}, {"val_cfg": {"type": OURS["many sets"]}, **SEVERAL}, 18, 8),
+        ({"limit_val_batches": 2}, SEVERAL, 18, 8),
     ],
+    ids=str,
 )
-def test_a_limit_that_cannot_reach_a_loop_is_refused(flag, value, whose, tmp_path):
-    made = runner(tmp_path, {"type": EachEpoch, "max_epochs": 1}, trainer={flag: value})
-    with pytest.raises(ValueError, match=rf"^Trainer\({flag}=\S+\) → {whose} is gone through by"):
+def test_limits_reach_a_loop_that_drives(flags, options, train, val, tmp_path):
+    counting = Counting()
+    made = runner(
+        tmp_path, {"type": EachEpoch, "max_epochs": 2}, trainer=flags, custom_hooks=[counting], **options
+    )  # fmt: skip
+    made.train()
+    assert counting.begun == {"train": train, "val": val}
+    # What the loop had is there again.
+    assert len(made.train_dataloader) == 9
+
+
+class NewLoader(EpochBasedTrainLoop):
+    """Take a loader that nobody knows of when the loop begins."""
+
+    def run_epoch(self) -> None:
+        self.dataloader = self.runner.build_dataloader(loader_dict(40))
+        super().run_epoch()
+
+
+@pytest.mark.parametrize(
+    ("loop", "flags", "message"),
+    [
+        (NewLoader, {"limit_train_batches": 2}, r"limit_train_batches=2\) → NewLoader takes batches from what"),
+        (EachEpoch, {"limit_train_batches": 0.1}, r"limit_train_batches=0\.1\) → none of the 9 batches of DataLoader"),
+        (EachEpoch, {"overfit_batches": 1}, r"overfit_batches=1\) → EachEpoch takes its batches in an order"),
+        (EachEpoch, {"limit_val_batches": 0, "val_check_interval": 3},
+         r"val_check_interval=3\) → EachEpoch decides itself when .*limit_val_batches=0\) → ValLoop goes through"),
+    ],
+    ids=["another loader", "no batch", "overfit_batches", "two flags"],
+)  # fmt: skip
+def test_flags_that_cannot_reach_a_loop_are_refused(loop, flags, message, tmp_path):
+    made = runner(tmp_path, {"type": loop, "max_epochs": 1}, trainer=flags)
+    with pytest.raises(ValueError, match=rf"(?s)^Trainer\({message}"):
         made.train()
 
 
@@ -258,13 +315,15 @@ def test_what_a_loop_says_of_itself_is_resumed(tmp_path):
     assert "Counts goes through the data itself: it goes on with epoch 2 and iter 18" in text
 
 
-def in_own_trainer(loop: type, folder: Any) -> RunCallback:
-    """Train in a Trainer of the user's own."""
+def in_own_trainer(loop: type, folder: Any, val_cfg: Any = None, hooks: Any = ()) -> RunCallback:
+    """Train in a Trainer of the user's own, which has Lightning's sanity check."""
     module = MMLightningModule(
         models("mm2pl")["plain"](), optim_wrapper=SGD, val_evaluator={"type": accuracy("mm2pl")}
     )
     data = MMDataModule(loader_dict(70, shuffle=True), loader_dict(30))
-    run = RunCallback(str(folder), {"type": loop, "max_epochs": 2}, val_cfg={}, log_level="ERROR")
+    run = RunCallback(
+        str(folder), {"type": loop, "max_epochs": 2}, val_cfg=val_cfg or {}, log_level="ERROR", custom_hooks=[*hooks]
+    )  # fmt: skip
     quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     Trainer(max_epochs=3, callbacks=[run], default_root_dir=folder, **quiet).fit(
         module, datamodule=data
@@ -276,6 +335,13 @@ def test_a_trainer_of_the_users_own(tmp_path):
     run = in_own_trainer(OwnEpoch, tmp_path).run
     assert (run.epoch, run.iter, run.trainer.global_step) == (3, 27, 27)
     assert "accuracy" in run.trainer.callback_metrics
+
+
+def test_no_sanity_check_of_a_loop_that_drives(tmp_path):
+    counting = Counting()
+    run = in_own_trainer(OwnEpoch, tmp_path, {"type": OURS["teacher and student"]}, [counting]).run
+    assert counting.begun == {"train": 27, "val": 24}
+    assert "teacher/accuracy" in run.trainer.callback_metrics
 
 
 class Terminated(OwnEpoch):
@@ -292,10 +358,26 @@ def test_sigterm_ends_a_loop_before_its_next_batch(tmp_path):
     assert Terminated.seen == 5
 
 
-def test_a_loop_outside_any_class_is_refused_in_several_processes(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("joined", "error", "message"),
+    [
+        (False, RuntimeError, r"outside Runner\.train\(\), in 2 processes → .* torchrun and launcher='pytorch'"),
+        (True, ValueError, r"^SingleDeviceStrategy, outside Runner\.train\(\), in 2 .* DDPStrategy"),
+    ],
+    ids=["Lightning would start them", "another strategy"],
+)  # fmt: skip
+def test_a_loop_outside_any_class_in_several_processes(
+    joined, error, message, tmp_path, monkeypatch
+):
     made = runner(tmp_path, {"by_epoch": True, "max_epochs": 2})
-    monkeypatch.setattr(type(made._run), "world_size", 2)
-    with pytest.raises(
-        RuntimeError, match=r"outside Runner\.train\(\), in 2 processes → .* train_cfg"
-    ):
+    monkeypatch.setattr(type(made.trainer), "world_size", 2)
+    monkeypatch.setattr("mm2pl.lightning.by_hand.is_distributed", lambda: joined)
+    with pytest.raises(error, match=message):
         train_by_hand(made)
+
+
+def test_a_fit_follows_a_loop_outside_any_class(tmp_path):
+    made = runner(tmp_path, {"by_epoch": True, "max_epochs": 3})
+    train_by_hand(made)
+    made.train()
+    assert (made.epoch, made.iter) == (3, 27)

@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.loops.driving import loader_dict, loops
+from tests.loops.driving import loader_dict, loops, train_by_hand
 from tests.scenarios import Scenario, build
 
 
@@ -46,7 +46,11 @@ def main(package: str, folder: str, name: str, broadcast: str = "") -> None:
     book: dict[str, list] = {
         key: [] for key in ("loss", "lr", "momentum", "metrics", "place", "validated_at")
     }
-    made = backward_by_hand(package) if name == "by hand" else loops(package)[name]
+    made = {
+        "by hand": backward_by_hand(package),
+        "no loop": "EpochBasedTrainLoop",
+        **loops(package),
+    }[name]
     settings = {
         "two loaders": {"max_epochs": 2, "other": loader_dict(52, shuffle=True)},
         "by iterations": {"max_iters": 9, "val_interval": 4},
@@ -73,7 +77,7 @@ def main(package: str, folder: str, name: str, broadcast: str = "") -> None:
         env_cfg={"dist_cfg": {"backend": "gloo"}},
         cfg={"model_wrapper_cfg": wrapper},
     )
-    runner.train()
+    train_by_hand(runner) if name == "no loop" else runner.train()
     model = getattr(runner.model, "module", runner.model)
     torch.save({**book, "weights": model.state_dict()}, f"{folder}/{package}_{rank}.pt")
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.loops.driving import loader_dict, loops, sampling_evaluator, train_by_hand
+from tests.loops.inventions import inventions
 from tests.processes import trained
 from tests.scenarios import Scenario, accuracy, assert_equal, build, record
 
@@ -29,7 +30,7 @@ EPOCHS = {"by_epoch": True, "max_epochs": 3}
 
 def scenario(package: str, name: str) -> Scenario:
     """Make the run of one loop, with the hooks that look at a loop most."""
-    made, stage, settings = loops(package)[name], *LOOPS[name]
+    made, stage, settings = {**loops(package), **inventions(package)}[name], *LOOPS[name]
     if name == "own samplers":  # by their names, as the configs of projects have them
         base = importlib.import_module(f"{package}.registry")
         evaluator = sampling_evaluator(importlib.import_module(f"{package}.evaluator"))
@@ -46,6 +47,14 @@ def scenario(package: str, name: str) -> Scenario:
         "many sets": {
             "val_dataloader": [loader_dict(30), loader_dict(21)],
             "val_evaluator": [{"type": metric}, [{"type": metric}]],
+        },
+        "several loaders": {
+            "train_dataloader": [loader_dict(70, shuffle=True), loader_dict(20, shuffle=True)]
+        },
+        "tests too": {
+            "test_dataloader": loader_dict(26),
+            "test_cfg": {},
+            "test_evaluator": {"type": metric},
         },
         "own samplers": {
             "val_dataloader": [loader_dict(30), loader_dict(21)],
@@ -90,6 +99,12 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
     "many sets": ("val", {}),
     "own samplers": ("val", {}),
     "retrieval": ("val", {"prototypes": loader_dict(16)}),
+    "several loaders": ("train", {"max_epochs": 3}),
+    "within the epoch": ("train", {"max_epochs": 4}),
+    "phases": ("train", {"max_iters": 8}),
+    "leaves out": ("train", {"max_epochs": 2}),
+    "tests too": ("train", {"max_epochs": 4}),
+    "folds": ("train", {"max_epochs": 4}),
 }  # fmt: skip
 
 
@@ -99,7 +114,7 @@ def test_a_run_is_mmengines(name: str, tmp_path: Path, quick_runs: None) -> None
         record(package, scenario(package, name), str(tmp_path / package))
         for package in ("mm2pl", "mmengine")
     )
-    assert len(theirs["loss"]) >= 11
+    assert len(theirs["loss"]) >= 8
     assert theirs["metrics"]
     assert_equal(ours, theirs)
 
@@ -110,7 +125,8 @@ SCRIPT = Path(__file__).resolve().parents[1] / "loops" / "two_processes.py"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
-    [["two loaders"], ["by iterations"], ["by hand"], ["by hand", "broadcast"], ["by epochs", "broadcast"]],
+    [["two loaders"], ["by iterations"], ["by hand"], ["by hand", "broadcast"], ["by epochs", "broadcast"],
+     ["no loop"], ["no loop", "broadcast"]],
     ids=" ".join,
 )  # fmt: skip
 def test_two_processes_are_mmengines(arguments: list[str], tmp_path: Path) -> None:

@@ -450,7 +450,7 @@ TAKEN = {
     ("None", "dict"): """
         data_preprocessor compile.options log_processor model_wrapper_cfg strategy tta_model""",
     ("dict",): "optim_wrapper.paramwise_cfg.custom_keys env_cfg.dist_cfg",
-    ("None", "list"): "tta_pipeline",
+    ("None", "dict", "list"): "tta_pipeline",
     ("huge",): """
         optim_wrapper.accumulative_counts optim_wrapper.loss_scale.growth_factor train_cfg.max_epochs
         optim_wrapper.optimizer.weight_decay

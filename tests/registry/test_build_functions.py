@@ -91,7 +91,11 @@ def test_scope_of_a_config() -> None:
     [
         ((1, NETS), TypeError, "cfg should be a dict, ConfigDict or Config, but got <class 'int'>"),
         (({"a": 1}, NETS), KeyError, "must contain the key \"type\", but got {'a': 1}"),
-        (({"type": "Net"}, "nets"), TypeError, "registry must be a mm2pl.Registry object"),
+        (
+            ({"type": "Net"}, "nets"),
+            TypeError,
+            r"registry must be a mmengine.Registry object.* → mm2pl.registry.Registry\(",
+        ),
         (({"type": "Net"}, NETS, 1), TypeError, "default_args should be a dict"),
         (({"type": 5}, NETS), TypeError, "type must be a str or valid type, but got <class 'int'>"),
         (({"type": "Nit"}, NETS), RegistryKeyError, "Nit is not in the nets::net registry"),

@@ -10,9 +10,10 @@ from mm2pl.optim import OptimWrapper
 from mm2pl.plan.fault import FaultyConfigError
 from mm2pl.plan.translate import translate
 from mm2pl.runner import EpochBasedTrainLoop, IterBasedTrainLoop
-from tests.scenarios import Scenario, build
+from tests.scenarios import Scenario, accuracy, build
 
 SGD = {"optimizer": {"type": "SGD", "lr": 0.05}}
+Accuracy = accuracy("mm2pl")
 KEYS = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -75,6 +76,18 @@ def test_a_run_that_only_validates_builds_no_training_loop(make):
         ("build_message_hub", "no", TypeError, "message_hub should be a built object or a dict"),
         ("build_visualizer", "no", TypeError, "visualizer should be a built object or a dict"),
         ("build_model", "no", TypeError, "model should be a torch.nn.Module or a dict"),
+        (
+            "build_evaluator",
+            Accuracy(),
+            TypeError,
+            "evaluator should be one of dict, .* but got Accuracy → ",
+        ),
+        (
+            "build_optim_wrapper",
+            {"d": {"type": "OptimWrapper"}},
+            ValueError,
+            r"each item .* \['d'\] are not",
+        ),
         ("register_hook", ["no"], TypeError, "hook should be an instance of Hook or dict"),
         (
             "build_param_scheduler",
@@ -100,7 +113,10 @@ def test_what_cannot_be_built(make, method, value, error, message):
     ("schedules", "message"),
     [
         ("StepLR", "param_scheduler='StepLR' → a dict or a list or a built scheduler"),
-        ({"net": "StepLR"}, r"param_scheduler.net='StepLR' → dict\(type=…\)"),
+        (
+            {"net": "StepLR"},
+            r"param_scheduler.net='StepLR' → dict\(type=…\).* Each value of param_scheduler",
+        ),
         ([{"gamma": 1}], r"param_scheduler.0={'gamma': 1} → dict\(type=…\)"),
         ({"net": [{"gamma": 1}]}, "param_scheduler.net.0={'gamma': 1}"),
     ],
@@ -138,6 +154,36 @@ def test_private_names_that_projects_use_can_be_set(make):
     run._experiment_name = "other"
     assert run.hooks == []
     assert run.build_logger().instance_name == "other"
+    assert run.build_logger(name="a third").instance_name == "a third"
+
+
+class TrainsOnly(torch.nn.Module):
+    """A model of another kind, without the step of a validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(1, 1)
+
+    def train_step(self, data, optim_wrapper):
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("verb", "step"), [("train", "val_step"), ("val", "val_step"), ("test", "test_step")]
+)
+def test_a_model_without_the_step_of_a_stage(make, verb, step):
+    run = make()
+    run._test_loop, run._test_dataloader, run._test_evaluator = (
+        {},
+        run._val_dataloader,
+        run._val_evaluator,
+    )
+    run.model = TrainsOnly()
+    with pytest.raises(
+        AssertionError, match=rf"TrainsOnly has no {step} → If you want to (validate|test) "
+    ):
+        getattr(run, verb)()
+    assert run.iter == 0
 
 
 def test_a_wrapper_that_only_several_processes_need_is_not_looked_up(make):

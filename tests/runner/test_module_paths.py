@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
+import torch
 
 import mm2pl.runner
 
@@ -32,3 +33,13 @@ def test_intervals():
     from mm2pl.runner.utils import calc_dynamic_intervals
 
     assert calc_dynamic_intervals(5, [(11, 2)]) == ([0, 11], [5, 2])
+
+
+def test_autocast_takes_the_device_that_there_is(monkeypatch):
+    monkeypatch.setattr("mm2pl.runner.amp.get_device", lambda: "mps")
+    with mm2pl.runner.autocast(enabled=False):
+        assert not torch.is_autocast_enabled("cpu")
+    with pytest.raises(
+        ValueError, match=r"device_type must be cuda, .* but got 'mps' → enabled=False"
+    ):
+        mm2pl.runner.autocast()

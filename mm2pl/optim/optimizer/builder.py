@@ -80,9 +80,10 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
     if unbuilt:
         close = closest("optimizer", unbuilt, 1)
         hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
+        # As MMEngine 0.10.7 writes it: its issues are found by these words.
         raise ValueError(
-            "optim_wrapper has neither 'optimizer' nor 'constructor', so that each value must be an "
-            f"OptimWrapper, but {unbuilt} are not → for several optimizers give a constructor.{hint}"
+            "optim_wrapper has neither 'optimizer' nor 'constructor', so that each item mush be an optimizer object, "
+            f"an OptimWrapper, but {unbuilt} are not → for several optimizers give a constructor.{hint}"
         )
     return OptimWrapperDict(**value)
 
