@@ -23,6 +23,34 @@ class ArgumentError(UserError, AssertionError, TypeError, ValueError):
     """A wrong argument where MMEngine has an ``assert``, so that either kind of handler sees it."""
 
 
+class MissingFileError(UserError, FileNotFoundError):
+    """A file that a user has named and that is not there."""
+
+
+class ExistingFileError(UserError, FileExistsError):
+    """A file that would be overwritten."""
+
+
+class FileError(UserError, OSError):
+    """A file or folder that cannot be read or written."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """A package or module that is needed and cannot be imported."""
+
+
+class MissingModuleError(MissingPackageError, ModuleNotFoundError):
+    """A module that is imported and that nobody has."""
+
+
+class StateError(UserError, RuntimeError):
+    """Something that cannot be done as things stand: a part of the run is missing, or it comes too late."""
+
+
+class UnsupportedError(UserError, NotImplementedError):
+    """Something that MMEngine or MMCV can do and mm2pl cannot."""
+
+
 class UnsupportedVersion(UserError, ImportError):
     """The installed version of a library lacks private parts that mm2pl relies on, or has others.
 

@@ -23,6 +23,7 @@ from mm2pl.cli.options import Word
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.config.packages import package_config
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.plan import explain
 from mm2pl.plan.schema import faults_of, refuse
 from mm2pl.plan.translate import Plan, require_plain, translate
@@ -150,7 +151,7 @@ def _for_lightning(parsed: argparse.Namespace) -> list[str]:
     for name in ("cfg_options", *changes.CHANGES, "launcher", "work_dir"):
         said = name == "cfg_options" and any(word.kind == name for word in parsed.words)
         if said or getattr(parsed, name, None):
-            raise ValueError(
+            raise ArgumentError(
                 f"--{name.replace('_', '-')} changes an MMEngine config, and this is LightningCLI YAML without a "
                 "run → use --trainer.…, --model.… or --data.… options, or edit the file"
             )
@@ -173,12 +174,12 @@ def find_config(path: str) -> str:
     if file.is_file():
         return path
     if file.is_dir():
-        raise FileNotFoundError(f"{path!r} is a folder → name a config file in it.")
+        raise MissingFileError(f"{path!r} is a folder → name a config file in it.")
     names = [
         other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
     ]
     hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
-    raise FileNotFoundError(f"the config {path!r} does not exist.{hint}")
+    raise MissingFileError(f"the config {path!r} does not exist.{hint}")
 
 
 def dotted_names(value: Any) -> Any:

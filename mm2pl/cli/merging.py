@@ -16,6 +16,7 @@ import yaml
 
 from mm2pl.cli.options import Word
 from mm2pl.config import Config, DictAction
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import load
 from mm2pl.plan.containers import join, lists
 from mm2pl.plan.fault import Fault
@@ -251,7 +252,7 @@ def _follow_part(asked: Asked, part: str, value: Any, name: str, own: Config | N
                 asked.change({key: item}, name)
         elif key in ("seed", "diff_rank_seed") and part == "data":
             if item != (asked.cfg.get("randomness") or {}).get(key, item if own else None):
-                raise ValueError(
+                raise ArgumentError(
                     f"data.init_args.{key}: {item} in {name} → a run seeds its data by randomness.{key}: "
                     f"--cfg-options randomness.{key}={item}"
                 )
@@ -283,7 +284,7 @@ def _follow_flag(asked: Asked, flag: str) -> None:
         asked.change({key: value}, word)
     elif part in ("optimizer", "lr_scheduler"):
         meant = f"optim_wrapper.{name}" if part == "optimizer" else "param_scheduler.0." + inside
-        raise ValueError(
+        raise ArgumentError(
             f"--{name} on an MMEngine config → use --cfg-options {meant}={text or '…'} instead"
         )
     else:
@@ -321,7 +322,7 @@ def _seed(asked: Asked, value: object) -> None:
     if value is False:
         return
     if value is not True and value is not None and not isinstance(value, int):
-        raise ValueError(f"--seed_everything {value} → a whole number, true or false is needed")
+        raise ArgumentError(f"--seed_everything {value} → a whole number, true or false is needed")
     asked.seed(None if value is True else value)
 
 
@@ -341,7 +342,7 @@ def _checkpointing(asked: Asked, value: Any, said: str) -> None:
         if isinstance(hooks, list):
             asked.cfg.custom_hooks = [hook for hook in hooks if not _writes_checkpoints(hook)]
     elif value not in (True, None):
-        raise ValueError(f"{said} → true or false is needed")
+        raise ArgumentError(f"{said} → true or false is needed")
 
 
 def _writes_checkpoints(hook: object) -> bool:
@@ -359,7 +360,7 @@ def _writes_checkpoints(hook: object) -> bool:
 
 def _barebones(asked: Asked, value: Any, said: str) -> None:
     if value is not False:
-        raise ValueError(
+        raise ArgumentError(
             f"{said} switches off what a run consists of: its hooks, log and checkpoints → leave it out; to measure "
             "the loop alone, default_hooks=dict(logger=None, checkpoint=None, …) removes hooks"
         )
@@ -392,13 +393,13 @@ def require_possible(asked: Asked, work_dir: str | None) -> None:
     length, said = asked.cfg.get("train_cfg"), asked.given.get("max_epochs")
     length = length if isinstance(length, Mapping) else {}
     if said and ("max_iters" in length or length.get("by_epoch") is False):
-        raise ValueError(
+        raise ArgumentError(
             f"{said.replace('=', ' ', 1)} on a run by iterations (train_cfg.max_iters={length.get('max_iters')}) → "
             "--cfg-options train_cfg.max_iters=…"
         )
     root = asked.given.get("default_root_dir")
     if root and work_dir and work_dir != asked.cfg.work_dir:
-        raise ValueError(f"{root} and --work-dir {work_dir} → they mean the same: give one")
+        raise ArgumentError(f"{root} and --work-dir {work_dir} → they mean the same: give one")
 
 
 def skeleton(plan: Plan, asked: Asked) -> dict[str, Any]:

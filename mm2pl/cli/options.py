@@ -12,6 +12,7 @@ from mm2pl.cli.changes import SCHEDULES
 from mm2pl.cli.habits import instead_of
 from mm2pl.closest import closest
 from mm2pl.config import DictAction
+from mm2pl.errors import ArgumentError
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
@@ -201,7 +202,7 @@ def parse(
     if words and command != "fit":
         checkpoint = words.pop(0)
         if options.ckpt_path:
-            raise ValueError(
+            raise ArgumentError(
                 f"two checkpoints: {checkpoint!r} and --ckpt_path {options.ckpt_path!r} → give one"
             )
         options.ckpt_path = checkpoint

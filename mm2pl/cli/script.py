@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError, MissingFileError
 
 USAGE = """usage: mm2pl run SCRIPT [ARGS…]
        mm2pl run -m MODULE [ARGS…]
@@ -33,7 +34,7 @@ def run(command: str, arguments: list[str]) -> None:
     as_module = arguments[:1] == ["-m"]
     target, *rest = arguments[as_module:] or [""]
     if not target:
-        raise ValueError("mm2pl run needs a script → mm2pl run SCRIPT [ARGS…], or -m MODULE")
+        raise ArgumentError("mm2pl run needs a script → mm2pl run SCRIPT [ARGS…], or -m MODULE")
     if not as_module:
         require_script(target)
     # As Python sets it: the folder of the script, its links followed, or the current one.
@@ -56,7 +57,7 @@ def require_script(path: str) -> None:
         return
     names = [other.name for other in file.parent.glob("*.py")]
     hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
-    raise FileNotFoundError(f"the script {path!r} does not exist.{hint}")
+    raise MissingFileError(f"the script {path!r} does not exist.{hint}")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio.backends import FsspecBackend, backends, prefix_to_backends
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.file_client import FileClient
@@ -45,7 +46,7 @@ def get_file_backend(
     # A copy, as `backend` is taken out of it.
     options = dict(backend_args or {})
     if uri is None and "backend" not in options:
-        raise ValueError('uri should not be None when "backend" does not exist in backend_args')
+        raise ArgumentError('uri should not be None when "backend" does not exist in backend_args')
     prefix = "" if uri is None else _parse_uri_prefix(uri)
     if not enable_singleton:
         return _build(prefix, options)
@@ -67,7 +68,7 @@ def _build(prefix: str, options: dict[str, Any]) -> Any:
     from fsspec import available_protocols
 
     if name not in available_protocols():
-        raise ValueError(
+        raise ArgumentError(
             f"There is no storage backend {name!r}: choose from {', '.join(backends)}, or a "
             "protocol of fsspec, or register it with register_backend."
         )
@@ -230,7 +231,7 @@ def load(
     if hasattr(file, "read"):
         return handler.load_from_fileobj(file, **kwargs)
     if not isinstance(file, str):
-        raise TypeError(f'"file" must be a filepath str or a file-object, but got {file!r}')
+        raise ArgumentError(f'"file" must be a filepath str or a file-object, but got {file!r}')
     content: Any = (
         StringIO(backend.get_text(file)) if handler.str_like else BytesIO(backend.get(file))
     )
@@ -261,7 +262,7 @@ def dump(
     """
     file = str(file) if isinstance(file, Path) else file
     if file is None and file_format is None:
-        raise ValueError("file_format must be specified since file is None")
+        raise ArgumentError("file_format must be specified since file is None")
     handler = _handler(file, file_format)
     if file is None:
         return handler.dump_to_str(obj, **kwargs)
@@ -269,7 +270,7 @@ def dump(
         handler.dump_to_fileobj(obj, file, **kwargs)
         return None
     if not isinstance(file, str):
-        raise TypeError(f'"file" must be a filename str or a file-object, but got {file!r}')
+        raise ArgumentError(f'"file" must be a filename str or a file-object, but got {file!r}')
     # Into memory first: an object that cannot be written must not leave half a file.
     content: Any = StringIO() if handler.str_like else BytesIO()
     handler.dump_to_fileobj(obj, content, **kwargs)
@@ -282,7 +283,7 @@ def _handler(file: Any, file_format: str | None) -> BaseFileHandler:
     # As in MMEngine 0.10.7, a name without a dot is its own suffix: the file `json` holds JSON.
     suffix = file.split(".")[-1] if file_format is None and isinstance(file, str) else file_format
     if suffix not in file_handlers:
-        raise TypeError(
+        raise ArgumentError(
             f"Unsupported format: {suffix}, choose from {', '.join(file_handlers)}, "
             "or register it with register_handler."
         )
@@ -313,5 +314,5 @@ def deprecated_client(
         stacklevel=4,
     )
     if backend_args is not None:
-        raise ValueError('"file_client_args" and "backend_args" cannot be set at the same time.')
+        raise ArgumentError('"file_client_args" and "backend_args" cannot be set at the same time.')
     return FileClient.infer_client(file_client_args, file)

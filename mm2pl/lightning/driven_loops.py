@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn.parallel import DistributedDataParallel
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.ddp import averaged_outside
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.private import FitLoop
@@ -142,12 +143,12 @@ def refuse(trainer: Any, run: Any, stage: str) -> None:
     if not counts and not (isinstance(limit, float) and limit == 1.0):
         flags = ("fast_dev_run", "overfit_batches", f"limit_{stage}_batches")
         flag = next((name for name in flags if getattr(trainer, name)), flags[-1])
-        raise ValueError(
+        raise ArgumentError(
             f"Trainer({flag}={getattr(trainer, flag)!r}) → {kind} is gone through by code of the config, which takes "
             "as many batches as it wants → leave the flag out, and give the data set fewer samples (indices=…)"
         )
     if trainer.strategy.restore_checkpoint_after_setup:
-        raise ValueError(
+        raise ArgumentError(
             f"{type(trainer.strategy).__name__} → {kind} calls the model's steps itself, and where the model is "
             "sharded only Lightning's own loops can → DDPStrategy, or a loop that overrides run_iter alone"
         )

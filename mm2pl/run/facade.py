@@ -12,7 +12,7 @@ from torch import nn
 
 from mm2pl.dataset import batch_size_of
 from mm2pl.dataset.utils import length_of
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
@@ -308,7 +308,7 @@ class RunnerFacade(RunnerView):
             RuntimeError: A training begins outside a fit, in several processes.
         """
         if fn_name == "before_train" and self.world_size > 1 and self._run.trainer.model is None:
-            raise RuntimeError(
+            raise StateError(
                 f"before_train outside Runner.train(), in {self.world_size} processes → gradients are averaged within "
                 "a fit only, so each process would go on with weights of its own → put the loop into the run() of a "
                 "class for train_cfg, and call train()"

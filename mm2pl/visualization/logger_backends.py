@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mm2pl.config import Config
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir
 from mm2pl.visualization.vis_backend import BaseVisBackend
@@ -142,7 +142,7 @@ class WandbVisBackend(LoggerVisBackend):
     ) -> None:
         super().__init__(save_dir)
         if not isinstance(define_metric_cfg, dict | list | None):
-            raise ValueError(
+            raise ArgumentError(
                 f"define_metric_cfg should be dict or list, but got {define_metric_cfg!r}"
             )
         # A new dict: MMEngine 0.10.7 writes `dir` into the config's own.
@@ -366,7 +366,7 @@ def client(package: str, backend: str) -> Any:
         return import_module(package)
     except ImportError as error:
         root = package.partition(".")[0]
-        raise ImportError(f'{backend} needs {root}: run "pip install {root}"') from error
+        raise MissingPackageError(f'{backend} needs {root}: run "pip install {root}"') from error
 
 
 def without_step(scalars: dict) -> dict:

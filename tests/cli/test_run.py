@@ -381,7 +381,7 @@ def test_a_trainers_misspelt_or_useless_option(option, said, tmp_path, capsys):
 def test_what_lightning_says_to_its_user_needs_no_traceback(tmp_path, capsys):
     monitor = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=acc"]
     assert main(["fit", CONFIG, "--work-dir", str(tmp_path), *monitor, *SHORT]) == 2
-    assert "RuntimeError: Early stopping conditioned on metric `acc`" in capsys.readouterr().err
+    assert "StateError: Early stopping conditioned on metric `acc`" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_the_work_folder_by_its_bare_name(trained, capsys):

@@ -125,7 +125,7 @@ ENDS = {
     "what mm2pl lacks": (
         "import mmengine.nothing",
         2,
-        "mm2pl run: ModuleNotFoundError: mmengine is served by mm2pl here, which has no 'nothing' → `python SCRIPT`",
+        "mm2pl run: MissingModuleError: mmengine is served by mm2pl here, which has no 'nothing' → `python SCRIPT`",
     ),
 }
 

@@ -8,6 +8,8 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -87,7 +89,7 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
     """
     source = Path(source)
     if not source.exists():
-        raise FileNotFoundError(f"{str(source)!r} does not exist → give a Python file or a folder.")
+        raise MissingFileError(f"{str(source)!r} does not exist → give a Python file or a folder.")
     changed, findings = [], []
     paths = _sources(source)
     for path in paths:
@@ -113,7 +115,9 @@ def _sources(source: Path) -> list[Path]:
     """Return the Python files; hidden folders and installed packages are not the user's."""
     if source.is_file():
         if source.suffix != ".py":
-            raise ValueError(f"{str(source)!r} is no Python source → give a .py file or a folder.")
+            raise ArgumentError(
+                f"{str(source)!r} is no Python source → give a .py file or a folder."
+            )
         return [source]
 
     def is_own(path: Path) -> bool:
@@ -150,7 +154,9 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
     try:
         import libcst as cst
     except ImportError as error:
-        raise ImportError("rewriting code needs libcst → pip install 'mm2pl[migrate]'") from error
+        raise MissingPackageError(
+            "rewriting code needs libcst → pip install 'mm2pl[migrate]'"
+        ) from error
     from mm2pl.mmcv.codemod.rewrite import rewrite
 
     found: list[Finding] = []

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.migration.data import migrate_data, migrate_helpers
 from mm2pl.mmcv.migration.environment import migrate_environment
 from mm2pl.mmcv.migration.evaluation import migrate_loops
@@ -128,7 +129,7 @@ def _check(config: Mapping[str, Any]) -> None:
         if value is not None and any(isinstance(v, str | int | float) for v in values):
             wrong.append(f"{key}={value!r} must be a list of dicts")
     if wrong:
-        raise TypeError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
+        raise ArgumentError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
 
 
 def _is_flow(flow: object) -> bool:
@@ -140,7 +141,7 @@ def _toolbox(old: Mapping[str, Any], scope: str | None) -> Toolbox | None:
         # A config that was migrated in part names its scope already.
         return KNOWN_SCOPES.get(old.get("default_scope", "")) or recognise(old)
     if scope not in KNOWN_SCOPES:
-        raise ValueError(
+        raise ArgumentError(
             f"scope={scope!r} is none of the known toolboxes: {', '.join(KNOWN_SCOPES)}."
         )
     return KNOWN_SCOPES[scope]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import ArgumentError, ExistingFileError
 from mm2pl.mmcv.migration.config import (
     migrate_with_report,
 )
@@ -67,7 +68,7 @@ def migrate_file(
     """
     source, target = Path(source), Path(target)
     if target.suffix != source.suffix:
-        raise ValueError(
+        raise ArgumentError(
             f"{str(target)!r}: a {source.suffix} config becomes a {source.suffix} config → name it so; "
             "`mm2pl convert` writes other formats."
         )
@@ -76,7 +77,7 @@ def migrate_file(
     old = _load(source)
     # A config of today would be taken apart by keys that mean something else now, such as train_cfg.
     if not is_legacy(old):
-        raise ValueError(f"{source} {_why_not(old)}")
+        raise ArgumentError(f"{source} {_why_not(old)}")
     migrated = migrate_with_report(old, scope)
     if source.suffix == ".py":
         # The new text is loaded before it is written: a config that does not load must not replace a good one.
@@ -133,7 +134,7 @@ def migrate_folder(
     _refuse_itself(source, target)
     files = [p for p in sorted(source.rglob("*")) if p.suffix in _SUFFIXES and p.is_file()]
     if not files:
-        raise ValueError(
+        raise ArgumentError(
             f"{str(source)!r} has no {', '.join(_SUFFIXES)} files → nothing to migrate."
         )
     # All files at once and first, so that a refusal leaves no half-written folder.
@@ -302,7 +303,7 @@ def _rewritten(
     try:
         text = job.text(loads)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise ArgumentError(f"{source}: {error}") from error
     return text, dict(loaded)
 
 
@@ -334,13 +335,13 @@ def _data_text(config: Mapping[str, Any], suffix: str) -> str:
 
 def _refuse_itself(source: Path, target: Path) -> None:
     if source.resolve() == target.resolve():
-        raise ValueError(f"{str(target)!r} is the old config itself → write somewhere else.")
+        raise ArgumentError(f"{str(target)!r} is the old config itself → write somewhere else.")
 
 
 def _refuse_overwriting(targets: Iterable[Path], force: bool) -> None:
     existing = [str(path) for path in targets if path.exists()]
     if existing and not force:
         shown = ", ".join(existing[:3]) + (", …" if len(existing) > 3 else "")
-        raise FileExistsError(
+        raise ExistingFileError(
             f"{shown}: exists already → write somewhere else, or overwrite with force."
         )
