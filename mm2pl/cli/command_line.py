@@ -12,20 +12,18 @@ from typing import Any
 from mm2pl.cli import changes, options
 from mm2pl.cli.merging import (
     Asked,
-    config_of_yaml,
-    content_of,
     merge,
     require_possible,
-    run_of_yaml,
     skeleton,
 )
 from mm2pl.cli.options import Word
+from mm2pl.cli.yaml_run import config_of_yaml, content_of, run_of_yaml
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.config.packages import package_config
 from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.plan import explain
-from mm2pl.plan.schema import faults_of, refuse
+from mm2pl.plan.schema import faults_of, refuse, require_config
 from mm2pl.plan.translate import Plan, require_plain, translate
 from mm2pl.plan.unread import redefined
 
@@ -100,6 +98,7 @@ def of_words(
     if asked.ckpt_path and not parsed.ckpt_path:
         parsed.ckpt_path = asked.ckpt_path
     require_possible(asked, parsed.work_dir)
+    require_config(asked.cfg)
     # Before anything is done with them.
     doubts = [*{doubt.path: doubt for doubt in [*redefined(asked.cfg), *asked.doubts]}.values()]
     refuse([*doubts, *faults_of(asked.cfg, False, asked.origins)], parsed.strict)

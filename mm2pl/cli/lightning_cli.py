@@ -17,7 +17,6 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from mm2pl.cli.command_line import CommandLine, of_words, read
 from mm2pl.cli.faults import told as told_of
-from mm2pl.cli.merging import run_of_yaml
 from mm2pl.cli.options import LIGHTNING_FLAG, Word, parse
 from mm2pl.cli.parts import (
     CommandLineParts,
@@ -26,6 +25,7 @@ from mm2pl.cli.parts import (
     require_checkpoint,
 )
 from mm2pl.cli.refusals import told
+from mm2pl.cli.yaml_run import run_of_yaml
 from mm2pl.config import Config
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.assembly import made_by

@@ -15,17 +15,15 @@ from typing import Any
 import yaml
 
 from mm2pl.cli.options import Word
+from mm2pl.cli.yaml_run import config_of_yaml, names_run, run_of_yaml
 from mm2pl.config import Config, DictAction
 from mm2pl.errors import ArgumentError
-from mm2pl.fileio import load
 from mm2pl.plan.containers import join, lists
 from mm2pl.plan.fault import Fault
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.overrides import without_effect
-from mm2pl.plan.translate import Plan, translate, whole_config
+from mm2pl.plan.translate import Plan, translate
 from mm2pl.utils import get_object_from_string
-
-RUN = "mm2pl.lightning.RunCallback"
 
 CLASSES = {"model": "mm2pl.lightning.MMLightningModule", "data": "mm2pl.lightning.MMDataModule"}
 
@@ -87,57 +85,6 @@ class Asked:
         for key in _leaves(values):
             self.origins.pop(key, None)  # the last one counts
             self.origins[key] = word
-
-
-def is_lightnings(content: object) -> bool:
-    """Return whether the content of a YAML or JSON file is in LightningCLI's form rather than MMEngine's.
-
-    >>> is_lightnings({"model": {"type": "Net"}}), is_lightnings({"model": {"init_args": {}}})
-    (False, True)
-    """
-    # An MMEngine config may be YAML or JSON too; it says `type` where LightningCLI says `class_path`.
-    return isinstance(content, dict) and (
-        not content.keys().isdisjoint(("trainer", "seed_everything", "ckpt_path"))
-        or any(
-            isinstance(content.get(part), dict)
-            and not content[part].keys().isdisjoint(("class_path", "init_args"))
-            for part in _PARTS
-        )
-    )
-
-
-def content_of(path: str) -> dict[str, Any] | None:
-    """Return the content of a file in LightningCLI's form; ``None`` for an MMEngine config."""
-    if not path.endswith((".yaml", ".yml", ".json")):
-        return None
-    content = load(path)
-    return content if is_lightnings(content) else None
-
-
-def run_of_yaml(content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the callback of a YAML that is a run, if it has one."""
-    trainer = content.get("trainer")
-    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
-    found = (c for c in callbacks or [] if isinstance(c, dict) and names_run(c.get("class_path")))
-    return next(found, None)
-
-
-def names_run(path: object) -> bool:
-    """Return whether a ``class_path`` is that of a run's callback, by one of its two paths or that of a subclass."""
-    if not isinstance(path, str) or ("RunCallback" not in path and not path.count(".")):
-        return False
-    if path.startswith(("lightning.", "pytorch_lightning.")):
-        return False
-    run = get_object_from_string(RUN)
-    given = run if path == "RunCallback" else get_object_from_string(path)
-    return isinstance(given, type) and issubclass(given, run)
-
-
-def config_of_yaml(content: Mapping[str, Any], path: str | None) -> Config:
-    """Put the config together again that a YAML in LightningCLI's form was made from."""
-    run = (run_of_yaml(content) or {}).get("init_args") or {}
-    parts = ((content.get(part) or {}).get("init_args") or {} for part in _PARTS)
-    return Config(whole_config(run, *parts), filename=run.get("filename") or path)
 
 
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -20,6 +20,10 @@ LIGHTNING_FLAG = re.compile(
     # A value such as JSON may have several lines.
     re.DOTALL,
 )
+# A whole value or element, since a name of files may have {epoch:03d} in it.
+_DICT = re.compile(
+    r"""(^|[\[(,])[\s'"]*(\{([^{}]*:.*)?\}|dict\(.*\))[\s'"]*($|[\]),])""", re.DOTALL
+)
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
 USAGE = {"fit": "%(prog)s CONFIG [options]"}
 
@@ -64,7 +68,30 @@ class _Said(argparse.Action):
         namespace.words.append(Word(self.const, values))
 
 
-class _SaidPairs(DictAction):
+class _Pairs(DictAction):
+    """Collect the ``KEY=VALUE`` pairs of ``--cfg-options``, of which none is a dict.
+
+    MMEngine 0.10.7 takes ``{b: 1}`` for a text, splits ``{b: 1, c: 2}`` in two, and recurses on others without end.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        for pair in [values] if isinstance(values, str) else values or ():
+            key, _, text = pair.partition("=")
+            if _DICT.search(text):
+                parser.error(
+                    f"{option_string} {pair!r} gives a dict, which is no value here → give each of its keys: "
+                    f"{key}.KEY=VALUE; --data.… and --model.… take whole dicts as YAML"
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
+class _SaidPairs(_Pairs):
     """Append a word with the ``KEY=VALUE`` pairs of ``--cfg-options``."""
 
     def __call__(
@@ -80,7 +107,7 @@ class _SaidPairs(DictAction):
 
 
 def add_reading_options(
-    parser: argparse.ArgumentParser, pairs: type[argparse.Action] = DictAction
+    parser: argparse.ArgumentParser, pairs: type[argparse.Action] = _Pairs
 ) -> None:
     """Add what changes how a config is read, the same for every command."""
     parser.add_argument(

@@ -57,6 +57,9 @@ class Types:
         loops = ("train_cfg", "val_cfg", "test_cfg")
         self.is_run = "default_scope" in config or any(loop in config for loop in loops)
         self._missing: set[str | None] = set()
+        # Registry and scope → why the modules that register something there cannot be imported.
+        self._broken: dict[tuple[str, str | None], Exception] = {}
+        self._told: set[str] = set()
         self._found: dict[tuple[str, str, str | None], tuple[Any, tuple[str, str] | None]] = {}
 
     def faults(self) -> Iterator[Fault]:
@@ -110,6 +113,10 @@ class Types:
             yield Fault(
                 path=join(path, "type"), given=short(kind), accepted=accepted, advice=advice
             )
+        error = self._broken.get((name, scope or self.scope))
+        if error is not None and str(error) not in self._told:
+            self._told.add(str(error))
+            yield _broken(join(path, "type"), kind, error)
         if factory is not None:
             if name == "parameter scheduler" and _is_torchs(factory):
                 yield _torchs_schedule(path, kind)
@@ -162,7 +169,7 @@ class Types:
             return (kind if known else None), (None if known else (words, ""))
         scope = scope or self.scope
         # A scope that is not installed is looked for, and not found, for as long as an import takes.
-        if scope in self._missing:
+        if scope in self._missing or (registry.name, scope) in self._broken:
             return None, None
         asked = (registry.name, kind, scope)
         if asked not in self._found:
@@ -183,7 +190,10 @@ class Types:
             self._missing.add(scope)
             return None, None
         # A module that the look-up imports may fail in any way; building says how.
-        except Exception:
+        except Exception as error:
+            # A short name is imported from nowhere: what fails is the registry's own modules, for each name anew.
+            if "." not in kind:
+                self._broken[registry.name, scope] = error
             return None, None
         words = f"a name of the {scoped.scope}::{scoped.name} registry or an import path"
         hint = " ".join(hints) or "import the module that registers it: custom_imports"
@@ -302,6 +312,12 @@ def _wrong_kind(factory: Any, path: str, value: object, hint: Any) -> Fault:
     note = "" if ours else f"as {_named(factory)} declares it"
     severity: Severity = "error" if ours else "warning"
     return Fault(path=path, given=short(value), accepted=words, advice=note, severity=severity)
+
+
+def _broken(path: str, kind: Any, error: Exception) -> Fault:
+    why = f"what registers it cannot be imported: {type(error).__name__}: {error}"
+    advice = "install what is missing; types were not compared"
+    return Fault(path=path, given=short(kind), why=why, advice=advice, severity="warning")
 
 
 def _named(factory: Any) -> str:

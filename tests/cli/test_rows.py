@@ -192,6 +192,16 @@ FILES = {
         "import sys\nsys.exit(3)\n",
         "it ends the program while it is read, as a script does → a config only sets values",
     ),
+    "a script that only defines": ("def main():\n    pass\n", "this file has none"),
+    "nothing": ("", "c.py does not hold a config: a config has keys such as model"),
+    "a module": (
+        MODULE,
+        "The file defines the class SmallCNN, as a module does → if it is one, a con",
+    ),
+    "a class": (
+        "import torch\nclass Net(torch.nn.Module):\n    pass\n",
+        "c.py:2: torch.nn.Module is imported lazily in",
+    ),
     "base": ("name = 'base'\n_base_ = f'./{name}.py'\n", "c.py:2: _base_ is read before the vari"),
     "model=None": ("BASE\nmodel = None\n", "model=None → dict(type=…) or a torch module is needed"),
     "import": (
@@ -212,12 +222,21 @@ def test_a_file_that_is_no_config(text: str, message: str, said: Said) -> None:
     assert message in lines
 
 
-def test_annotations_are_no_config(said: Said) -> None:
-    Path("a.json").write_text('{"images": [], "annotations": []}')
-    code, text = said("fit", "a.json")
+DATA = {
+    "annotations": ('{"images": [], "annotations": []}', "this file has images, annotations"),
+    "a list": ("[1]", "A config must be a dict, not [1]"),
+    "broken": ("{bad", "a.json:1: Expecting property name"),
+}
+
+
+@pytest.mark.parametrize("command", ["fit", "check", "explain"])
+@pytest.mark.parametrize(("text", "message"), DATA.values(), ids=DATA)
+def test_data_are_no_config(text: str, message: str, command: str, said: Said) -> None:
+    Path("a.json").write_text(text)
+    code, lines = said(command, "a.json")
     assert code == 2
-    assert "a config has keys such as model" in text
-    assert "this file has images, annotations" in text
+    (line,) = lines.splitlines()
+    assert message in line
 
 
 def test_a_config_of_a_package_that_is_not_installed(said: Said) -> None:

@@ -196,6 +196,22 @@ def test_a_change_that_is_read_is_not_doubted(said: Any, capsys: Any) -> None:
     assert capsys.readouterr().err == ""
 
 
+DICTS = ('{"b": 1}', "{b:1,c:2}", "{}", "[{b:1},{c:2}]", "[dict(b=1)]", "'{b: {c: 1}}'")
+
+
+@pytest.mark.parametrize("text", DICTS)
+def test_a_dict_is_no_value(text: str, said: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        said("--cfg-options", f"model.head={text}")
+    assert "gives a dict, which is no value here → give each of its keys: model.head.KEY=VALUE" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_pattern_is_no_dict(said: Any) -> None:
+    assert value(said("--cfg-options", "model.file={:03d}.pth"), "model.file") == "{:03d}.pth"
+
+
 HABITS = {
     "--gpus 1": "--trainer.devices 1",
     "--gpu-id 0": "--trainer.accelerator gpu --trainer.devices [0]",
