@@ -87,17 +87,10 @@ def of_words(
     seed: int | None = None,
 ) -> CommandLine:
     """Merge the words of a command line; see :func:`read`."""
-    words = [(word, _content(word, parsed.safe)) for word in parsed.words]
-    base = next((i for i, (_, content) in enumerate(words) if _is_run(content)), None)
-    if base is None:
+    asked = merged(parsed, classes)
+    if asked is None:
         return CommandLine(options=parsed, arguments=_for_lightning(parsed))
-    word, content = words[base]
-    path = word.value if word.kind == "config" else None
-    first = content if isinstance(content, Config) else config_of_yaml(content, path)
-    asked = merge(words, base, Asked.of(first, classes()))
-    if asked.ckpt_path and not parsed.ckpt_path:
-        parsed.ckpt_path = asked.ckpt_path
-    require_possible(asked, parsed.work_dir)
+    path = asked.path
     require_config(asked.cfg)
     # Before anything is done with them.
     doubts = [*{doubt.path: doubt for doubt in [*redefined(asked.cfg), *asked.doubts]}.values()]
@@ -126,7 +119,36 @@ def of_words(
     )
 
 
-def _content(word: Word, safe: Any) -> Any:
+def merged(
+    parsed: argparse.Namespace,
+    classes: Callable[[], Mapping[str, str]] = dict,
+    imports: bool = True,
+) -> Asked | None:
+    """Merge the words of a command line into one config; ``None`` if there is none among them.
+
+    Args:
+        parsed: The command line; gets the checkpoint that a YAML names.
+        classes: As in :func:`read`.
+        imports: Import the config's ``custom_imports``.
+
+    Raises:
+        ValueError: If words contradict each other or the config.
+    """
+    words = [(word, _content(word, parsed.safe, imports)) for word in parsed.words]
+    base = next((i for i, (_, content) in enumerate(words) if _is_run(content)), None)
+    if base is None:
+        return None
+    word, content = words[base]
+    path = word.value if word.kind == "config" else None
+    first = content if isinstance(content, Config) else config_of_yaml(content, path)
+    asked = merge(words, base, Asked.of(first, classes(), path))
+    if asked.ckpt_path and not parsed.ckpt_path:
+        parsed.ckpt_path = asked.ckpt_path
+    require_possible(asked, parsed.work_dir)
+    return asked
+
+
+def _content(word: Word, safe: Any, imports: bool) -> Any:
     """Return what a config or a YAML holds; ``None`` for other words."""
     if word.kind == "content":
         return word.value
@@ -134,7 +156,9 @@ def _content(word: Word, safe: Any) -> Any:
         return None
     path = find_config(word.value)
     content = content_of(path)
-    return Config.fromfile(path, safe=safe) if content is None else content
+    if content is not None:
+        return content
+    return Config.fromfile(path, safe=safe, import_custom_modules=imports)
 
 
 def _is_run(content: Any) -> bool:

@@ -48,6 +48,7 @@ class Asked:
         doubts: Words that nothing reads.
         origins: Dotted key → the last word that has set it.
         ckpt_path: The checkpoint that a YAML names.
+        path: The file that the config is of.
     """
 
     cfg: Config
@@ -57,13 +58,14 @@ class Asked:
     doubts: list[Fault] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
     ckpt_path: str | None = None
+    path: str | None = None
 
     @classmethod
-    def of(cls, cfg: Config, classes: Mapping[str, str]) -> Asked:
-        """Begin with a config, and the classes that a program has chosen."""
-        asked = cls(cfg=cfg)
-        for part, path in classes.items():
-            asked.classes[part]["class_path"] = path
+    def of(cls, cfg: Config, classes: Mapping[str, str], path: str | None = None) -> Asked:
+        """Begin with the config of a file, and the classes that a program has chosen."""
+        asked = cls(cfg=cfg, path=path)
+        for part, chosen in classes.items():
+            asked.classes[part]["class_path"] = chosen
         return asked
 
     def seed(self, seed: int | None) -> None:

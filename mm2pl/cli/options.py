@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mm2pl.cli.changes import SCHEDULES
-from mm2pl.cli.habits import instead_of
+from mm2pl.cli.habits import EVAL, instead_of
 from mm2pl.closest import closest
 from mm2pl.config import DictAction
 from mm2pl.errors import ArgumentError
@@ -25,7 +25,7 @@ _DICT = re.compile(
     r"""(^|[\[(,])[\s'"]*(\{([^{}]*:.*)?\}|dict\(.*\))[\s'"]*($|[\]),])""", re.DOTALL
 )
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
-USAGE = {"fit": "%(prog)s CONFIG [options]"}
+USAGE = dict.fromkeys(("fit", "check"), "%(prog)s CONFIG [options]")
 
 
 class Word(NamedTuple):
@@ -165,6 +165,12 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, command: str) -> No
         add("--show-dir", help="write pictures of the predictions to this folder of the log folder")
 
 
+def _add_checking_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    alone = "only what the config alone tells; nothing is built"
+    parser.add_argument("--no-build", action="store_true", help=alone)
+
+
 def build_parser(command: str, prog: str = "mm2pl") -> OptionParser:
     """Return the parser of mm2pl's own options; the words and LightningCLI's options are left over."""
     parser = OptionParser(
@@ -182,10 +188,12 @@ def build_parser(command: str, prog: str = "mm2pl") -> OptionParser:
     parser.set_defaults(words=[])
     add_reading_options(parser, _SaidPairs)
     _add_run_options(parser)
-    if command == "fit":
-        _add_training_options(parser)
-    else:
+    if command in EVAL:
         _add_evaluation_options(parser, command)
+    else:
+        _add_training_options(parser)
+    if command == "check":
+        _add_checking_options(parser)
     return parser
 
 
@@ -200,7 +208,7 @@ def parse(
     The config and the checkpoint may stand anywhere between the options; argparse's own positional arguments may not.
 
     Args:
-        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        command: ``fit``, ``check``, ``validate``, ``test`` or ``predict``.
         arguments: What follows it.
         own: Options that a subclass of LightningCLI has added, and whether each takes a value.
         prog: The program's name.
@@ -226,7 +234,7 @@ def parse(
     # With --config, a single word is the checkpoint, unless it looks like a config.
     if words and (not named or words[0].endswith(CONFIG_ENDINGS)):
         options.words.insert(0, Word("config", words.pop(0)))
-    if words and command != "fit":
+    if words and command in EVAL:
         checkpoint = words.pop(0)
         if options.ckpt_path:
             raise ArgumentError(

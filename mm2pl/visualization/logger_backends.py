@@ -152,6 +152,13 @@ class WandbVisBackend(LoggerVisBackend):
         self._log_code_name = log_code_name
         self._watch_kwargs = watch_kwargs or {}
 
+    @staticmethod
+    def address(init_kwargs: Mapping[str, Any] | None = None, **others: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        mode = (init_kwargs or {}).get("mode") or os.environ.get("WANDB_MODE", "online")
+        server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+        return server if mode in ("online", "run") else None
+
     @cached_property
     def _wandb(self) -> Any:
         """The module ``wandb`` with its run started; projects' subclasses write through it."""
@@ -259,6 +266,11 @@ class MLflowVisBackend(LoggerVisBackend):
         )
         self._tracked_config_keys = tracked_config_keys
         self._work_dir: str | None = None
+
+    @staticmethod
+    def address(tracking_uri: str | None = None, **others: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        return tracking_uri
 
     def _make_logger(self) -> Any:
         client(self.package, "MLflowVisBackend")

@@ -592,7 +592,9 @@ def test_the_optimizer_of_a_wrapper_that_hands_it_on():
 
 
 def test_a_registry_that_cannot_be_imported_is_tried_once(tmp_path, monkeypatch):
-    (tmp_path / "nets_of_mine.py").write_text("import builtins; builtins.tries += 1; import nowhere_x")
+    (tmp_path / "nets_of_mine.py").write_text(
+        "import builtins; builtins.tries += 1; import nowhere_x"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("builtins.tries", 0, raising=False)
     Registry("model", parent=MODELS, scope="no_nets", locations=["nets_of_mine"])
