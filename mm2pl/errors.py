@@ -1,6 +1,9 @@
-"""Exceptions that more than one room raises; imports nothing, so that every room can import it."""
+"""Exceptions that more than one room raises; imports nothing of mm2pl's, so that every room can import it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -68,6 +71,25 @@ class UnsupportedVersion(UserError, ImportError):
         super().__init__(
             f"{installed} {found} → mm2pl works with {requirement} → pip install '{requirement}'"
         )
+
+
+@contextmanager
+def refused_values(where: str) -> Iterator[None]:
+    """Raise what a constructor of another library says about values of a config as a mistake of the user's.
+
+    Args:
+        where: The key that holds the values.
+
+    Raises:
+        ArgumentError: With the constructor's message.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (AssertionError, TypeError, ValueError) as error:
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        raise ArgumentError(f"{where} → {error}{notes}") from error
 
 
 def add_note(error: BaseException, note: str) -> None:

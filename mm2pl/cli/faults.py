@@ -50,10 +50,22 @@ def users_line(error: BaseException) -> str:
     installed = [
         Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
     ]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    frames = [f for each in _causes(error) for f in traceback.extract_tb(each.__traceback__)]
+    for frame in reversed(frames):
         file = Path(frame.filename).resolve()
         own = not any(folder in file.parents for folder in (*installed, PACKAGE))
         # `<string>` and the like have no file; the program's own entry point has, outside of the packages.
         if own and file.is_file() and file.suffix == ".py":
             return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
     return ""
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error and what has caused it, the first cause last."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    # `raise e from e` makes an error its own cause.
+    while cause is not None and not any(cause is each for each in found):
+        found.append(cause)
+        cause = cause.__cause__
+    return found

@@ -103,6 +103,8 @@ class MMCLI(LightningCLI):
         try:
             if self.said is None:
                 self.said = self._read(args, command)
+            if self.cfg is not None:
+                self._require_types(self.cfg)
             self._parse(parser, args, command)
         except Exception as error:
             if not asked_by_mm2pl and (text := told_of(error, Path(sys.argv[0]).name)):
@@ -210,7 +212,6 @@ class MMCLI(LightningCLI):
             return
         # The parts replace what was parsed of them, which `save_config_callback` writes.
         self._as_parsed, self.config = self.config, self.config.clone()
-        self._require_types(self.cfg)
         with made_by(CommandLineParts(self)):
             self.runner = build_runner(self.cfg)
         self.model, self.datamodule = self.runner.module, self.runner.datamodule

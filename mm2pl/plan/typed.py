@@ -86,6 +86,8 @@ class Types:
         if name == "metric" and "metrics" in cfg:
             name = "evaluator"
         kind = cfg.get("type", key.kind)
+        if name == "optim_wrapper" and cfg.get("constructor") is not None:
+            yield from self._name("optimizer wrapper constructor", path, "constructor", cfg)
         # MMEngine builds the wrapper only where it knows the one optimizer.
         if name == "optim_wrapper" and cfg.get("optimizer") is None:
             return
@@ -94,6 +96,16 @@ class Types:
         known = {*_NOT_ARGUMENTS, *key.taken}
         arguments = {k: v for k, v in cfg.items() if k not in known}
         yield from self._call(name, kind, path, arguments, key.supplied, cfg.get("_scope_"))
+
+    def _name(
+        self, registry: str, path: str, entry: str, cfg: Mapping[str, Any]
+    ) -> Iterator[Fault]:
+        """Check an entry that is the name of a class, whose arguments stand elsewhere."""
+        _, problem = self._look_up(ROOTS[registry], cfg[entry], cfg.get("_scope_"))
+        if problem is not None:
+            accepted, advice = problem
+            given = short(cfg[entry])
+            yield Fault(path=join(path, entry), given=given, accepted=accepted, advice=advice)
 
     def _call(
         self,

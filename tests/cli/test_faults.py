@@ -56,6 +56,10 @@ FAILURES = {
         "raise ArgumentError(__file__ + ':2: wrong')",
         "mm2pl fit: ArgumentError: ",
     ),
+    "a mistake that another error has caused": (
+        "try: {}['wrong']\nexcept KeyError as error: raise ArgumentError('wrong') from error",
+        "mm2pl fit: ArgumentError: wrong\n  at {}:2, in ",
+    ),
     "anything else": ("raise ValueError('wrong')", ""),
 }
 
@@ -71,7 +75,13 @@ def test_only_the_class_decides(line: str, expected: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "kind", [each for each in vars(errors).values() if isinstance(each, type)], ids=str
+    "kind",
+    [
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, Exception)
+    ],
+    ids=str,
 )
 def test_every_kind_is_a_user_error(kind: type[Exception]) -> None:
     assert issubclass(kind, errors.UserError)

@@ -208,6 +208,22 @@ FILES = {
         "BASE\ncustom_imports = dict(imports=['inside'])\n",
         "inside.py:1: import nowhere_at_all",
     ),
+    "an argument of an import": (
+        "BASE\ncustom_imports = dict(import_=['rows_project'])\n",
+        "custom_imports has 'import_', and takes imports and allow_failed_imports.",
+    ),
+    "torch's argument": (
+        "BASE\noptim_wrapper = dict(optimizer=dict(momentum=-1))\n",
+        "optim_wrapper.optimizer=dict(type='SGD', lr=0.1, momentum=-1) → Invalid momentum value: -1",
+    ),
+    "a constructor": (
+        "BASE\noptim_wrapper = dict(constructor='Nope')\n",
+        "c.py:3: optim_wrapper.constructor='Nope' → a name of the mm2pl::optimizer wrapper const",
+    ),
+    "what the Trainer gets": (
+        "BASE\ndefault_hooks = dict(logger=dict(type='LoggerHook', interval='x'))\n",
+        "c.py:3: default_hooks.logger.interval='x' → a whole number of at least 1",
+    ),
     "statistics": (
         "BASE\nlog_processor = dict(custom_cfg=[dict(data_src='loss', methd_name='mean')])\n",
         "log_processor.custom_cfg.0={'data_src': 'loss', 'methd_name': 'mean'} → has no method_name",

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mm2pl.closest import closest, did_you_mean, misspelt
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError, refused_values
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -239,7 +239,9 @@ class DefaultOptimWrapperConstructor:
             if type(self) is DefaultOptimWrapperConstructor:
                 self._warn_of_the_unused(model)
         optimizer_cfg = {**self.optimizer_cfg, self._first_argument(): params}
-        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        given = ", ".join(f"{key}={value!r}" for key, value in self.optimizer_cfg.items())
+        with refused_values(f"optim_wrapper.optimizer=dict({given})"):
+            optimizer = OPTIMIZERS.build(optimizer_cfg)
         return OPTIM_WRAPPERS.build(optim_wrapper_cfg, default_args={"optimizer": optimizer})
 
     def _first_argument(self) -> str:
