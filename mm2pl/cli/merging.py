@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from mm2pl.cli.options import Word
-from mm2pl.cli.yaml_run import config_of_yaml, names_run, run_of_yaml
+from mm2pl.cli.yaml_run import SECTIONS, config_of_yaml, names_run, run_of_yaml
+from mm2pl.closest import did_you_mean, misspelt
 from mm2pl.config import Config, DictAction
 from mm2pl.errors import ArgumentError
 from mm2pl.plan.containers import join, lists
-from mm2pl.plan.fault import Fault
+from mm2pl.plan.fault import Fault, short
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.overrides import without_effect
 from mm2pl.plan.translate import Plan, translate
@@ -126,11 +127,27 @@ def merge(words: list[tuple[Word, Any]], base: int, asked: Asked) -> Asked:
             _follow_flag(asked, word.value)
         elif isinstance(content, Config):
             if number != base:
+                asked.doubts += _nearly_lightnings(dict(content.items()), str(word.value))
                 asked.change(dict(content.items()), str(word.value))
         else:
             name = word.value if word.kind == "config" else "the YAML"
             _follow_yaml(asked, content, name, is_base=number == base)
     return asked
+
+
+def _nearly_lightnings(content: Mapping[str, Any], name: str) -> Iterator[Fault]:
+    """Yield the keys of an overlay that are nearly LightningCLI's, and so were read as variables of a config."""
+    for key in content:
+        meant = misspelt(str(key), SECTIONS)
+        if meant and key not in KEYS:
+            yield Fault(
+                path=str(key),
+                given=short(content[key]),
+                why="nothing reads it",
+                advice=did_you_mean([meant]).strip(),
+                severity="warning",
+                origin=name,
+            )
 
 
 def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: bool) -> None:
@@ -144,6 +161,8 @@ def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: b
         if key in _PARTS:
             _follow_part(asked, key, value, name, own)
         elif key == "trainer":
+            if not isinstance(value, Mapping | None):
+                raise ArgumentError(f"trainer: {value!r} in {name} → a dict of Trainer arguments")
             rest["trainer"] = dict(_trainer_words(asked, value or {}, name, own))
         elif key == "seed_everything":
             _seed(asked, value)
@@ -195,7 +214,10 @@ def _follow_part(asked: Asked, part: str, value: Any, name: str, own: Config | N
     # mm2pl's own class stands in every YAML that `mm2pl convert` writes, and replaces no subclass.
     if value.get("class_path", CLASSES[part]) != CLASSES[part]:
         asked.classes[part]["class_path"] = value["class_path"]
-    for key, item in (value.get("init_args") or {}).items():
+    arguments = value.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise ArgumentError(f"{part}.init_args: {arguments!r} in {name} → a dict is needed")
+    for key, item in arguments.items():
         if key in _PARTS[part]:
             if own is None:
                 asked.change({key: item}, name)
@@ -222,6 +244,8 @@ def _follow_flag(asked: Asked, flag: str) -> None:
     part, _, inside = name.partition(".")
     if part == "seed_everything":
         _seed(asked, value_of(text) if equals else True)
+    elif part in _PARTS and not text:
+        raise ArgumentError(f"--{name} without a value → --{name} VALUE")
     elif part in _PARTS and inside in ("", "class_path"):
         asked.classes[part]["class_path"] = text
     elif part in _PARTS and asked.takes(part, own := inside.removeprefix("init_args.")):

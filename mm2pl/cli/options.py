@@ -282,6 +282,9 @@ def _unknown(parser: OptionParser, command: str, argument: str, arguments: list[
         given = f"{argument} {value}".strip() if not equals else argument
         return f"unknown option {given!r} → {meant}"
     known = {flag.strip("-"): flag for flag in parser.flags}
+    part, dot, below = name.strip("-").partition(".")
+    if dot and (near := closest(part, ("trainer", "model", "data"), 1)):
+        return f"unknown option {name!r} → did you mean '--{near[0]}.{below}'?"
     close = closest(name.strip("-"), known, 1)
     if close:
         return f"unknown option {name!r} → did you mean {known[close[0]]!r}?"

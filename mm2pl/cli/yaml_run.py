@@ -16,6 +16,10 @@ PARTS = ("model", "data")
 """What LightningCLI builds next to the Trainer."""
 
 
+SECTIONS = ("trainer", *PARTS, "seed_everything", "ckpt_path")
+"""The top level of LightningCLI's YAML."""
+
+
 def is_lightnings(content: object) -> bool:
     """Return whether the content of a YAML or JSON file is in LightningCLI's form rather than MMEngine's.
 

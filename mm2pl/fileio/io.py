@@ -14,7 +14,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.fileio.backends import FsspecBackend, backends, prefix_to_backends
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.file_client import FileClient
@@ -42,6 +42,7 @@ def get_file_backend(
 
     Raises:
         ValueError: Neither says which backend, or there is none of that name.
+        ImportError: The package of a protocol of fsspec's is missing.
     """
     # A copy, as `backend` is taken out of it.
     options = dict(backend_args or {})
@@ -60,18 +61,23 @@ def get_file_backend(
 def _build(prefix: str, options: dict[str, Any]) -> Any:
     if "backend" not in options:
         # MMEngine 0.10.7 raises KeyError for a scheme that it does not have, such as file://.
-        return prefix_to_backends.get(prefix, FsspecBackend)(**options)
-    name = options.pop("backend")
-    if name in backends:
-        return backends[name](**options)
+        name, known = prefix, prefix_to_backends
+    else:
+        name, known = options.pop("backend"), backends
+    if name in known:
+        return known[name](**options)
     # fsspec takes 0.3 s to import, and only other backends than ours need it.
-    from fsspec import available_protocols
+    from fsspec import get_filesystem_class
 
-    if name not in available_protocols():
+    try:
+        get_filesystem_class(name)
+    except ValueError as error:
         raise ArgumentError(
             f"There is no storage backend {name!r}: choose from {', '.join(backends)}, or a "
             "protocol of fsspec, or register it with register_backend."
-        )
+        ) from error
+    except ImportError as error:  # fsspec knows the protocol and not its package
+        raise MissingPackageError(f"{name}:// → {error}") from error
     return FsspecBackend(**options)
 
 

@@ -18,7 +18,7 @@ from mm2pl.plan.keys import KEYS, UNSUPPORTED
 from mm2pl.plan.tabled import of_key
 from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry
-from mm2pl.registry.errors import RegistryKeyError, resembling
+from mm2pl.registry.errors import RegistryKeyError, accepted_arguments, resembling
 
 ROOTS = {r.name: r for r in vars(registries).values() if isinstance(r, Registry)}
 """The root registries by their names."""
@@ -161,7 +161,7 @@ class Types:
             factory, _ = self._look_up(registry, kind, scope)
             if factory is not None and factory not in factories:
                 factories.append(factory)
-        accepted = [accepted_by(factory) for factory in factories]
+        accepted = [accepted_arguments(factory) for factory in factories]
         for argument, value in arguments.items():
             if factories and all(known is not None and argument not in known for known in accepted):
                 names = [name for known in accepted for name in known or ()]
@@ -242,14 +242,6 @@ def typed_dicts(
             yield from typed_dicts(join(path, i), item)
 
 
-def accepted_by(factory: Any) -> list[str] | None:
-    """Return the names of the arguments of a class or function; None if it takes any, or does not say."""
-    parameters = _parameters(factory)
-    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return [n for n, p in parameters.items() if p.kind is not p.VAR_POSITIONAL]
-
-
 def _parameters(factory: Any) -> Mapping[str, inspect.Parameter] | None:
     try:
         return inspect.signature(factory).parameters
@@ -270,7 +262,7 @@ def _arguments(
     if parameters is None:
         return
     known = CLASSES.get(name, {}).get(_named(factory)) if _is_ours(factory) else None
-    accepted = accepted_by(factory)
+    accepted = accepted_arguments(factory)
     # A class that takes any argument, and hands it to one that we know.
     if accepted is None and known is not None and known.closed:
         own = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]

@@ -370,6 +370,7 @@ def test_best_without_a_best_checkpoint(tmp_path, capsys):
     [
         ("--trainer.devics=2", "did you mean --trainer.devices?"),
         ("--trainer.max_epoch=2", "did you mean --trainer.max_epochs?"),
+        ("--trainer.callbacks={class_path: nope.X}", "there is no class nope.X"),
         ("--trainer.callbacks+=BatchSizeFinder", "set train_dataloader.batch_size"),
     ],
 )
