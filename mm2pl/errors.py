@@ -1,6 +1,9 @@
-"""Exceptions that more than one room raises; imports nothing, so that every room can import it."""
+"""Exceptions that more than one room raises; imports nothing of mm2pl's, so that every room can import it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -23,6 +26,34 @@ class ArgumentError(UserError, AssertionError, TypeError, ValueError):
     """A wrong argument where MMEngine has an ``assert``, so that either kind of handler sees it."""
 
 
+class MissingFileError(UserError, FileNotFoundError):
+    """A file that a user has named and that is not there."""
+
+
+class ExistingFileError(UserError, FileExistsError):
+    """A file that would be overwritten."""
+
+
+class FileError(UserError, OSError):
+    """A file or folder that cannot be read or written."""
+
+
+class MissingPackageError(UserError, ImportError):
+    """A package or module that is needed and cannot be imported."""
+
+
+class MissingModuleError(MissingPackageError, ModuleNotFoundError):
+    """A module that is imported and that nobody has."""
+
+
+class StateError(UserError, RuntimeError):
+    """Something that cannot be done as things stand: a part of the run is missing, or it comes too late."""
+
+
+class UnsupportedError(UserError, NotImplementedError):
+    """Something that MMEngine or MMCV can do and mm2pl cannot."""
+
+
 class UnsupportedVersion(UserError, ImportError):
     """The installed version of a library lacks private parts that mm2pl relies on, or has others.
 
@@ -40,6 +71,25 @@ class UnsupportedVersion(UserError, ImportError):
         super().__init__(
             f"{installed} {found} → mm2pl works with {requirement} → pip install '{requirement}'"
         )
+
+
+@contextmanager
+def refused_values(where: str) -> Iterator[None]:
+    """Raise what a constructor of another library says about values of a config as a mistake of the user's.
+
+    Args:
+        where: The key that holds the values.
+
+    Raises:
+        ArgumentError: With the constructor's message.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (AssertionError, TypeError, ValueError) as error:
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        raise ArgumentError(f"{where} → {error}{notes}") from error
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from mm2pl.errors import ArgumentError, ReadableKeyError, add_note
+from mm2pl.errors import ArgumentError, ReadableKeyError, add_note, refused_values
 
 
 def test_messages_print_as_written() -> None:
@@ -31,3 +31,13 @@ def test_notes_are_printed(kind: type[Exception]) -> None:
     error = kind("first")
     add_note(error, "second")
     assert "".join(traceback.format_exception_only(error)).endswith("first\nsecond\n")
+
+
+def test_what_another_library_says_of_a_configs_values() -> None:
+    with (
+        pytest.raises(ArgumentError, match=r"^x=dict\(a=1\) → no such a$"),
+        refused_values("x=dict(a=1)"),
+    ):
+        raise ValueError("no such a")
+    with pytest.raises(KeyError, match="own"), refused_values("x"):
+        raise KeyError("own")

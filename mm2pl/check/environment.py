@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
 from mm2pl.plan.fault import Fault
 from mm2pl.registry import VISBACKENDS
 from mm2pl.version import __version__
+
+_TIMEOUT = 3
+"""Seconds that a server has to answer in."""
+
+_PORTS = {"http": 80, "https": 443}
 
 
 def described(config: Mapping[str, Any]) -> dict[str, str]:
@@ -87,6 +95,11 @@ def faults_of_places(config: Mapping[str, Any], trusted: bool = True) -> Iterato
             why="there is no such file",
             advice="give a path that is there, or a URL",
         )
+    yield from _services(config, trusted)
+
+
+def _services(config: Mapping[str, Any], trusted: bool) -> Iterator[Fault]:
+    """Yield the packages and servers of visualization backends that are not there."""
     visualizer = config.get("visualizer")
     backends = visualizer.get("vis_backends") if isinstance(visualizer, Mapping) else None
     for index, backend in enumerate(backends if isinstance(backends, list | tuple) else ()):
@@ -95,13 +108,46 @@ def faults_of_places(config: Mapping[str, Any], trusted: bool = True) -> Iterato
         if isinstance(kind, str) and (trusted or "." not in kind):
             cls = VISBACKENDS.get(kind)
         package = getattr(cls, "package", None)
-        if package and find_spec(package) is None:
+        if not package:
+            continue
+        if find_spec(package) is None:
             yield Fault(
                 path=f"visualizer.vis_backends.{index}.type",
                 given=repr(kind),
                 why=f"it needs the package {package}, which is not installed",
                 advice=f"pip install {package}, or leave the backend out",
             )
+            continue
+        arguments = {str(k): v for k, v in backend.items()} if isinstance(backend, Mapping) else {}
+        # A stranger's config does not make this machine connect to anything.
+        asks = trusted and hasattr(cls, "address")
+        if not (asks and isinstance(arguments.get("init_kwargs"), Mapping | None)):
+            continue
+        address = cls.address(**arguments)
+        if why := unreachable(address):
+            yield Fault(
+                path=f"visualizer.vis_backends.{index}.type",
+                given=repr(kind),
+                why=f"{address} does not answer: {why}",
+                advice="start the server, or leave the backend out",
+                severity="warning",
+            )
+
+
+def unreachable(address: object) -> str:
+    """Return why a server cannot be reached, or ``""`` if it can, or if nobody can know.
+
+    Args:
+        address: ``https://HOST:PORT/…`` and the like; anything else, such as a folder, is not asked.
+    """
+    try:
+        url = urlsplit(address if isinstance(address, str) else "")
+        port = url.port or _PORTS.get(url.scheme)
+        if url.hostname and port and url.scheme not in getproxies():
+            socket.create_connection((url.hostname, port), timeout=_TIMEOUT).close()
+    except (OSError, ValueError) as error:  # a port that is no number is a ValueError
+        return str(error)
+    return ""
 
 
 def size(number: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from mm2pl.errors import UserError
 
-class CheckpointError(RuntimeError, ValueError):
+
+class CheckpointError(UserError, RuntimeError, ValueError):
     """A file that is no readable checkpoint, or not the one that is needed here.
 
     A RuntimeError too, because MMEngine raises that for a file without weights.

@@ -20,6 +20,7 @@ from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.progress import loops_state, progress_of
 from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.checkpoint.writer import save_checkpoint
+from mm2pl.errors import ArgumentError
 from mm2pl.version import __version__
 
 if TYPE_CHECKING:
@@ -381,7 +382,9 @@ def convert_checkpoint(
         ValueError: ``to`` is none of the three, or ``epoch_length`` is no number of batches.
     """
     if epoch_length is not None and epoch_length < 1:
-        raise ValueError(f"epoch_length={epoch_length!r} → a number of batches from 1 on is needed")
+        raise ArgumentError(
+            f"epoch_length={epoch_length!r} → a number of batches from 1 on is needed"
+        )
     converters: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "lightning": lambda c: from_mmengine(
             c, epoch_length=epoch_length, by_epoch=by_epoch, resume=False
@@ -390,7 +393,7 @@ def convert_checkpoint(
         "weights": weights_of,
     }
     if to not in converters:
-        raise ValueError(f"to={to!r} → one of {', '.join(converters)} is needed")
+        raise ArgumentError(f"to={to!r} → one of {', '.join(converters)} is needed")
     checkpoint = CheckpointLoader.load_checkpoint(src, "cpu", weights_only=weights_only)
     try:
         made = converters[to](checkpoint)

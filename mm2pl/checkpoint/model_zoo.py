@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from mm2pl.closest import closest, did_you_mean
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import MissingPackageError, ReadableKeyError
 
 _HOST = "https://download.openmmlab.com/"
 _OPENMMLAB_FOLDER = "pretrain/third_party/"
@@ -176,7 +176,7 @@ def get_torchvision_models() -> dict[str, str]:
     try:
         from torchvision import models
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "torchvision:// needs torchvision, which knows the addresses of its weights → install it, or give "
             "the https:// address or a local path instead"
         ) from error

@@ -28,6 +28,7 @@ from mm2pl.checkpoint.unpickle import (
     replace_stand_ins,
     stand_ins_allowed,
 )
+from mm2pl.errors import MissingFileError
 
 MapLocation = Any
 File = str | os.PathLike[str] | BytesIO
@@ -80,7 +81,7 @@ def _verified(
 ) -> Any:
     path = None if isinstance(file, BytesIO) else Path(file)
     if path is not None and not path.is_file():
-        raise FileNotFoundError(f"{path} can not be found.")
+        raise MissingFileError(f"{path} can not be found.")
     try:
         _refuse_bomb(file)
         if check_bits:

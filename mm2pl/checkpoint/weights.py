@@ -14,6 +14,7 @@ from torch import nn
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.reader import CheckpointError, MapLocation
 from mm2pl.dist import get_dist_info
+from mm2pl.errors import StateError
 from mm2pl.logging import print_log
 from mm2pl.registry.wrappers import is_model_wrapper
 
@@ -70,7 +71,7 @@ def load_state_dict(
     if not mismatch:
         return mismatch
     if strict:
-        raise RuntimeError(mismatch.report())
+        raise StateError(mismatch.report())
     if get_dist_info()[0] == 0:
         print_log(mismatch.report(), logger=logger, level=logging.WARNING)
     return mismatch

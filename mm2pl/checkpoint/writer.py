@@ -16,6 +16,7 @@ from typing import IO, Any
 import torch
 
 from mm2pl.checkpoint.plain import to_plain
+from mm2pl.errors import ArgumentError, FileError
 from mm2pl.fileio import FileClient, LocalBackend, get_file_backend
 from mm2pl.logging import print_log
 from mm2pl.utils.process import is_alive
@@ -50,7 +51,7 @@ def save_checkpoint(
             level=logging.WARNING,
         )
         if backend_args is not None:
-            raise ValueError(
+            raise ArgumentError(
                 '"file_client_args" and "backend_args" cannot be set at the same time.'
             )
     filename = os.fspath(filename)
@@ -98,7 +99,7 @@ def write_atomically(
         reason = error if isinstance(error, OSError) else error.__context__
         if not isinstance(reason, OSError):
             raise
-        raise OSError(
+        raise FileError(
             reason.errno,
             f"{filename} could not be written: {reason.strerror or reason}. No file was changed → make room and "
             "--resume",

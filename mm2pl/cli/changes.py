@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.plan.resume import MUST, with_parts
 from mm2pl.plan.tabled import name_of
 
@@ -37,7 +38,7 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
                 if given.get("ckpt_path")
                 else "add --resume"
             )
-            raise ValueError(f"{', '.join(parts)} without a run to continue → {asked}")
+            raise ArgumentError(f"{', '.join(parts)} without a run to continue → {asked}")
         cfg.resume = with_parts(cfg.resume, parts)
     return cfg
 
@@ -74,7 +75,7 @@ def _amp(cfg: Config, _: object) -> None:
     wrapper = cfg.optim_wrapper
     kind = name_of(wrapper.get("type", "OptimWrapper"))
     if kind not in ("OptimWrapper", "AmpOptimWrapper"):
-        raise ValueError(
+        raise ArgumentError(
             f"--amp with optim_wrapper type {kind!r} → only OptimWrapper and AmpOptimWrapper can be switched"
         )
     wrapper["type"] = "AmpOptimWrapper"
@@ -83,7 +84,7 @@ def _amp(cfg: Config, _: object) -> None:
 
 def _auto_scale_lr(cfg: Config, _: object) -> None:
     if not cfg.get("auto_scale_lr") or "base_batch_size" not in cfg.auto_scale_lr:
-        raise ValueError(
+        raise ArgumentError(
             "--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=…) in the config"
         )
     cfg.auto_scale_lr["enable"] = True
@@ -102,7 +103,7 @@ def require_pickle(path: str) -> None:
         ValueError: Naming those that can be written.
     """
     if not path.endswith((".pkl", ".pickle")):
-        raise ValueError(f"--out {path!r} → a file name ending in .pkl or .pickle is needed")
+        raise ArgumentError(f"--out {path!r} → a file name ending in .pkl or .pickle is needed")
 
 
 def write_results(cfg: Config, path: str) -> None:
@@ -127,9 +128,9 @@ def _dumping(evaluator: Any, path: str) -> Any:
 
 def _tta(cfg: Config, _: object) -> None:
     if "tta_model" not in cfg or "tta_pipeline" not in cfg:
-        raise ValueError("--tta needs tta_model and tta_pipeline in the config")
+        raise ArgumentError("--tta needs tta_model and tta_pipeline in the config")
     if isinstance(cfg.test_dataloader, (list, tuple)):
-        raise ValueError("--tta with several data sets in test_dataloader → test one at a time")
+        raise ArgumentError("--tta with several data sets in test_dataloader → test one at a time")
     dataset = cfg.test_dataloader.dataset
     # Through wrappers such as RepeatDataset, to the one that has a pipeline.
     while "dataset" in dataset:
@@ -142,7 +143,7 @@ def _tta(cfg: Config, _: object) -> None:
 def _show_dir(cfg: Config, folder: str) -> None:
     hook = cfg.get("default_hooks", {}).get("visualization")
     if hook is None:
-        raise ValueError(
+        raise ArgumentError(
             "--show-dir needs a hook default_hooks.visualization in the config, such as VisualizationHook"
         )
     # The visualization hooks of OpenMMLab's toolboxes draw nothing by default.

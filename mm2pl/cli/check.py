@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mm2pl.cli.reading import add_options, is_trusted, read
+from mm2pl.cli import changes
+from mm2pl.cli.command_line import merged
+from mm2pl.cli.merging import Asked
+from mm2pl.cli.options import parse
+from mm2pl.cli.reading import is_trusted
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.plan.fault import Fault
+from mm2pl.plan.schema import require_config
 
 if TYPE_CHECKING:
     from mm2pl.runner import Runner
 
 
 def run(command: str, arguments: list[str]) -> int:
-    """Print what was found; return 0 if the run is sound, 1 if it has faults, 2 if there is no config to check."""
-    parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
-    add_options(parser)
-    parser.add_argument("--work-dir", help="the folder of the run")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
-        "--no-build", action="store_true", help="only what the config alone tells; nothing is built"
-    )
-    options = parser.parse_args(arguments)
-    doubts: list[Fault] = []
-    cfg = read(options, check=False, imports=not options.no_build, doubts=doubts)
-    if cfg is None:
+    """Print what was found in the words of ``mm2pl fit``; return 0 if the run is sound, 1 if it has faults.
+
+    Raises:
+        ArgumentError: If there is no config to check.
+        MissingFileError: If no config is named.
+    """
+    options = parse(command, arguments)
+    if options.lightning_help:
+        raise ArgumentError("--lightning-help → mm2pl fit --lightning-help lists them")
+    if not options.words:
+        raise MissingFileError(f"mm2pl {command} needs a config → mm2pl {command} CONFIG")
+    asked = merged(options, imports=not options.no_build)
+    if asked is None:
+        raise ArgumentError(
+            "this is LightningCLI YAML without a run → mm2pl check takes MMEngine configs, and what mm2pl convert has "
+            "written; a Trainer tries out anything else with --trainer.fast_dev_run true"
+        )
+    cfg = asked.cfg
+    # Before any check: people print a config to find out what is wrong with it.
+    if options.print_config:
+        print(cfg.pretty_text)
         return 0
-    if options.work_dir:
-        cfg.work_dir = options.work_dir
-    elif not cfg.get("work_dir"):
-        cfg.work_dir = f"./work_dirs/{Path(options.config).stem}"
+    require_config(cfg)
+    cfg = changes.apply(options, cfg)
+    if not cfg.get("work_dir"):
+        cfg.work_dir = f"./work_dirs/{Path(str(asked.path)).stem}"
     # Only here: Lightning comes with them.
     from mm2pl.check import check_config
 
     report = check_config(
         cfg,
         None if options.no_build else lambda folder: trial_runner(cfg, folder),
-        dict.fromkeys(options.cfg_options or {}, "--cfg-options"),
+        asked.origins,
         trusted=is_trusted(options),
     )
-    report.faults.extend(doubts)
+    report.faults.extend([*asked.doubts, *_not_tried(asked)])
     if options.json:
         print(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:
         print(report)
     return 0 if report.is_sound(options.strict) else 1
+
+
+def _not_tried(asked: Asked) -> Iterator[Fault]:
+    """Yield the words for the Trainer, and for classes of the user's own, that a trial does without."""
+    for name, word in asked.given.items():
+        yield Fault(
+            path=f"trainer.{name}",
+            why="a trial has one process and the Trainer that the config makes",
+            severity="note",
+            origin=word,
+        )
 
 
 def trial_runner(cfg: Config, folder: str) -> Runner:

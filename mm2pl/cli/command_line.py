@@ -12,19 +12,18 @@ from typing import Any
 from mm2pl.cli import changes, options
 from mm2pl.cli.merging import (
     Asked,
-    config_of_yaml,
-    content_of,
     merge,
     require_possible,
-    run_of_yaml,
     skeleton,
 )
 from mm2pl.cli.options import Word
+from mm2pl.cli.yaml_run import config_of_yaml, content_of, run_of_yaml
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.config.packages import package_config
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.plan import explain
-from mm2pl.plan.schema import faults_of, refuse
+from mm2pl.plan.schema import faults_of, refuse, require_config
 from mm2pl.plan.translate import Plan, require_plain, translate
 from mm2pl.plan.unread import redefined
 
@@ -88,17 +87,11 @@ def of_words(
     seed: int | None = None,
 ) -> CommandLine:
     """Merge the words of a command line; see :func:`read`."""
-    words = [(word, _content(word, parsed.safe)) for word in parsed.words]
-    base = next((i for i, (_, content) in enumerate(words) if _is_run(content)), None)
-    if base is None:
+    asked = merged(parsed, classes)
+    if asked is None:
         return CommandLine(options=parsed, arguments=_for_lightning(parsed))
-    word, content = words[base]
-    path = word.value if word.kind == "config" else None
-    first = content if isinstance(content, Config) else config_of_yaml(content, path)
-    asked = merge(words, base, Asked.of(first, classes()))
-    if asked.ckpt_path and not parsed.ckpt_path:
-        parsed.ckpt_path = asked.ckpt_path
-    require_possible(asked, parsed.work_dir)
+    path = asked.path
+    require_config(asked.cfg)
     # Before anything is done with them.
     doubts = [*{doubt.path: doubt for doubt in [*redefined(asked.cfg), *asked.doubts]}.values()]
     refuse([*doubts, *faults_of(asked.cfg, False, asked.origins)], parsed.strict)
@@ -126,7 +119,36 @@ def of_words(
     )
 
 
-def _content(word: Word, safe: Any) -> Any:
+def merged(
+    parsed: argparse.Namespace,
+    classes: Callable[[], Mapping[str, str]] = dict,
+    imports: bool = True,
+) -> Asked | None:
+    """Merge the words of a command line into one config; ``None`` if there is none among them.
+
+    Args:
+        parsed: The command line; gets the checkpoint that a YAML names.
+        classes: As in :func:`read`.
+        imports: Import the config's ``custom_imports``.
+
+    Raises:
+        ValueError: If words contradict each other or the config.
+    """
+    words = [(word, _content(word, parsed.safe, imports)) for word in parsed.words]
+    base = next((i for i, (_, content) in enumerate(words) if _is_run(content)), None)
+    if base is None:
+        return None
+    word, content = words[base]
+    path = word.value if word.kind == "config" else None
+    first = content if isinstance(content, Config) else config_of_yaml(content, path)
+    asked = merge(words, base, Asked.of(first, classes(), path))
+    if asked.ckpt_path and not parsed.ckpt_path:
+        parsed.ckpt_path = asked.ckpt_path
+    require_possible(asked, parsed.work_dir)
+    return asked
+
+
+def _content(word: Word, safe: Any, imports: bool) -> Any:
     """Return what a config or a YAML holds; ``None`` for other words."""
     if word.kind == "content":
         return word.value
@@ -134,7 +156,9 @@ def _content(word: Word, safe: Any) -> Any:
         return None
     path = find_config(word.value)
     content = content_of(path)
-    return Config.fromfile(path, safe=safe) if content is None else content
+    if content is not None:
+        return content
+    return Config.fromfile(path, safe=safe, import_custom_modules=imports)
 
 
 def _is_run(content: Any) -> bool:
@@ -150,7 +174,7 @@ def _for_lightning(parsed: argparse.Namespace) -> list[str]:
     for name in ("cfg_options", *changes.CHANGES, "launcher", "work_dir"):
         said = name == "cfg_options" and any(word.kind == name for word in parsed.words)
         if said or getattr(parsed, name, None):
-            raise ValueError(
+            raise ArgumentError(
                 f"--{name.replace('_', '-')} changes an MMEngine config, and this is LightningCLI YAML without a "
                 "run → use --trainer.…, --model.… or --data.… options, or edit the file"
             )
@@ -173,12 +197,12 @@ def find_config(path: str) -> str:
     if file.is_file():
         return path
     if file.is_dir():
-        raise FileNotFoundError(f"{path!r} is a folder → name a config file in it.")
+        raise MissingFileError(f"{path!r} is a folder → name a config file in it.")
     names = [
         other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
     ]
     hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
-    raise FileNotFoundError(f"the config {path!r} does not exist.{hint}")
+    raise MissingFileError(f"the config {path!r} does not exist.{hint}")
 
 
 def dotted_names(value: Any) -> Any:

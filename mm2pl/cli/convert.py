@@ -11,6 +11,7 @@ from mm2pl.cli import convert_ckpt
 from mm2pl.cli.command_line import dotted_names
 from mm2pl.cli.reading import add_options, is_trusted, read
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError, ExistingFileError
 from mm2pl.plan.containers import lists
 from mm2pl.plan.translate import require_plain, translate
 from mm2pl.version import __version__
@@ -41,10 +42,10 @@ def run(command: str, arguments: list[str]) -> int | None:
     if cfg is None:
         return None
     if not options.out:
-        raise ValueError("mm2pl convert needs an output → -o out.yaml, -o out.py or -o out.json")
+        raise ArgumentError("mm2pl convert needs an output → -o out.yaml, -o out.py or -o out.json")
     out = Path(options.out)
     if out.exists() and not options.force:
-        raise FileExistsError(
+        raise ExistingFileError(
             f"{options.out!r} exists → choose another name, or --force to overwrite it"
         )
     if out.suffix in (".py", ".json"):
@@ -52,7 +53,7 @@ def run(command: str, arguments: list[str]) -> int | None:
     elif out.suffix in (".yaml", ".yml"):
         out.write_text(lightning_yaml(cfg, options.config, trusted=is_trusted(options)))
     else:
-        raise ValueError(f"-o {options.out!r} → a name ending in .yaml, .py or .json is needed")
+        raise ArgumentError(f"-o {options.out!r} → a name ending in .yaml, .py or .json is needed")
     print(f"wrote {out}")
     return None
 

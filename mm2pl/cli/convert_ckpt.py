@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mm2pl.errors import ExistingFileError
+
 
 def run(command: str, arguments: list[str]) -> None:
     """Convert a checkpoint.
@@ -30,7 +32,7 @@ def run(command: str, arguments: list[str]) -> None:
     )
     options = parser.parse_args(arguments)
     if Path(options.out).exists() and not options.force:
-        raise FileExistsError(
+        raise ExistingFileError(
             f"{options.out!r} exists → choose another name, or --force to overwrite it"
         )
     # Only here, because torch comes with it: a mistake in the options is told at once.

@@ -22,29 +22,22 @@ def speaks_for_all(error: BaseException) -> bool:
     return is_first_failure(error)
 
 
-def is_users_mistake(error: BaseException) -> bool:
-    """Return whether an error was raised to tell its user something; a ``raise`` says so, and not whose frame it is.
+def told(error: BaseException, program: str) -> str:
+    """Return the one message about a user's mistake, or ``""`` for an error that needs its traceback.
 
-    What an operator or a call has run into is no such message, also where it happens in mm2pl: that is mm2pl's fault.
+    Only the error's class decides: mm2pl raises a :class:`~mm2pl.errors.UserError` for what a user can put right.
+
+    Args:
+        error: What was raised.
+        program: Who speaks: ``mm2pl fit``.
     """
-    if isinstance(error, UserError):
-        return True
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return False
-    last = Path(frames[-1].filename).resolve()
-    ours = PACKAGE in last.parents
-    # A file that is missing or may not be written: the error itself names it.
-    if ours and isinstance(error, OSError) and error.filename is not None:
-        return True
-    # Lightning checks its callbacks and options with messages of its own.
-    raised = (frames[-1].line or "").startswith("raise ")
-    return raised and (ours or "lightning" in last.parts)
-
-
-def told(error: BaseException, command: str) -> str:
-    """Return the one message about a mistake, or ``""`` for an error that needs its traceback."""
-    return f"mm2pl {command}: {message_of(error)}" if is_users_mistake(error) else ""
+    if not isinstance(error, UserError):
+        return ""
+    text = f"{program}: {message_of(error)}"
+    line = users_line(error)
+    # A config is executed under its own name, and its errors name their place themselves.
+    place = line.partition(", in ")[0]
+    return f"{text}\n  at {line}" if line and place not in text else text
 
 
 def message_of(error: BaseException) -> str:
@@ -57,10 +50,22 @@ def users_line(error: BaseException) -> str:
     installed = [
         Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
     ]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    frames = [f for each in _causes(error) for f in traceback.extract_tb(each.__traceback__)]
+    for frame in reversed(frames):
         file = Path(frame.filename).resolve()
         own = not any(folder in file.parents for folder in (*installed, PACKAGE))
         # `<string>` and the like have no file; the program's own entry point has, outside of the packages.
         if own and file.is_file() and file.suffix == ".py":
             return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
     return ""
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an error and what has caused it, the first cause last."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    # `raise e from e` makes an error its own cause.
+    while cause is not None and not any(cause is each for each in found):
+        found.append(cause)
+        cause = cause.__cause__
+    return found

@@ -14,11 +14,9 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mm2pl.cli.command_line import CommandLine, of_words, read
-from mm2pl.cli.faults import is_users_mistake, message_of
-from mm2pl.cli.merging import run_of_yaml
+from mm2pl.cli.faults import told as told_of
 from mm2pl.cli.options import LIGHTNING_FLAG, Word, parse
 from mm2pl.cli.parts import (
     CommandLineParts,
@@ -27,7 +25,9 @@ from mm2pl.cli.parts import (
     require_checkpoint,
 )
 from mm2pl.cli.refusals import told
+from mm2pl.cli.yaml_run import run_of_yaml
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.assembly import made_by
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule
@@ -35,6 +35,7 @@ from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.prediction_writer import PredictionWriter
 from mm2pl.lightning.private import actions_of, parser_of
 from mm2pl.lightning.progress_bar import with_progress_bar
+from mm2pl.lightning.refused import refused_options
 from mm2pl.lightning.trainer import RunTrainer
 from mm2pl.plan.schema import faults_of, refuse
 from mm2pl.plan.translate import Plan
@@ -102,11 +103,13 @@ class MMCLI(LightningCLI):
         try:
             if self.said is None:
                 self.said = self._read(args, command)
+            if self.cfg is not None:
+                self._require_types(self.cfg)
             self._parse(parser, args, command)
         except Exception as error:
-            if not asked_by_mm2pl and is_users_mistake(error):
+            if not asked_by_mm2pl and (text := told_of(error, Path(sys.argv[0]).name)):
                 # As LightningCLI's parser ends a script: with one message, and code 2.
-                print(f"{Path(sys.argv[0]).name}: {message_of(error)}", file=sys.stderr)
+                print(text, file=sys.stderr)
                 raise SystemExit(2) from error
             raise
         if self.plan is not None and self.said is not None:
@@ -127,7 +130,7 @@ class MMCLI(LightningCLI):
                 super().parse_arguments(parser, args)
             except argparse.ArgumentError as error:
                 arguments = args if isinstance(args, list) else []
-                raise ValueError(told(str(error), arguments, command or "fit")) from error
+                raise ArgumentError(told(str(error), arguments, command or "fit")) from error
 
     def _print_run(self, command: str | None) -> None:
         """Print the run as a YAML that ``--config`` takes."""
@@ -170,12 +173,12 @@ class MMCLI(LightningCLI):
             if cls in (None, LightningModule, LightningDataModule):
                 continue
             if not (isinstance(cls, type) and issubclass(cls, base)):
-                raise ValueError(
+                raise ArgumentError(
                     f"{getattr(cls, '__name__', cls)} as the {part} class with an MMEngine config → a subclass of "
                     f"{base.__name__} is needed, which takes the config's keys"
                 )
             if not subclasses:
-                raise ValueError(
+                raise ArgumentError(
                     f"subclass_mode_{part}=False with an MMEngine config → leave it out"
                 )
             own[part] = f"{cls.__module__}.{cls.__qualname__}"
@@ -209,7 +212,6 @@ class MMCLI(LightningCLI):
             return
         # The parts replace what was parsed of them, which `save_config_callback` writes.
         self._as_parsed, self.config = self.config, self.config.clone()
-        self._require_types(self.cfg)
         with made_by(CommandLineParts(self)):
             self.runner = build_runner(self.cfg)
         self.model, self.datamodule = self.runner.module, self.runner.datamodule
@@ -234,7 +236,7 @@ class MMCLI(LightningCLI):
         """Build the Trainer; on a terminal, a run has its own progress bar.
 
         Raises:
-            ValueError: If the Trainer refuses its options.
+            RefusedByLightning: If the Trainer refuses its options.
         """
         # `config_init` holds the callbacks as objects, `config` as class paths.
         self.config = self._as_parsed or self.config
@@ -245,10 +247,8 @@ class MMCLI(LightningCLI):
                 **with_progress_bar(given.enable_progress_bar, given.callbacks),
                 **kwargs,
             }
-        try:
+        with refused_options():
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
-            raise ValueError(f"the Trainer refuses its options: {error}") from error
 
     def after_instantiate_classes(self) -> None:
         """Add what ``--out`` asks for."""

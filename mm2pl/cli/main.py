@@ -101,7 +101,7 @@ def _run(command: str, rest: list[str], verbose: bool) -> int:
     except Exception as error:
         if not speaks_for_all(error):
             return 1
-        text = told(error, command)
+        text = told(error, f"mm2pl {command}")
         if verbose or not text:
             if line := users_line(error):
                 print(f"mm2pl {command}: failed in {line}", file=sys.stderr)

@@ -15,16 +15,16 @@ from typing import Any
 import yaml
 
 from mm2pl.cli.options import Word
+from mm2pl.cli.yaml_run import SECTIONS, config_of_yaml, names_run, run_of_yaml
+from mm2pl.closest import did_you_mean, misspelt
 from mm2pl.config import Config, DictAction
-from mm2pl.fileio import load
+from mm2pl.errors import ArgumentError
 from mm2pl.plan.containers import join, lists
-from mm2pl.plan.fault import Fault
+from mm2pl.plan.fault import Fault, short
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.overrides import without_effect
-from mm2pl.plan.translate import Plan, translate, whole_config
+from mm2pl.plan.translate import Plan, translate
 from mm2pl.utils import get_object_from_string
-
-RUN = "mm2pl.lightning.RunCallback"
 
 CLASSES = {"model": "mm2pl.lightning.MMLightningModule", "data": "mm2pl.lightning.MMDataModule"}
 
@@ -49,6 +49,7 @@ class Asked:
         doubts: Words that nothing reads.
         origins: Dotted key → the last word that has set it.
         ckpt_path: The checkpoint that a YAML names.
+        path: The file that the config is of.
     """
 
     cfg: Config
@@ -58,13 +59,14 @@ class Asked:
     doubts: list[Fault] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
     ckpt_path: str | None = None
+    path: str | None = None
 
     @classmethod
-    def of(cls, cfg: Config, classes: Mapping[str, str]) -> Asked:
-        """Begin with a config, and the classes that a program has chosen."""
-        asked = cls(cfg=cfg)
-        for part, path in classes.items():
-            asked.classes[part]["class_path"] = path
+    def of(cls, cfg: Config, classes: Mapping[str, str], path: str | None = None) -> Asked:
+        """Begin with the config of a file, and the classes that a program has chosen."""
+        asked = cls(cfg=cfg, path=path)
+        for part, chosen in classes.items():
+            asked.classes[part]["class_path"] = chosen
         return asked
 
     def seed(self, seed: int | None) -> None:
@@ -86,57 +88,6 @@ class Asked:
         for key in _leaves(values):
             self.origins.pop(key, None)  # the last one counts
             self.origins[key] = word
-
-
-def is_lightnings(content: object) -> bool:
-    """Return whether the content of a YAML or JSON file is in LightningCLI's form rather than MMEngine's.
-
-    >>> is_lightnings({"model": {"type": "Net"}}), is_lightnings({"model": {"init_args": {}}})
-    (False, True)
-    """
-    # An MMEngine config may be YAML or JSON too; it says `type` where LightningCLI says `class_path`.
-    return isinstance(content, dict) and (
-        not content.keys().isdisjoint(("trainer", "seed_everything", "ckpt_path"))
-        or any(
-            isinstance(content.get(part), dict)
-            and not content[part].keys().isdisjoint(("class_path", "init_args"))
-            for part in _PARTS
-        )
-    )
-
-
-def content_of(path: str) -> dict[str, Any] | None:
-    """Return the content of a file in LightningCLI's form; ``None`` for an MMEngine config."""
-    if not path.endswith((".yaml", ".yml", ".json")):
-        return None
-    content = load(path)
-    return content if is_lightnings(content) else None
-
-
-def run_of_yaml(content: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the callback of a YAML that is a run, if it has one."""
-    trainer = content.get("trainer")
-    callbacks = trainer.get("callbacks") if isinstance(trainer, dict) else None
-    found = (c for c in callbacks or [] if isinstance(c, dict) and names_run(c.get("class_path")))
-    return next(found, None)
-
-
-def names_run(path: object) -> bool:
-    """Return whether a ``class_path`` is that of a run's callback, by one of its two paths or that of a subclass."""
-    if not isinstance(path, str) or ("RunCallback" not in path and not path.count(".")):
-        return False
-    if path.startswith(("lightning.", "pytorch_lightning.")):
-        return False
-    run = get_object_from_string(RUN)
-    given = run if path == "RunCallback" else get_object_from_string(path)
-    return isinstance(given, type) and issubclass(given, run)
-
-
-def config_of_yaml(content: Mapping[str, Any], path: str | None) -> Config:
-    """Put the config together again that a YAML in LightningCLI's form was made from."""
-    run = (run_of_yaml(content) or {}).get("init_args") or {}
-    parts = ((content.get(part) or {}).get("init_args") or {} for part in _PARTS)
-    return Config(whole_config(run, *parts), filename=run.get("filename") or path)
 
 
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
@@ -176,11 +127,27 @@ def merge(words: list[tuple[Word, Any]], base: int, asked: Asked) -> Asked:
             _follow_flag(asked, word.value)
         elif isinstance(content, Config):
             if number != base:
+                asked.doubts += _nearly_lightnings(dict(content.items()), str(word.value))
                 asked.change(dict(content.items()), str(word.value))
         else:
             name = word.value if word.kind == "config" else "the YAML"
             _follow_yaml(asked, content, name, is_base=number == base)
     return asked
+
+
+def _nearly_lightnings(content: Mapping[str, Any], name: str) -> Iterator[Fault]:
+    """Yield the keys of an overlay that are nearly LightningCLI's, and so were read as variables of a config."""
+    for key in content:
+        meant = misspelt(str(key), SECTIONS)
+        if meant and key not in KEYS:
+            yield Fault(
+                path=str(key),
+                given=short(content[key]),
+                why="nothing reads it",
+                advice=did_you_mean([meant]).strip(),
+                severity="warning",
+                origin=name,
+            )
 
 
 def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: bool) -> None:
@@ -194,6 +161,8 @@ def _follow_yaml(asked: Asked, content: Mapping[str, Any], name: str, is_base: b
         if key in _PARTS:
             _follow_part(asked, key, value, name, own)
         elif key == "trainer":
+            if not isinstance(value, Mapping | None):
+                raise ArgumentError(f"trainer: {value!r} in {name} → a dict of Trainer arguments")
             rest["trainer"] = dict(_trainer_words(asked, value or {}, name, own))
         elif key == "seed_everything":
             _seed(asked, value)
@@ -245,13 +214,16 @@ def _follow_part(asked: Asked, part: str, value: Any, name: str, own: Config | N
     # mm2pl's own class stands in every YAML that `mm2pl convert` writes, and replaces no subclass.
     if value.get("class_path", CLASSES[part]) != CLASSES[part]:
         asked.classes[part]["class_path"] = value["class_path"]
-    for key, item in (value.get("init_args") or {}).items():
+    arguments = value.get("init_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise ArgumentError(f"{part}.init_args: {arguments!r} in {name} → a dict is needed")
+    for key, item in arguments.items():
         if key in _PARTS[part]:
             if own is None:
                 asked.change({key: item}, name)
         elif key in ("seed", "diff_rank_seed") and part == "data":
             if item != (asked.cfg.get("randomness") or {}).get(key, item if own else None):
-                raise ValueError(
+                raise ArgumentError(
                     f"data.init_args.{key}: {item} in {name} → a run seeds its data by randomness.{key}: "
                     f"--cfg-options randomness.{key}={item}"
                 )
@@ -272,6 +244,8 @@ def _follow_flag(asked: Asked, flag: str) -> None:
     part, _, inside = name.partition(".")
     if part == "seed_everything":
         _seed(asked, value_of(text) if equals else True)
+    elif part in _PARTS and not text:
+        raise ArgumentError(f"--{name} without a value → --{name} VALUE")
     elif part in _PARTS and inside in ("", "class_path"):
         asked.classes[part]["class_path"] = text
     elif part in _PARTS and asked.takes(part, own := inside.removeprefix("init_args.")):
@@ -283,7 +257,7 @@ def _follow_flag(asked: Asked, flag: str) -> None:
         asked.change({key: value}, word)
     elif part in ("optimizer", "lr_scheduler"):
         meant = f"optim_wrapper.{name}" if part == "optimizer" else "param_scheduler.0." + inside
-        raise ValueError(
+        raise ArgumentError(
             f"--{name} on an MMEngine config → use --cfg-options {meant}={text or '…'} instead"
         )
     else:
@@ -321,7 +295,7 @@ def _seed(asked: Asked, value: object) -> None:
     if value is False:
         return
     if value is not True and value is not None and not isinstance(value, int):
-        raise ValueError(f"--seed_everything {value} → a whole number, true or false is needed")
+        raise ArgumentError(f"--seed_everything {value} → a whole number, true or false is needed")
     asked.seed(None if value is True else value)
 
 
@@ -341,7 +315,7 @@ def _checkpointing(asked: Asked, value: Any, said: str) -> None:
         if isinstance(hooks, list):
             asked.cfg.custom_hooks = [hook for hook in hooks if not _writes_checkpoints(hook)]
     elif value not in (True, None):
-        raise ValueError(f"{said} → true or false is needed")
+        raise ArgumentError(f"{said} → true or false is needed")
 
 
 def _writes_checkpoints(hook: object) -> bool:
@@ -359,7 +333,7 @@ def _writes_checkpoints(hook: object) -> bool:
 
 def _barebones(asked: Asked, value: Any, said: str) -> None:
     if value is not False:
-        raise ValueError(
+        raise ArgumentError(
             f"{said} switches off what a run consists of: its hooks, log and checkpoints → leave it out; to measure "
             "the loop alone, default_hooks=dict(logger=None, checkpoint=None, …) removes hooks"
         )
@@ -392,13 +366,13 @@ def require_possible(asked: Asked, work_dir: str | None) -> None:
     length, said = asked.cfg.get("train_cfg"), asked.given.get("max_epochs")
     length = length if isinstance(length, Mapping) else {}
     if said and ("max_iters" in length or length.get("by_epoch") is False):
-        raise ValueError(
+        raise ArgumentError(
             f"{said.replace('=', ' ', 1)} on a run by iterations (train_cfg.max_iters={length.get('max_iters')}) → "
             "--cfg-options train_cfg.max_iters=…"
         )
     root = asked.given.get("default_root_dir")
     if root and work_dir and work_dir != asked.cfg.work_dir:
-        raise ValueError(f"{root} and --work-dir {work_dir} → they mean the same: give one")
+        raise ArgumentError(f"{root} and --work-dir {work_dir} → they mean the same: give one")
 
 
 def skeleton(plan: Plan, asked: Asked) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mm2pl.errors import ExistingFileError, MissingFileError
+
 if TYPE_CHECKING:
     from mm2pl.mmcv.migration.files import MigratedFile
 
@@ -99,9 +101,9 @@ def _migrate_configs(options: argparse.Namespace) -> int:
 
     source, target = Path(options.source), Path(options.out)
     if not source.exists():
-        raise FileNotFoundError(f"{options.source!r} does not exist → give a config or a folder.")
+        raise MissingFileError(f"{options.source!r} does not exist → give a config or a folder.")
     if options.report and Path(options.report).exists() and not options.force:
-        raise FileExistsError(f"{options.report} exists already → name another, or give --force.")
+        raise ExistingFileError(f"{options.report} exists already → name another, or give --force.")
     choices = Choices(**{name: getattr(options, name) for name in _CHOICES})
     if source.is_dir():
         files = migrate_folder(source, target, force=options.force, choices=choices)

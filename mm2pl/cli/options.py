@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mm2pl.cli.changes import SCHEDULES
-from mm2pl.cli.habits import instead_of
+from mm2pl.cli.habits import EVAL, instead_of
 from mm2pl.closest import closest
 from mm2pl.config import DictAction
+from mm2pl.errors import ArgumentError
 
 LIGHTNING_FLAG = re.compile(
     r"--((trainer|model|data|optimizer|lr_scheduler)([.+][\w.+-]+)?"
@@ -19,8 +20,12 @@ LIGHTNING_FLAG = re.compile(
     # A value such as JSON may have several lines.
     re.DOTALL,
 )
+# A whole value or element, since a name of files may have {epoch:03d} in it.
+_DICT = re.compile(
+    r"""(^|[\[(,])[\s'"]*(\{([^{}]*:.*)?\}|dict\(.*\))[\s'"]*($|[\]),])""", re.DOTALL
+)
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
-USAGE = {"fit": "%(prog)s CONFIG [options]"}
+USAGE = dict.fromkeys(("fit", "check"), "%(prog)s CONFIG [options]")
 
 
 class Word(NamedTuple):
@@ -63,7 +68,30 @@ class _Said(argparse.Action):
         namespace.words.append(Word(self.const, values))
 
 
-class _SaidPairs(DictAction):
+class _Pairs(DictAction):
+    """Collect the ``KEY=VALUE`` pairs of ``--cfg-options``, of which none is a dict.
+
+    MMEngine 0.10.7 takes ``{b: 1}`` for a text, splits ``{b: 1, c: 2}`` in two, and recurses on others without end.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        for pair in [values] if isinstance(values, str) else values or ():
+            key, _, text = pair.partition("=")
+            if _DICT.search(text):
+                parser.error(
+                    f"{option_string} {pair!r} gives a dict, which is no value here → give each of its keys: "
+                    f"{key}.KEY=VALUE; --data.… and --model.… take whole dicts as YAML"
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
+class _SaidPairs(_Pairs):
     """Append a word with the ``KEY=VALUE`` pairs of ``--cfg-options``."""
 
     def __call__(
@@ -79,7 +107,7 @@ class _SaidPairs(DictAction):
 
 
 def add_reading_options(
-    parser: argparse.ArgumentParser, pairs: type[argparse.Action] = DictAction
+    parser: argparse.ArgumentParser, pairs: type[argparse.Action] = _Pairs
 ) -> None:
     """Add what changes how a config is read, the same for every command."""
     parser.add_argument(
@@ -137,6 +165,12 @@ def _add_evaluation_options(parser: argparse.ArgumentParser, command: str) -> No
         add("--show-dir", help="write pictures of the predictions to this folder of the log folder")
 
 
+def _add_checking_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    alone = "only what the config alone tells; nothing is built"
+    parser.add_argument("--no-build", action="store_true", help=alone)
+
+
 def build_parser(command: str, prog: str = "mm2pl") -> OptionParser:
     """Return the parser of mm2pl's own options; the words and LightningCLI's options are left over."""
     parser = OptionParser(
@@ -154,10 +188,12 @@ def build_parser(command: str, prog: str = "mm2pl") -> OptionParser:
     parser.set_defaults(words=[])
     add_reading_options(parser, _SaidPairs)
     _add_run_options(parser)
-    if command == "fit":
-        _add_training_options(parser)
-    else:
+    if command in EVAL:
         _add_evaluation_options(parser, command)
+    else:
+        _add_training_options(parser)
+    if command == "check":
+        _add_checking_options(parser)
     return parser
 
 
@@ -172,7 +208,7 @@ def parse(
     The config and the checkpoint may stand anywhere between the options; argparse's own positional arguments may not.
 
     Args:
-        command: ``fit``, ``validate``, ``test`` or ``predict``.
+        command: ``fit``, ``check``, ``validate``, ``test`` or ``predict``.
         arguments: What follows it.
         own: Options that a subclass of LightningCLI has added, and whether each takes a value.
         prog: The program's name.
@@ -198,10 +234,10 @@ def parse(
     # With --config, a single word is the checkpoint, unless it looks like a config.
     if words and (not named or words[0].endswith(CONFIG_ENDINGS)):
         options.words.insert(0, Word("config", words.pop(0)))
-    if words and command != "fit":
+    if words and command in EVAL:
         checkpoint = words.pop(0)
         if options.ckpt_path:
-            raise ValueError(
+            raise ArgumentError(
                 f"two checkpoints: {checkpoint!r} and --ckpt_path {options.ckpt_path!r} → give one"
             )
         options.ckpt_path = checkpoint
@@ -246,6 +282,9 @@ def _unknown(parser: OptionParser, command: str, argument: str, arguments: list[
         given = f"{argument} {value}".strip() if not equals else argument
         return f"unknown option {given!r} → {meant}"
     known = {flag.strip("-"): flag for flag in parser.flags}
+    part, dot, below = name.strip("-").partition(".")
+    if dot and (near := closest(part, ("trainer", "model", "data"), 1)):
+        return f"unknown option {name!r} → did you mean '--{near[0]}.{below}'?"
     close = closest(name.strip("-"), known, 1)
     if close:
         return f"unknown option {name!r} → did you mean {known[close[0]]!r}?"

@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.lightning.assembly import Parts
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.trainer import instantiate
@@ -101,7 +102,7 @@ def require_checkpoint(path: str | None, work_dir: str) -> None:
     """
     meant = Path(work_dir, path or "")
     if path and "://" not in path and not Path(path).exists() and meant.is_file():
-        raise FileNotFoundError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
+        raise MissingFileError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
 
 
 def checkpoint_of(work_dir: str, which: str) -> str:
@@ -114,17 +115,17 @@ def checkpoint_of(work_dir: str, which: str) -> str:
     if which == "last":
         found = find_latest_checkpoint(work_dir)
         if found is None:
-            raise FileNotFoundError(f"--ckpt_path last: there is no checkpoint in {work_dir!r}")
+            raise MissingFileError(f"--ckpt_path last: there is no checkpoint in {work_dir!r}")
         return str(found)
     best = sorted(str(path) for path in Path(work_dir).glob("best_*.pth"))
     if not best:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"--ckpt_path best: there is no best_*.pth in {work_dir!r} → train with "
             "default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='auto'))"
         )
     # MMEngine's CheckpointHook keeps a best file for each metric of `save_best`.
     if len(best) > 1:
-        raise ValueError(
+        raise ArgumentError(
             f"--ckpt_path best: there are several in {work_dir!r} → name one of {best}"
         )
     return best[0]

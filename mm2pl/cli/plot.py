@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from mm2pl.cli.options import CONFIG_ENDINGS
 from mm2pl.cli.reading import add_options, read
+from mm2pl.errors import ArgumentError
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -14,6 +16,8 @@ def run(command: str, arguments: list[str]) -> None:
         ValueError: If the config describes no training.
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
+    if arguments and arguments[0].endswith(CONFIG_ENDINGS):
+        raise ArgumentError(f"{arguments[0]!r} → mm2pl {command} schedule {' '.join(arguments)}")
     parser.add_argument("what", choices=["schedule"])
     add_options(parser)
     parser.add_argument(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from mm2pl.cli.command_line import find_config
-from mm2pl.cli.merging import config_of_yaml, content_of, run_of_yaml
 from mm2pl.cli.options import add_reading_options
+from mm2pl.cli.yaml_run import config_of_yaml, content_of, run_of_yaml
 from mm2pl.config import Config
 from mm2pl.plan.fault import Fault
 from mm2pl.plan.overrides import without_effect
-from mm2pl.plan.schema import faults_of, refuse
+from mm2pl.plan.schema import faults_of, refuse, require_config
 from mm2pl.plan.unread import redefined
 
 
@@ -62,6 +62,7 @@ def read(
     if options.print_config:
         print(cfg.pretty_text)
         return None
+    require_config(cfg)
     if check and options.strict:
         origins = dict.fromkeys(changes, "--cfg-options")
         faults = faults_of(cfg, False, origins, trusted=is_trusted(options))

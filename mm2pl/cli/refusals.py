@@ -10,9 +10,12 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from mm2pl.cli.yaml_run import SECTIONS
 from mm2pl.closest import closest, did_you_mean
+from mm2pl.plan.keys import KEYS
 from mm2pl.utils import get_object_from_string
 
+_UNKNOWN_KEY = re.compile(r"does not accept option '([\w.]+)'")
 _PARSER_KEY = re.compile(r'Parser key "?([\w.]+)"?')
 _CLASS = re.compile(r"Problem with given class_path '([\w.]+)'")
 _NEEDS = re.compile(r"the following arguments are required: ([\w, ]+)|Key \"(\w+)\" is required")
@@ -32,6 +35,8 @@ def told(message: str, arguments: list[str], command: str) -> str:
         close = closest(unknown[1], inspect.signature(Trainer).parameters, 1)
         if close:
             return f"{message} → did you mean --trainer.{close[0]}?"
+    if refused := _UNKNOWN_KEY.search(message):
+        return f"{refused[1]} of the YAML → nothing reads it.{_meant(refused[1])}"
     found = _PARSER_KEY.search(message)
     if found is None:
         return f"{message.splitlines()[0]} → mm2pl {command} --lightning-help lists the options"
@@ -41,6 +46,15 @@ def told(message: str, arguments: list[str], command: str) -> str:
     if cls is not None:
         return f"{said} → {_of_class(key, cls[1], message)}"
     return f"{said} → {_accepted(key, message)}"
+
+
+def _meant(key: str) -> str:
+    """Return what a key of a YAML may stand for, as a question."""
+    head, dot, name = key.partition(".")
+    if head == "trainer" and dot:
+        near = closest(name.partition(".")[0], inspect.signature(Trainer).parameters, 1)
+        return did_you_mean(f"trainer.{each}" for each in near)
+    return did_you_mean(closest(head, [*SECTIONS, *KEYS], 1))
 
 
 def _said(key: str, arguments: list[str]) -> str:
@@ -56,6 +70,8 @@ def _said(key: str, arguments: list[str]) -> str:
 def _of_class(key: str, path: str, message: str) -> str:
     """Say what a class that was named lacks, or has too much."""
     name = path.rpartition(".")[2]
+    if get_object_from_string(path) is None:
+        return f"there is no class {path}; give the dotted path of one that can be imported"
     needed = _NEEDS.search(message)
     if needed:
         first = (needed[1] or needed[2]).split(",")[0].strip()

@@ -7,6 +7,7 @@ import sys
 
 from mm2pl.cli import command_line
 from mm2pl.cli.quiet import first_line
+from mm2pl.errors import MissingFileError
 
 
 def run(command: str, arguments: list[str]) -> int | None:
@@ -19,7 +20,7 @@ def run(command: str, arguments: list[str]) -> int | None:
     said = command_line.read(command, arguments)
     asks_for_help = said.options.lightning_help
     if not asks_for_help and not said.options.words:
-        raise FileNotFoundError(f"mm2pl {command} needs a config → mm2pl {command} CONFIG")
+        raise MissingFileError(f"mm2pl {command} needs a config → mm2pl {command} CONFIG")
     if command == "predict" and not asks_for_help and not said.options.out:
         print("mm2pl: WARNING: without --out FILE.pkl no prediction is written", file=sys.stderr)
     first_line()

@@ -7,9 +7,11 @@ import runpy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError, MissingFileError, MissingModuleError
 
 USAGE = """usage: mm2pl run SCRIPT [ARGS…]
        mm2pl run -m MODULE [ARGS…]
@@ -33,13 +35,14 @@ def run(command: str, arguments: list[str]) -> None:
     as_module = arguments[:1] == ["-m"]
     target, *rest = arguments[as_module:] or [""]
     if not target:
-        raise ValueError("mm2pl run needs a script → mm2pl run SCRIPT [ARGS…], or -m MODULE")
+        raise ArgumentError("mm2pl run needs a script → mm2pl run SCRIPT [ARGS…], or -m MODULE")
     if not as_module:
         require_script(target)
     # As Python sets it: the folder of the script, its links followed, or the current one.
     folder = os.getcwd() if as_module else str(Path(target).resolve().parent)
     with as_python_starts([target, *rest], folder), served_to_children():
         if as_module:
+            require_module(target)
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(target, run_name="__main__")
@@ -56,7 +59,28 @@ def require_script(path: str) -> None:
         return
     names = [other.name for other in file.parent.glob("*.py")]
     hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
-    raise FileNotFoundError(f"the script {path!r} does not exist.{hint}")
+    raise MissingFileError(f"the script {path!r} does not exist.{hint}")
+
+
+def require_module(name: str) -> None:
+    """Refuse a module that is not there.
+
+    Raises:
+        MissingModuleError: Naming the part that is missing.
+    """
+    try:
+        found = find_spec(name)
+        if found is not None and found.submodule_search_locations is not None:
+            found = find_spec(f"{name}.__main__")
+    except ModuleNotFoundError as error:
+        # Another one is missing: the import of a package above has failed.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        found = None
+    if found is None:
+        raise MissingModuleError(
+            f"there is no module {name!r} that runs → start where `python -m {name}` finds it, or give a script"
+        )
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from mm2pl.errors import MissingModuleError, MissingPackageError
+
 from .mmcv_ext import serve_mmcv_ext
 from .names import MOVED, REEXPORTED, ours, reexported
 from .snapshot import Snapshot, unbind
@@ -31,9 +33,9 @@ FORCED = "`python SCRIPT` runs it with MMEngine, where that is installed."
 """What to do about a module that mm2pl lacks: where MMEngine would be taken, and under ``mm2pl run``."""
 
 
-def _missing(what: str, advice: str) -> ModuleNotFoundError:
+def _missing(what: str, advice: str) -> MissingModuleError:
     # The error's name must not be that of the module: `from package import name` would swallow it.
-    return ModuleNotFoundError(
+    return MissingModuleError(
         f"mmengine is served by mm2pl here, which has no {what.partition('.')[2]!r} → {advice}",
         name="mmengine",
     )
@@ -206,7 +208,7 @@ def alias_mmengine(say_so: bool = False, *, force: bool = False) -> MMEngineAlia
         return MMEngineAlias(active=False)
     if force:
         if "mmengine" in sys.modules:
-            raise ImportError(
+            raise MissingPackageError(
                 "MMEngine has been imported already → begin to serve it before, as `mm2pl run SCRIPT` does"
             )
         return MMEngineAlias(active=True, advice=FORCED)

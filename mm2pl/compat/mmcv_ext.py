@@ -16,6 +16,8 @@ from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any
 
+from mm2pl.errors import MissingPackageError
+
 NAME = "mmcv._ext"
 SWITCH = "MM2PL_MMCV_EXT"
 """Environment variable: ``auto`` (compiled operators if they load), ``mm2pl`` (never these), ``mmcv`` (only these)."""
@@ -74,7 +76,7 @@ class MmcvExt(MetaPathFinder):
     def _find_ext(self, path: Sequence[str] | None) -> ModuleSpec | None:
         choice = os.environ.get(SWITCH, "auto")
         if choice not in CHOICES:
-            raise ImportError(f"{SWITCH}={choice!r} → one of {', '.join(CHOICES)}")
+            raise MissingPackageError(f"{SWITCH}={choice!r} → one of {', '.join(CHOICES)}")
         if choice == "mmcv":
             return None
         found, why = None, "it has no compiled operators"

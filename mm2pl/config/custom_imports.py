@@ -13,6 +13,7 @@ from mm2pl.utils import import_modules_from_strings
 from .config_dict import ConfigDict
 from .errors import ConfigImportError, ConfigTypeError, Site
 
+_KEYS = ("imports", "allow_failed_imports")
 _NOT_THE_USERS = (
     "<frozen",
     str(Path(__file__).resolve().parents[1]),
@@ -25,11 +26,18 @@ def import_listed_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
 
     Raises:
         ConfigImportError: A module is not found, or an import inside it fails.
-        ConfigTypeError: ``custom_imports`` is no dict.
+        ConfigTypeError: ``custom_imports`` is no dict, or has another key than the two.
     """
     custom = cfg.get("custom_imports") or {}
     if not isinstance(custom, dict):
         raise ConfigTypeError(f"custom_imports={custom!r:.80} → dict(imports=[…])", Site(path))
+    if unknown := [key for key in custom if key not in _KEYS]:
+        raise ConfigTypeError(
+            f"custom_imports has {unknown[0]!r}, and takes {' and '.join(_KEYS)}.",
+            Site(path),
+            key=unknown[0],
+            accepted=_KEYS,
+        )
     try:
         import_modules_from_strings(**{"imports": [], **custom})
     except ImportError as error:

@@ -133,7 +133,26 @@ def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
             Site(filename),
         ) from error
     except Exception as error:
-        raise locate_error(error, filename) from error
+        located = locate_error(error, filename)
+        if name := _class_of(filename):
+            located.message += (
+                f" The file defines the class {name}, as a module does → if it is one, a config names it in "
+                "custom_imports=dict(imports=[…])."
+            )
+        raise located from error
+
+
+def _class_of(filename: str) -> str:
+    """Return the first class that a file defines at its top level, or ``""``."""
+    try:
+        tree = ast.parse(read_text(filename))
+    except (
+        ConfigFormatError,
+        SyntaxError,
+        ValueError,
+    ):  # a text without a file, or of other Python
+        return ""
+    return next((node.name for node in tree.body if isinstance(node, ast.ClassDef)), "")
 
 
 def own_values(namespace: dict, filename: str) -> ConfigDict:

@@ -88,6 +88,10 @@ class LazyObject:
         """Refuse: a config only names what it imports."""
         _refuse_call(self)
 
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        """Refuse a class that derives from what a config imports."""
+        _refuse_base(self)
+
     def __deepcopy__(self, memo: dict) -> LazyObject:
         return LazyObject(self._module, self._imported, self.location)
 
@@ -140,6 +144,10 @@ class LazyAttr:
         """Refuse: a config only names what it imports."""
         _refuse_call(self)
 
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> NoReturn:
+        """Refuse a class that derives from what a config imports."""
+        _refuse_base(self)
+
     def __deepcopy__(self, memo: dict) -> LazyAttr:
         return LazyAttr(self.name, self.source, self.location)
 
@@ -182,4 +190,10 @@ def _refuse_call(lazy: LazyObject | LazyAttr) -> NoReturn:
     raise ConfigParsingError(
         f"{lazy.dotted_path} is imported lazily in {lazy.location} and cannot be called while the "
         f"config is read. Write dict(type={lazy}, ...) and let the registry build it."
+    )
+
+
+def _refuse_base(lazy: LazyObject | LazyAttr) -> NoReturn:
+    raise ConfigParsingError(
+        f"{lazy.dotted_path} is imported lazily in {lazy.location}, and no class can derive from it there."
     )

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from mm2pl.dataset.compose import Compose
 from mm2pl.dataset.entries import get_entry, load_ann_file, serialize, subset
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.fileio import join_path, list_from_file
 from mm2pl.logging import print_log
 from mm2pl.utils import is_abs
@@ -144,7 +144,7 @@ class BaseDataset(Dataset):
             several = parsed if isinstance(parsed, list) else [parsed]
             for entry in several:
                 if not isinstance(entry, dict):
-                    raise TypeError(
+                    raise ArgumentError(
                         f"{type(self).__name__}.parse_data_info should return a dict or list of "
                         f"dict, but got {type(entry)} for {raw_entry!r}."
                     )
@@ -205,7 +205,7 @@ class BaseDataset(Dataset):
         if self.test_mode:
             data = self.prepare_data(idx)
             if data is None:
-                raise RuntimeError(
+                raise StateError(
                     f"Test time pipeline should not get `None` data_sample, but sample {idx} of "
                     f"{type(self).__name__} gives it."
                 )
@@ -216,7 +216,7 @@ class BaseDataset(Dataset):
             if data is not None:
                 return data
             idx = self._rand_another()
-        raise RuntimeError(
+        raise StateError(
             f"Cannot find valid image after {self.max_refetch}! The pipeline of "
             f"{type(self).__name__} returned None each time: check your image path and pipeline."
         )
@@ -239,7 +239,7 @@ class BaseDataset(Dataset):
         # Ours or MMEngine's Config: neither is a Mapping, and both keep one there.
         content = getattr(metainfo, "_cfg_dict", metainfo)
         if not isinstance(content, Mapping):
-            raise TypeError(f"metainfo should be a Mapping or Config, but got {type(metainfo)}")
+            raise ArgumentError(f"metainfo should be a Mapping or Config, but got {type(metainfo)}")
         for key, value in content.items():
             merged[key] = _lines_of(value) if isinstance(value, str) else value
         return merged
@@ -250,7 +250,7 @@ class BaseDataset(Dataset):
             self.ann_file = join_path(self.data_root, self.ann_file)
         for key, prefix in self.data_prefix.items():
             if not isinstance(prefix, str):
-                raise TypeError(f"prefix should be a string, but got {type(prefix)} at {key!r}")
+                raise ArgumentError(f"prefix should be a string, but got {type(prefix)} at {key!r}")
             if not is_abs(prefix) and self.data_root:
                 self.data_prefix[key] = join_path(self.data_root, prefix)
 
@@ -282,7 +282,7 @@ class BaseDataset(Dataset):
             return self.data_list[:indices] if indices >= 0 else self.data_list[indices:]
         if isinstance(indices, Sequence):
             return [self.data_list[index] for index in indices]
-        raise TypeError(f"indices should be a int or sequence of int, but got {type(indices)}")
+        raise ArgumentError(f"indices should be a int or sequence of int, but got {type(indices)}")
 
     def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the entries as bytes with their ends, and empty ``self.data_list``."""

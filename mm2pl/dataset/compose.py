@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import TRANSFORMS
 
 
@@ -27,7 +28,7 @@ class Compose:
         for given in transforms or ():
             transform = TRANSFORMS.build(given) if isinstance(given, dict) else given
             if not callable(transform):
-                raise TypeError(
+                raise ArgumentError(
                     f"transform must be a callable object or dict, but got {type(transform)} "
                     f"from {given!r}: give it a __call__(self, results)."
                 )

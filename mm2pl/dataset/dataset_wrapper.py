@@ -26,7 +26,7 @@ def _built(dataset: Any) -> Any:
     # MMEngine's own BaseDataset counts too, so this asks for what is used.
     if hasattr(dataset, "full_init") and hasattr(dataset, "metainfo"):
         return dataset
-    raise TypeError(
+    raise ArgumentError(
         "elements in datasets sequence should be config or `BaseDataset` instance, but got "
         f"{type(dataset)}: give it the `metainfo` and `full_init` of a BaseDataset, or wrap it in "
         "one of torch.utils.data."
@@ -126,7 +126,7 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
                 f"datasets={datasets!r}: give at least one data set to concatenate."
             )
         if not (ignore_keys is None or isinstance(ignore_keys, (str, list))):
-            raise TypeError(f"ignore_keys should be a list or str, but got {type(ignore_keys)}")
+            raise ArgumentError(f"ignore_keys should be a list or str, but got {type(ignore_keys)}")
         self.ignore_keys = [ignore_keys] if isinstance(ignore_keys, str) else ignore_keys or []
         self._metainfo = self.datasets[0].metainfo
         self._check_metainfo()
@@ -142,20 +142,20 @@ class ConcatDataset(_Wrapper, _ConcatDataset):
             for number, metainfo in enumerate(metainfos, 1):
                 if key not in metainfo or key not in self._metainfo:
                     lacking = number if key not in metainfo else 1
-                    raise ValueError(
+                    raise ArgumentError(
                         f"{key} is not in the meta information of the {lacking}-th dataset: add "
                         f"it, or pass ignore_keys=[{key!r}]."
                     )
                 first, other = self._metainfo[key], metainfo[key]
                 if type(first) is not type(other):
-                    raise TypeError(
+                    raise ArgumentError(
                         f"The type {type(other)} of {key} in the {number}-th dataset should be "
                         f"the same with the first dataset {type(first)}"
                     )
                 # `==` of two arrays is an array, and has no truth value.
                 same = np.array_equal if isinstance(first, np.ndarray) else _equal
                 if not same(first, other):
-                    raise ValueError(
+                    raise ArgumentError(
                         f"The meta information of the {number}-th dataset does not match meta "
                         f"information of the first dataset: {key} is {other!r} instead of "
                         f"{first!r}. If that is meant, pass ignore_keys=[{key!r}]."

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.fileio import load
 
 
@@ -35,7 +35,7 @@ def load_ann_file(ann_file: str | None, data_root: str | None = None) -> tuple[M
     try:
         content = load(ann_file)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{where} does not exist (data_root={data_root!r}, working directory {os.getcwd()!r}): "
             "check data_root and ann_file."
         ) from error
@@ -43,18 +43,18 @@ def load_ann_file(ann_file: str | None, data_root: str | None = None) -> tuple[M
     except (OSError, TypeError, ImportError):
         raise
     except Exception as error:  # each format has errors of its own
-        raise ValueError(
+        raise ArgumentError(
             f"{where} is broken or not in the format of its suffix ({type(error).__name__}: "
             f"{error}): write it again."
         ) from error
     if not isinstance(content, Mapping):
-        raise TypeError(
+        raise ArgumentError(
             f"The annotations loaded from annotation file should be a dict, but got "
             f"{type(content)}! {where} must hold dict(metainfo=dict(…), data_list=[…])."
         )
     missing = [key for key in ("metainfo", "data_list") if key not in content]
     if missing:
-        raise ValueError(
+        raise ArgumentError(
             f"Annotation must have data_list and metainfo keys, but {where} has "
             f"{sorted(map(str, content))} and lacks {missing}: add them, or override load_data_list."
         )
@@ -105,7 +105,7 @@ def subset(
         stop = ends[last - 1] if last else 0
         return data[start:stop], ends[first:last] - start
     if not isinstance(indices, Sequence):
-        raise TypeError(f"indices should be a int or sequence of int, but got {type(indices)}")
+        raise ArgumentError(f"indices should be a int or sequence of int, but got {type(indices)}")
     for index in indices:
         if not -length <= index < length:
             raise ArgumentError(f"indices has {index}, out of dataset length({length}).")

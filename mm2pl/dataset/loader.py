@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from mm2pl.config import as_config
 from mm2pl.dataset.utils import pseudo_collate, worker_init_fn
 from mm2pl.dist import get_dist_info
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError, refused_values
 from mm2pl.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mm2pl.registry.build_functions import resolve
 
@@ -55,15 +55,17 @@ def build_dataloader(
     collate_fn = _function(cfg.pop("collate_fn", pseudo_collate), "collate_fn")
     # Without CUDA torch would warn and not pin; the config is written for machines that have it.
     cfg["pin_memory"] = bool(cfg.get("pin_memory")) and torch.cuda.is_available()
-    return DataLoader(
-        dataset=dataset,
-        # torch refuses both; the batch sampler holds the sampler.
-        sampler=sampler if batch_sampler is None else None,
-        batch_sampler=batch_sampler,
-        collate_fn=collate_fn,
-        worker_init_fn=init_fn,
-        **cfg,
-    )
+    given = ", ".join(f"{key}={value!r}" for key, value in cfg.items())
+    with refused_values(f"a dataloader with {given}"):
+        return DataLoader(
+            dataset=dataset,
+            # torch refuses both; the batch sampler holds the sampler.
+            sampler=sampler if batch_sampler is None else None,
+            batch_sampler=batch_sampler,
+            collate_fn=collate_fn,
+            worker_init_fn=init_fn,
+            **cfg,
+        )
 
 
 def _looks_like_loader(value: Any) -> bool:

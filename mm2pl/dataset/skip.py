@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 from mm2pl.dataset.private import has_live_workers, replaced, send_workers_home
 from mm2pl.dataset.sampler import can_resume
 from mm2pl.dataset.worker_state import Report, Reporting, Restoring, WorkerStates
+from mm2pl.errors import ArgumentError
 
 
 def skip_batches(
@@ -72,7 +73,7 @@ def _skipped(
         if taken == skip or next_pass is None:
             return iterator, taken
         if not taken:
-            raise ValueError(
+            raise ArgumentError(
                 f"a pass over {type(batches).__name__} has no batch → {skip} cannot be skipped → give it data"
             )
         skip -= taken

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate as torch_default_collate
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.registry import FUNCTIONS
 from mm2pl.structures import is_data_element
 
@@ -125,7 +125,7 @@ def _collate(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
 def _collate_sequences(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
     sizes = [len(sample) for sample in batch]
     if len(set(sizes)) > 1:
-        raise RuntimeError(
+        raise StateError(
             f"each data item in list of batch should be of equal size, but got lengths {sizes}: "
             "pad them in the pipeline, or give the loader a collate_fn of your own."
         )

@@ -27,14 +27,14 @@ from mm2pl.dist.utils import (
     get_rank,
     get_world_size,
 )
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingFileError, UnsupportedError
 
 _REDUCE_OPS = ("sum", "product", "min", "max", "band", "bor", "bxor")
 
 
 def _get_reduce_op(name: str) -> Any:
     if name.lower() not in _REDUCE_OPS:
-        raise ValueError(f"reduce op should be one of mean, {', '.join(_REDUCE_OPS)}, got {name!r}")
+        raise ArgumentError(f"reduce op should be one of mean, {', '.join(_REDUCE_OPS)}, got {name!r}")
     return getattr(torch_dist.ReduceOp, name.upper())
 
 
@@ -224,7 +224,7 @@ def collect_results(
         NotImplementedError: Another ``device``.
     """
     if device not in ("cpu", "gpu", "npu"):
-        raise NotImplementedError(f"device must be 'cpu' , 'gpu' or 'npu', but got {device!r}")
+        raise UnsupportedError(f"device must be 'cpu' , 'gpu' or 'npu', but got {device!r}")
     if device == "cpu":
         return collect_results_cpu(results, size, tmpdir)
     if tmpdir is not None:
@@ -268,7 +268,7 @@ def collect_results_cpu(
     files = [shared / f"part_{i}.pkl" for i in range(world_size)]
     for i, path in enumerate(files):
         if not path.exists():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{shared} is not an shared directory for rank {i}, please make sure {shared} is a "
                 "shared directory for all ranks!"
             )

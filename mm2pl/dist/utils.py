@@ -22,7 +22,7 @@ from torch import distributed as torch_dist
 from torch.distributed import ProcessGroup
 
 from mm2pl import device as devices
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError, StateError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -60,7 +60,7 @@ def get_local_group() -> ProcessGroup | None:
     if not is_distributed():
         return None
     if _LOCAL_PROCESS_GROUP is None:
-        raise RuntimeError(
+        raise StateError(
             "Local process group is not created, please use `init_local_group` to setup local "
             "process group."
         )
@@ -121,17 +121,17 @@ def init_dist(
             # torch wants a timedelta, which a config does not hold.
             kwargs["timeout"] = datetime.timedelta(seconds=timeout)
         except TypeError as error:
-            raise TypeError(
+            raise ArgumentError(
                 "Timeout for distributed training must be provided as timeout in seconds, but got "
                 f"{timeout!r}: write dist_cfg=dict(backend='nccl', timeout=1800)."
             ) from error
     launchers = {"pytorch": _read_torchrun, "slurm": _read_slurm, "mpi": _read_mpi}
     if launcher not in launchers:
-        raise ValueError(
+        raise ArgumentError(
             f"Invalid launcher type: {launcher!r}, choose from {', '.join(launchers)}."
         )
     if init_backend not in ("torch", "deepspeed"):
-        raise ValueError(f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}')
+        raise ArgumentError(f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}')
     # As MMEngine 0.10.7: a process that is forked after CUDA has started cannot use CUDA.
     if mp.get_start_method(allow_none=True) is None:
         mp.set_start_method("spawn")
@@ -307,13 +307,13 @@ def get_data_device(data: Any) -> torch.device:
     if isinstance(data, torch.Tensor):
         return data.device
     if not _is_sequence(data):
-        raise TypeError(f"data should be a Tensor, sequence of tensor or dict, but got {data!r}")
+        raise ArgumentError(f"data should be a Tensor, sequence of tensor or dict, but got {data!r}")
     items = data.values() if isinstance(data, Mapping) else data
     found = list(dict.fromkeys(map(get_data_device, items)))
     if not found:
-        raise ValueError("data should not be empty.")
+        raise ArgumentError("data should not be empty.")
     if len(found) > 1:
-        raise ValueError(f"device type in data should be consistent, but got {found}")
+        raise ArgumentError(f"device type in data should be consistent, but got {found}")
     return found[0]
 
 
@@ -331,7 +331,7 @@ def cast_data_device(data: Any, device: torch.device, out: Any = None) -> Any:
     """
     # A set has no order in which to match its tensors.
     if out is not None and (type(data) is not type(out) or isinstance(out, set)):
-        raise TypeError(
+        raise ArgumentError(
             "out should be the same type with data and should not be a set, but got data is "
             f"{type(data)} and out is {type(out)}"
         )
@@ -341,12 +341,12 @@ def cast_data_device(data: Any, device: torch.device, out: Any = None) -> Any:
             out.copy_(moved)
         return moved
     if not _is_sequence(data):
-        raise TypeError(f"data should be a Tensor, list of tensor or dict, but got {data!r}")
+        raise ArgumentError(f"data should be a Tensor, list of tensor or dict, but got {data!r}")
     if len(data) == 0:
-        raise ValueError("data should not be empty")
+        raise ArgumentError("data should not be empty")
     # MMEngine 0.10.7 checks dicts only, and fills the beginning of a longer list.
     if out is not None and len(data) != len(out):
-        raise ValueError(
+        raise ArgumentError(
             f"length of data and out should be same, but got {len(data)} and {len(out)}"
         )
     if isinstance(data, Mapping):

@@ -73,14 +73,14 @@ class Evaluator:
             results = metric.evaluate(size)
             # MMEngine 0.10.7 fails here with an AttributeError of NoneType, and names no metric.
             if not isinstance(results, Mapping):
-                raise TypeError(
+                raise ArgumentError(
                     f"{type(metric).__name__}.compute_metrics returned {results!r:.80}: "
                     "return a dict of the values by name, {} if there are none."
                 )
             # Before `update`, which would let the second metric win silently.
             for name in results:
                 if name in metrics:
-                    raise ValueError(
+                    raise ArgumentError(
                         "There are multiple evaluation results with the same metric name "
                         f"{name!r}, the second from {type(metric).__name__}. Please make sure all "
                         "metrics have different prefixes: add prefix='…' to one of them."

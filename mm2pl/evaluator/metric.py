@@ -127,7 +127,7 @@ class DumpResults(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, collect_dir=collect_dir)
         if not out_file_path.endswith((".pkl", ".pickle")):
-            raise ValueError(
+            raise ArgumentError(
                 f"The output file must be a pkl file, but got out_file_path={out_file_path!r}: give a "
                 "name that ends with .pkl or .pickle."
             )

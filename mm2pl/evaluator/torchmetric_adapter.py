@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator.metric import to_cpu
 from mm2pl.structures import is_data_element
 
@@ -72,7 +73,7 @@ class TorchMetricAdapter(Metric):
             return values
         matches = [name for name in values if self.key in (name, name.rpartition("/")[2])]
         if len(matches) != 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"key={self.key!r} is not one of {list(values)}: give one of these names."
             )
         return values[matches[0]]

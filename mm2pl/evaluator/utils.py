@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.errors import ArgumentError
+
 
 def get_metric_value(indicator: str, metrics: dict) -> Any:
     """Return the value called ``indicator``: ``prefix/name``, or a name that is unique.
@@ -23,8 +25,10 @@ def get_metric_value(indicator: str, metrics: dict) -> Any:
     if len(matched) == 1:
         return metrics[matched[0]]
     if not matched:
-        raise ValueError(
+        raise ArgumentError(
             f"The indicator {indicator!r} can not match any metric in {list(metrics)}: "
             "give one of these names."
         )
-    raise ValueError(f"The indicator {indicator!r} matches multiple metrics {matched}: give one.")
+    raise ArgumentError(
+        f"The indicator {indicator!r} matches multiple metrics {matched}: give one."
+    )

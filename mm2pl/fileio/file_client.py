@@ -69,7 +69,7 @@ class FileClient:
             backend = "disk"
         table, name = (cls._backends, backend) if backend else (cls._prefix_to_backends, prefix)
         if name not in table:
-            raise ValueError(
+            raise ArgumentError(
                 f"{'Backend' if backend else 'prefix'} {name} is not supported. Currently supported "
                 f"ones are {list(table)}"
             )

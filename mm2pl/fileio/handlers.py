@@ -8,6 +8,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from typing import IO, Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.utils import is_list_of
 
 
@@ -148,12 +149,14 @@ def register_handler(
     """
     formats = [file_formats] if isinstance(file_formats, str) else file_formats
     if not is_list_of(formats, str):
-        raise TypeError(f"file_formats must be a str or a list of str, but got {file_formats!r}")
+        raise ArgumentError(
+            f"file_formats must be a str or a list of str, but got {file_formats!r}"
+        )
 
     def register(cls: type[BaseFileHandler]) -> type[BaseFileHandler]:
         handler = cls(**kwargs)
         if not isinstance(handler, BaseFileHandler):
-            raise TypeError(f"handler must be a child of BaseFileHandler, not {cls}")
+            raise ArgumentError(f"handler must be a child of BaseFileHandler, not {cls}")
         file_handlers.update(dict.fromkeys(formats, handler))
         return cls
 

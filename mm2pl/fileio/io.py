@@ -14,6 +14,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.fileio.backends import FsspecBackend, backends, prefix_to_backends
 from mm2pl.fileio.backends.base import FilePath
 from mm2pl.fileio.file_client import FileClient
@@ -41,11 +42,12 @@ def get_file_backend(
 
     Raises:
         ValueError: Neither says which backend, or there is none of that name.
+        ImportError: The package of a protocol of fsspec's is missing.
     """
     # A copy, as `backend` is taken out of it.
     options = dict(backend_args or {})
     if uri is None and "backend" not in options:
-        raise ValueError('uri should not be None when "backend" does not exist in backend_args')
+        raise ArgumentError('uri should not be None when "backend" does not exist in backend_args')
     prefix = "" if uri is None else _parse_uri_prefix(uri)
     if not enable_singleton:
         return _build(prefix, options)
@@ -59,18 +61,23 @@ def get_file_backend(
 def _build(prefix: str, options: dict[str, Any]) -> Any:
     if "backend" not in options:
         # MMEngine 0.10.7 raises KeyError for a scheme that it does not have, such as file://.
-        return prefix_to_backends.get(prefix, FsspecBackend)(**options)
-    name = options.pop("backend")
-    if name in backends:
-        return backends[name](**options)
+        name, known = prefix, prefix_to_backends
+    else:
+        name, known = options.pop("backend"), backends
+    if name in known:
+        return known[name](**options)
     # fsspec takes 0.3 s to import, and only other backends than ours need it.
-    from fsspec import available_protocols
+    from fsspec import get_filesystem_class
 
-    if name not in available_protocols():
-        raise ValueError(
+    try:
+        get_filesystem_class(name)
+    except ValueError as error:
+        raise ArgumentError(
             f"There is no storage backend {name!r}: choose from {', '.join(backends)}, or a "
             "protocol of fsspec, or register it with register_backend."
-        )
+        ) from error
+    except ImportError as error:  # fsspec knows the protocol and not its package
+        raise MissingPackageError(f"{name}:// → {error}") from error
     return FsspecBackend(**options)
 
 
@@ -230,7 +237,7 @@ def load(
     if hasattr(file, "read"):
         return handler.load_from_fileobj(file, **kwargs)
     if not isinstance(file, str):
-        raise TypeError(f'"file" must be a filepath str or a file-object, but got {file!r}')
+        raise ArgumentError(f'"file" must be a filepath str or a file-object, but got {file!r}')
     content: Any = (
         StringIO(backend.get_text(file)) if handler.str_like else BytesIO(backend.get(file))
     )
@@ -261,7 +268,7 @@ def dump(
     """
     file = str(file) if isinstance(file, Path) else file
     if file is None and file_format is None:
-        raise ValueError("file_format must be specified since file is None")
+        raise ArgumentError("file_format must be specified since file is None")
     handler = _handler(file, file_format)
     if file is None:
         return handler.dump_to_str(obj, **kwargs)
@@ -269,7 +276,7 @@ def dump(
         handler.dump_to_fileobj(obj, file, **kwargs)
         return None
     if not isinstance(file, str):
-        raise TypeError(f'"file" must be a filename str or a file-object, but got {file!r}')
+        raise ArgumentError(f'"file" must be a filename str or a file-object, but got {file!r}')
     # Into memory first: an object that cannot be written must not leave half a file.
     content: Any = StringIO() if handler.str_like else BytesIO()
     handler.dump_to_fileobj(obj, content, **kwargs)
@@ -282,7 +289,7 @@ def _handler(file: Any, file_format: str | None) -> BaseFileHandler:
     # As in MMEngine 0.10.7, a name without a dot is its own suffix: the file `json` holds JSON.
     suffix = file.split(".")[-1] if file_format is None and isinstance(file, str) else file_format
     if suffix not in file_handlers:
-        raise TypeError(
+        raise ArgumentError(
             f"Unsupported format: {suffix}, choose from {', '.join(file_handlers)}, "
             "or register it with register_handler."
         )
@@ -313,5 +320,5 @@ def deprecated_client(
         stacklevel=4,
     )
     if backend_args is not None:
-        raise ValueError('"file_client_args" and "backend_args" cannot be set at the same time.')
+        raise ArgumentError('"file_client_args" and "backend_args" cannot be set at the same time.')
     return FileClient.infer_client(file_client_args, file)

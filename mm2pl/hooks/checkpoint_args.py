@@ -25,7 +25,7 @@ def refuse_unknown(function: Callable[..., Any], kwargs: dict[str, Any]) -> None
         if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
     ]
     hint = did_you_mean(match for name in kwargs for match in closest(name, accepted, 1))
-    raise TypeError(
+    raise ArgumentError(
         f"CheckpointHook has no argument {', '.join(map(repr, kwargs))}; it accepts {accepted}.{hint}"
     )
 

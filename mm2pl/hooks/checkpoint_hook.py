@@ -97,7 +97,7 @@ class CheckpointHook(Hook, CheckpointCallback):
     ) -> None:
         refuse_unknown(CheckpointHook.__init__, kwargs)
         if save_begin < 0:
-            raise ValueError(f"save_begin should not be less than 0, but got {save_begin}")
+            raise ArgumentError(f"save_begin should not be less than 0, but got {save_begin}")
         self.interval = interval
         self.by_epoch = by_epoch
         self.save_optimizer = save_optimizer

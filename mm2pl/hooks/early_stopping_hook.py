@@ -6,7 +6,7 @@ import warnings
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.hooks.hook import Hook
 from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule, number_of
 from mm2pl.registry import HOOKS
@@ -52,7 +52,7 @@ class EarlyStoppingHook(Hook):
         stopping_threshold: float | None = None,
     ) -> None:
         if rule is not None and rule not in RULES:
-            raise ValueError(f'`rule` should be either "greater" or "less", but got {rule!r}')
+            raise ArgumentError(f'`rule` should be either "greater" or "less", but got {rule!r}')
         self.monitor = monitor
         self.rule = rule or infer_rule(monitor)
         self.min_delta = min_delta if self.rule == "greater" else -min_delta
@@ -85,7 +85,7 @@ class EarlyStoppingHook(Hook):
         if self.monitor not in metrics:
             problem = f"metric {self.monitor!r} is not available, only {list(metrics)} are"
             if self.strict:
-                raise RuntimeError(
+                raise StateError(
                     f"Early stopping conditioned on {problem}. "
                     "Monitor one of these, or set `strict=False` in `EarlyStoppingHook`."
                 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightning.pytorch import Callback
 
 from mm2pl.dataset.utils import length_of
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.stages import HookStages
 from mm2pl.hooks.state_key import described_arguments
 from mm2pl.run.points import GENERIC, STAGES, overridden_stages
@@ -98,7 +99,7 @@ class Hook(Callback):
         """Make a hook, and note what it is made from, whether or not its ``__init__`` calls ours."""
         if cls.__init__ is object.__init__ and (args or kwargs):
             # Python leaves this to `__new__` where that is overridden.
-            raise TypeError(f"{cls.__name__}() takes no arguments, but got {args or kwargs!r}")
+            raise ArgumentError(f"{cls.__name__}() takes no arguments, but got {args or kwargs!r}")
         made = super().__new__(cls)
         made._state_key = f"{cls.__qualname__}{described_arguments(cls, args, kwargs)}"
         return made

@@ -14,6 +14,7 @@ import torch
 
 from mm2pl.dataset.utils import length_of
 from mm2pl.dist import is_main_process
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import dump, get_file_backend
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.hooks.iter_timer_hook import IterTimerHook
@@ -68,18 +69,20 @@ class LoggerHook(Hook):
     ) -> None:
         for name, value in (("interval", interval), ("interval_exp_name", interval_exp_name)):
             if not isinstance(value, int):
-                raise TypeError(f"{name} must be an integer, but got {value!r}")
+                raise ArgumentError(f"{name} must be an integer, but got {value!r}")
             if value <= 0:
-                raise ValueError(f"{name} must be greater than 0, but got {value}")
+                raise ArgumentError(f"{name} must be greater than 0, but got {value}")
         for name, flag in (("ignore_last", ignore_last), ("keep_local", keep_local)):
             if not isinstance(flag, bool):
-                raise TypeError(f"{name} must be a boolean, but got {flag!r}")
+                raise ArgumentError(f"{name} must be a boolean, but got {flag!r}")
         if out_dir is not None and not isinstance(out_dir, str | Path):
-            raise TypeError(f"out_dir must be a str or Path object, but got {out_dir!r}")
+            raise ArgumentError(f"out_dir must be a str or Path object, but got {out_dir!r}")
         if out_dir is None and file_client_args is not None:
-            raise ValueError('file_client_args should be "None" when `out_dir` is not specified.')
+            raise ArgumentError(
+                'file_client_args should be "None" when `out_dir` is not specified.'
+            )
         if not (isinstance(out_suffix, str) or is_seq_of(out_suffix, str)):
-            raise TypeError(
+            raise ArgumentError(
                 f"out_suffix should be a string or a sequence of string, but got {out_suffix!r}"
             )
         self.interval = interval

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any
 
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError
 
 GREATER_KEYS = ["acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc"]
 LESS_KEYS = ["loss"]
@@ -43,7 +43,7 @@ def infer_rule(
     for rule, keys in table:
         if any(k in name for k in keys):
             return rule
-    raise ValueError(
+    raise ArgumentError(
         f"Cannot infer the rule for key {key!r}: no part of it is among "
         f"{[*greater_keys, *less_keys]}. Set rule='greater' or rule='less'."
     )
@@ -81,7 +81,7 @@ def number_of(key: str, value: Any) -> Any:
             return value
     except (TypeError, ValueError):
         pass
-    raise TypeError(
+    raise ArgumentError(
         f"metric {key!r} is {value!r:.80} ({type(value).__name__}) → to be compared it must be one number"
     )
 

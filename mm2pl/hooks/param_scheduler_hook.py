@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.optim.scheduler.tick import tick, tick_metrics
 from mm2pl.registry import HOOKS
@@ -56,7 +57,7 @@ def _schedulers(runner: RunnerLike) -> Iterator[SchedulerLike]:
     lists = found.values() if isinstance(found, dict) else [found]
     for schedulers in lists:
         if not isinstance(schedulers, list):
-            raise TypeError(
+            raise ArgumentError(
                 "runner.param_schedulers should be list of ParamScheduler or a dict containing "
                 f"list of ParamScheduler, but got {found!r}"
             )

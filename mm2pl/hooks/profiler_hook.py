@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import profiler
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, UnsupportedError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
 from mm2pl.registry import HOOKS
 
@@ -75,9 +75,9 @@ class ProfilerHook(Hook):
             if not isinstance(flag, bool):
                 raise ArgumentError(f"`{name}` should be a boolean, but got {flag!r}")
         if profile_times < 1:
-            raise ValueError(f"profile_times should be greater than 0, but got {profile_times}")
+            raise ArgumentError(f"profile_times should be greater than 0, but got {profile_times}")
         if by_epoch and profile_times > 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"Profiler will profile 0-{profile_times} epochs, which slows them all down: "
                 "profile one epoch (profile_times=1), or iterations (by_epoch=False)"
             )
@@ -105,7 +105,7 @@ class ProfilerHook(Hook):
         """
         last = runner.max_epochs if self.by_epoch else runner.max_iters
         if 0 < last < self.profile_times:  # a Trainer that has no data yet knows no iterations
-            raise ValueError(
+            raise ArgumentError(
                 f"`profile_times` should not be greater than {last}, but got {self.profile_times}"
             )
         self.profiler = profiler.profile(
@@ -125,7 +125,7 @@ class ProfilerHook(Hook):
         if self.on_trace_ready is None or callable(self.on_trace_ready):
             return self.on_trace_ready
         if not isinstance(self.on_trace_ready, dict):
-            raise ValueError(
+            raise ArgumentError(
                 "`on_trace_ready` should be a handler, or dict, or None, "
                 f"but got {self.on_trace_ready!r}"
             )
@@ -134,7 +134,7 @@ class ProfilerHook(Hook):
         if kind == "log_trace":
             return lambda profile: print(profile.key_averages().table(**arguments))
         if kind != "tb_trace":
-            raise ValueError(f'trace_type should be "log_trace" or "tb_trace", but got {kind!r}')
+            raise ArgumentError(f'trace_type should be "log_trace" or "tb_trace", but got {kind!r}')
         folder = os.path.join(runner.log_dir, arguments.pop("dir_name", "tf_tracing_logs"))
         runner.logger.info(f"trace_files of ProfilerHook will be saved to {folder}.")
         if self.json_trace_path is not None:
@@ -178,7 +178,7 @@ class NPUProfilerHook(Hook):
     priority = "VERY_LOW"
 
     def __init__(self, **kwargs: Any) -> None:
-        raise NotImplementedError(
+        raise UnsupportedError(
             f"NPUProfilerHook({', '.join(kwargs)}) profiles Ascend NPUs, which mm2pl does not run "
             "on. Use ProfilerHook(by_epoch=False, profile_times=…), or Trainer(profiler='pytorch')."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 
 
@@ -16,7 +17,7 @@ def chosen_backend_args(backend_args: dict | None, file_client_args: dict | None
     if file_client_args is None:
         return backend_args
     if backend_args is not None:
-        raise ValueError('"file_client_args" and "backend_args" cannot be set at the same time.')
+        raise ArgumentError('"file_client_args" and "backend_args" cannot be set at the same time.')
     print_log(
         '"file_client_args" will be deprecated in future. Please use "backend_args" instead',
         logger="current",

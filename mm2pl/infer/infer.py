@@ -99,11 +99,11 @@ class BaseInferencer(metaclass=InferencerMeta):
         elif isinstance(model, dict):
             cfg = copy.deepcopy(ConfigDict(model))
         elif model is not None:
-            raise TypeError(
+            raise ArgumentError(
                 f"model must be a filepath or any ConfigType object, but got {type(model)}"
             )
         elif weights is None:
-            raise ValueError(
+            raise ArgumentError(
                 "If model is None, the weights must be specified since the config needs to be "
                 "loaded from the weights"
             )
@@ -276,7 +276,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         sets = [getattr(self, f"{step}_kwargs") for step in STEPS]
         unknown = set(kwargs).difference(*sets)
         if unknown:
-            raise ValueError(
+            raise ArgumentError(
                 f"unknown argument {unknown} for `preprocess`, `forward`, `visualize` and `postprocess`"
             )
         first, second, third, last = (
@@ -305,4 +305,4 @@ def _config_in(checkpoint: dict) -> str:
     ):
         if "cfg" in place:
             return place["cfg"]
-    raise ValueError("Cannot find the config in the checkpoint → give the config as model=…")
+    raise ArgumentError("Cannot find the config in the checkpoint → give the config as model=…")

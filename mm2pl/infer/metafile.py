@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mm2pl.config.utils import MODULE2PACKAGE
+from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError, ReadableKeyError
 from mm2pl.fileio import load
 
 
@@ -20,21 +21,21 @@ def config_folder(scope: str) -> str:
         FileNotFoundError: It was installed without its configs.
     """
     if scope not in MODULE2PACKAGE:
-        raise KeyError(
+        raise ReadableKeyError(
             f"{scope} is not a valid scope. The available scopes are {[*MODULE2PACKAGE]}"
         )
     try:
         package = Path(importlib.import_module(scope).__path__[0])
     except ImportError as error:
         project = MODULE2PACKAGE[scope]
-        raise ImportError(
+        raise MissingPackageError(
             f"Cannot import {scope} correctly, please try to install the {project} "
             f'by "pip install {project}"'
         ) from error
     for folder in (package.parent, package / ".mim"):  # a clone, or an installed package
         if (folder / "configs").is_dir():
             return str(folder)
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"Cannot find `configs` directory in {package}!, please check the completeness of the {scope}."
     )
 
@@ -59,7 +60,9 @@ def find(name: str, scope: str | None) -> tuple[str, str]:
         ValueError: There is no such model, or no scope to look in.
     """
     if scope not in MODULE2PACKAGE:
-        raise ValueError(f"scope={scope!r} → one of {[*MODULE2PACKAGE]} is needed to find {name!r}")
+        raise ArgumentError(
+            f"scope={scope!r} → one of {[*MODULE2PACKAGE]} is needed to find {name!r}"
+        )
     folder = config_folder(scope)
     for entry in models(folder):
         # As in MMEngine 0.10.7, users need not know which letters of a name are capitals.
@@ -69,4 +72,4 @@ def find(name: str, scope: str | None) -> tuple[str, str]:
             return str(Path(folder, entry["Config"])), weights[0] if isinstance(
                 weights, list
             ) else weights
-    raise ValueError(f"Cannot find model: {name} in {scope}")
+    raise ArgumentError(f"Cannot find model: {name} in {scope}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Checkpoint
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.by_hand import ByHand
 from mm2pl.lightning.datamodule import batches_stay_raw, leave_transfer_to_datamodule
 from mm2pl.lightning.loggers import connect_loggers
@@ -173,8 +174,8 @@ class RunCallback(Checkpoint):
         return getattr(self.checkpoint_hook, "last_model_path", "")
 
 
-def _no_parts(module: object, datamodule: object) -> TypeError:
-    return TypeError(
+def _no_parts(module: object, datamodule: object) -> ArgumentError:
+    return ArgumentError(
         f"RunCallback with {type(module).__name__} and {type(datamodule).__name__} → a run needs an "
         "MMLightningModule and an MMDataModule; for other modules, give hooks as callbacks: "
         "Trainer(callbacks=[hook])"

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from mm2pl.dataset import batch_size_of, build_dataloader, loader_config, never_ends
 from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.dist.utils import sharing_data
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.from_file import FromKnownNames
 from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
@@ -69,7 +70,7 @@ class MMDataModule(FromKnownNames, LightningDataModule):
     def batch_size(self, value: int) -> None:
         config = self.configs["train"]
         if not isinstance(config, dict) or "batch_size" not in config:
-            raise ValueError(
+            raise ArgumentError(
                 f"batch_size={value!r}: train_dataloader has no batch_size to set → give a dict with one"
             )
         config["batch_size"] = value
@@ -171,7 +172,7 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         if dealt is None and share[1] > 1 and isinstance(config, DataLoader):
             return loader
         if dealt not in (None, share):
-            raise ValueError(
+            raise ArgumentError(
                 f"a sampler made for process {dealt[0]} of {dealt[1]}, in process {share[0]} of {share[1]} → give "
                 "MMDataModule the loader's dict, from which each process builds its own, or make the loader after the "
                 "processes have met"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mm2pl.errors import StateError
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
@@ -177,7 +178,7 @@ class ModuleDriver(HookStages):
 
     def build_alone(self) -> None:
         """Build optimizer and schedules where there is no Trainer."""
-        raise RuntimeError(
+        raise StateError(
             f"{type(self.module).__name__} is driven by a run, which builds its optimizer"
         )
 

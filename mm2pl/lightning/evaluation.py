@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mm2pl.errors import StateError
 from mm2pl.lightning.from_file import FromKnownNames
 from mm2pl.lightning.private import LeanModule, trainer_of
 
@@ -129,7 +130,7 @@ class NoStopIteration:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, StopIteration):
-            raise RuntimeError(
+            raise StateError(
                 f"{self.step} raised StopIteration → an iterator in it has run out: begin it again, or make it endless"
             ) from error
 

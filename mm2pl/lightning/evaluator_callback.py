@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 
 from mm2pl.config import as_config
 from mm2pl.dataset.utils import length_of
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.settings import Settings, SettingsList
@@ -47,7 +48,7 @@ class EvaluatorCallback(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if isinstance(stages, str) or not set(stages) <= {"val", "test"}:
-            raise ValueError(f"stages={stages!r} → a list of 'val' and 'test'")
+            raise ArgumentError(f"stages={stages!r} → a list of 'val' and 'test'")
         self.metrics = metrics
         self.stages = tuple(stages)
         self.samples = samples
@@ -72,7 +73,7 @@ class EvaluatorCallback(Callback):
             return
         samples: Any = outputs if self.samples is None else self.samples(outputs, batch)
         if not isinstance(samples, list | tuple):
-            raise TypeError(
+            raise ArgumentError(
                 f"{stage} step returned {type(outputs).__name__} → metrics take a list with one prediction per sample "
                 "→ return one, or give EvaluatorCallback(samples=…) that makes it of (outputs, batch)"
             )

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.config import as_config
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.evaluation import EvaluatedModule
 from mm2pl.lightning.guest_driver import GuestDriver, unlogged
 from mm2pl.lightning.optimization import (
@@ -43,7 +44,7 @@ def is_guest(model: nn.Module) -> bool:
         TypeError: It is what a run itself puts around a model.
     """
     if isinstance(model, EvaluatedModule):
-        raise TypeError(
+        raise ArgumentError(
             f"model is a {type(model).__name__}, which a run makes around its model → give the model itself"
         )
     if not isinstance(model, LightningModule):
@@ -87,7 +88,7 @@ class GuestModule:
         **arguments: Any,
     ) -> None:
         if compile:
-            raise ValueError(
+            raise ArgumentError(
                 f"compile={compile!r}: there is no train_step to compile in {type(model).__name__} → torch.compile "
                 "in its configure_model"
             )
@@ -180,11 +181,11 @@ class GuestModule:
         stages = {"fit": ["train", *validates], "validate": ["val"], "test": ["test"]}
         for stage in stages.get(verb, ()):
             if not is_overridden(STEPS[stage], self.lightning_module):
-                raise TypeError(
+                raise ArgumentError(
                     f"the run has a {stage}_cfg, and {self._name} no {STEPS[stage]} → add one, or leave out {stage}_cfg"
                 )
         if verb == "fit" and self.brings_optimizers and not self._configures:
-            raise ValueError(
+            raise ArgumentError(
                 f"{self._name} has no configure_optimizers, and the config no optim_wrapper → one of the two is "
                 "needed, such as optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
@@ -230,7 +231,7 @@ class GuestModule:
         self.driver.refuse_callbacks()
         if self._given is None:
             if (self.auto_scale_lr or {}).get("enable"):
-                raise ValueError(
+                raise ArgumentError(
                     f"auto_scale_lr: the learning rate is that of {self._name}.configure_optimizers → scale it there, "
                     "or give optim_wrapper"
                 )
@@ -255,19 +256,19 @@ class GuestModule:
         name = self._name
         if self.automatic_optimization:
             if len(wrappers) > 1:
-                raise ValueError(
+                raise ArgumentError(
                     f"optim_wrapper makes {len(wrappers)} optimizers ({', '.join(wrappers)}), and under automatic "
                     f"optimization Lightning drives one → {name}.automatic_optimization = False, and steps in its "
                     "training_step; or one optimizer"
                 )
             if updates_its_own_way(self._given):
-                raise ValueError(
+                raise ArgumentError(
                     f"{type(self._given).__name__} updates in its own way, and Lightning drives the optimizer of "
                     f"{name} → type='OptimWrapper' or 'AmpOptimWrapper'"
                 )
             return
         if self.lightning_schedulers:
-            raise ValueError(
+            raise ArgumentError(
                 f"param_scheduler holds a scheduler of torch's, which Lightning does not step where {name} drives its "
                 "optimizers → give its dict, such as dict(type='StepLR', step_size=1)"
             )
@@ -278,7 +279,7 @@ class GuestModule:
             }
             for key, (value, default) in asked.items():
                 if value != default:
-                    raise ValueError(
+                    raise ArgumentError(
                         f"optim_wrapper's {key}={value!r}: {name}.automatic_optimization is False, so its "
                         "training_step steps the optimizers → do it there, and leave out the key"
                     )

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader
 
 from mm2pl.config import as_config
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.private import dealt_out
 from mm2pl.registry import DATASETS
 from mm2pl.run.other_package import refuse_other_package
@@ -46,7 +47,7 @@ class GuestData:
             if self.configs[stage] is None:
                 loader = getattr(self.lightning_datamodule, f"{stage}_dataloader")()
                 if isinstance(loader, Mapping | list | tuple | CombinedLoader):
-                    raise TypeError(
+                    raise ArgumentError(
                         f"{type(self.lightning_datamodule).__name__}.{stage}_dataloader() returned a "
                         f"{type(loader).__name__} of loaders → a run counts the batches of one → return one loader, "
                         "of a ConcatDataset for instance"
@@ -84,7 +85,7 @@ def build_data(given: Any, seed: int) -> GuestData:
     made = DATASETS.build(given) if isinstance(given, dict) else given
     refuse_other_package(made)
     if not isinstance(made, LightningDataModule):
-        raise TypeError(
+        raise ArgumentError(
             f"datamodule={made!r:.80} → a LightningDataModule, or dict(type=…) of one, is needed; loaders stand in "
             "train_dataloader, val_dataloader, test_dataloader"
         )

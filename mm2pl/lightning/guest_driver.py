@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.private import logged_values
@@ -101,7 +102,7 @@ class GuestDriver(RunDriver):
         if not evaluator.metrics:
             return
         if not isinstance(outputs, list | tuple):
-            raise TypeError(
+            raise ArgumentError(
                 f"{type(self.module.lightning_module).__name__}'s step returned {type(outputs).__name__}, and "
                 f"{stage}_evaluator takes a list with one prediction per sample → return one, or log the metrics in "
                 f"the module and leave out {stage}_evaluator"

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.names import INNER, OUTER, rename_for_module
 from mm2pl.config import ConfigDict, as_config
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
 from mm2pl.lightning.executor import LightningExecutor
@@ -119,7 +120,9 @@ class MMLightningModule(EvaluatedModule):
         self.param_schedulers: Any = None
         self.auto_scale_lr = auto_scale_lr
         if not isinstance(compile, (bool, dict, type(None))):
-            raise TypeError(f"compile={compile!r} → True, or a dict of torch.compile's arguments")
+            raise ArgumentError(
+                f"compile={compile!r} → True, or a dict of torch.compile's arguments"
+            )
         self.compile_options = compile
         self._compiled: set[str] = set()
         self.call_train = call_train
@@ -227,7 +230,7 @@ class MMLightningModule(EvaluatedModule):
             reasons = reasons_for_automatic(self.trainer)
             if updates_its_own_way(wrapper):
                 if reasons:
-                    raise ValueError(
+                    raise ArgumentError(
                         f"{', '.join(reasons)} → Lightning's loop would have to drive the optimizer, without the "
                         f"methods of {type(wrapper).__name__} → leave that to the optim_wrapper"
                     )
@@ -276,7 +279,7 @@ class MMLightningModule(EvaluatedModule):
             ValueError: There are schedules that Lightning would have to step, and it does not drive the optimizer.
         """
         if self.lightning_schedulers and not self.automatic_optimization:
-            raise ValueError(
+            raise ArgumentError(
                 "param_scheduler holds a scheduler of torch's, and Lightning steps none under manual optimization "
                 "(a model with its own train_step, several optimizers, a config's run) → give its dict, such as "
                 "dict(type='StepLR', step_size=1)"

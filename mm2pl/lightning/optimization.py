@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import nn
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.precision import trainers_precision
 from mm2pl.model import BaseModel
 from mm2pl.optim import OptimWrapper, OptimWrapperDict
@@ -100,11 +101,11 @@ def refuse_flags(trainer: Trainer, model: nn.Module) -> None:
     for name, value in given_flags(trainer).items():
         if value == 0:  # no clipping
             continue
-        raise ValueError(
+        raise ArgumentError(
             f"Trainer({name}={value!r}) → {why} → set {FLAGS[name][1]} in optim_wrapper"
         )
     for name in automatic_callbacks(trainer):
-        raise ValueError(f"{name} → {why} → {INSTEAD_OF[name]}")
+        raise ArgumentError(f"{name} → {why} → {INSTEAD_OF[name]}")
 
 
 def refuse_batch_size_finder(trainer: Trainer) -> None:
@@ -114,7 +115,7 @@ def refuse_batch_size_finder(trainer: Trainer) -> None:
         ValueError: The Trainer was given one.
     """
     if "BatchSizeFinder" in kinds_of_callbacks(trainer):
-        raise ValueError(
+        raise ArgumentError(
             "BatchSizeFinder → the length of a config's run follows from its batch size, which cannot change in it → "
             "leave it out, and set train_dataloader.batch_size"
         )
@@ -129,7 +130,7 @@ def require_deepspeed(trainer: Trainer, wrappers: Iterable[Any]) -> None:
     if isinstance(trainer.strategy, DeepSpeedStrategy):
         return
     if any(isinstance(wrapper, DeepSpeedOptimWrapper) for wrapper in wrappers):
-        raise ValueError(
+        raise ArgumentError(
             f"DeepSpeedOptimWrapper under {type(trainer.strategy).__name__} → strategy=dict(type='DeepSpeedStrategy'), "
             f"--trainer.strategy deepspeed, or type='OptimWrapper'"
         )
@@ -183,7 +184,7 @@ def let_trainer_clip_and_accumulate(
         if setting == default:
             continue
         if not flags_win:
-            raise ValueError(
+            raise ArgumentError(
                 f"Trainer({flag}={value!r}) and optim_wrapper's {key}={setting!r} both say it → keep one of the two"
             )
         replaced.append(f"{flag}={value!r} replaces optim_wrapper's {key}={setting!r}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import as_config
 from mm2pl.dataset import batch_size_of
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.optimization import UPDATES, wrappers_of
@@ -106,7 +107,7 @@ def refuse_what_trainers_do(wrapper: OptimWrapper) -> None:
     }
     for setting, (given, instead) in asked.items():
         if given:
-            raise ValueError(
+            raise ArgumentError(
                 f"optim_wrapper's {setting} → here the Trainer, or under manual optimization your training_step, "
                 f"updates the weights → {instead}"
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint.format import require_resumable
 from mm2pl.checkpoint.reader import naming
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
@@ -118,7 +119,7 @@ class OwnTrainer(ModuleDriver):
         """
         module = self.module
         if module.optim_wrapper is None:
-            raise ValueError(
+            raise ArgumentError(
                 "MMLightningModule got no optim_wrapper → training needs one, such as "
                 "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
@@ -344,7 +345,7 @@ def single(loaders: object, stage: str) -> Any:
     if not isinstance(loaders, (list, tuple)):
         return loaders
     if len(loaders) != 1:
-        raise ValueError(
+        raise ArgumentError(
             f"{len(loaders)} {stage} loaders and one {stage}_evaluator → give one loader, of a ConcatDataset for "
             "instance, or leave out the evaluator"
         )

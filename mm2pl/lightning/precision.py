@@ -12,6 +12,7 @@ from lightning.pytorch.core.optimizer import do_nothing_closure
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.private import before_optimizer_step
 from mm2pl.optim import AmpOptimWrapper
 from mm2pl.optim.optimizer.autocast import autocast, default_dtype
@@ -174,7 +175,7 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
     fits = type(own) is MixedPrecision and own.precision == plugin.precision
     if not fits and type(own) is not Precision:
         name = getattr(own, "precision", type(own).__name__)
-        raise ValueError(
+        raise ArgumentError(
             f"Trainer(precision={name!r}) and AmpOptimWrapper, which computes in {plugin.precision!r}, both set the "
             f"precision → use OptimWrapper to leave it to the Trainer, or drop the flag"
         )

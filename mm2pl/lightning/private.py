@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from mm2pl.errors import UnsupportedVersion
+from mm2pl.errors import ArgumentError, UnsupportedVersion
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -217,7 +217,7 @@ def _stand_in(cls: Any, loop: Any, own: type) -> Any:
     if lacking := self_test(loop.trainer):
         raise unsupported(lacking)
     if type(loop) is not own and not isinstance(loop, EvaluationLoop):
-        raise TypeError(
+        raise ArgumentError(
             f"{type(loop).__name__} stands in the Trainer's place of a loop that a config's own loop takes → leave one "
             "of the two out"
         )

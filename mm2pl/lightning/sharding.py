@@ -10,6 +10,7 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch.distributed.fsdp import BackwardPrefetch
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
+from mm2pl.errors import ArgumentError
 from mm2pl.model.wrappers.fully_sharded_distributed import _function, _member, _precision
 
 
@@ -46,12 +47,12 @@ class MMFSDPStrategy(FSDPStrategy):
         **kwargs: Any,
     ) -> None:
         if skip_init_weights:
-            raise ValueError(
+            raise ArgumentError(
                 "strategy has skip_init_weights=True → not supported; give the model no init_cfg"
             )
         # torch 2.13's own default is False; Lightning 2.6 sets True as well.
         if kwargs.setdefault("use_orig_params", True) is not True:
-            raise ValueError(
+            raise ArgumentError(
                 "use_orig_params=False → True: the optimizer is built before the model is wrapped"
             )
         named = {
@@ -71,7 +72,7 @@ class MMFSDPStrategy(FSDPStrategy):
             ValueError: There is no device to shard on.
         """
         if self.root_device.type == "cpu":
-            raise ValueError(
+            raise ArgumentError(
                 "strategy FSDPStrategy on a CPU → torch's FSDP needs an accelerator; use DDPStrategy"
             )
         super().setup_environment()
@@ -86,7 +87,7 @@ def checked_modules(config: object) -> Any:
     if config is None:
         return None
     if not isinstance(config, Mapping) or set(config) != {"check_fn"}:
-        raise TypeError(
+        raise ArgumentError(
             f"activation_checkpointing={config!r} → dict(check_fn=…), a function of a module"
         )
     check = _function(config["check_fn"], "check_fn")

@@ -17,6 +17,7 @@ from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.progress_bar import with_progress_bar
+from mm2pl.lightning.refused import refused_options, refused_run
 from mm2pl.lightning.signals import StopTogether
 from mm2pl.run.environment import telling_children
 from mm2pl.run.other_package import refuse_other_package
@@ -94,7 +95,7 @@ def _for_a_run(verb: str) -> Any:
         if run is not None and verb != "fit" and bound.arguments.get("ckpt_path") is None:
             self._mention_checkpoint(verb, run)
         try:
-            with ExitStack() as around:
+            with refused_run(self), ExitStack() as around:
                 if run is not None:
                     around.enter_context(telling_children(run.timestamp, run.seed))
                 for part in (run.module, run.datamodule) if run is not None else ():
@@ -135,10 +136,14 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
     Args:
         arguments: Trainer arguments in LightningCLI's form.
         callback: The run's own callback; it comes first.
+
+    Raises:
+        RefusedByLightning: The Trainer refuses its options.
     """
     built = {name: instantiate(value) for name, value in arguments.items()}
     # Lightning moves every Checkpoint, and so this one, behind the others; among the Checkpoints it stays first.
     callbacks = [callback, *(built.pop("callbacks", None) or [])]
     refuse_other_package(*callbacks)
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
-    return RunTrainer(**built, **bar)
+    with refused_options():
+        return RunTrainer(**built, **bar)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric
 from mm2pl.logging import MMLogger
 from mm2pl.mmcv.parallel import collate, scatter
@@ -39,7 +40,7 @@ class MMCVOptimWrapperConstructor:
         if paramwise_cfg is not None:
             # MMEngine 0.10.7's constructors apply one `paramwise_cfg` to
             # one optimizer; here it would be unclear whose it is.
-            raise ValueError(
+            raise ArgumentError(
                 f"paramwise_cfg={paramwise_cfg!r} for several optimizers → each wrapper takes its own: "
                 "move it into them."
             )
@@ -52,7 +53,7 @@ class MMCVOptimWrapperConstructor:
         parts = model if isinstance(model, nn.ModuleDict) else vars(model)["_modules"]
         missing = [name for name in self.cfgs if name not in parts]
         if missing:
-            raise ValueError(
+            raise ArgumentError(
                 f"optim_wrapper has {missing!r}, but the model only {list(parts)!r} → name each wrapper "
                 "as the attribute of the model that it optimizes."
             )
@@ -92,7 +93,7 @@ class MMCVDatasetMetric(BaseMetric):
         # A metric does not see the loader, so it builds the data set a second time.
         self.dataset = _built(dataset)
         if not hasattr(self.dataset, "evaluate"):
-            raise TypeError(
+            raise ArgumentError(
                 f"dataset={type(self.dataset).__name__} has no evaluate(results) → write a metric that "
                 "derives from BaseMetric instead."
             )

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from mm2pl.errors import ArgumentError
+
 
 def run_forward(model: nn.Module, data: Any, mode: str, wrapper: nn.Module | None = None) -> Any:
     """Call ``model(**data, mode=mode)`` or ``model(*data, mode=mode)``, by way of ``wrapper`` if there is one.
@@ -16,7 +18,7 @@ def run_forward(model: nn.Module, data: Any, mode: str, wrapper: nn.Module | Non
     """
     keywords = isinstance(data, dict)
     if not keywords and not isinstance(data, (list, tuple)):
-        raise TypeError(
+        raise ArgumentError(
             f"Output of `data_preprocessor` should be list, tuple or dict, but got {type(data)}: it is unpacked into "
             f"the arguments of forward"
         )
@@ -29,10 +31,10 @@ def run_forward(model: nn.Module, data: Any, mode: str, wrapper: nn.Module | Non
         # The arguments fit, so the error came from inside `forward` and is the user's own.
         if misfit is None:
             raise
-        raise TypeError(misfit) from error
+        raise ArgumentError(misfit) from error
     # MMEngine 0.10.7 passes None on, and fails later in `parse_losses` or in a metric.
     if results is None:
-        raise TypeError(
+        raise ArgumentError(
             f"{type(model).__name__}.forward(mode={mode!r}) returned None: is there a branch for mode == {mode!r}?"
         )
     return results

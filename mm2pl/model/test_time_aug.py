@@ -51,7 +51,7 @@ class BaseTTAModel(BaseModel):
                 module["data_preprocessor"] = data_preprocessor
             self.module = MODELS.build(module)
         else:
-            raise TypeError(
+            raise ArgumentError(
                 f"The type of module should be a `nn.Module` instance or a dict, but got {module!r}"
             )
         if not hasattr(self.module, "test_step"):
@@ -86,13 +86,13 @@ class BaseTTAModel(BaseModel):
         elif isinstance(data, (tuple, list)):
             versions = [[part[i] for part in data] for i in range(len(data[0]))]
         else:
-            raise TypeError(
+            raise ArgumentError(
                 f"data given by the dataloader should be a dict, tuple or list, but got {type(data)}"
             )
         predictions = [self.module.test_step(version) for version in versions]
         sizes = [len(prediction) for prediction in predictions]
         if len(set(sizes)) > 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"the versions of a batch have {sizes} predictions: each augmentation must give as many"
             )
         return self.merge_preds(list(zip(*predictions, strict=True)))

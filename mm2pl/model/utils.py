@@ -187,7 +187,7 @@ def convert_sync_batchnorm(module: nn.Module, implementation: str = "torch") -> 
 
             converted = _exchanged(module, SyncBatchNorm)
         else:
-            raise ValueError(f'sync_bn should be "torch" or "mmcv", but got {implementation!r}')
+            raise ArgumentError(f'sync_bn should be "torch" or "mmcv", but got {implementation!r}')
     for name, child in module.named_children():
         converted.add_module(name, convert_sync_batchnorm(child, implementation))
     return converted

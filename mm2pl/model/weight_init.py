@@ -13,7 +13,7 @@ from mm2pl.checkpoint.weights import (
     load_checkpoint,
     load_state_dict,
 )
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.logging import print_log
 from mm2pl.model.init_functions import bias_init_with_prob as bias_init_with_prob
 from mm2pl.model.init_functions import caffe2_xavier_init as caffe2_xavier_init
@@ -56,11 +56,11 @@ class BaseInit:
         # Set from outside for an `override`, which names a module and no layers; MMEngine's attribute.
         self.wholemodule = False
         if not isinstance(bias, (int, float)):
-            raise TypeError(f"bias must be a number, but got a {type(bias)}")
+            raise ArgumentError(f"bias must be a number, but got a {type(bias)}")
         if bias_prob is not None and not isinstance(bias_prob, float):
-            raise TypeError(f"bias_prob type must be float, but got {type(bias_prob)}")
+            raise ArgumentError(f"bias_prob type must be float, but got {type(bias_prob)}")
         if layer is not None and not isinstance(layer, (str, list)):
-            raise TypeError(f"layer must be a str or a list of str, but got a {type(layer)}")
+            raise ArgumentError(f"layer must be a str or a list of str, but got a {type(layer)}")
         self.bias = bias if bias_prob is None else bias_init_with_prob(bias_prob)
         self.layer = [layer] if isinstance(layer, str) else layer or []
 
@@ -272,7 +272,7 @@ def initialize(module: nn.Module, init_cfg: dict[str, Any] | list[dict[str, Any]
         [1.0, 2.0]
     """
     if not isinstance(init_cfg, (dict, list)):
-        raise TypeError(f"init_cfg must be a dict or a list of dict, but got {type(init_cfg)}")
+        raise ArgumentError(f"init_cfg must be a dict or a list of dict, but got {type(init_cfg)}")
     for cfg in [init_cfg] if isinstance(init_cfg, dict) else init_cfg:
         # The keys are popped below, and one config may serve many modules.
         cfg = copy.deepcopy(cfg)
@@ -292,20 +292,20 @@ def _initialize(module: nn.Module, cfg: dict[str, Any], wholemodule: bool = Fals
 
 def _initialize_override(module: nn.Module, override: object, cfg: dict[str, Any]) -> None:
     if not isinstance(override, (dict, list)):
-        raise TypeError(f"override must be a dict or a list of dict, but got {type(override)}")
+        raise ArgumentError(f"override must be a dict or a list of dict, but got {type(override)}")
     for own in [override] if isinstance(override, dict) else override:
         args = copy.deepcopy(own)
         name = args.pop("name", None)
         if name is None:
-            raise ValueError(f'`override` must contain the key "name", but got {own}')
+            raise ArgumentError(f'`override` must contain the key "name", but got {own}')
         if not args:
             # An override of only a name means the outer initializer.
             args.update(cfg)
         elif "type" not in args:
-            raise ValueError(f'`override` need "type" key, but got {own}')
+            raise ArgumentError(f'`override` need "type" key, but got {own}')
         if not hasattr(module, name):
             known = [child for child, _ in module.named_children()]
-            raise RuntimeError(
+            raise StateError(
                 f"module did not have attribute {name}, but init_cfg is {args}: it has {known}."
             )
         _initialize(getattr(module, name), args, wholemodule=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.scheduler.builder import build_param_schedulers
@@ -50,7 +51,7 @@ def simulate(
         [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
     """
     if not isinstance(base, int | float):
-        raise TypeError(f"base={base!r} must be a number, such as the optimizer's lr.")
+        raise ArgumentError(f"base={base!r} must be a number, such as the optimizer's lr.")
     for each in param_scheduler if isinstance(param_scheduler, list | tuple) else [param_scheduler]:
         if waits_for_metric(each):
             print_log(
@@ -94,7 +95,7 @@ def trace(
         ValueError: ``iters`` or ``epoch_length`` is not positive.
     """
     if iters < 0 or epoch_length < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"iters={iters!r}, epoch_length={epoch_length!r}: give a number of iterations, and how "
             "many of them are an epoch."
         )

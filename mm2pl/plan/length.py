@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.errors import ArgumentError
+
 
 def length_of_run(train_cfg: object) -> dict[str, Any]:
     """Return the Trainer's length of a run: epochs, or one epoch of ``max_iters`` batches.
@@ -19,7 +21,7 @@ def length_of_run(train_cfg: object) -> dict[str, Any]:
     for name in ("max_iters", "max_epochs"):
         if name in train_cfg:
             if not isinstance(train_cfg[name], int | float):
-                raise ValueError(
+                raise ArgumentError(
                     f"train_cfg: {name}={train_cfg[name]!r} → a whole number of at least 1 is needed"
                 )
             # An int, because to Lightning limit_train_batches=1.0 means all batches. And -1 epochs are endless to it,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
 from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
 from mm2pl.optim.scheduler.builder import per_optimizer
@@ -106,13 +107,13 @@ def plot_schedule(
 def _length(cfg: Mapping[str, Any], epoch_length: int | None) -> Length:
     for key in ("optim_wrapper", "train_cfg"):
         if not cfg.get(key):
-            raise ValueError(f"the config has no `{key}` → there is no training to draw.")
+            raise ArgumentError(f"the config has no `{key}` → there is no training to draw.")
     if epoch_length is not None and epoch_length < 1:
-        raise ValueError(f"epoch_length={epoch_length!r} must be a positive integer.")
+        raise ArgumentError(f"epoch_length={epoch_length!r} must be a positive integer.")
     per_epoch = epoch_length or NOMINAL_EPOCH
     length = length_of_run(cfg["train_cfg"])
     if not length:
-        raise ValueError(
+        raise ArgumentError(
             f"train_cfg={cfg['train_cfg']!r} does not say how long to train → add max_epochs=... or "
             "max_iters=..."
         )
@@ -196,7 +197,7 @@ def _doubts(optim_wrapper: Mapping[str, Any]) -> Iterator[str]:
 def _settings(optimizer: object) -> dict[str, float]:
     """Return lr and momentum of an optimizer's config; its class knows the defaults."""
     if not (isinstance(optimizer, dict) and "type" in optimizer):
-        raise ValueError(
+        raise ArgumentError(
             f"optimizer={optimizer!r} → a dict with a type is needed, such as dict(type='SGD', lr=0.01)"
         )
     kind = optimizer["type"]
@@ -206,9 +207,9 @@ def _settings(optimizer: object) -> dict[str, float]:
         parameters = inspect.signature(cls).parameters.items()
         given = {**{k: p.default for k, p in parameters if p.default is not p.empty}, **given}
     if "lr" not in given:
-        raise ValueError(f"optimizer={optimizer!r} has no lr to draw.")
+        raise ArgumentError(f"optimizer={optimizer!r} has no lr to draw.")
     if not isinstance(given["lr"], int | float):
-        raise TypeError(f"lr={given['lr']!r} in optimizer={optimizer!r} must be a number.")
+        raise ArgumentError(f"lr={given['lr']!r} in optimizer={optimizer!r} must be a number.")
     # Adam's first beta is what MMEngine's momentum schedules change.
     momentum = given["betas"][0] if "betas" in given else given.get("momentum")
     return {"lr": given["lr"], **({} if momentum is None else {"momentum": momentum})}
@@ -274,11 +275,11 @@ def _draw(curves: list[Curve], run: Length, path: Path) -> None:
 
 def _check_path(path: Path, formats: Iterable[str]) -> None:
     if path.suffix and path.suffix[1:].lower() not in formats:
-        raise ValueError(
+        raise ArgumentError(
             f"{str(path)!r}: no picture has this ending → {', '.join(sorted(formats))}."
         )
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
+        raise MissingFileError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
 
 
 def _plot(axis: Axes, curve: Curve, run: Length) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from mm2pl.errors import ArgumentError, MissingPackageError
+
 DDP = "mm2pl.lightning.ddp.MMDDPStrategy"
 FSDP = "mm2pl.lightning.sharding.MMFSDPStrategy"
 DEEPSPEED = "lightning.pytorch.strategies.DeepSpeedStrategy"
@@ -64,13 +66,13 @@ def several(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     strategy = strategy_of(config)
     if strategy["class_path"] == DEEPSPEED and find_spec("deepspeed") is None:
-        raise ImportError(
+        raise MissingPackageError(
             "strategy=dict(type='DeepSpeedStrategy') needs the package deepspeed → pip install deepspeed, or use "
             "DDPStrategy or FSDPStrategy"
         )
     sync_bn = config.get("sync_bn")
     if sync_bn not in (None, *SYNC_BN):
-        raise ValueError(f"sync_bn={sync_bn!r} → one of {list(SYNC_BN)}, or None")
+        raise ArgumentError(f"sync_bn={sync_bn!r} → one of {list(SYNC_BN)}, or None")
     return {"strategy": strategy, "sync_batchnorm": True} if sync_bn else {"strategy": strategy}
 
 
@@ -138,7 +140,7 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
             wrapper.get("type", "MMDistributedDataParallel"), MODEL_WRAPPERS, "model_wrapper_cfg"
         )
         if wrapper.get("detect_anomalous_params"):
-            raise ValueError(
+            raise ArgumentError(
                 "model_wrapper_cfg has detect_anomalous_params=True → a Trainer has no such search: drop it; where a "
                 "loss does not reach all parameters, find_unused_parameters=True trains on"
             )
@@ -164,7 +166,7 @@ def _deepspeed(arguments: dict[str, Any]) -> dict[str, Any]:
     rest = {k: v for k, v in arguments.items() if k not in ("config", "exclude_frozen_parameters")}
     config = arguments.get("config")
     if isinstance(config, str) and rest:
-        raise ValueError(
+        raise ArgumentError(
             f"strategy has config={config!r} and {sorted(rest)} → write them into that file, or drop it"
         )
     whole = config if isinstance(config, str) else {**(config or {}), **rest}
@@ -176,7 +178,7 @@ def _looked_up(name: object, table: Mapping[str, str], key: str) -> str:
     # A type may have a scope (`mmdet.…`), or be the class itself.
     short = name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", "")
     if short not in table:
-        raise ValueError(
+        raise ArgumentError(
             f"{key} has type={name!r} → one of {list(table)}; others through --trainer.strategy"
         )
     return table[short]

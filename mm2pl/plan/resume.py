@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from mm2pl.errors import ArgumentError
+
 MUST = "must"
 
 
@@ -34,7 +36,7 @@ class Choice:
             value = getattr(self, name)
             if value not in accepted:
                 some = ", ".join(map(repr, accepted))
-                raise ValueError(f"{name}={value!r} → one of {some} is needed")
+                raise ArgumentError(f"{name}={value!r} → one of {some} is needed")
 
     def arguments(self) -> dict[str, Any]:
         """Return what differs from the defaults, as arguments of ``Runner.resume``: an override may have fewer."""
@@ -87,7 +89,7 @@ def resume_of(value: object) -> Resume:
     if isinstance(value, Mapping) and value:
         accepted = ("filename", MUST, *_PARTS)
         if unknown := [key for key in value if key not in accepted]:
-            raise ValueError(f"resume has {', '.join(unknown)} → it takes {', '.join(accepted)}")
+            raise ArgumentError(f"resume has {', '.join(unknown)} → it takes {', '.join(accepted)}")
         return Resume(
             wanted=True,
             required=bool(value.get(MUST)),
@@ -95,7 +97,7 @@ def resume_of(value: object) -> Resume:
             choice=Choice(**{name: value[name] for name in _PARTS if name in value}),
         )
     # MMEngine 0.10.7 takes any text for True, and continues from another file than the one that was named.
-    raise ValueError(
+    raise ArgumentError(
         f"resume={value!r} → True, False or {MUST!r} is needed; a certain file is continued by resume=True with "
         "load_from=PATH, or by --resume PATH"
     )

@@ -10,6 +10,7 @@ from mm2pl.closest import misspelt
 from mm2pl.config import Config
 from mm2pl.config.errors import Site
 from mm2pl.config.origin import Origins
+from mm2pl.errors import ArgumentError
 from mm2pl.plan.combinations import combined
 from mm2pl.plan.fault import Fault, FaultyConfigError, short
 from mm2pl.plan.keys import KEYS
@@ -39,9 +40,7 @@ def faults_of(
         first = next(name for name in keys if name in LEGACY)
         note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
         faults = [Fault(path=first, given=short(keys[first]), advice=note)]
-    elif keys and not any(name in KEYS or misspelt(name, KEYS) for name in keys):
-        given = ", ".join([*map(str, keys)][:5])
-        note = f"a config has keys such as {', '.join([*KEYS][:3])}; this file has {given}"
+    elif keys and (note := no_config(keys)):
         faults = [Fault(path=next(iter(keys)), advice=note)]
     else:
         plain = {name: each for name, each in keys.items() if not for_own_loop(keys, name)}
@@ -52,6 +51,28 @@ def faults_of(
     faults = _one_per_path(faults)
     placing = Placing(config, origins) if faults else None
     return [replace(fault, origin=placing.of(fault.path)) for fault in faults] if placing else []
+
+
+def no_config(keys: Mapping[str, Any]) -> str:
+    """Return why the content of a file is no config at all, or ``""`` if it may be one.
+
+    >>> no_config({"images": []})
+    'a config has keys such as model, data_preprocessor, optim_wrapper; this file has images'
+    """
+    if is_legacy(keys) or any(name in KEYS or misspelt(name, KEYS) for name in keys):
+        return ""
+    given = ", ".join([*map(str, keys)][:5]) or "none"
+    return f"a config has keys such as {', '.join([*KEYS][:3])}; this file has {given}"
+
+
+def require_config(config: Config) -> None:
+    """Refuse a file that is no config.
+
+    Raises:
+        ArgumentError: Naming the file and what it has.
+    """
+    if note := no_config(dict(config.items())):
+        raise ArgumentError(f"{config.filename or 'this'} does not hold a config: {note}")
 
 
 def for_own_loop(config: Mapping[str, Any], name: str) -> bool:

@@ -226,7 +226,7 @@ def check_schedules(schedules: object) -> None:
                     f"Each value of `param_scheduler` should be a dict or a list, but got {group!r}"
                 )
     elif not _may_be_schedules(schedules):
-        raise TypeError(
+        raise ArgumentError(
             f"`param_scheduler` should be a dict, a list or a scheduler, but got {schedules!r}"
         )
     for each in (each for group in groups if isinstance(group, list | tuple) for each in group):
@@ -248,6 +248,6 @@ def require_plain(plan: dict[str, Any]) -> None:
         TypeError: Naming the first of them by path.
     """
     for path, value in live_objects(plan):
-        raise TypeError(
+        raise ArgumentError(
             f"{path} is a live {type(value).__name__} object → a file holds plain data; give its type as a string"
         )

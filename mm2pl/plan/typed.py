@@ -18,7 +18,7 @@ from mm2pl.plan.keys import KEYS, UNSUPPORTED
 from mm2pl.plan.tabled import of_key
 from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry
-from mm2pl.registry.errors import RegistryKeyError, resembling
+from mm2pl.registry.errors import RegistryKeyError, accepted_arguments, resembling
 
 ROOTS = {r.name: r for r in vars(registries).values() if isinstance(r, Registry)}
 """The root registries by their names."""
@@ -57,6 +57,9 @@ class Types:
         loops = ("train_cfg", "val_cfg", "test_cfg")
         self.is_run = "default_scope" in config or any(loop in config for loop in loops)
         self._missing: set[str | None] = set()
+        # Registry and scope → why the modules that register something there cannot be imported.
+        self._broken: dict[tuple[str, str | None], Exception] = {}
+        self._told: set[str] = set()
         self._found: dict[tuple[str, str, str | None], tuple[Any, tuple[str, str] | None]] = {}
 
     def faults(self) -> Iterator[Fault]:
@@ -83,6 +86,8 @@ class Types:
         if name == "metric" and "metrics" in cfg:
             name = "evaluator"
         kind = cfg.get("type", key.kind)
+        if name == "optim_wrapper" and cfg.get("constructor") is not None:
+            yield from self._name("optimizer wrapper constructor", path, "constructor", cfg)
         # MMEngine builds the wrapper only where it knows the one optimizer.
         if name == "optim_wrapper" and cfg.get("optimizer") is None:
             return
@@ -91,6 +96,16 @@ class Types:
         known = {*_NOT_ARGUMENTS, *key.taken}
         arguments = {k: v for k, v in cfg.items() if k not in known}
         yield from self._call(name, kind, path, arguments, key.supplied, cfg.get("_scope_"))
+
+    def _name(
+        self, registry: str, path: str, entry: str, cfg: Mapping[str, Any]
+    ) -> Iterator[Fault]:
+        """Check an entry that is the name of a class, whose arguments stand elsewhere."""
+        _, problem = self._look_up(ROOTS[registry], cfg[entry], cfg.get("_scope_"))
+        if problem is not None:
+            accepted, advice = problem
+            given = short(cfg[entry])
+            yield Fault(path=join(path, entry), given=given, accepted=accepted, advice=advice)
 
     def _call(
         self,
@@ -110,6 +125,10 @@ class Types:
             yield Fault(
                 path=join(path, "type"), given=short(kind), accepted=accepted, advice=advice
             )
+        error = self._broken.get((name, scope or self.scope))
+        if error is not None and str(error) not in self._told:
+            self._told.add(str(error))
+            yield _broken(join(path, "type"), kind, error)
         if factory is not None:
             if name == "parameter scheduler" and _is_torchs(factory):
                 yield _torchs_schedule(path, kind)
@@ -142,7 +161,7 @@ class Types:
             factory, _ = self._look_up(registry, kind, scope)
             if factory is not None and factory not in factories:
                 factories.append(factory)
-        accepted = [accepted_by(factory) for factory in factories]
+        accepted = [accepted_arguments(factory) for factory in factories]
         for argument, value in arguments.items():
             if factories and all(known is not None and argument not in known for known in accepted):
                 names = [name for known in accepted for name in known or ()]
@@ -162,7 +181,7 @@ class Types:
             return (kind if known else None), (None if known else (words, ""))
         scope = scope or self.scope
         # A scope that is not installed is looked for, and not found, for as long as an import takes.
-        if scope in self._missing:
+        if scope in self._missing or (registry.name, scope) in self._broken:
             return None, None
         asked = (registry.name, kind, scope)
         if asked not in self._found:
@@ -183,7 +202,10 @@ class Types:
             self._missing.add(scope)
             return None, None
         # A module that the look-up imports may fail in any way; building says how.
-        except Exception:
+        except Exception as error:
+            # A short name is imported from nowhere: what fails is the registry's own modules, for each name anew.
+            if "." not in kind:
+                self._broken[registry.name, scope] = error
             return None, None
         words = f"a name of the {scoped.scope}::{scoped.name} registry or an import path"
         hint = " ".join(hints) or "import the module that registers it: custom_imports"
@@ -220,14 +242,6 @@ def typed_dicts(
             yield from typed_dicts(join(path, i), item)
 
 
-def accepted_by(factory: Any) -> list[str] | None:
-    """Return the names of the arguments of a class or function; None if it takes any, or does not say."""
-    parameters = _parameters(factory)
-    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return [n for n, p in parameters.items() if p.kind is not p.VAR_POSITIONAL]
-
-
 def _parameters(factory: Any) -> Mapping[str, inspect.Parameter] | None:
     try:
         return inspect.signature(factory).parameters
@@ -248,7 +262,7 @@ def _arguments(
     if parameters is None:
         return
     known = CLASSES.get(name, {}).get(_named(factory)) if _is_ours(factory) else None
-    accepted = accepted_by(factory)
+    accepted = accepted_arguments(factory)
     # A class that takes any argument, and hands it to one that we know.
     if accepted is None and known is not None and known.closed:
         own = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
@@ -302,6 +316,12 @@ def _wrong_kind(factory: Any, path: str, value: object, hint: Any) -> Fault:
     note = "" if ours else f"as {_named(factory)} declares it"
     severity: Severity = "error" if ours else "warning"
     return Fault(path=path, given=short(value), accepted=words, advice=note, severity=severity)
+
+
+def _broken(path: str, kind: Any, error: Exception) -> Fault:
+    why = f"what registers it cannot be imported: {type(error).__name__}: {error}"
+    advice = "install what is missing; types were not compared"
+    return Fault(path=path, given=short(kind), why=why, advice=advice, severity="warning")
 
 
 def _named(factory: Any) -> str:

@@ -58,7 +58,7 @@ def resolve(obj_type: Any, registry: Registry) -> Any:
         return found
     if callable(obj_type):
         return obj_type
-    raise TypeError(
+    raise ArgumentError(
         f"type must be a str or valid type, but got {type(obj_type)}: {obj_type!r}. "
         "Give the registered name, an import path, a class or a function."
     )
@@ -86,7 +86,7 @@ def _is_registry(registry: Any) -> bool:
 def _merged(cfg: Any, registry: Registry, default_args: Any) -> Any:
     """Return a shallow copy of ``cfg`` completed by ``default_args``."""
     if not _is_registry(registry):
-        raise TypeError(
+        raise ArgumentError(
             f"registry must be a mmengine.Registry object, but got {type(registry)} → mm2pl.registry.Registry(name)"
         )
     args = _as_dict(cfg, "cfg should be a dict, ConfigDict or Config").copy()

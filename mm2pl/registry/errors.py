@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.closest import closest, did_you_mean
-from mm2pl.errors import ReadableKeyError, add_note
+from mm2pl.errors import ArgumentError, ReadableKeyError, add_note
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def explain_failure(
         add_note(error, f"While building {where}.")
         return
     close = did_you_mean(match for argument in unknown for match in closest(argument, accepted))
-    raise TypeError(
+    raise ArgumentError(
         f"{name}() got an unexpected keyword argument {', '.join(map(repr, unknown))}, building "
         f"{where}. Accepted: {', '.join(accepted) or 'none'}.{close}"
     ) from error

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from mm2pl.errors import UserError
 from mm2pl.registry.registry import Registry, canonical
 
 KEYS = (
@@ -21,7 +22,7 @@ KEYS = (
 SCOPES = ("_scope_", "default_scope")
 
 
-class UnknownNameError(ValueError):
+class UnknownNameError(UserError, ValueError):
     """A name in a file that stands for nothing which this program knows already."""
 
 

@@ -189,7 +189,9 @@ class Registry:
             TypeError: ``key`` is no string.
         """
         if not isinstance(key, str):
-            raise TypeError(f"The key argument of `Registry.get` must be a str, got {type(key)}")
+            raise ArgumentError(
+                f"The key argument of `Registry.get` must be a str, got {type(key)}"
+            )
         scope, name = self.split_scope_key(key)
         # No short name is imported. In MMEngine 0.10.7 `json` is found: it is the standard library's module.
         if scope is None:
@@ -299,7 +301,7 @@ class Registry:
         self, module: Any, module_name: str | Sequence[str] | None = None, force: bool = False
     ) -> None:
         if not callable(module):
-            raise TypeError(
+            raise ArgumentError(
                 f"module must be Callable, but got {type(module)}: register a class or a function."
             )
         names = module.__name__ if module_name is None else module_name
@@ -341,9 +343,9 @@ class Registry:
             RegistryKeyError: The name is taken.
         """
         if not isinstance(force, bool):
-            raise TypeError(f"force must be a boolean, but got {type(force)}")
+            raise ArgumentError(f"force must be a boolean, but got {type(force)}")
         if not (name is None or isinstance(name, str) or is_seq_of(name, str)):
-            raise TypeError(
+            raise ArgumentError(
                 "name must be None, an instance of str, or a sequence of str, "
                 f"but got {type(name)}: is register_module() missing its parentheses?"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import as_config
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
 from mm2pl.run.base_loop import BaseLoop
@@ -47,7 +48,7 @@ def train_loop(runner: RunnerFacade, loop: BaseLoop | dict, dataloader: LoaderLi
         loop = {k: v for k, v in loop.items() if k != "by_epoch"}
         return _loop(runner, loop, default, dataloader=dataloader)
     if isinstance(loop, dict) and "by_epoch" in loop:
-        raise RuntimeError(
+        raise StateError(
             f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → Only one of the two can be given"
         )
     return _loop(runner, loop, EpochBasedTrainLoop, dataloader=dataloader)
@@ -67,7 +68,7 @@ def _loop(runner: RunnerFacade, loop: BaseLoop | dict, default: type[Any], **par
     if isinstance(loop, BaseLoop):
         return loop
     if not isinstance(loop, dict):
-        raise TypeError(f"the loop should be a loop object or a dict, but got {loop!r}")
+        raise ArgumentError(f"the loop should be a loop object or a dict, but got {loop!r}")
     config = as_config(copy.deepcopy(dict(loop)))
     if "type" not in config:
         if isinstance(parts["dataloader"], list | tuple) and "evaluator" in parts:
@@ -109,7 +110,7 @@ def visualizer(name: str, save_dir: str, given: Visualizer | dict | None) -> Any
 def _built(part: object, name: str, method: str) -> Any:
     """Return ``part``, which is told from a misplaced value by one method of its kind."""
     if not hasattr(part, method):
-        raise TypeError(f"{name} should be a built object or a dict, but got {part!r}")
+        raise ArgumentError(f"{name} should be a built object or a dict, but got {part!r}")
     return part
 
 
@@ -133,7 +134,9 @@ def hook_of(given: HookLike | Mapping[str, Any], priority: int | str | Priority 
         priority = own if priority is None else priority
         made = HOOKS.build(config)
     elif not hasattr(given, "priority"):
-        raise TypeError(f"hook should be an instance of Hook or dict(type=…), but got {given!r}")
+        raise ArgumentError(
+            f"hook should be an instance of Hook or dict(type=…), but got {given!r}"
+        )
     if priority is not None:
         made.priority = priority
     return made

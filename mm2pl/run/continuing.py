@@ -14,6 +14,7 @@ from mm2pl.checkpoint.random_state import set_rng_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.schema import check
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
+from mm2pl.errors import MissingFileError
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of, named
 from mm2pl.run.resuming import Resumption
@@ -91,7 +92,7 @@ class Continuing:
             run.logger.info(f"Auto resumed from the latest checkpoint {path}.")
             return path
         if self._required:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"resume='must': there is no checkpoint in {run.work_dir} → check --work-dir, or start with "
                 "--resume, which begins anew where there is none"
             )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
+from mm2pl.errors import FileError
 from mm2pl.logging import print_log
 from mm2pl.utils.dl_utils import collect_env, set_multi_processing
 
@@ -149,7 +150,7 @@ def make_folder(path: str, work_dir: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise OSError(
+        raise FileError(
             f"work_dir={work_dir!r} cannot be written: {error.strerror} → name a folder that can, in the config or "
             "with --work-dir"
         ) from error

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import FileError, StateError
 from mm2pl.utils.process import is_alive, started_at
 
 NAME = ".run.json"
@@ -40,7 +41,7 @@ _HELD: Counter[str] = Counter()
 """How many runs of this process train in a folder: one may begin another."""
 
 
-class WorkDirLocked(RuntimeError):
+class WorkDirLocked(StateError):
     """Another run trains in this work folder."""
 
 
@@ -168,8 +169,8 @@ class RunLock:
         return False
 
 
-def _unwritable(error: OSError, folder: Path) -> OSError:
-    return OSError(
+def _unwritable(error: OSError, folder: Path) -> FileError:
+    return FileError(
         error.errno,
         f"{folder} cannot be written: {error.strerror} → make room there, or name another folder with --work-dir",
     )

@@ -225,7 +225,7 @@ class LogProcessor:
             elif window == "global":
                 cfg["window_size"] = runner.iter + 1
             elif not (window is None or isinstance(window, int)):
-                raise TypeError(
+                raise ArgumentError(
                     f"window_size should be int, epoch or global, but got invalid {window!r}"
                 )
         return parsed

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.dataset.utils import length_of
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import LOOPS
 from mm2pl.run.base_loop import BaseLoop
 from mm2pl.run.clock import (
@@ -58,7 +59,7 @@ class TrainLoop(BaseLoop):
         self.val_interval = val_interval
         for _, interval in [(0, val_interval), *(dynamic_intervals or ())]:
             if interval < 1:
-                raise ValueError(
+                raise ArgumentError(
                     f"train_cfg: a validation interval of {interval!r} → at least 1 is needed; to train without "
                     "validation, leave out val_dataloader, val_cfg and val_evaluator"
                 )
@@ -198,7 +199,7 @@ class EpochBasedTrainLoop(TrainLoop):
         self._max_epochs = _whole(max_epochs, "max_epochs")
         length = length_of(self.dataloader)
         if length is None:
-            raise TypeError(
+            raise ArgumentError(
                 f"an epoch of {type(getattr(self.dataloader, 'dataset', self.dataloader)).__name__}, which has no "
                 "length → schedules, checkpoints and the log must know where it ends → give the data set a __len__, "
                 "or train by iterations: train_cfg=dict(by_epoch=False, max_iters=…)"
@@ -306,7 +307,7 @@ class IterBasedTrainLoop(TrainLoop):
             # The Trainer keeps its stream for the whole run.
             self._data.stream.take_over(value.stream)
         else:
-            raise TypeError(
+            raise ArgumentError(
                 f"dataloader_iterator={value!r} → the Trainer takes the batches, and keeps count of them → assign "
                 "_InfiniteDataloaderIterator(loader)"
             )
@@ -379,5 +380,5 @@ def calc_dynamic_intervals(
 
 def _whole(value: object, name: str) -> int:
     if not isinstance(value, int | float) or int(value) != value or value < 1:
-        raise ValueError(f"train_cfg: {name}={value!r} → a whole number of at least 1 is needed")
+        raise ArgumentError(f"train_cfg: {name}={value!r} → a whole number of at least 1 is needed")
     return int(value)

@@ -23,7 +23,7 @@ def build_model(
         TypeError: If ``model`` is neither a module nor a dict.
     """
     if model is None:
-        raise TypeError(
+        raise ArgumentError(
             "MMLightningModule got no model → a torch.nn.Module or a dict(type=…) is needed. A checkpoint holds a "
             "model's dict only: load_from_checkpoint(path, model=…) takes the module again"
         )
@@ -31,7 +31,9 @@ def build_model(
     if isinstance(model, nn.Module):
         return model
     if not isinstance(model, dict):
-        raise TypeError(f"model should be a torch.nn.Module or a dict(type=…), but got {model!r}")
+        raise ArgumentError(
+            f"model should be a torch.nn.Module or a dict(type=…), but got {model!r}"
+        )
     model = dict(as_config(model))
     if data_preprocessor is not None:
         model.setdefault("data_preprocessor", data_preprocessor)
@@ -53,7 +55,7 @@ def require_steps(model: nn.Module) -> None:
         TypeError: It has none of a model's steps.
     """
     if not any(hasattr(model, step) for step in ("train_step", "val_step", "test_step")):
-        raise TypeError(
+        raise ArgumentError(
             f"{type(model).__name__} has neither train_step nor val_step nor test_step → derive it from "
             "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses, or from Lightning's "
             "LightningModule, with a training_step"

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import mm2pl
+from mm2pl.errors import ArgumentError
 
 OTHER = "pytorch_lightning"
 KINDS = ("Trainer", "LightningModule", "LightningDataModule", "Callback")
@@ -23,7 +24,7 @@ def refuse_other_package(*parts: object) -> None:
         for name in KINDS:
             kind = getattr(package, name, None)
             if isinstance(kind, type) and isinstance(part, kind):
-                raise TypeError(
+                raise ArgumentError(
                     f"{type(part).__name__} is a {name} of the package {OTHER}, and mm2pl works with those of "
                     f"lightning.pytorch, which are others → from lightning.pytorch import {name}"
                 )

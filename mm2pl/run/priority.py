@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError
 
 
 class Priority(Enum):
@@ -40,9 +40,9 @@ def get_priority(priority: int | str | Priority) -> int:
             raise ReadableKeyError(f"priority {priority!r} is no level: use {names}, or 0–100")
         return Priority[priority.upper()].value
     if not isinstance(priority, int):
-        raise TypeError(
+        raise ArgumentError(
             f"priority must be an integer or Priority enum value, or its name, but got {priority!r}"
         )
     if not 0 <= priority <= 100:
-        raise ValueError(f"priority must be between 0 and 100, but got {priority}")
+        raise ArgumentError(f"priority must be between 0 and 100, but got {priority}")
     return priority

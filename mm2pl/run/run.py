@@ -14,6 +14,7 @@ from mm2pl.compat import config_for
 from mm2pl.config import Config, as_config
 from mm2pl.dataset import loader_config
 from mm2pl.dist import get_rank, get_world_size
+from mm2pl.errors import ArgumentError
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.plan.explain import typed_doubts, warn
 from mm2pl.plan.length import length_of_run
@@ -179,7 +180,7 @@ class Run:
         wrapper = self.options.get("model_wrapper_cfg")
         made = self._built = self.runner.wrap_model(wrapper, self._built)
         if isinstance(made, DistributedDataParallel):
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self.runner).__name__}.wrap_model returned a {type(made).__name__} → the Trainer's "
                 "strategy wraps the model for several processes → return the model itself, and say how in "
                 "model_wrapper_cfg"
@@ -313,7 +314,7 @@ class Run:
         """
         loader = self.loaders.get(stage)
         if loader is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"there is no {stage}_dataloader in this run → add one, or leave out {stage}_cfg"
             )
         return loader
@@ -369,7 +370,7 @@ class Run:
         for note in self.module.choose_optimization():
             self.logger.warning(note)
         if self.module.automatic_optimization and (drives(loop) or loop.overrides_run_iter):
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
                 f"clip, accumulate or scale, and set them in optim_wrapper"
             )
@@ -397,7 +398,7 @@ class Run:
     def _require_usual_steps(self, loop: Any) -> None:
         """Refuse a loop that calls the steps of an MMEngine model, which a LightningModule of a user's has not."""
         if drives(loop) or loop.overrides_run_iter:
-            raise TypeError(
+            raise ArgumentError(
                 f"{type(loop).__name__} calls the steps of an MMEngine model, and {type(self.model).__name__} is a "
                 "LightningModule → leave out type in the *_cfg and give one loader per stage, or give a model with "
                 "train_step, val_step, test_step"

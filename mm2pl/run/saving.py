@@ -13,6 +13,7 @@ from mm2pl.checkpoint.buffers import buffers_of
 from mm2pl.checkpoint.compare import KEY
 from mm2pl.checkpoint.progress import loops_state
 from mm2pl.checkpoint.random_state import rng_state
+from mm2pl.errors import ArgumentError
 from mm2pl.run.facts import facts_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Saving:
         """
         run = self._run
         if meta is not None and not isinstance(meta, dict):
-            raise TypeError(f"meta={meta!r} → a dict or None is needed")
+            raise ArgumentError(f"meta={meta!r} → a dict or None is needed")
         if run.runner.is_trial:  # which leaves no files, as Lightning's own callbacks have it
             return
         if run.trainer.model is None:  # nothing has run yet

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mm2pl.errors import ArgumentError
 from mm2pl.run.base_loop import BaseLoop
 from mm2pl.run.eval_loops import EvalLoop
 
@@ -44,7 +45,7 @@ class SeveralSets(BaseLoop):
             evaluator = [copy.deepcopy(evaluator) for _ in dataloader]
         if not isinstance(evaluator, list) or len(evaluator) != len(dataloader):
             count = len(evaluator) if isinstance(evaluator, list) else 1
-            raise ValueError(
+            raise ArgumentError(
                 f"{kind.stage}_evaluator is {count} for {len(dataloader)} loaders in {kind.stage}_dataloader → one "
                 "each, [dict(type=…), [dict(type=…), dict(type=…)]], or one dict for all"
             )

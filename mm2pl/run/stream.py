@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.checkpoint.random_state import rng_state, set_rng_state
 from mm2pl.dataset import WorkerStates, never_ends, skip_batches
 from mm2pl.dataset.utils import set_sampler_epoch
+from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TrainStream:
 
     def _begin_pass(self) -> None:
         if not self.consumed:  # MMEngine's loop ends with a bare StopIteration here
-            raise ValueError(
+            raise ArgumentError(
                 "a pass over the training data has no batch → the run would wait for one for ever → give the data "
                 "set or the sampler something to return, or leave out drop_last"
             )

@@ -14,6 +14,7 @@ import torch
 from mm2pl.checkpoint import format as files
 from mm2pl.checkpoint.compare import KEY
 from mm2pl.dataset import build_dataloader
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import Evaluator
 from mm2pl.evaluator.torchmetric import is_torchmetric
 from mm2pl.registry import EVALUATOR
@@ -196,7 +197,7 @@ class RunnerView:
             return evaluator if hasattr(evaluator, "metrics") else Evaluator(evaluator)
         if is_torchmetric(evaluator):
             return Evaluator(evaluator)
-        raise TypeError(
+        raise ArgumentError(
             f"evaluator={evaluator!r} → a metric dict, a list of metric dicts, or an Evaluator is needed"
         )
 

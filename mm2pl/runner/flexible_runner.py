@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
 from mm2pl.dist import infer_launcher
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.plan.resume import MUST
 from mm2pl.registry import RUNNERS
 from mm2pl.runner.runner import ARGUMENTS, Runner, arguments_of
@@ -83,12 +84,12 @@ class FlexibleRunner(Runner):
         given = {name: value for name, value in locals().items() if name in ARGUMENTS}
         if not (strategy is None or isinstance(strategy, dict)):
             # A live strategy of MMEngine's would build and drive the model by itself.
-            raise TypeError(f"strategy={strategy!r} → a dict(type='DDPStrategy', …) is needed")
+            raise ArgumentError(f"strategy={strategy!r} → a dict(type='DDPStrategy', …) is needed")
         if not isinstance(compile, bool | dict):
-            raise TypeError(f"compile should be a bool or dict, but got {compile!r}")
+            raise ArgumentError(f"compile should be a bool or dict, but got {compile!r}")
         if isinstance(resume, str) and resume != MUST:
             if load_from is not None:
-                raise ValueError(
+                raise ArgumentError(
                     f"resume={resume!r} and load_from={load_from!r} → If resume is a str, "
                     "load_from should be None"
                 )
@@ -120,7 +121,7 @@ class FlexibleRunner(Runner):
         """
         cfg = copy.deepcopy(cfg)
         if "model" not in cfg:
-            raise KeyError("the config has no 'model' → FlexibleRunner.from_cfg needs it")
+            raise ReadableKeyError("the config has no 'model' → FlexibleRunner.from_cfg needs it")
         # MMEngine 0.10.7 leaves `compile` out here, although its docstring promises `cfg.compile`.
         given = {name: cfg.get(name, default) for name, default in _ARGUMENTS.items()}
         return cls(**given, cfg=cfg)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.check import Report, check_runner
 from mm2pl.config import Config
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import ReadableKeyError, StateError
 from mm2pl.lightning.assembly import assemble, current_parts
 from mm2pl.plan.combinations import COMPLETE
 from mm2pl.plan.translate import translate
@@ -190,7 +190,7 @@ class Runner(RunnerFacade):
     def _require(self, stage: str) -> None:
         if self._run.loops[stage] is None:
             loader, cfg, other = COMPLETE[stage]
-            raise RuntimeError(
+            raise StateError(
                 f"Runner.{stage}() needs {cfg}, which should not be None → give {cfg}, {loader} and {other}"
             )
 

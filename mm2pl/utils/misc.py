@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from mm2pl.compat import import_module
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingPackageError, StateError
 from mm2pl.logging import print_log
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -62,17 +62,19 @@ def import_modules_from_strings(
     if isinstance(imports, str):
         return import_modules_from_strings([imports], allow_failed_imports)[0]
     if not isinstance(imports, list):
-        raise TypeError(f"custom_imports must be a list but got type {type(imports)}: {imports!r}")
+        raise ArgumentError(
+            f"custom_imports must be a list but got type {type(imports)}: {imports!r}"
+        )
     modules: list[ModuleType | None] = []
     for name in imports:
         if not isinstance(name, str):
-            raise TypeError(f"{name} is of type {type(name)} and cannot be imported.")
+            raise ArgumentError(f"{name} is of type {type(name)} and cannot be imported.")
         try:
             modules.append(import_module(name))
         except ImportError as error:
             if not allow_failed_imports:
                 # MMEngine 0.10.7 leaves out the cause.
-                raise ImportError(f"Failed to import {name}: {error}") from error
+                raise MissingPackageError(f"Failed to import {name}: {error}") from error
             warnings.warn(f"{name} failed to import and is ignored: {error}", stacklevel=2)
             modules.append(None)
     return modules
@@ -85,9 +87,9 @@ def iter_cast(inputs: Any, dst_type: type, return_type: Any = None) -> Any:
         TypeError: ``inputs`` cannot be iterated, or ``dst_type`` is no type.
     """
     if not isinstance(inputs, Iterable):
-        raise TypeError(f"inputs must be an iterable object, but got {inputs!r}")
+        raise ArgumentError(f"inputs must be an iterable object, but got {inputs!r}")
     if not isinstance(dst_type, type):
-        raise TypeError(f'"dst_type" must be a valid type, but got {dst_type!r}')
+        raise ArgumentError(f'"dst_type" must be a valid type, but got {dst_type!r}')
     cast = map(dst_type, inputs)
     return cast if return_type is None else return_type(cast)
 
@@ -150,9 +152,9 @@ def slice_list(in_list: list[Any], lens: int | list[int]) -> list[list[Any]]:
             raise ArgumentError(f"{len(in_list)} items cannot be cut into pieces of {lens}.")
         lens = [lens] * (len(in_list) // lens)
     if not isinstance(lens, list):
-        raise TypeError(f'"indices" must be an integer or a list of integers, but got {lens!r}')
+        raise ArgumentError(f'"indices" must be an integer or a list of integers, but got {lens!r}')
     if sum(lens) != len(in_list):
-        raise ValueError(
+        raise ArgumentError(
             f"sum of lens and list length does not match: {sum(lens)} != {len(in_list)}"
         )
     ends = list(itertools.accumulate(lens))
@@ -221,7 +223,7 @@ def check_prerequisites(
                 message = msg_tmpl.format(", ".join(missing), func.__name__)
                 # MMEngine 0.10.7 tells what is missing only here, not in the error.
                 print(message)
-                raise RuntimeError(f"Prerequisites not meet. {message}")
+                raise StateError(f"Prerequisites not meet. {message}")
             return func(*args, **kwargs)
 
         return checked

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mm2pl.config import Config
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir
 from mm2pl.visualization.vis_backend import BaseVisBackend
@@ -142,7 +142,7 @@ class WandbVisBackend(LoggerVisBackend):
     ) -> None:
         super().__init__(save_dir)
         if not isinstance(define_metric_cfg, dict | list | None):
-            raise ValueError(
+            raise ArgumentError(
                 f"define_metric_cfg should be dict or list, but got {define_metric_cfg!r}"
             )
         # A new dict: MMEngine 0.10.7 writes `dir` into the config's own.
@@ -151,6 +151,13 @@ class WandbVisBackend(LoggerVisBackend):
         self._commit = commit
         self._log_code_name = log_code_name
         self._watch_kwargs = watch_kwargs or {}
+
+    @staticmethod
+    def address(init_kwargs: Mapping[str, Any] | None = None, **others: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        mode = (init_kwargs or {}).get("mode") or os.environ.get("WANDB_MODE", "online")
+        server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+        return server if mode in ("online", "run") else None
 
     @cached_property
     def _wandb(self) -> Any:
@@ -260,6 +267,11 @@ class MLflowVisBackend(LoggerVisBackend):
         self._tracked_config_keys = tracked_config_keys
         self._work_dir: str | None = None
 
+    @staticmethod
+    def address(tracking_uri: str | None = None, **others: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        return tracking_uri
+
     def _make_logger(self) -> Any:
         client(self.package, "MLflowVisBackend")
         from lightning.pytorch.loggers import MLFlowLogger
@@ -366,7 +378,7 @@ def client(package: str, backend: str) -> Any:
         return import_module(package)
     except ImportError as error:
         root = package.partition(".")[0]
-        raise ImportError(f'{backend} needs {root}: run "pip install {root}"') from error
+        raise MissingPackageError(f'{backend} needs {root}: run "pip install {root}"') from error
 
 
 def without_step(scalars: dict) -> dict:

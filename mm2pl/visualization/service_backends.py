@@ -6,7 +6,7 @@ A Trainer's callbacks reach them too, through the bridge's ``BackendLogger``.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -134,6 +134,14 @@ class NeptuneVisBackend(ServiceVisBackend):
 
     package = "neptune"
 
+    @staticmethod
+    def address(init_kwargs: Mapping[str, Any] | None = None, **others: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        mode = (init_kwargs or {"mode": "offline"}).get("mode") or os.environ.get(
+            "NEPTUNE_MODE", "async"
+        )
+        return "https://app.neptune.ai" if mode in ("async", "sync") else None
+
     def _open(self) -> Any:
         neptune = client(self.package, "NeptuneVisBackend")
         # MMEngine's default: without a project or a token neptune would refuse to start.
@@ -228,6 +236,11 @@ class AimVisBackend(ServiceVisBackend):
     """
 
     package = "aim"
+
+    @staticmethod
+    def address(init_kwargs: Mapping[str, Any] | None = None, **others: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        return (init_kwargs or {}).get("repo")
 
     def _open(self) -> Any:
         aim = client(self.package, "AimVisBackend")

@@ -33,7 +33,7 @@ def value2list(value: Any, valid_type: Types, expand_dim: int) -> list:
 def check_type(name: str, value: object, valid_type: Types) -> None:
     """Raise a TypeError unless ``value`` is of ``valid_type``."""
     if not isinstance(value, valid_type):
-        raise TypeError(f"`{name}` should be {valid_type}  but got {type(value)}")
+        raise ArgumentError(f"`{name}` should be {valid_type}  but got {type(value)}")
 
 
 def check_length(name: str, value: object, valid_length: int) -> None:
@@ -66,7 +66,9 @@ def color_val_matplotlib(colors: str | tuple | list) -> Any:
     if isinstance(colors, list):
         return [color_val_matplotlib(color) for color in colors]
     if not isinstance(colors, tuple):
-        raise TypeError(f"Invalid type for color: {type(colors)}; a name or (R, G, B) is needed")
+        raise ArgumentError(
+            f"Invalid type for color: {type(colors)}; a name or (R, G, B) is needed"
+        )
     check_rgb(colors)
     return tuple(channel / 255 for channel in colors)
 

@@ -15,7 +15,7 @@ import torch
 
 from mm2pl.config import Config
 from mm2pl.dist import master_only
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingPackageError, StateError
 from mm2pl.registry import VISBACKENDS, VISUALIZERS
 from mm2pl.utils import ManagerMixin
 from mm2pl.visualization.drawing import Drawing
@@ -77,7 +77,7 @@ class Visualizer(Drawing, ManagerMixin):
             backend = VISBACKENDS.build(settings)
         # By the attribute, so that a backend of the real MMEngine counts.
         elif not hasattr(backend, "_save_dir"):
-            raise TypeError(
+            raise ArgumentError(
                 "vis_backends must be a list of dicts or a list of BaseVisBackend instances, "
                 f"but it holds {backend!r}"
             )
@@ -91,7 +91,7 @@ class Visualizer(Drawing, ManagerMixin):
             return
         name = name or type(backend).__name__
         if name in self._vis_backends:
-            raise RuntimeError(
+            raise StateError(
                 f"vis_backend name {name} already exists: give one of the two a `name` of its own"
             )
         self._vis_backends[name] = backend
@@ -252,7 +252,9 @@ class Visualizer(Drawing, ManagerMixin):
             cv2.waitKey(int(np.ceil(wait_time * 1000)))
             return None
         if backend != "matplotlib":
-            raise ValueError(f'backend should be "matplotlib" or "cv2", but got {backend} instead')
+            raise ArgumentError(
+                f'backend should be "matplotlib" or "cv2", but got {backend} instead'
+            )
         import matplotlib.pyplot as plt
 
         self._init_manager(win_name)
@@ -294,7 +296,7 @@ class Visualizer(Drawing, ManagerMixin):
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 'drawing needs Matplotlib: run "pip install mm2pl[visual]"'
             ) from error
         # Without pyplot: it would keep the figure, and need a display for it.

@@ -73,3 +73,36 @@ def test_a_whole_project(tmp_path, capsys, monkeypatch):
     assert "lr           iterations 1 to 38: 0.001 → 0.1" in printed.out
     assert printed.err == ""
     assert list(tmp_path.iterdir()) == []
+
+
+WORDS = {
+    "an overlay": (["--config", "over.yaml"], 1, "optim_wrapper.optimizer.lr=-3 → a number of at"),
+    "a nested option": (["--model.widht", "3"], 1, "--model.widht: model.widht=3 → unknown to "),
+    "the Trainer's": (
+        ["--trainer.devices", "2"],
+        0,
+        "note: --trainer.devices 2: trainer.devices →",
+    ),
+    "no checkpoint": (["last"], 2, "'last' is one word too many"),
+    "a habit": (["--gpus", "2"], 2, "unknown option '--gpus 2' → --trainer.devices 2"),
+    "Lightning's help": (["--lightning-help"], 2, "mm2pl fit --lightning-help lists them"),
+    "no run": (["--config", "over.yaml"], 2, "this is LightningCLI YAML without a run"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_the_words_of_fit_are_followed_or_refused(name, tmp_path, capsys, monkeypatch):
+    words, code, said = WORDS[name]
+    monkeypatch.chdir(tmp_path)
+    Path("run.py").write_text(CONFIG)
+    Path("over.yaml").write_text(
+        "trainer: {}\nmodel: {init_args: {optim_wrapper: {optimizer: {lr: -3}}}}\n"
+    )
+    config = [] if name == "no run" else ["run.py"]
+    try:
+        found = main(["check", *config, "--no-build", *words])
+    except SystemExit as error:
+        found = error.code
+    printed = capsys.readouterr()
+    assert found == code
+    assert said in printed.out + printed.err

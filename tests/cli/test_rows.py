@@ -192,11 +192,37 @@ FILES = {
         "import sys\nsys.exit(3)\n",
         "it ends the program while it is read, as a script does → a config only sets values",
     ),
+    "a script that only defines": ("def main():\n    pass\n", "this file has none"),
+    "nothing": ("", "c.py does not hold a config: a config has keys such as model"),
+    "a module": (
+        MODULE,
+        "The file defines the class SmallCNN, as a module does → if it is one, a con",
+    ),
+    "a class": (
+        "import torch\nclass Net(torch.nn.Module):\n    pass\n",
+        "c.py:2: torch.nn.Module is imported lazily in",
+    ),
     "base": ("name = 'base'\n_base_ = f'./{name}.py'\n", "c.py:2: _base_ is read before the vari"),
     "model=None": ("BASE\nmodel = None\n", "model=None → dict(type=…) or a torch module is needed"),
     "import": (
         "BASE\ncustom_imports = dict(imports=['inside'])\n",
         "inside.py:1: import nowhere_at_all",
+    ),
+    "an argument of an import": (
+        "BASE\ncustom_imports = dict(import_=['rows_project'])\n",
+        "custom_imports has 'import_', and takes imports and allow_failed_imports.",
+    ),
+    "torch's argument": (
+        "BASE\noptim_wrapper = dict(optimizer=dict(momentum=-1))\n",
+        "optim_wrapper.optimizer=dict(type='SGD', lr=0.1, momentum=-1) → Invalid momentum value: -1",
+    ),
+    "a constructor": (
+        "BASE\noptim_wrapper = dict(constructor='Nope')\n",
+        "c.py:3: optim_wrapper.constructor='Nope' → a name of the mm2pl::optimizer wrapper const",
+    ),
+    "what the Trainer gets": (
+        "BASE\ndefault_hooks = dict(logger=dict(type='LoggerHook', interval='x'))\n",
+        "c.py:3: default_hooks.logger.interval='x' → a whole number of at least 1",
     ),
     "statistics": (
         "BASE\nlog_processor = dict(custom_cfg=[dict(data_src='loss', methd_name='mean')])\n",
@@ -212,12 +238,21 @@ def test_a_file_that_is_no_config(text: str, message: str, said: Said) -> None:
     assert message in lines
 
 
-def test_annotations_are_no_config(said: Said) -> None:
-    Path("a.json").write_text('{"images": [], "annotations": []}')
-    code, text = said("fit", "a.json")
+DATA = {
+    "annotations": ('{"images": [], "annotations": []}', "this file has images, annotations"),
+    "a list": ("[1]", "A config must be a dict, not [1]"),
+    "broken": ("{bad", "a.json:1: Expecting property name"),
+}
+
+
+@pytest.mark.parametrize("command", ["fit", "check", "explain"])
+@pytest.mark.parametrize(("text", "message"), DATA.values(), ids=DATA)
+def test_data_are_no_config(text: str, message: str, command: str, said: Said) -> None:
+    Path("a.json").write_text(text)
+    code, lines = said(command, "a.json")
     assert code == 2
-    assert "a config has keys such as model" in text
-    assert "this file has images, annotations" in text
+    (line,) = lines.splitlines()
+    assert message in line
 
 
 def test_a_config_of_a_package_that_is_not_installed(said: Said) -> None:

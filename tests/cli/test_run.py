@@ -370,6 +370,7 @@ def test_best_without_a_best_checkpoint(tmp_path, capsys):
     [
         ("--trainer.devics=2", "did you mean --trainer.devices?"),
         ("--trainer.max_epoch=2", "did you mean --trainer.max_epochs?"),
+        ("--trainer.callbacks={class_path: nope.X}", "there is no class nope.X"),
         ("--trainer.callbacks+=BatchSizeFinder", "set train_dataloader.batch_size"),
     ],
 )
@@ -381,7 +382,7 @@ def test_a_trainers_misspelt_or_useless_option(option, said, tmp_path, capsys):
 def test_what_lightning_says_to_its_user_needs_no_traceback(tmp_path, capsys):
     monitor = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=acc"]
     assert main(["fit", CONFIG, "--work-dir", str(tmp_path), *monitor, *SHORT]) == 2
-    assert "RuntimeError: Early stopping conditioned on metric `acc`" in capsys.readouterr().err
+    assert "StateError: Early stopping conditioned on metric `acc`" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_the_work_folder_by_its_bare_name(trained, capsys):

@@ -125,7 +125,7 @@ ENDS = {
     "what mm2pl lacks": (
         "import mmengine.nothing",
         2,
-        "mm2pl run: ModuleNotFoundError: mmengine is served by mm2pl here, which has no 'nothing' → `python SCRIPT`",
+        "mm2pl run: MissingModuleError: mmengine is served by mm2pl here, which has no 'nothing' → `python SCRIPT`",
     ),
 }
 
@@ -148,9 +148,11 @@ def test_a_launched_process_tells_a_mistake_in_one_message(tmp_path: Path) -> No
     ("arguments", "said"),
     [
         (("tools/trian.py",), "'tools/trian.py' does not exist. Did you mean 'tools/train.py'?"),
+        (("-m", "nowhere.at_all"), "there is no module 'nowhere.at_all' that runs →"),
+        (("-m", "json"), "there is no module 'json' that runs →"),
         (("-m",), "mm2pl run needs a script → mm2pl run SCRIPT"),
     ],
-    ids=["misspelt", "none"],
+    ids=["misspelt", "no module", "a package", "none"],
 )
 def test_no_script(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
     assert said in run(tmp_path, "", *arguments, code=2)[1]

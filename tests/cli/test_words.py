@@ -148,6 +148,12 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
         [{"data": {"init_args": {"seed": 3}}}],
         r"data\.init_args\.seed: 3 in 0\.yaml → .* --cfg-options randomness\.seed=3",
     ),
+    "a Trainer that is none": ([{"trainer": 3}], r"trainer: 3 in 0\.yaml → a dict of Trainer"),
+    "arguments that are none": (
+        [{"model": {"init_args": 3}}],
+        r"model\.init_args: 3 in 0\.yaml → a ",
+    ),
+    "no value": (["--model"], "--model without a value → --model VALUE"),
     "two roots": (["--work-dir=a", "--trainer.default_root_dir=b"], "they mean the same: give one"),
     "optimizer": (
         ["--optimizer.lr", "3"],
@@ -194,6 +200,34 @@ def test_a_change_that_nothing_reads(
 def test_a_change_that_is_read_is_not_doubted(said: Any, capsys: Any) -> None:
     said("--strict", "--cfg-options", "model.depth=3", "work_dir=w", "model.backbone.stage4=1")
     assert capsys.readouterr().err == ""
+
+
+def test_a_misspelt_section_of_an_overlay(said: Any, capsys: Any) -> None:
+    said({"trainr": {"max_epochs": 3}})
+    assert "trainr = {'max_epochs': 3}: nothing reads it" in (warned := capsys.readouterr().err)
+    assert "Did you mean 'trainer'?" in warned
+
+
+def test_a_misspelt_option_with_dots(said: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        said("--modle.width", "3")
+    assert "'--modle.width' → did you mean '--model.width'?" in capsys.readouterr().err
+
+
+DICTS = ('{"b": 1}', "{b:1,c:2}", "{}", "[{b:1},{c:2}]", "[dict(b=1)]", "'{b: {c: 1}}'")
+
+
+@pytest.mark.parametrize("text", DICTS)
+def test_a_dict_is_no_value(text: str, said: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        said("--cfg-options", f"model.head={text}")
+    assert "gives a dict, which is no value here → give each of its keys: model.head.KEY=VALUE" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_pattern_is_no_dict(said: Any) -> None:
+    assert value(said("--cfg-options", "model.file={:03d}.pth"), "model.file") == "{:03d}.pth"
 
 
 HABITS = {

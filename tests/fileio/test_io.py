@@ -74,6 +74,11 @@ def test_yaml_reads_tuples_but_runs_nothing(tmp_path: Path) -> None:
         (lambda: fileio.get_file_backend(), ValueError, "uri should not be None when"),
         (lambda: fileio.get_file_backend(1), AssertionError, "uri should be a string or a Path"),
         (
+            lambda: fileio.get_file_backend("memx://a"),
+            ValueError,
+            "There is no storage backend 'memx': choose from local, memcached",
+        ),
+        (
             lambda: fileio.get_file_backend("a", backend_args={"backend": "nowhere"}),
             ValueError,
             "There is no storage backend 'nowhere': choose from local, memcached",
@@ -129,7 +134,7 @@ def test_wrong_handlers(formats: Any, handler: Any, message: str) -> None:
         (Path("a/b"), {}, LocalBackend),
         ("https://a/b", None, HTTPBackend),
         ("memory://a", None, fileio.MemoryBackend),
-        ("gs://bucket/a", None, FsspecBackend),
+        ("ftp://host/a", None, FsspecBackend),
         ("simplecache::s3://a", None, FsspecBackend),
         ("https://a/b", {"backend": "local"}, LocalBackend),
         (None, {"backend": "local"}, LocalBackend),

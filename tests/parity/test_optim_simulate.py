@@ -68,8 +68,10 @@ def outcome(function: Any, *args: Any, **kwargs: Any) -> Any:
         warnings.simplefilter("ignore")
         try:
             return function(*args, **kwargs)
-        except (ZeroDivisionError, ValueError) as error:
-            return type(error).__name__
+        except ZeroDivisionError:
+            return "ZeroDivisionError"
+        except ValueError:  # ours is of a kind of its own
+            return "ValueError"
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import math
 from pathlib import Path
@@ -15,7 +16,7 @@ from mm2pl.plan.fault import FaultyConfigError
 from mm2pl.plan.key import Inside
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.schema import faults_of, refuse
-from mm2pl.registry import HOOKS, MODELS
+from mm2pl.registry import HOOKS, MODELS, Registry
 
 
 def loader(**changes):
@@ -588,3 +589,20 @@ def test_a_strangers_config_imports_nothing(tmp_path, monkeypatch):
 def test_the_optimizer_of_a_wrapper_that_hands_it_on():
     wrapper = {"type": "AmpOptimWrapper", "optimizer": {"type": "SGD", "lr": 0.1}}
     assert faults_of({**GOOD, "optim_wrapper": wrapper}) == []
+
+
+def test_a_registry_that_cannot_be_imported_is_tried_once(tmp_path, monkeypatch):
+    (tmp_path / "nets_of_mine.py").write_text(
+        "import builtins; builtins.tries += 1; import nowhere_x"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("builtins.tries", 0, raising=False)
+    Registry("model", parent=MODELS, scope="no_nets", locations=["nets_of_mine"])
+    kinds = {"type": "Net", "head": {"type": "Head"}, "neck": {"type": "Neck"}}
+    config = {**GOOD, "default_scope": "no_nets", "model": kinds, "tta_model": {"type": "TTA"}}
+    (fault,) = [fault for fault in faults_of(config) if "nowhere_x" in str(fault)]
+    assert str(fault) == (
+        "model.type='Net' → what registers it cannot be imported: ModuleNotFoundError: No module named 'nowhere_x'; "
+        "install what is missing; types were not compared"
+    )
+    assert builtins.tries == 1

@@ -38,7 +38,7 @@ def tell(kind: type[BaseException], error: BaseException, where: TracebackType |
     """Print an error as ``mm2pl run`` does; Python's exit code is 1."""
     from mm2pl.cli.faults import told
 
-    if text := told(error, "run"):
+    if text := told(error, "mm2pl run"):
         print(text, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, where)

@@ -12,6 +12,8 @@ from pathlib import Path
 from shutil import SameFileError
 from typing import Any
 
+from mm2pl.errors import ArgumentError, ExistingFileError, MissingFileError
+
 FilePath = str | Path
 
 
@@ -145,7 +147,7 @@ class FsspecBackend(BaseStorageBackend):
 
     def _must_be_new(self, dst: FilePath) -> None:
         if self.exists(dst):
-            raise FileExistsError(f"{str(dst)!r} exists: remove it, or copy to another place.")
+            raise ExistingFileError(f"{str(dst)!r} exists: remove it, or copy to another place.")
 
     def copyfile_from_local(self, src: FilePath, dst: FilePath) -> str:
         """Copy a local file there."""
@@ -187,7 +189,7 @@ class FsspecBackend(BaseStorageBackend):
         fs, path = self._open(filepath)
         # Asked first, since fsspec's file systems raise different errors.
         if not fs.exists(path):
-            raise FileNotFoundError(f"filepath {filepath} does not exist")
+            raise MissingFileError(f"filepath {filepath} does not exist")
         if fs.isdir(path):
             raise IsADirectoryError(f"filepath should be a file, but {filepath} is a folder")
         fs.rm_file(path)
@@ -244,9 +246,9 @@ class FsspecBackend(BaseStorageBackend):
 def check_listing(list_dir: bool, suffix: Any) -> None:
     """Raise TypeError unless the options of ``list_dir_or_file`` go together."""
     if list_dir and suffix is not None:
-        raise TypeError(
+        raise ArgumentError(
             f"`suffix` should be None when `list_dir` is True, but got {suffix!r}: "
             "`list_dir` should be False when `suffix` is not None"
         )
     if not (suffix is None or isinstance(suffix, (str, tuple))):
-        raise TypeError(f"`suffix` must be a string or tuple of strings, but got {suffix!r}")
+        raise ArgumentError(f"`suffix` must be a string or tuple of strings, but got {suffix!r}")

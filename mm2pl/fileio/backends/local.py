@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import IO, Any
 
+from mm2pl.errors import MissingFileError
 from mm2pl.fileio.backends.base import BaseStorageBackend, FilePath, check_listing
 from mm2pl.utils import mkdir_or_exist
 
@@ -112,7 +113,7 @@ class LocalBackend(BaseStorageBackend):
             IsADirectoryError: It is a folder.
         """
         if not os.path.exists(filepath):
-            raise FileNotFoundError(f"filepath {filepath} does not exist")
+            raise MissingFileError(f"filepath {filepath} does not exist")
         if os.path.isdir(filepath):
             raise IsADirectoryError(f"filepath should be a file, but {filepath} is a folder")
         os.remove(filepath)

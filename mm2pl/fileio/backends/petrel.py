@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.fileio.backends.base import FilePath, FsspecBackend
 
 
@@ -45,13 +45,13 @@ class PetrelBackend(FsspecBackend):
             from petrel_client import client
         except ImportError as error:
             if conf_path is not None:
-                raise ValueError(
+                raise ArgumentError(
                     f"conf_path={conf_path!r} is read by petrel_client only: give key=, secret= and "
                     "endpoint_url= of s3fs instead, or put them into fsspec's configuration file."
                 ) from error
             return
         if storage_options:
-            raise ValueError(
+            raise ArgumentError(
                 f"{[*storage_options]} are options of s3fs, but petrel_client is installed and is "
                 "used: put them into its file and give conf_path."
             )
@@ -90,7 +90,7 @@ class PetrelBackend(FsspecBackend):
     def _local_copy(self, filepath: FilePath) -> Iterator[FilePath]:
         # As in MMEngine 0.10.7: a copy of a folder or of nothing would only fail later.
         if not self.isfile(filepath):
-            raise FileNotFoundError(f"{str(filepath)!r} is no file of this store")
+            raise MissingFileError(f"{str(filepath)!r} is no file of this store")
         with super()._local_copy(filepath) as local:
             yield local
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
+from mm2pl.errors import MissingFileError
+
 
 class ClientFiles(AbstractFileSystem):
     """Show a ``petrel_client.client.Client`` as a file system of fsspec, whose paths are whole addresses."""
@@ -89,5 +91,5 @@ def method_of(client: Any, name: str) -> Any:
 
 def _found(content: bytes | None, path: str) -> bytes:
     if content is None:  # the client's way to say so
-        raise FileNotFoundError(f"{path!r} is no file of this store")
+        raise MissingFileError(f"{path!r} is no file of this store")
     return content

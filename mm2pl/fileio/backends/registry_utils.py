@@ -40,11 +40,11 @@ prefix_to_backends: dict[str, Any] = {
 def check_backend(name: Any, backend: Any) -> None:
     """Raise TypeError unless ``backend`` is a backend class and ``name`` a string."""
     if not isinstance(name, str):
-        raise TypeError(f"the backend name should be a string, but got {type(name)}: {name!r}")
+        raise ArgumentError(f"the backend name should be a string, but got {type(name)}: {name!r}")
     if not inspect.isclass(backend):
-        raise TypeError(f"backend should be a class, but got {type(backend)}")
+        raise ArgumentError(f"backend should be a class, but got {type(backend)}")
     if not issubclass(backend, BaseStorageBackend):
-        raise TypeError(f"backend {backend} is not a subclass of BaseStorageBackend")
+        raise ArgumentError(f"backend {backend} is not a subclass of BaseStorageBackend")
 
 
 def as_prefixes(prefixes: str | Sequence[str] | None) -> Sequence[str]:
@@ -83,7 +83,7 @@ def register_backend(
             n for n, t in [(name, backends), *((p, prefix_to_backends) for p in schemes)] if n in t
         ]
         if taken and not force:
-            raise ValueError(
+            raise ArgumentError(
                 f"{taken[0]} is already registered as a storage backend, "
                 'add "force=True" if you want to override it'
             )

@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import ArgumentError, MissingPackageError, ReadableKeyError
 from mm2pl.fileio.backends.base import BaseStorageBackend, FilePath, FsspecBackend
 
 
@@ -19,7 +19,7 @@ class HTTPBackend(FsspecBackend):
 
     def _url(self, filepath: str) -> str:
         if not filepath.startswith(("http://", "https://")):
-            raise ValueError(
+            raise ArgumentError(
                 f"{filepath!r} is no web address (https://…): leave backend='http' out for other files."
             )
         return filepath
@@ -54,7 +54,9 @@ class LmdbBackend(BaseStorageBackend):
         try:
             self._lmdb = import_module("lmdb")
         except ImportError as error:
-            raise ImportError('Please run "pip install lmdb" to enable LmdbBackend.') from error
+            raise MissingPackageError(
+                'Please run "pip install lmdb" to enable LmdbBackend.'
+            ) from error
         self.db_path = str(db_path)
         self._options = {"readonly": readonly, "lock": lock, "readahead": readahead, **kwargs}
         self._client: Any = None  # opened in the process that reads
@@ -100,7 +102,7 @@ class MemcachedBackend(BaseStorageBackend):
         try:
             self._mc = import_module("mc")
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 "MemcachedBackend needs the package `mc`, which is not public. Use local files or a "
                 "backend of fsspec, such as backend_args=dict(backend='petrel') for S3."
             ) from error

@@ -8,6 +8,7 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
 
@@ -90,7 +91,7 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
     """
     source = Path(source)
     if not source.exists():
-        raise FileNotFoundError(f"{str(source)!r} does not exist → give a Python file or a folder.")
+        raise MissingFileError(f"{str(source)!r} does not exist → give a Python file or a folder.")
     changed, findings = [], []
     paths = _sources(source)
     for path in paths:
@@ -116,7 +117,9 @@ def _sources(source: Path) -> list[Path]:
     """Return the Python files; hidden folders and installed packages are not the user's."""
     if source.is_file():
         if source.suffix != ".py":
-            raise ValueError(f"{str(source)!r} is no Python source → give a .py file or a folder.")
+            raise ArgumentError(
+                f"{str(source)!r} is no Python source → give a .py file or a folder."
+            )
         return [source]
 
     def is_own(path: Path) -> bool:

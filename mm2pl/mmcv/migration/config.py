@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.migration.data import migrate_data, migrate_helpers
 from mm2pl.mmcv.migration.decisions import AS_SEEN, NONE, Choices
 from mm2pl.mmcv.migration.environment import migrate_environment
@@ -126,7 +127,7 @@ def _check(config: Mapping[str, Any]) -> None:
         if value is not None and any(isinstance(v, str | int | float) for v in values):
             wrong.append(f"{key}={value!r} must be a list of dicts")
     if wrong:
-        raise TypeError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
+        raise ArgumentError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
 
 
 def _is_flow(flow: object) -> bool:

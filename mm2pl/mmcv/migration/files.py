@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mm2pl.errors import ArgumentError, ExistingFileError
 from mm2pl.mmcv.migration.config import (
     migrate_with_report,
 )
@@ -55,7 +56,7 @@ class MigratedFile:
         return not (self.error or self.copied)
 
 
-class NotMigratedError(ValueError):
+class NotMigratedError(ArgumentError):
     """A config does not load, is none of MMCV 1.x, or has values that cannot be written."""
 
 
@@ -79,7 +80,7 @@ def migrate_file(
     """
     source, target = Path(source), Path(target)
     if target.suffix != source.suffix:
-        raise ValueError(
+        raise ArgumentError(
             f"{str(target)!r}: a {source.suffix} config becomes a {source.suffix} config → name it so; "
             "`mm2pl convert` writes other formats."
         )
@@ -148,7 +149,7 @@ def migrate_folder(
     _refuse_itself(source, target)
     files = [p for p in sorted(source.rglob("*")) if p.suffix in _SUFFIXES and p.is_file()]
     if not files:
-        raise ValueError(
+        raise ArgumentError(
             f"{str(source)!r} has no {', '.join(_SUFFIXES)} files → nothing to migrate."
         )
     # All files at once and first, so that a refusal leaves no half-written folder.
@@ -374,13 +375,13 @@ def _data_text(config: Mapping[str, Any], suffix: str) -> str:
 
 def _refuse_itself(source: Path, target: Path) -> None:
     if source.resolve() == target.resolve():
-        raise ValueError(f"{str(target)!r} is the old config itself → write somewhere else.")
+        raise ArgumentError(f"{str(target)!r} is the old config itself → write somewhere else.")
 
 
 def _refuse_overwriting(targets: Iterable[Path], force: bool) -> None:
     existing = [str(path) for path in targets if path.exists()]
     if existing and not force:
         shown = ", ".join(existing[:3]) + (", …" if len(existing) > 3 else "")
-        raise FileExistsError(
+        raise ExistingFileError(
             f"{shown}: exists already → write somewhere else, or overwrite with force."
         )

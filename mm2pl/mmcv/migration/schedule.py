@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from inspect import Parameter
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.migration.policies import TARGET, Schedule, parse_schedule
 from mm2pl.mmcv.migration.state import Part, State
 from mm2pl.mmcv.policies import NEEDS_LENGTH, PER_GROUP, pair_of_ratios
@@ -62,7 +63,7 @@ def _standard(s: Schedule) -> list[dict[str, Any]] | None:
     """Return MMEngine's own schedules, or None where they cannot express it exactly."""
     needed = [name for name, default in s.defaults.items() if default is Parameter.empty]
     if missing := [name for name in needed if name not in s.args]:
-        raise ValueError(f"{s.policy} needs {', '.join(missing)}")
+        raise ArgumentError(f"{s.policy} needs {', '.join(missing)}")
     warmup = _standard_warmup(s)
     regular = _STANDARD[s.policy](s) if s.policy in _STANDARD else None
     if warmup is None or regular is None:
@@ -116,7 +117,7 @@ def _step(s: Schedule) -> dict[str, Any] | None:
     gamma = s.value("gamma")
     numbers: list[Any] = list(step) if isinstance(step, list | tuple) else [step]
     if not all(isinstance(n, int) and n > 0 for n in numbers):
-        raise ValueError(f"step={step!r} must be a positive integer, or a list of them")
+        raise ArgumentError(f"step={step!r} must be a positive integer, or a list of them")
     # MultiStepLR counts milestones, and has no lower bound. MMCV 1.7.2 looks for the first later step.
     if "eta_min" in s.args or numbers != sorted(numbers):
         return None
@@ -167,10 +168,10 @@ def _cosine_restart(s: Schedule) -> dict[str, Any] | None:
     weights = list(s.value("restart_weights"))
     periods = list(s.args.get("periods", ()))
     if len(periods) != len(weights):
-        raise ValueError(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
+        raise ArgumentError(f"periods={periods!r} needs as many restart_weights, not {weights!r}")
     # MMCV 1.7.2 raises at the first iteration after the last period.
     if _in_run_units(s) and s.length is not None and sum(periods) < s.length:
-        raise ValueError(
+        raise ArgumentError(
             f"periods={periods!r} end after {sum(periods)}, the run after {s.length}: MMCV fails"
         )
     # MMEngine restarts from base * weight; MMCV 1.7.2 weights the distance from the minimum.
@@ -197,7 +198,7 @@ def _linear(s: Schedule) -> dict[str, Any] | None:
 def _one_cycle(s: Schedule) -> dict[str, Any] | None:
     mappings = [key for key in PER_GROUP & set(s.args) if isinstance(s.args[key], Mapping)]
     if mappings:
-        raise ValueError(f"{mappings[0]} by optimizer: param_scheduler is a dict of lists then")
+        raise ArgumentError(f"{mappings[0]} by optimizer: param_scheduler is a dict of lists then")
     # MMEngine 0.10.7 has OneCycle for the learning rate only, and sets it regardless of other schedulers.
     if s.suffix == "Momentum" or s.warmup:
         return None
@@ -213,7 +214,7 @@ def _cyclic(s: Schedule) -> None:
     times = s.value("cyclic_times")
     # A cycle of no iterations: MMCV 1.7.2 divides by 0.
     if not s.run_by_epoch and s.length is not None and times > s.length:
-        raise ValueError(f"cyclic_times={times!r} in {s.length} iterations: MMCV fails")
+        raise ArgumentError(f"cyclic_times={times!r} in {s.length} iterations: MMCV fails")
 
 
 _STANDARD = {
@@ -243,7 +244,7 @@ def _eta_min(s: Schedule) -> dict[str, float]:
     # MMCV 1.7.2 asserts it.
     if ("eta_min" in s.args) == ("eta_min_ratio" in s.args):
         name = s.suffix.lower()
-        raise ValueError(f"{s.policy} needs exactly one of min_{name} and min_{name}_ratio")
+        raise ArgumentError(f"{s.policy} needs exactly one of min_{name} and min_{name}_ratio")
     if "eta_min" in s.args:
         return {"eta_min": s.args["eta_min"]}
     return {"eta_min_ratio": s.args["eta_min_ratio"]}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from mm2pl.errors import ArgumentError
 from mm2pl.model.base_model.data_preprocessor import BaseDataPreprocessor
 from mm2pl.model.base_module import BaseModule
 from mm2pl.model.forward import run_forward
@@ -59,7 +60,7 @@ class BaseModel(BaseModule):
         elif isinstance(data_preprocessor, dict):
             self.data_preprocessor = MODELS.build(data_preprocessor)
         else:
-            raise TypeError(
+            raise ArgumentError(
                 f"data_preprocessor should be a dict, a torch.nn.Module or None, but got {data_preprocessor!r}"
             )
 
@@ -110,7 +111,7 @@ class BaseModel(BaseModule):
             TypeError: ``losses`` is no dict, or a value is neither a tensor nor a list of tensors.
         """
         if not isinstance(losses, Mapping):
-            raise TypeError(
+            raise ArgumentError(
                 f"{type(self).__name__}.forward(mode='loss') returned {type(losses).__name__}: a dict is needed that "
                 f"maps names to tensors, such as dict(loss=...); is there a branch for mode == 'loss'?"
             )
@@ -124,7 +125,7 @@ class BaseModel(BaseModule):
         if isinstance(value, list) and all(isinstance(part, torch.Tensor) for part in value):
             return _total([self._mean(name, part) for part in value])
         if not isinstance(value, torch.Tensor):
-            raise TypeError(
+            raise ArgumentError(
                 f"{name} is not a tensor or list of tensors but {type(value).__name__}, in what "
                 f"{type(self).__name__}.forward(mode='loss') returned: wrap a number by torch.tensor, or leave it out"
             )
@@ -133,7 +134,7 @@ class BaseModel(BaseModule):
         if value.ndim == 0 and value.grad_fn is not None:
             return value
         if not (value.is_floating_point() or value.is_complex()):
-            raise TypeError(
+            raise ArgumentError(
                 f"{name} has dtype {value.dtype}, in what {type(self).__name__}.forward(mode='loss') returned: only "
                 f"floating-point values can be averaged for the log; call .float()"
             )

@@ -156,7 +156,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         data = self.cast_data(data)
         if not isinstance(data, dict) or "inputs" not in data:
             given = list(data) if isinstance(data, dict) else type(data).__name__
-            raise TypeError(
+            raise ArgumentError(
                 f"{type(self).__name__} needs a batch that is a dict with 'inputs', but got {given}: write a "
                 f"collate_fn that makes one, or use BaseDataPreprocessor"
             )
@@ -165,7 +165,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
             images = [self._normalized(image, channel_dim=0) for image in inputs]
             data["inputs"] = stack_batch(images, self.pad_size_divisor, self.pad_value)
         elif not isinstance(inputs, torch.Tensor):
-            raise TypeError(
+            raise ArgumentError(
                 f"data['inputs'] should be a tensor or a sequence of tensors, but got "
                 f"{type(inputs).__name__}: {inputs!r}"
             )

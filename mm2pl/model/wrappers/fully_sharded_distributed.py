@@ -17,6 +17,7 @@ from torch.distributed.fsdp import (
     ShardingStrategy,
 )
 
+from mm2pl.errors import ArgumentError
 from mm2pl.model.forward import run_forward
 from mm2pl.registry import FUNCTIONS, MODEL_WRAPPERS
 
@@ -106,7 +107,7 @@ class MMFullyShardedDataParallel(FullyShardedDataParallel):
 def _checked(value: object, kind: type, argument: str, also: str) -> Any:
     if value is None or isinstance(value, kind):
         return value
-    raise TypeError(f"{argument}={value!r}: None, {also} or a {kind.__name__} is accepted")
+    raise ArgumentError(f"{argument}={value!r}: None, {also} or a {kind.__name__} is accepted")
 
 
 def _member(value: object, kind: type[Enum], argument: str) -> Any:
@@ -126,11 +127,11 @@ def _function(value: object, argument: str) -> Any:
     if isinstance(value, str):
         found = FUNCTIONS.get(value)
         if found is None:
-            raise ValueError(f"{argument}={value!r} is not registered: register it in FUNCTIONS")
+            raise ArgumentError(f"{argument}={value!r} is not registered: register it in FUNCTIONS")
         return found
     if value is None or callable(value):
         return value
-    raise TypeError(f"{argument}={value!r}: a str, a callable, a dict or None is accepted")
+    raise ArgumentError(f"{argument}={value!r}: a str, a callable, a dict or None is accepted")
 
 
 def _precision(value: MixedPrecision | dict | None) -> MixedPrecision | None:
@@ -145,7 +146,7 @@ def _precision(value: MixedPrecision | dict | None) -> MixedPrecision | None:
 def _dtype(value: Any) -> torch.dtype | None:
     found = getattr(torch, value, None) if isinstance(value, str) else value
     if (found is None and value is not None) or not isinstance(found, (torch.dtype, type(None))):
-        raise TypeError(f"dtype {value!r}: None, a torch.dtype or the name of one is accepted")
+        raise ArgumentError(f"dtype {value!r}: None, a torch.dtype or the name of one is accepted")
     return found
 
 
@@ -156,5 +157,7 @@ def _by_name(given: Iterable[Any] | None, known: dict[str, Any], argument: str) 
     given = list(given)
     unknown = [name for name in given if isinstance(name, str) and name not in known]
     if unknown:
-        raise TypeError(f"{argument} names {unknown}, which the model does not have: {list(known)}")
+        raise ArgumentError(
+            f"{argument} names {unknown}, which the model does not have: {list(known)}"
+        )
     return [known[one] if isinstance(one, str) else one for one in given]

@@ -60,7 +60,7 @@ class AmpOptimWrapper(OptimWrapper):
             # GradScaler.update takes a new scale only as a float.
             arguments = {"init_scale": float(loss_scale)}
         elif loss_scale != "dynamic":
-            raise TypeError(
+            raise ArgumentError(
                 f"loss_scale={loss_scale!r} must be 'dynamic', a number or a dict of GradScaler "
                 "arguments."
             )

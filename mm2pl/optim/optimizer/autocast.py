@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from mm2pl.errors import StateError, UserError
+
 # MMEngine's; `torch.npu` and the two after it exist only where the vendor's package has added them.
 ACCELERATORS = ("cuda", "npu", "mlu", "musa")
 
@@ -54,8 +56,8 @@ def _check(device_type: str, dtype: torch.dtype | None) -> None:
             "dtype='bfloat16', use OptimWrapper, or train on a GPU."
         )
     if device_type == "cuda" and dtype == torch.bfloat16 and not torch.cuda.is_bf16_supported():
-        raise RuntimeError("this CUDA device does not support bfloat16: use dtype='float16'.")
+        raise StateError("this CUDA device does not support bfloat16: use dtype='float16'.")
 
 
-class CpuAutocastError(RuntimeError, AssertionError):
+class CpuAutocastError(UserError, RuntimeError, AssertionError):
     """Autocast to a type that CPUs do not cast to; MMEngine asserts it."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mm2pl.closest import closest
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
@@ -66,7 +66,7 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
     # A Config, ours or MMEngine's, is not a dict and keeps one there.
     value = getattr(value, "_cfg_dict", value)
     if not isinstance(value, dict):
-        raise TypeError(
+        raise ArgumentError(
             f"the optimizer wrapper should be an OptimWrapper or a dict, but got {value!r}"
         )
     optimizer = value.get("optimizer")
@@ -81,7 +81,7 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
         close = closest("optimizer", unbuilt, 1)
         hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
         # As MMEngine 0.10.7 writes it: its issues are found by these words.
-        raise ValueError(
+        raise ArgumentError(
             "optim_wrapper has neither 'optimizer' nor 'constructor', so that each item mush be an optimizer object, "
             f"an OptimWrapper, but {unbuilt} are not → for several optimizers give a constructor.{hint}"
         )
@@ -126,7 +126,7 @@ def scale_lr(
         for group in wrapper.optimizer.param_groups:
             # MMEngine 0.10.7 asks the runner's schedulers instead; this function has no runner.
             if "initial_lr" in group:
-                raise RuntimeError(
+                raise StateError(
                     "scale_lr must be called before schedulers are built: they have noted the "
                     "learning rate already."
                 )

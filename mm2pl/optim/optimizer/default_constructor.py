@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mm2pl.closest import closest, did_you_mean, misspelt
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError, refused_values
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -64,7 +64,7 @@ class DefaultOptimWrapperConstructor:
         self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
     ) -> None:
         if not isinstance(optim_wrapper_cfg, dict):
-            raise TypeError(f"optim_wrapper_cfg={optim_wrapper_cfg!r} must be a dict.")
+            raise ArgumentError(f"optim_wrapper_cfg={optim_wrapper_cfg!r} must be a dict.")
         if "optimizer" not in optim_wrapper_cfg:
             raise ArgumentError(
                 "`optim_wrapper_cfg` must contain `optimizer`, but its keys are "
@@ -75,7 +75,7 @@ class DefaultOptimWrapperConstructor:
         self.optimizer_cfg = self.optim_wrapper_cfg.pop("optimizer")
         self.paramwise_cfg = {} if paramwise_cfg is None else paramwise_cfg
         if not isinstance(self.optimizer_cfg, dict):
-            raise TypeError(
+            raise ArgumentError(
                 f"optimizer={self.optimizer_cfg!r} must be a dict such as dict(type='SGD', lr=0.01)."
             )
         self.base_lr = self.optimizer_cfg.get("lr", None)
@@ -88,7 +88,7 @@ class DefaultOptimWrapperConstructor:
         for key, value in self.optimizer_cfg.items():
             # PyYAML follows YAML 1.1, in which a float needs a dot.
             if isinstance(value, str) and _is_number(value):
-                raise TypeError(
+                raise ArgumentError(
                     f"optimizer has {key}={value!r}, a text → a number is needed; YAML reads 1e-3 as a text and "
                     "1.0e-3 as a number."
                 )
@@ -96,24 +96,24 @@ class DefaultOptimWrapperConstructor:
     def _validate_cfg(self) -> None:
         """Raise TypeError for a wrong type, ValueError for a multiplier of nothing."""
         if not isinstance(self.paramwise_cfg, dict):
-            raise TypeError(f"paramwise_cfg={self.paramwise_cfg!r} must be a dict or None.")
+            raise ArgumentError(f"paramwise_cfg={self.paramwise_cfg!r} must be a dict or None.")
         custom_keys = self.paramwise_cfg.get("custom_keys", {})
         if not isinstance(custom_keys, dict):
-            raise TypeError(f"custom_keys={custom_keys!r} must be a dict of dicts.")
+            raise ArgumentError(f"custom_keys={custom_keys!r} must be a dict of dicts.")
         for option in _KNOWN:
             mult = self.paramwise_cfg.get(option)
             # An inherited config can switch a rule off by None.
             if option.endswith("_mult") and not isinstance(mult, int | float | None):
-                raise TypeError(f"paramwise_cfg: {option}={mult!r} must be a number.")
+                raise ArgumentError(f"paramwise_cfg: {option}={mult!r} must be a number.")
         for key, custom in custom_keys.items():
             if not isinstance(custom, dict):
-                raise TypeError(
+                raise ArgumentError(
                     f"custom_keys[{key!r}]={custom!r} must be a dict such as dict(lr_mult=0.1)."
                 )
         used = [key for key in _NEED_WEIGHT_DECAY if key in self.paramwise_cfg]
         used += [f"custom_keys[{k!r}]" for k, v in custom_keys.items() if "decay_mult" in v]
         if used and self.base_wd is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"base_wd should not be None: {', '.join(used)} multiplies the weight decay → add "
                 "weight_decay=... to `optimizer`."
             )
@@ -192,7 +192,7 @@ class DefaultOptimWrapperConstructor:
 
     def _scaled_lr(self, factor: float) -> float:
         if self.base_lr is None:
-            raise ValueError("paramwise_cfg multiplies the lr → add lr=... to `optimizer`.")
+            raise ArgumentError("paramwise_cfg multiplies the lr → add lr=... to `optimizer`.")
         return self.base_lr * factor
 
     def _rule_settings(
@@ -239,7 +239,9 @@ class DefaultOptimWrapperConstructor:
             if type(self) is DefaultOptimWrapperConstructor:
                 self._warn_of_the_unused(model)
         optimizer_cfg = {**self.optimizer_cfg, self._first_argument(): params}
-        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        given = ", ".join(f"{key}={value!r}" for key, value in self.optimizer_cfg.items())
+        with refused_values(f"optim_wrapper.optimizer=dict({given})"):
+            optimizer = OPTIMIZERS.build(optimizer_cfg)
         return OPTIM_WRAPPERS.build(optim_wrapper_cfg, default_args={"optimizer": optimizer})
 
     def _first_argument(self) -> str:

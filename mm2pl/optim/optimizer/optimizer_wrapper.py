@@ -279,7 +279,7 @@ def require_loss(loss: object) -> Any:
     """
     # MMEngine fails in `backward`: an AttributeError of a float, since its parse_losses gave 0.
     if not hasattr(loss, "backward"):
-        raise ValueError(
+        raise ArgumentError(
             f"loss={loss!r} is nothing to minimise → a tensor is needed → of what forward(mode='loss') returns, at "
             f"least one tensor must have 'loss' in its name"
         )
@@ -298,13 +298,13 @@ def _parse_clip_grad(clip_grad: object) -> tuple[Callable[..., Any], str, dict[s
     # MMEngine 0.10.7 takes `clip_value` without a type for the norm, and fails at the first step.
     kind = kwargs.pop("type", "value" if "clip_value" in kwargs else "norm")
     if kind not in _CLIPPERS:
-        raise ValueError(f"clip_grad: type={kind!r} must be one of {list(_CLIPPERS)}.")
+        raise ArgumentError(f"clip_grad: type={kind!r} must be one of {list(_CLIPPERS)}.")
     if not kwargs:
         raise ArgumentError(f"clip_grad={clip_grad!r} lacks max_norm=... or clip_value=...")
     accepted = list(inspect.signature(_CLIPPERS[kind][0]).parameters)[1:]
     if unknown := [name for name in kwargs if name not in accepted]:
         hint = did_you_mean(match for name in unknown for match in closest(name, accepted, 1))
-        raise TypeError(
+        raise ArgumentError(
             f"clip_grad={clip_grad!r}: {unknown} → type={kind!r} takes {', '.join(accepted)}.{hint}"
         )
     return (*_CLIPPERS[kind], kwargs)

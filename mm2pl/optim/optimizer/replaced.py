@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from mm2pl.errors import UnsupportedError
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.registry import OPTIM_WRAPPERS
 
@@ -18,7 +19,7 @@ class _Replaced(OptimWrapper):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise NotImplementedError(f"{type(self).__name__} is not available → {self.instead}")
+        raise UnsupportedError(f"{type(self).__name__} is not available → {self.instead}")
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -80,7 +80,7 @@ class _ParamScheduler:
         check_optimizer(optimizer)
         # MMEngine's condition: `end` itself is excluded.
         if end <= begin:
-            raise ValueError(
+            raise ArgumentError(
                 f"begin={begin!r}, end={end!r} → end should be larger than begin. A scheduler without "
                 "`end` lasts as long as the run."
             )
@@ -186,7 +186,7 @@ def per_group(name: str, value: float | Sequence[float], count: int) -> list[flo
     if not isinstance(value, list | tuple):
         return [value] * count  # type: ignore[list-item]
     if len(value) != count:
-        raise ValueError(f"{name}={value!r}: expected {count} values, one per group.")
+        raise ArgumentError(f"{name}={value!r}: expected {count} values, one per group.")
     return list(value)
 
 
@@ -197,7 +197,7 @@ def check_optimizer(optimizer: Any) -> None:
     if isinstance(optimizer, Optimizer | BaseOptimWrapper) and not isinstance(groups, dict):
         return
     hint = " Schedule each of its wrappers." if isinstance(groups, dict) else ""
-    raise TypeError(
+    raise ArgumentError(
         f"optimizer={type(optimizer).__name__} → it should be an Optimizer of torch, or an OptimWrapper.{hint}"
     )
 

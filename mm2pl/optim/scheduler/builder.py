@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mm2pl.errors import ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
@@ -68,7 +68,7 @@ def per_optimizer(cfg: Any, names: list[str]) -> dict[str, Any]:
     by_name = isinstance(cfg, dict) and "type" not in cfg
     per_name = cfg if by_name else dict.fromkeys(names, cfg)
     if missing := [name for name in names if name not in per_name]:
-        raise ValueError(
+        raise ArgumentError(
             f"param_scheduler for {list(per_name)} lacks {missing}: give one list per optimizer, or "
             "a single list for all."
         )
@@ -92,11 +92,11 @@ def _build(
         # As it is: a built scheduler keeps its own optimizer and `end`.
         return cfg
     if not isinstance(cfg, dict):
-        raise TypeError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
+        raise ArgumentError(f"param_scheduler={cfg!r} must be a dict or a scheduler.")
     # The user's config is logged, dumped and maybe built again: `end` is not for it.
     cfg = copy.deepcopy(cfg)
     if "type" not in cfg and cfg and all(isinstance(value, list | dict) for value in cfg.values()):
-        raise ValueError(
+        raise ArgumentError(
             f"param_scheduler has a list per optimizer ({list(cfg)}), but there is one optimizer: "
             "give a single list."
         )

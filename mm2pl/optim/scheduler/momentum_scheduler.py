@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler import param_scheduler as policies
 from mm2pl.optim.scheduler.base import check_optimizer
 from mm2pl.optim.scheduler.policy import named
@@ -26,7 +27,7 @@ class MomentumSchedulerMixin:
         if self.use_betas:
             if "betas" not in optimizer.defaults:
                 raw = getattr(optimizer, "optimizer", optimizer)
-                raise ValueError(
+                raise ArgumentError(
                     "optimizer must support momentum when using momentum scheduler, but "
                     f"{type(raw).__name__} has none: use one with `momentum` or `betas`, or remove "
                     "the momentum scheduler."

@@ -83,7 +83,7 @@ class OneCycleParamScheduler(PolicyScheduler):
     def _get_value(self) -> list[float]:
         # MMEngine's bound, one step late: the step at `total_steps` goes beyond the end of the curve.
         if self.last_step > self.total_steps:
-            raise ValueError(
+            raise ArgumentError(
                 f"one cycle of total_steps={self.total_steps} was stepped {self.last_step + 1} "
                 "times: give as many total_steps as the run has steps, or an `end`."
             )
@@ -113,11 +113,13 @@ _ANNEALING = {"cos": _anneal_cos, "linear": _anneal_linear}
 
 def _check(total_steps: object, pct_start: object, anneal_strategy: object) -> None:
     if total_steps is not None and not (isinstance(total_steps, int) and total_steps > 0):
-        raise ValueError(f"total_steps={total_steps!r} must be a positive integer.")
+        raise ArgumentError(f"total_steps={total_steps!r} must be a positive integer.")
     if not (isinstance(pct_start, float) and 0 <= pct_start <= 1):
-        raise ValueError(f"pct_start={pct_start!r} must be a float between 0 and 1.")
+        raise ArgumentError(f"pct_start={pct_start!r} must be a float between 0 and 1.")
     if anneal_strategy not in _ANNEALING:
-        raise ValueError(f"anneal_strategy={anneal_strategy!r} must be one of {list(_ANNEALING)}.")
+        raise ArgumentError(
+            f"anneal_strategy={anneal_strategy!r} must be one of {list(_ANNEALING)}."
+        )
 
 
 def _phases(pct_start: float, total_steps: int, three_phase: bool) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def _total_iters(span: int, **factors: float) -> dict[str, Any]:
 def _factors_in_range(span: int, **factors: float) -> dict[str, Any]:
     for name, factor in factors.items():
         if not 0 <= factor <= 1:
-            raise ValueError(f"{name}={factor!r} must be between 0 and 1.")
+            raise ArgumentError(f"{name}={factor!r} must be between 0 and 1.")
     return _total_iters(span)
 
 
@@ -117,7 +117,7 @@ def _linear(
 
 def _linear_settings(span: int, start_factor: float, end_factor: float) -> dict[str, Any]:
     if start_factor == 0 and span > 1:
-        raise ValueError(
+        raise ArgumentError(
             "start_factor=0 can never grow, since every step multiplies the value before: give a "
             "small factor such as 1e-6."
         )

@@ -112,7 +112,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
             self._global_step += 1
             return
         if not isinstance(metrics, dict):
-            raise TypeError(f"metrics={metrics!r} must be a dict from names to values.")
+            raise ArgumentError(f"metrics={metrics!r} must be a dict from names to values.")
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
             self._judge(self._monitored(metrics))
@@ -183,13 +183,13 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
 
 def _check(factor: float, threshold: float, rule: str, threshold_rule: str) -> None:
     if factor >= 1.0:
-        raise ValueError(f"factor={factor!r} must be below 1.")
+        raise ArgumentError(f"factor={factor!r} must be below 1.")
     if threshold < 0:
-        raise ValueError(f"threshold={threshold!r} must be 0 or larger.")
+        raise ArgumentError(f"threshold={threshold!r} must be 0 or larger.")
     if rule not in _WORST:
-        raise ValueError(f"rule={rule!r} must be 'less' or 'greater'.")
+        raise ArgumentError(f"rule={rule!r} must be 'less' or 'greater'.")
     if threshold_rule not in ("rel", "abs"):
-        raise ValueError(f"threshold_rule={threshold_rule!r} must be 'rel' or 'abs'.")
+        raise ArgumentError(f"threshold_rule={threshold_rule!r} must be 'rel' or 'abs'.")
 
 
 def _minima(min_value: float | Sequence[float], optimizer: Any) -> list[float]:

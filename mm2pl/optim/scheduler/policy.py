@@ -77,7 +77,9 @@ class PolicyScheduler(_ParamScheduler):
         by_position = inspect.signature(cls).bind_partial(*args).arguments
         for name in cls.durations:
             if name in by_position:
-                raise TypeError(f"{cls.__name__}.build_iter_from_epoch: give {name}=... by name.")
+                raise ArgumentError(
+                    f"{cls.__name__}.build_iter_from_epoch: give {name}=... by name."
+                )
             if kwargs.get(name) is not None:
                 # `T_max=None` and `total_steps=None` follow the span, which is scaled already.
                 kwargs[name] = _scaled(kwargs[name], epoch_length)
@@ -199,7 +201,7 @@ def _made(
             unknown = (key for key in kwargs if key not in accepted)
             hint = did_you_mean(match for key in unknown for match in closest(key, accepted, 1))
             takes = f"It takes {', '.join(accepted)}."
-            raise TypeError(f"{type(self).__name__}() {error}.{hint} {takes}") from None
+            raise ArgumentError(f"{type(self).__name__}() {error}.{hint} {takes}") from None
         bound.apply_defaults()
         init(self, bound)
 
