@@ -59,17 +59,23 @@ def roi_align(
     bins, settings = pair(output_size), (spatial_scale, sampling_ratio)
     if pool_mode == "max":
         return roi_align_maxima(input, rois, bins, *settings, aligned)[0]
-    table, chosen, sums = table_of(input), [], []
+    chosen, indices, weights, counts = [], [], [], []
     for part in _parts(input, rois, bins, *settings, aligned):
         index, weight = (
             part.cells(input.shape) if sampling_ratio <= 0 else part.corners(input.shape)
         )
-        total = gather(table, index.flatten(0, 2).flatten(1), weight.flatten(0, 2).flatten(1))
         chosen.append(part.chosen)
-        sums.append(total.view(-1, *bins, input.shape[1]) / max(part.samples, 1))
-    if not sums:
+        indices.append(index.flatten())
+        weights.append(weight.flatten() / max(part.samples, 1))
+        counts.append(torch.full_like(part.chosen, index[0, 0, 0].numel()))
+    if not chosen:
         return input.new_zeros(0, input.shape[1], *bins) + 0 * input.sum()
-    return torch.cat(sums)[torch.cat(chosen).argsort()].permute(0, 3, 1, 2).contiguous()
+    length = torch.cat(counts).repeat_interleave(bins[0] * bins[1])
+    begins = length.cumsum(0) - length
+    # In one call: the gradient of the whole map is made once, not once for each part.
+    sums = gather(table_of(input), torch.cat(indices), torch.cat(weights), begins)
+    sums = sums.view(len(rois), *bins, -1)[torch.cat(chosen).argsort()]
+    return sums.permute(0, 3, 1, 2).contiguous()
 
 
 def roi_align_maxima(
