@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mm2pl.ops import ext_convolutions, ext_others, ext_regions
+from mm2pl.ops import ext_convolutions, ext_others, ext_regions, ext_time
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **ext_regions.FUNCTIONS,
     **ext_convolutions.FUNCTIONS,
     **ext_others.FUNCTIONS,
+    **ext_time.FUNCTIONS,
     "get_compiler_version": lambda: "none: mm2pl.ops, PyTorch",
     "get_compiling_cuda_version": lambda: "not available",
 }
 """What runs here, by the name that ``mmcv/ops/*.py`` loads."""
 
 MISSING = [
-    "active_rotated_filter_backward",
-    "active_rotated_filter_forward",
     "assign_score_withk_backward",
     "assign_score_withk_forward",
     "ball_query_forward",
-    "bezier_align_backward",
-    "bezier_align_forward",
     "bias_act",
-    "border_align_backward",
-    "border_align_forward",
     "box_iou_quadri",
     "box_iou_rotated",
     "chamfer_distance_backward",
@@ -36,8 +31,6 @@ MISSING = [
     "convex_iou",
     "correlation_backward",
     "correlation_forward",
-    "deform_roi_pool_backward",
-    "deform_roi_pool_forward",
     "diff_iou_rotated_sort_vertices_forward",
     "dynamic_point_to_voxel_backward",
     "dynamic_point_to_voxel_forward",
@@ -74,31 +67,15 @@ MISSING = [
     "points_in_boxes_cpu_forward",
     "points_in_boxes_part_forward",
     "points_in_polygons_forward",
-    "prroi_pool_backward",
-    "prroi_pool_coor_backward",
-    "prroi_pool_forward",
-    "riroi_align_rotated_backward",
-    "riroi_align_rotated_forward",
-    "roi_align_rotated_backward",
-    "roi_align_rotated_forward",
     "roiaware_pool3d_backward",
     "roiaware_pool3d_forward",
     "roipoint_pool3d_forward",
-    "rotated_feature_align_backward",
-    "rotated_feature_align_forward",
     "stack_ball_query_forward",
     "stack_group_points_backward",
     "stack_group_points_forward",
-    "sync_bn_backward_data",
-    "sync_bn_backward_param",
-    "sync_bn_forward_mean",
-    "sync_bn_forward_output",
-    "sync_bn_forward_var",
     "three_interpolate_backward",
     "three_interpolate_forward",
     "three_nn_forward",
-    "tin_shift_backward",
-    "tin_shift_forward",
     "upfirdn2d",
 ]
 """The other names, which raise when they are called."""
