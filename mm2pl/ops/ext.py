@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mm2pl.ops import ext_convolutions, ext_others, ext_regions, ext_time
+from mm2pl.ops import ext_boxes, ext_convolutions, ext_others, ext_regions, ext_time
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **ext_regions.FUNCTIONS,
     **ext_convolutions.FUNCTIONS,
+    **ext_boxes.FUNCTIONS,
     **ext_others.FUNCTIONS,
     **ext_time.FUNCTIONS,
     "get_compiler_version": lambda: "none: mm2pl.ops, PyTorch",
@@ -22,16 +23,8 @@ MISSING = [
     "assign_score_withk_forward",
     "ball_query_forward",
     "bias_act",
-    "box_iou_quadri",
-    "box_iou_rotated",
-    "chamfer_distance_backward",
-    "chamfer_distance_forward",
-    "contour_expand",
-    "convex_giou",
-    "convex_iou",
     "correlation_backward",
     "correlation_forward",
-    "diff_iou_rotated_sort_vertices_forward",
     "dynamic_point_to_voxel_backward",
     "dynamic_point_to_voxel_forward",
     "dynamic_voxelize_forward",
@@ -59,14 +52,9 @@ MISSING = [
     "iou3d_nms3d_forward",
     "iou3d_nms3d_normal_forward",
     "knn_forward",
-    "min_area_polygons",
-    "nms_quadri",
-    "nms_rotated",
-    "pixel_group",
     "points_in_boxes_all_forward",
     "points_in_boxes_cpu_forward",
     "points_in_boxes_part_forward",
-    "points_in_polygons_forward",
     "roiaware_pool3d_backward",
     "roiaware_pool3d_forward",
     "roipoint_pool3d_forward",
