@@ -199,11 +199,13 @@ def bezier_align(
     size = torch.maximum(*spans).flip(1)
     if not aligned:
         size = size.clamp(min=1.0)
-    u, v = (torch.arange(count, device=input.device).to(size) / count for count in reversed(bins))
+    # In float64, as the constants of MMCV's kernel make it.
+    u, v = (torch.arange(count, device=input.device).double() / count for count in reversed(bins))
     power = torch.stack([(1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u**2 * (1 - u), u**3], 1)
-    above, below = power @ upper, power @ lower  # (N, bins of x, 2)
+    above, below = power @ upper.double(), power @ lower.double()  # (N, bins of x, 2)
     share = v[:, None, None]
     centre = below[:, None] * share + above[:, None] * (1 - share) - (0.5 if aligned else 0.0)
+    centre = centre.to(size)
     half = size / torch.tensor(bins).to(size) / 2
 
     def place(grid: Grid) -> tuple[Tensor, Tensor]:
