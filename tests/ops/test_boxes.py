@@ -65,6 +65,20 @@ def test_ious(operator: Any, make: Any, mode: str) -> None:
     assert operator(one.float(), other.float()).dtype == torch.float32
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_sides_that_lie_on_each_other(share: float) -> None:
+    one = turned(300)[9:]
+    other = one.clone()
+    other[:, :2] += share * one[:, 2:3] * torch.stack([one[:, 4].cos(), one[:, 4].sin()], 1)
+    ious = ops.box_iou_rotated(one, other, aligned=True)
+    wanted = torch.full_like(ious, (1 - share) / (1 + share))
+    assert torch.allclose(ious, wanted, rtol=0, atol=1e-7)
+    other[:, :2] = one[:, :2] + 1.5 * (other[:, :2] - one[:, :2]) / max(share, 1e-9)
+    other[:, 2] *= 2  # a larger one, which touches where the share is not 0
+    touching = ops.box_iou_rotated(one, other, aligned=True)
+    assert share == 0 or float(touching.abs().max()) < 1e-7
+
+
 def test_ious_have_gradients() -> None:
     one, other = (turned(4, seed).requires_grad_() for seed in (1, 2))
     run = lambda a, b: ops.box_iou_rotated(a, b)  # noqa: E731
@@ -214,14 +228,15 @@ def test_sorted_vertices_close_a_border(second: tuple[float, ...], wanted: float
 
 def pixels(seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    label = torch.zeros(9, 11, dtype=torch.int)
-    label[1:3, 1:4], label[6, 7:9], label[7, 1] = 1, 2, 3
+    label = torch.zeros(24, 31, dtype=torch.int)
+    label[1:3, 1:4], label[6, 7:9], label[7, 1], label[20, 25] = 1, 2, 3, 1
+    label[12, 20], label[18, 6] = 2, 3
     return {
-        "score": torch.rand(9, 11, generator=generator),
-        "mask": torch.rand(9, 11, generator=generator) > 0.2,
-        "embedding": torch.rand(9, 11, 4, generator=generator),
+        "score": torch.rand(24, 31, generator=generator),
+        "mask": torch.rand(24, 31, generator=generator) > 0.2,
+        "embedding": torch.rand(24, 31, 4, generator=generator),
         "kernel_label": label,
-        "kernel_contour": (torch.rand(9, 11, generator=generator) > 0.3).to(torch.uint8),
+        "kernel_contour": (torch.rand(24, 31, generator=generator) > 0.3).to(torch.uint8),
     }
 
 
@@ -238,7 +253,9 @@ def test_pixel_group(limit: float, seed: int) -> None:
 @pytest.mark.parametrize("kernels", [1, 3])
 @pytest.mark.parametrize("least", [0, 2])
 def test_contour_expand(least: int, kernels: int) -> None:
-    masks = (torch.rand(3, 9, 11, generator=torch.Generator().manual_seed(1)) > 0.2).to(torch.uint8)
+    masks = (torch.rand(3, 24, 31, generator=torch.Generator().manual_seed(1)) > 0.2).to(
+        torch.uint8
+    )
     label = pixels(0)["kernel_label"]
     if kernels == 1:
         masks = masks[:1]
@@ -277,7 +294,7 @@ BAD: list[tuple[str, tuple[Any, ...], str]] = [
     (
         "pixel_group",
         (*{**PIXELS, "score": SCORES}.values(), 4, 0.5),
-        r"score is of shape \(3,\) → it must be \(9, 11\)",
+        r"score is of shape \(3,\) → it must be \(24, 31\)",
     ),
     ("contour_expand", (QUADS, BOXES, 1, 1), r"contour_expand: kernel_mask is of shape \(3, 8\)"),
     ("contour_expand", (PIXELS["mask"][None], PIXELS["score"], 1, 1), "kernel_label is float32"),
