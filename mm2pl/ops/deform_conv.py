@@ -51,25 +51,26 @@ def deform_conv2d(
     batch, channels, height, width = input.shape
     out_channels, _, kernel_height, kernel_width = weight.shape
     cells = kernel_height * kernel_width
-    moved = offset.view(batch, deform_groups, cells, 2, *size)
+    moved = offset.view(batch, deform_groups, cells, 2, *size).flatten(4)
+    moved = moved.permute(3, 0, 1, 4, 2)  # (2, B, deform_groups, H' W', cells)
     y, x = _places(size, (kernel_height, kernel_width), strides, paddings, dilations, input)
-    # (2, B, G, cells, H', W') each
-    index, share = corners_of(
-        padded(moved[:, :, :, 0] + y, height), padded(moved[:, :, :, 1] + x, width), width
-    )
+    index, share = corners_of(padded(moved[0] + y, height), padded(moved[1] + x, width), width)
     if mask is not None:
-        share = share * mask.view(batch, deform_groups, cells, *size)[..., None]
-    maps = torch.arange(batch * deform_groups, device=input.device).view(
-        batch, deform_groups, 1, 1, 1, 1
-    )
+        shares = mask.view(batch, deform_groups, cells, -1).transpose(2, 3)
+        share = share * shares[..., None]
+    maps = torch.arange(batch * deform_groups, device=input.device)
+    index = index + (maps * height * width).view(batch, deform_groups, 1, 1, 1)
     table = input.reshape(batch * deform_groups, channels // deform_groups, height * width)
     table = table.transpose(1, 2).reshape(-1, channels // deform_groups)
-    columns = gather(table, (index + maps * height * width).view(-1, 4), share.reshape(-1, 4))
-    columns = columns.view(batch, deform_groups, cells, -1, channels // deform_groups)
-    # (B, groups, C / groups * cells, H' W'), the order of the weight's own axes
-    columns = columns.permute(0, 1, 4, 2, 3).reshape(batch, groups, weight[0].numel(), -1)
-    output = weight.view(groups, out_channels // groups, -1) @ columns
-    output = output.view(batch, out_channels, *size)
+    columns = gather(table, index.view(-1, 4), share.reshape(-1, 4))
+    # Cells before channels, as they were gathered: with one deform_group nothing is moved in memory.
+    columns = columns.view(batch, deform_groups, -1, cells, channels // deform_groups)
+    columns = columns.permute(0, 2, 3, 1, 4).reshape(-1, cells, groups, channels // groups)
+    columns = columns.permute(2, 0, 1, 3).reshape(groups, -1, cells * channels // groups)
+    matrix = weight.view(groups, -1, channels // groups, cells).permute(0, 3, 2, 1)
+    output = columns @ matrix.reshape(groups, cells * channels // groups, -1)
+    output = output.view(groups, batch, -1, out_channels // groups).permute(1, 0, 3, 2)
+    output = output.reshape(batch, out_channels, *size)
     return output if bias is None else output + bias.view(-1, 1, 1)
 
 
@@ -81,15 +82,15 @@ def _places(
     dilation: tuple[int, int],
     like: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return where an ordinary convolution samples: ``(cells, H', W')`` in y and in x."""
+    """Return where an ordinary convolution samples: ``(H' W', cells)`` in y and in x."""
     axes = []
     for axis in range(2):
         cell = torch.arange(kernel[axis], device=like.device) * dilation[axis]
         place = torch.arange(size[axis], device=like.device) * stride[axis] - padding[axis]
-        axes.append((cell[:, None] + place).to(like))
-    y = axes[0][:, None, :, None].expand(*kernel, size[0], 1)
-    x = axes[1][None, :, None, :].expand(*kernel, 1, size[1])
-    return y.reshape(-1, size[0], 1), x.reshape(-1, 1, size[1])
+        axes.append((place[:, None] + cell).to(like))
+    whole = (*size, *kernel)
+    y, x = axes[0][:, None, :, None].expand(whole), axes[1][None, :, None, :].expand(whole)
+    return y.reshape(size[0] * size[1], -1), x.reshape(size[0] * size[1], -1)
 
 
 def _check(

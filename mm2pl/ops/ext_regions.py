@@ -11,7 +11,20 @@ from torch import Tensor
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.gather import clamped, corners_of
 from mm2pl.ops.nms import nms, nms_match, soft_nms
+from mm2pl.ops.pooling import (
+    border_align_with_places,
+    border_points,
+    deform_roi_pool,
+    prroi_pool,
+)
 from mm2pl.ops.roi import roi_align, roi_align_maxima, roi_pool_with_cells
+from mm2pl.ops.rotated import (
+    active_rotated_filter,
+    bezier_align,
+    riroi_align_rotated,
+    roi_align_rotated,
+    rotated_feature_align,
+)
 
 
 def _bbox_overlaps(
@@ -94,14 +107,18 @@ def _roi_align_backward(
 
         add([grad_input], gradients(operator, [grad_input], grad_output))
         return
-    _, channels, height, width = grad_input.shape
     found = (argmax_y != -1).nonzero(as_tuple=True)
-    y, x = clamped(argmax_y[found], height), clamped(argmax_x[found], width)
-    cells, weights = corners_of(y, x, width)
-    maps = (rois[found[0], 0].long() * channels + found[1])[:, None] * height * width
-    grad_input.view(-1).index_add_(
-        0, (cells + maps).view(-1), (weights * grad_output[found][:, None]).view(-1)
-    )
+    y, x = argmax_y[found], argmax_x[found]
+    maps = rois[found[0], 0].long() * grad_input.shape[1] + found[1]
+    _add_at(grad_input, maps, y, x, grad_output[found])
+
+
+def _add_at(buffer: Tensor, maps: Tensor, y: Tensor, x: Tensor, values: Tensor) -> None:
+    """Add values to the four cells around each point of the maps of a buffer ``(B, C, H, W)``."""
+    height, width = buffer.shape[2:]
+    cells, weights = corners_of(clamped(y, height), clamped(x, width), width)
+    cells = cells + (maps * height * width)[:, None]
+    buffer.view(-1).index_add_(0, cells.view(-1), (weights * values[:, None]).view(-1))
 
 
 def _roi_pool(
@@ -133,10 +150,109 @@ def _roi_pool_backward(
     maps.index_put_(place, grad_output[found], accumulate=True)
 
 
+def _border_align(
+    input: Tensor, boxes: Tensor, output: Tensor, argmax_idx: Tensor, pool_size: int
+) -> None:
+    values, best = border_align_with_places(input, boxes, pool_size)
+    output.copy_(values)
+    argmax_idx.copy_(best)
+
+
+def _border_align_backward(
+    grad_output: Tensor, boxes: Tensor, argmax_idx: Tensor, grad_input: Tensor, pool_size: int
+) -> None:
+    batch, channels = grad_output.shape[:2]
+    y, x = (
+        each[:, None].expand(-1, channels, -1, -1, -1).gather(4, argmax_idx.long()[..., None])
+        for each in border_points(boxes.to(grad_output.dtype), pool_size)
+    )
+    images = torch.arange(batch, device=boxes.device).view(-1, 1, 1, 1)
+    sides = torch.arange(4, device=boxes.device)
+    own = torch.arange(channels, device=boxes.device).view(-1, 1, 1)
+    maps = ((images * 4 + sides) * channels + own).expand_as(grad_output)
+    _add_at(grad_input, maps.flatten(), y.flatten(), x.flatten(), grad_output.flatten())
+
+
+def _deform_roi_pool(
+    input: Tensor, rois: Tensor, offset: Tensor, output: Tensor, **settings: Any
+) -> None:
+    moved = offset if offset.numel() else None
+    output.copy_(deform_roi_pool(input, rois, moved, **_with_size(settings)))
+
+
+def _deform_roi_pool_backward(
+    grad_output: Tensor,
+    input: Tensor,
+    rois: Tensor,
+    offset: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    **settings: Any,
+) -> None:
+    given = [input, offset] if offset.numel() else [input]
+
+    def operator(input: Tensor, offset: Tensor | None = None) -> Tensor:
+        return deform_roi_pool(input, rois, offset, **_with_size(settings))
+
+    buffers = [grad_input, grad_offset][: len(given)]
+    add(buffers, gradients(operator, given, grad_output))
+
+
+def _prroi_pool_coor_backward(
+    output: Tensor,
+    grad_output: Tensor,
+    features: Tensor,
+    rois: Tensor,
+    grad_rois: Tensor,
+    **settings: Any,
+) -> None:
+    def operator(corners: Tensor) -> Tensor:
+        regions = torch.cat([rois[:, :1], corners], 1)
+        return prroi_pool(features, regions, **_with_size(settings))
+
+    add([grad_rois[:, 1:]], gradients(operator, [rois[:, 1:]], grad_output))
+
+
+def _with_size(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with our name for what MMCV calls ``pooled_*`` or ``aligned_height`` and ``_width``."""
+    settings = dict(settings)
+    for name in ("pooled", "aligned"):
+        if f"{name}_height" in settings:
+            size = settings.pop(f"{name}_height"), settings.pop(f"{name}_width")
+            settings["output_size"] = size
+    return settings
+
+
+def _linear(name: str, operator: Callable[..., Tensor]) -> dict[str, Callable[..., Any]]:
+    """Return both calls of an operator that is linear in its first argument, and has a second one."""
+
+    def forward(input: Tensor, second: Tensor, output: Tensor, **settings: Any) -> None:
+        output.copy_(operator(input, second, **_with_size(settings)))
+
+    def backward(grad_output: Tensor, second: Tensor, grad_input: Tensor, **settings: Any) -> None:
+        def run(input: Tensor) -> Tensor:
+            return operator(input, second, **_with_size(settings))
+
+        add([grad_input], gradients(run, [grad_input], grad_output))
+
+    return {f"{name}_forward": forward, f"{name}_backward": backward}
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **_linear("active_rotated_filter", active_rotated_filter),
+    **_linear("bezier_align", bezier_align),
+    **_linear("prroi_pool", prroi_pool),
+    **_linear("riroi_align_rotated", riroi_align_rotated),
+    **_linear("roi_align_rotated", roi_align_rotated),
+    **_linear("rotated_feature_align", rotated_feature_align),
     "bbox_overlaps": _bbox_overlaps,
+    "border_align_backward": _border_align_backward,
+    "border_align_forward": _border_align,
+    "deform_roi_pool_backward": _deform_roi_pool_backward,
+    "deform_roi_pool_forward": _deform_roi_pool,
     "nms": nms,
     "nms_match": nms_match,
+    "prroi_pool_coor_backward": _prroi_pool_coor_backward,
     "roi_align_backward": _roi_align_backward,
     "roi_align_forward": _roi_align,
     "roi_pool_backward": _roi_pool_backward,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,8 +12,11 @@ from torch import Tensor
 from mm2pl.ops.arguments import require, require_tensors
 
 BLOCK = 256  # boxes compared with each other at a time
+TILE = 32  # of these with all later ones near them: what that makes stays in the cache
 
 Floats = npt.NDArray[np.floating]
+Integers = npt.NDArray[np.intp]
+Booleans = npt.NDArray[np.bool_]
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
@@ -30,40 +35,87 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
         ArgumentError: An argument has another shape or type.
     """
     _check("nms", boxes, scores, offset)
-    # MMCV sorts unstably, which decides between equal scores; so does this sort of the same torch.
-    order = scores.detach().cpu().sort(descending=True)[1]
-    sorted_boxes = boxes.detach().cpu()[order]
-    kept = _keep(sorted_boxes, iou_threshold, offset)
-    return order[kept].to(boxes.device)
+    order = best_first(scores)
+    x1, y1, x2, y2 = (
+        np.ascontiguousarray(side) for side in on_host(boxes[order.to(boxes.device)]).T
+    )
+    area = (x2 - x1 + offset) * (y2 - y1 + offset)
+
+    def hits(one: Integers, other: Integers) -> Booleans:
+        # In the order of operations of MMCV's CPU kernel.
+        i = one[:, None]
+        shared = _side(x1[i], x2[i], x1[other], x2[other], offset)
+        shared *= _side(y1[i], y2[i], y1[other], y2[other], offset)
+        union = area[i] + area[other]
+        union -= shared
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.divide(shared, union, out=union) > area.dtype.type(iou_threshold)
+
+    # Below 0 a threshold also drops boxes that are apart.
+    beyond = 2 * offset if iou_threshold >= 0 else np.inf
+    return order[torch.from_numpy(suppress(x1 - beyond, x2 + beyond, hits))].to(boxes.device)
 
 
-def _keep(boxes: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Return which of sorted boxes stay."""
-    alive = torch.arange(len(boxes))
+def _side(low: Floats, high: Floats, lows: Floats, highs: Floats, offset: int) -> Floats:
+    """Return how far boxes overlap along one axis: each with each other one."""
+    side = np.minimum(high, highs)
+    side -= np.maximum(low, lows)
+    side += side.dtype.type(offset)
+    return np.maximum(side, 0, out=side)
+
+
+def best_first(scores: Tensor) -> Tensor:
+    """Return the order of scores, on the CPU: MMCV sorts unstably, as the same torch does here; it decides ties."""
+    return scores.detach().cpu().sort(descending=True)[1]
+
+
+def on_host(boxes: Tensor) -> Floats:
+    """Return boxes as an array of float32 or float64."""
+    boxes = boxes.detach().cpu()
+    array: Floats = (boxes if boxes.dtype == torch.float64 else boxes.float()).numpy()
+    return array
+
+
+def suppress(low: Floats, high: Floats, hits: Callable[[Integers, Integers], Booleans]) -> Integers:
+    """Return which boxes stay: those that no better one hits that stays.
+
+    Args:
+        low: Where each box begins along x, best first; boxes that are apart there never hit each other.
+        high: Where it ends.
+        hits: Returns for positions ``(N,)`` and ``(M,)`` which hit each other, ``(N, M)``.
+    """
+    alive = np.ones(len(low), dtype=bool)
+    along_x = np.argsort(low)
     kept = []
-    while len(alive):
-        block, rest = alive[:BLOCK], alive[BLOCK:]
-        within = (overlaps(boxes[block], boxes[block], offset) > iou_threshold).numpy()
-        stays = np.ones(len(block), dtype=bool)
-        for i in range(len(block)):
-            if stays[i]:
-                stays[i + 1 :] &= ~within[i, i + 1 :]
-        block = block[torch.from_numpy(stays)]
+    begin = 0
+    while len(block := begin + np.flatnonzero(alive[begin:])[:BLOCK]):
+        begin = int(block[-1]) + 1
+        within = np.triu(hits(block, block), 1)
+        for i in np.flatnonzero(within.any(1)):
+            if alive[block[i]]:
+                alive[block[within[i]]] = False
+        block = block[alive[block]]
         kept.append(block)
-        goes = overlaps(boxes[block], boxes[rest], offset) > iou_threshold
-        alive = rest[~goes.any(0)]
-    return torch.cat(kept) if kept else alive
+        along_x = along_x[alive[along_x] & (along_x >= begin)]
+        starts, reached = low[along_x], np.fmax.accumulate(high[along_x])
+        block = block[np.argsort(low[block])]
+        for tile in np.split(block, range(TILE, len(block), TILE)):
+            # A box without a number hits nothing; it must not widen or empty the others' range.
+            first = np.searchsorted(reached, np.fmin.reduce(low[tile]), "right")
+            last = np.searchsorted(starts, np.fmax.reduce(high[tile]), "left")
+            others = along_x[first:last]
+            alive[others[hits(tile, others).any(0)]] = False
+    return np.concatenate(kept) if kept else along_x
 
 
-def overlaps(one: Tensor, other: Tensor, offset: int = 0) -> Tensor:
+def overlaps(one: Tensor, other: Tensor) -> Tensor:
     """Return the IoU of each box with each other one, ``(N, M)``, in the order of operations of MMCV's CPU kernel."""
     area_of_one, area_of_other = (
-        (boxes[:, 2] - boxes[:, 0] + offset) * (boxes[:, 3] - boxes[:, 1] + offset)
-        for boxes in (one, other)
+        (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (one, other)
     )
     first = torch.maximum(one[:, None, :2], other[None, :, :2])
     last = torch.minimum(one[:, None, 2:], other[None, :, 2:])
-    sides = (last - first + offset).clamp(min=0)
+    sides = (last - first).clamp(min=0)
     shared = sides[..., 0] * sides[..., 1]
     return shared / (area_of_one[:, None] + area_of_other - shared)
 
@@ -80,7 +132,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     """
     require_tensors("nms_match", dets=(dets, ("N", 5)))
     dets = dets.detach().cpu()
-    order = dets[:, 4].sort(descending=True)[1]
+    order = best_first(dets[:, 4])
     boxes, groups = dets[:, :4], []
     while len(order):
         best, rest = order[:1], order[1:]

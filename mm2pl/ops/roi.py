@@ -8,24 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, pair, require, require_tensors
+from mm2pl.ops.arguments import full_precision, pair, require
 from mm2pl.ops.gather import Corners, clamped, corners_of, gather
+from mm2pl.ops.sampling import Taken, check_regions, grids, sums, table_of
 
 EMPTY = -10_000.0  # what MMCV's RoIAlign takes for the maximum of no samples
-
-
-def _check(operator: str, input: Tensor, rois: Tensor) -> None:
-    require_tensors(operator, input=(input, ("B", "C", "H", "W")), rois=(rois, ("N", 5)))
-    if len(rois):
-        first, last = int(rois[:, 0].min()), int(rois[:, 0].max())
-        fits = first >= 0 and last < len(input)
-        given = f"rois for images {first} to {last}"
-        require(fits, operator, "rois[:, 0]", given, f"in 0 to {len(input) - 1}")
-
-
-def table_of(input: Tensor) -> Tensor:
-    """Return a feature map as rows of channels: ``(B, C, H, W)`` → ``(B * H * W, C)``."""
-    return input.permute(0, 2, 3, 1).reshape(-1, input.shape[1])
 
 
 @full_precision
@@ -59,17 +46,14 @@ def roi_align(
     bins, settings = pair(output_size), (spatial_scale, sampling_ratio)
     if pool_mode == "max":
         return roi_align_maxima(input, rois, bins, *settings, aligned)[0]
-    table, chosen, sums = table_of(input), [], []
+    taken = []
     for part in _parts(input, rois, bins, *settings, aligned):
         index, weight = (
             part.cells(input.shape) if sampling_ratio <= 0 else part.corners(input.shape)
         )
-        total = gather(table, index.flatten(0, 2).flatten(1), weight.flatten(0, 2).flatten(1))
-        chosen.append(part.chosen)
-        sums.append(total.view(-1, *bins, input.shape[1]) / max(part.samples, 1))
-    if not sums:
-        return input.new_zeros(0, input.shape[1], *bins) + 0 * input.sum()
-    return torch.cat(sums)[torch.cat(chosen).argsort()].permute(0, 3, 1, 2).contiguous()
+        weight = weight.flatten(3) / max(part.samples, 1)
+        taken.append(Taken(part.chosen, index.flatten(3), weight))
+    return sums(input, taken, len(rois), bins)
 
 
 def roi_align_maxima(
@@ -184,21 +168,12 @@ def _parts(
     aligned: bool,
 ) -> Iterator[Part]:
     """Cut regions into parts with equal grids of samples."""
-    _check("roi_align", input, rois)
+    check_regions("roi_align", input, rois, 5)
     start, size = region(rois.detach().to(input.dtype), spatial_scale, aligned)
-    grids = grids_of(size, bins, sampling_ratio)
-    for grid in torch.unique(grids, dim=0):
-        chosen = (grids == grid).all(1).nonzero()[:, 0]
-        axes = []
-        for axis, (count, samples) in enumerate(zip(bins, grid.tolist(), strict=True)):
-            one = size[chosen, axis, None, None] / count
-            bin_ = torch.arange(count, device=input.device)[:, None]
-            sample = torch.arange(samples, device=input.device) + 0.5
-            # In MMCV's order of operations: near the border of a cell the last digit decides.
-            axes.append(
-                start[chosen, axis, None, None] + bin_ * one + sample * one / max(samples, 1)
-            )
-        yield Part(chosen, rois[chosen, 0].long(), *axes)
+    for grid in grids(size, bins, sampling_ratio):
+        top, left = start[grid.chosen].T[..., None, None, None, None]
+        y, x = top + grid.bin_y + grid.in_y, left + grid.bin_x + grid.in_x
+        yield Part(grid.chosen, rois[grid.chosen, 0].long(), y[:, :, 0, :, 0], x[:, 0, :, 0])
 
 
 def region(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tensor, Tensor]:
@@ -212,13 +187,6 @@ def region(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tensor, T
         require(fits, "roi_align", "rois", "one with x2 < x1 or y2 < y1", "x1 <= x2 and y1 <= y2")
         return start, size
     return start, size.clamp(min=1.0)
-
-
-def grids_of(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Tensor:
-    """Return the samples per bin of each region along y and x, int64."""
-    if sampling_ratio > 0:
-        return torch.full(size.shape, sampling_ratio, dtype=torch.long, device=size.device)
-    return (size / size.new_tensor(bins)).ceil().long()
 
 
 @full_precision
@@ -246,7 +214,7 @@ def roi_pool_with_cells(
     input: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatial_scale: float
 ) -> tuple[Tensor, Tensor]:
     """Return RoIPool's output, and the cell ``y * W + x`` of each maximum, -1 where there is none."""
-    _check("roi_pool", input, rois)
+    check_regions("roi_pool", input, rois, 5)
     bins = pair(output_size)
     _, channels, *sizes = input.shape
     corners = rois.detach().to(input.dtype)[:, 1:]

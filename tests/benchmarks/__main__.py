@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import iterations, parts, processes, two_processes
+from tests.benchmarks import iterations, operators, parts, processes, two_processes
 from tests.benchmarks.measure import Scenario, count_calls, table, take_turns
 
 Maker = Callable[[str, bool], Scenario]
@@ -19,6 +19,7 @@ Maker = Callable[[str, bool], Scenario]
 SCENARIOS: dict[str, Maker] = {
     **dict.fromkeys(iterations.TASKS, iterations.scenario),
     **dict.fromkeys(parts.SCENARIOS, parts.scenario),
+    **dict.fromkeys(operators.SCENARIOS, operators.scenario),
     **dict.fromkeys(processes.SCENARIOS, processes.scenario),
     **dict.fromkeys(two_processes.SCENARIOS, two_processes.scenario),
 }

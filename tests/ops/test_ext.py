@@ -182,8 +182,12 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_pair_of_calls(name: str) -> None:
+    check(CASES[name])
+
+
+def check(case: Case) -> None:
+    """Compare both calls with the operator and its gradients."""
     torch.manual_seed(0)
-    case = CASES[name]
     inputs = [torch.randn(shape, **F64) for shape in case.shapes]
     leaves = [each.clone().requires_grad_() for each in inputs]
     wanted = case.operator(*leaves)

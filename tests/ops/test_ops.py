@@ -179,6 +179,11 @@ def test_nms(count: int, offset: int) -> None:
     assert kept.tolist() == loops.nms(boxes.numpy().tolist(), scores, 0.45, offset)
 
 
+def test_nms_of_boxes_that_lie_apart() -> None:
+    boxes, scores = boxes_of(700) + torch.arange(700)[:, None] % 40 * 15, torch.rand(700)
+    assert ops.nms(boxes, scores, 0.2).tolist() == loops.nms(boxes.numpy().tolist(), scores, 0.2, 0)
+
+
 def test_nms_keeps_what_only_reaches_the_threshold() -> None:
     boxes, scores = torch.tensor([[0, 0, 2.0, 2], [0, 0, 2, 1]]), torch.tensor([0.9, 0.8])
     assert ops.nms(boxes, scores, 0.5).tolist() == [0, 1]
