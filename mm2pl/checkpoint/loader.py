@@ -16,7 +16,7 @@ from mm2pl.checkpoint import model_zoo
 from mm2pl.checkpoint.download import download
 from mm2pl.checkpoint.reader import CheckpointError, MapLocation, is_sharded, read_checkpoint
 from mm2pl.checkpoint.schema import check
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, MissingPackageError, ReadableKeyError
 from mm2pl.fileio import get_file_backend
 from mm2pl.logging import print_log
 
@@ -264,7 +264,7 @@ def load_from_pavi(
     try:
         from pavi import modelcloud
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"{filename} lies in a model cloud whose package pavi is not installed → install it from where your "
             "cloud offers it, or download the file and give its path"
         ) from error

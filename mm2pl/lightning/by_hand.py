@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.strategies import DDPStrategy
 
 from mm2pl.dist import is_distributed
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.lightning.ddp import averaged_outside
 from mm2pl.lightning.optimization import wrappers_of
 from mm2pl.optim import TorchExecutor
@@ -55,13 +56,13 @@ class ByHand:
     def _require_processes(self, strategy: Any) -> None:
         count = self._run.trainer.world_size
         if not is_distributed():
-            raise RuntimeError(
+            raise StateError(
                 f"before_train outside Runner.train(), in {count} processes → Trainer(devices=…) starts them in a fit "
                 "only → start the script with torchrun and launcher='pytorch', or put the loop into the run() of a "
                 "class for train_cfg, and call train()"
             )
         if not isinstance(strategy, DDPStrategy):
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(strategy).__name__}, outside Runner.train(), in {count} processes → a loop of a script works "
                 "with DDPStrategy → leave out strategy and model_wrapper_cfg, or put the loop into the run_iter() of "
                 "a class for train_cfg"

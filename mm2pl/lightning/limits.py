@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from mm2pl.dataset.utils import length_of
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.epoch_loop import NEVER
 
 
@@ -30,14 +31,14 @@ class FirstBatches:
         self.taken = 0
         length = length_of(loader)
         if length is None and isinstance(limit, float):
-            raise ValueError(
+            raise ArgumentError(
                 f"Trainer({flag}={limit!r}) → a part of the batches of {type(loader).__name__}, which has no length → "
                 "give a number of batches"
             )
         wanted = int(length * limit) if isinstance(limit, float) else limit  # type: ignore[operator]
         self._length = wanted if length is None else min(length, wanted)
         if wanted < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"Trainer({flag}={limit!r}) → none of the {length} batches of {type(loader).__name__} is left → at "
                 "least 1; to leave a stage out, leave out its *_cfg"
             )
@@ -105,7 +106,7 @@ class Limit:
         """
         self._begun += 1
         if self._begun > sum(loader.taken for loader in self._cut):
-            raise ValueError(
+            raise ArgumentError(
                 f"Trainer({self._flag}={self._value!r}) → {self._kind} takes batches from what was no loader among its "
                 "attributes when it began, where no limit reaches them → leave the flag out, and give the data set "
                 "fewer samples (indices=…)"
@@ -156,9 +157,9 @@ def refuse(trainer: Any, run: Any, stages: list[str]) -> None:
         for flag, why, what in _out_of_reach(trainer, run, stage)
     ]
     if found:
-        raise ValueError("\n".join(dict.fromkeys(found)))
+        raise ArgumentError("\n".join(dict.fromkeys(found)))
     if trainer.strategy.restore_checkpoint_after_setup:
-        raise ValueError(
+        raise ArgumentError(
             f"{type(trainer.strategy).__name__} → {kinds[stages[0]]} calls the model's steps itself, and where the "
             "model is sharded only Lightning's own loops can → DDPStrategy, or a loop that overrides run_iter alone"
         )

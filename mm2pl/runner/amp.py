@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mm2pl.device import get_device
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.optimizer.autocast import autocast as autocast_on
 
 
@@ -33,7 +34,7 @@ def autocast(
     if device_type != "mps":
         return autocast_on(device_type, dtype, enabled, cache_enabled)
     if enabled:
-        raise ValueError(
+        raise ArgumentError(
             "User specified autocast device_type must be cuda, cpu or another accelerator's, but got 'mps' → "
             "enabled=False, or torch.autocast('mps')"
         )

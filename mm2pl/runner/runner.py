@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.check import Report, check_runner
 from mm2pl.config import Config
-from mm2pl.errors import ReadableKeyError, StateError
+from mm2pl.errors import ArgumentError, ReadableKeyError, StateError
 from mm2pl.lightning.assembly import assemble, current_parts
 from mm2pl.plan.combinations import COMPLETE
 from mm2pl.plan.translate import translate
@@ -163,7 +163,7 @@ class Runner(RunnerFacade):
             TypeError: It is none of these. A metric alone, which a LightningModule may be given, is none in MMEngine.
         """
         if hasattr(evaluator, "process") and not hasattr(evaluator, "metrics"):
-            raise TypeError(
+            raise ArgumentError(
                 f"evaluator should be one of dict, list of dict and Evaluator, but got {type(evaluator).__name__} → "
                 "[metric], or Evaluator(metric)"
             )

@@ -42,6 +42,10 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("logging/logger.py", "_nameToLevel"): "logging: Python 3.10 has no getLevelNamesMapping",
     ("logging/logger.py", "_fmt"): "logging: one Formatter with a format per level",
     ("testing/*", "_internal"): "torch: what MMEngine's test cases derive from",
+    (
+        "ops/gather.py",
+        "_embedding_bag_per_sample_weights_backward",
+    ): "torch: a backward without a public name",
     ("analysis/*", "_*"): "torch: its tracer and dispatcher have no public names",
     ("checkpoint/progress.py", "_batches_that_stepped"): "a key in Lightning's checkpoint files",
     ("checkpoint/*", "_*_dict"): "torch: loading and saving one module, documented by use",
