@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
 from pathlib import Path
 
 from mm2pl.errors import UserError
-
-PACKAGE = Path(__file__).resolve().parent.parent
+from mm2pl.utils.users_code import PACKAGE, innermost
 
 
 def speaks_for_all(error: BaseException) -> bool:
@@ -54,13 +52,7 @@ def message_of(error: BaseException) -> str:
 
 def users_line(error: BaseException) -> str:
     """Return the innermost line of the user's own code that an error came through, with its place; ``""``: none."""
-    installed = [
-        Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
-    ]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename).resolve()
-        own = not any(folder in file.parents for folder in (*installed, PACKAGE))
-        # `<string>` and the like have no file; the program's own entry point has, outside of the packages.
-        if own and file.is_file() and file.suffix == ".py":
-            return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
-    return ""
+    frame = innermost(traceback.extract_tb(error.__traceback__))
+    if frame is None:
+        return ""
+    return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"

@@ -205,6 +205,9 @@ class RunDriver(ModuleDriver):
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
         if self.run is None:
             return
+        if self.run.others is not None:
+            # At once: a launcher that sees one process end soon ends the others.
+            self.run.others.is_told(exception)
         try:
             stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
             if stopped and self.run.stage == "fit":

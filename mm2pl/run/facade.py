@@ -313,6 +313,7 @@ class RunnerFacade(RunnerView):
                 "a fit only, so each process would go on with weights of its own → put the loop into the run() of a "
                 "class for train_cfg, and call train()"
             )
+        self._run.reached = fn_name
         teller = self._run.teller
         if teller is None:
             super().call_hook(fn_name, **kwargs)

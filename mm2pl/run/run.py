@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
     from mm2pl.run.log_processor import LogProcessor
     from mm2pl.run.loops import TrainLoop
-    from mm2pl.run.protocols import DataModuleLike, ModuleLike, TellerLike, TrainerLike
+    from mm2pl.run.protocols import DataModuleLike, ModuleLike, OthersLike, TellerLike, TrainerLike
 
 STAGES = ("train", "val", "test")
 
@@ -68,6 +68,8 @@ class Run:
         presence: In the work folder.
         teller: Who tells Lightning what a loop that drives is doing; ``None`` while none does.
         returned: Per stage what a loop that drives has returned.
+        reached: The point of the hooks that was called last.
+        others: Who watches the other processes of the run; ``None`` if there are none.
     """
 
     runner: RunnerFacade
@@ -87,6 +89,8 @@ class Run:
     module: ModuleLike | Any = None
     datamodule: DataModuleLike | Any = None
     stage: str | None = None
+    reached: str = ""
+    others: OthersLike | None = None
     teller: TellerLike | None = None
     _model_name: str | None = None
 
