@@ -169,7 +169,7 @@ class Ranks:
                 return silent is None or self._tell(silent)
         if kind == "waits" and self._rank == 1 and not self._told:
             # The first process is gone, and with it the store. The next one speaks for all others.
-            self._say(f"{_described(0, self._first)} → {_ENDED}")
+            self._say(f"{_described(0, self._first, 'is gone')} → {_ENDED}")
         return kind == "waits"
 
     def _is_lonely(self, error: BaseException) -> bool:
@@ -251,7 +251,7 @@ class Ranks:
 def _described(rank: int, note: dict[str, Any], how: str = "") -> str:
     """Say in one clause which process is missing and what it did last."""
     if not note:
-        return f"rank {rank} {how or 'is missing'}: it has done nothing yet"
+        return f"rank {rank} {how or 'is missing'}: it has told nothing of itself yet"
     reached, epoch, iteration = note["place"]
     if not how:
         how = (

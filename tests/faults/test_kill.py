@@ -209,7 +209,7 @@ def test_one_of_two_processes_dies_or_hangs(tmp_path, never_killed, seed, hangs)
     # Nobody was killed but the victim by itself: the one that hangs has ended itself.
     assert codes[victim] == (1 if hangs else -signal.SIGKILL), output[-3000:]
     assert codes[1 - victim] == 1, output[-3000:]
-    (line,) = [line for line in output.splitlines() if f"rank {victim} (process" in line]
+    (line,) = [line for line in output.splitlines() if f" - rank {victim} " in line]
     assert ("has not gone on for" if hangs else "is gone") in line
     assert f"last seen at {point}" in line or not hangs
     assert "Traceback" not in output

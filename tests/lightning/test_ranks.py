@@ -110,7 +110,7 @@ def test_processes_that_do_not_meet(monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("note", "how", "text"),
     [
-        ({}, "", "rank 3 is missing: it has done nothing yet"),
+        ({}, "", "rank 3 is missing: it has told nothing of itself yet"),
         ({"line": "a.py:3, in f"}, "", "has not gone on for 5 seconds: last seen at the start in"),
         ({"line": "a.py:3, in f"}, "", "epoch 1, iteration 1, at a.py:3, in f"),
         ({"pid": 2**22 + 1}, "", "is gone: last seen"),

@@ -17,7 +17,7 @@ import mm2pl
 from mm2pl.cli.main import main
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.plan.translate import translate
-from mm2pl.run.environment import set_random_seed
+from mm2pl.run.environment import make_folder, set_random_seed
 from mm2pl.runner import Runner
 from tests.scenarios import Points, Scenario, build, models
 
