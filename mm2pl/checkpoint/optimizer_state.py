@@ -103,7 +103,13 @@ def fitting_state(
 
 def _require_shapes(values: Mapping[str, Any], param: Any, key: Any) -> None:
     """Refuse what an optimizer keeps of a parameter in its shape, if it has another one."""
+    require_alike(
+        0 if "step" in values else None, values.get("step"), f"optimizer.state.{key}.step"
+    )
+    # SGD without momentum writes None for its buffer; no other optimizer of torch's does.
     for name in AVERAGES:
+        if name != "momentum_buffer" and values.get(name, param) is None:
+            raise CheckpointError(f"optimizer.state.{key}.{name} is None → a tensor is needed")
         shape = getattr(values.get(name), "shape", param.shape)
         if shape != param.shape:
             raise CheckpointError(
