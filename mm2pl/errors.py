@@ -99,3 +99,15 @@ def add_note(error: BaseException, note: str) -> None:
     # Before Python 3.11 the message itself has to grow, and only a plain text can.
     elif len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]}\n{note}",)
+
+
+def unwritten(path: object, error: OSError) -> OSError:
+    """Return an error that names the file, for one of a full disk: ``write`` knows no name.
+
+    >>> print(unwritten("a.json", OSError(28, "No space left on device")))
+    [Errno 28] a.json could not be written: No space left on device → make room there, or name another --work-dir
+    """
+    return OSError(
+        error.errno,
+        f"{path} could not be written: {error.strerror} → make room there, or name another --work-dir",
+    )

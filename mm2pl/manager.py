@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from mm2pl.errors import ArgumentError
@@ -142,6 +143,8 @@ def _managed(cls: type[ManagerMixin]) -> list[type[ManagerMixin]]:
 def _close(instance: Any) -> None:
     """Close a logger's handlers, or what a visualizer writes to."""
     for handler in getattr(instance, "handlers", ()):
-        handler.close()
+        # A full disk leaves lines in its buffer, which it cannot write here either.
+        with suppress(OSError):
+            handler.close()
     if hasattr(instance, "close"):
         instance.close()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mm2pl.checkpoint.reader import CheckpointError
+from mm2pl.checkpoint.schema import SHORT
 from mm2pl.checkpoint.weights import (
     Mismatch,
     get_state_dict,
@@ -80,6 +81,7 @@ def take_weights(
     inner = within_wrapper(model)
     own = get_state_dict(inner)
     weights = with_own_names(own, state_dict)
+    _require_tensors(own, weights)
     before = differences(own, weights)
     if strict and before:
         raise CheckpointError(
@@ -102,6 +104,15 @@ def take_weights(
         )
     # Not the model's own method, which may return only what was trained.
     return nn.Module.state_dict(model), after
+
+
+def _require_tensors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    for name in own.keys() & given.keys():
+        if _is_tensor(own[name]) and not _is_tensor(given[name]):
+            found = given[name]
+            raise CheckpointError(
+                f"the weight {name} is {SHORT.repr(found)} ({type(found).__name__}) → a tensor is needed"
+            )
 
 
 def _wanted(model: nn.Module, mismatch: Mismatch) -> tuple[str, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from mm2pl.checkpoint.alike import require_alike
 from mm2pl.checkpoint.reader import CheckpointError
+from mm2pl.checkpoint.schema import AVERAGES
 
 State = Mapping[str, Any]
 
@@ -78,8 +80,15 @@ def fitting_state(
     anew = {id(param) for param in changed}
     params = [param for group in optimizer.param_groups for param in group["params"]]
     keys = [key for group in state["param_groups"] for key in group["params"]]
+    for key, param in zip(keys, params, strict=True):
+        if id(param) not in anew:
+            _require_shapes(state["state"].get(key) or {}, param, key)
     dropped = {key for key, param in zip(keys, params, strict=True) if id(param) in anew}
     made = {**state, "state": {k: v for k, v in state["state"].items() if k not in dropped}}
+    for number, (own, group) in enumerate(
+        zip(optimizer.param_groups, state["param_groups"], strict=True)
+    ):
+        require_alike(_without_params(own), group, f"optimizer.param_groups.{number}")
     made["param_groups"] = [
         {**_without_params(own), **group}
         for own, group in zip(optimizer.param_groups, state["param_groups"], strict=True)
@@ -90,6 +99,23 @@ def fitting_state(
     if dropped and "accumulation" in state:
         made["accumulation"] = _without(state["accumulation"], _places(state, dropped))
     return made
+
+
+def _require_shapes(values: Mapping[str, Any], param: Any, key: Any) -> None:
+    """Refuse what an optimizer keeps of a parameter in its shape, if it has another one."""
+    require_alike(
+        0 if "step" in values else None, values.get("step"), f"optimizer.state.{key}.step"
+    )
+    # SGD without momentum writes None for its buffer; no other optimizer of torch's does.
+    for name in AVERAGES:
+        if name != "momentum_buffer" and values.get(name, param) is None:
+            raise CheckpointError(f"optimizer.state.{key}.{name} is None → a tensor is needed")
+        shape = getattr(values.get(name), "shape", param.shape)
+        if shape != param.shape:
+            raise CheckpointError(
+                f"optimizer.state.{key}.{name} is {tuple(shape)} in the file, and the parameter is "
+                f"{tuple(param.shape)} → take an undamaged file, or {_WAY_OUT}"
+            )
 
 
 def _places(state: State, keys: Collection[Any]) -> set[str]:

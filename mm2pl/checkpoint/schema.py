@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -33,15 +34,23 @@ def _is_count(value: object) -> bool:
         return False
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool | str | bytes):
+def is_scalar(value: object) -> bool:
+    """Return whether a value is one number, of numpy's and torch's kind too; NaN and a switch are."""
+    if isinstance(value, str | bytes):
         return False
     if getattr(value, "is_meta", False):  # of a file's outline, which has no values
         return value.numel() == 1  # type: ignore[attr-defined]
     try:
-        return not math.isnan(float(value))  # type: ignore[arg-type]
+        float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return False
+    return True
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not is_scalar(value):
+        return False
+    return getattr(value, "is_meta", False) or not math.isnan(float(value))  # type: ignore[arg-type]
 
 
 def _is_sequence_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -67,6 +76,10 @@ PER_PROCESS = Rule(
     "a list with a dict or None for each process",
     _is_sequence_of(lambda value: value is None or isinstance(value, Mapping)),
 )
+WINDOW = Rule(
+    "a dict with inner_count and grads",
+    lambda value: isinstance(value, Mapping) and value.keys() >= {"inner_count", "grads"},
+)
 FLAG = Rule("True or False", lambda value: isinstance(value, bool))
 HISTORY = Rule(
     "a dict of two series, their length and a flag",
@@ -83,6 +96,10 @@ PARAMETERS = Rule(
     lambda value: _is_sequence_of(_is_count)(value) or _is_sequence_of(_is_text)(value),
 )
 TENSOR = Rule("a tensor", lambda value: isinstance(value, torch.Tensor))
+VERSION = Rule(
+    "a version such as '2.6.0'",
+    lambda value: isinstance(value, str) and re.match(r"\d+(\.\d+)*\b", value) is not None,
+)
 TEXTS = Rule("a list of texts", _is_sequence_of(_is_text))
 SCHEDULES = Rule(
     "a list of dicts, or a dict of such lists",
@@ -93,7 +110,7 @@ SCHEDULES = Rule(
     ),
 )
 
-_AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
 """What torch's optimizers keep per parameter, in its shape."""
 
 _OPTIMIZERS = ("optimizer", "optimizer.*", "optimizer_states.*")
@@ -129,15 +146,19 @@ TABLE: dict[str, Rule] = {
             "param_groups.*.lr": NUMBER,
             "param_groups.*.initial_lr": NUMBER,
             "param_groups.*.weight_decay": NUMBER,
+            "accumulation": WINDOW,
+            "accumulation.inner_count": COUNT,
+            "accumulation.grads": PER_PROCESS,
+            "accumulation.grads.*.*": TENSOR,
             "state": MAPPING,
             "state.*": MAPPING,
-            **{f"state.*.{name}": TENSOR for name in _AVERAGES},
+            **{f"state.*.{name}": TENSOR for name in AVERAGES},
         }.items()
     },
     "param_schedulers": SCHEDULES,
     "epoch": COUNT,
     "global_step": COUNT,
-    "pytorch-lightning_version": TEXT,
+    "pytorch-lightning_version": VERSION,
     "loops": MAPPING,
     "loops.*": MAPPING,
     "callbacks": MAPPING,
@@ -164,11 +185,14 @@ TABLE: dict[str, Rule] = {
 }
 """Place → what it must hold; ``*`` is any key or position. What is missing or None is another's question."""
 
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel = _SHORT.maxtuple = _SHORT.maxlist = _SHORT.maxdict = 2
+SHORT = reprlib.Repr()
+SHORT.maxlevel = SHORT.maxtuple = SHORT.maxlist = SHORT.maxdict = 2
 
 REQUIRED = (
     "state_dict",
+    "pytorch-lightning_version",
+    "meta.epoch",
+    "meta.iter",
     "message_hub.resumed_keys.*",
     "mm2pl.histories",
     "mm2pl.histories.*",
@@ -177,7 +201,14 @@ REQUIRED = (
 """Places that hold something wherever they are."""
 
 
-READ_BY_ALL = ("state_dict", "meta", "message_hub", "mm2pl")
+READ_BY_ALL = (
+    "state_dict",
+    "meta",
+    "message_hub",
+    "mm2pl",
+    "pytorch-lightning_version",
+    "hyper_parameters",
+)
 """Keys that are read of every file; the others are those of a run that goes on."""
 
 
@@ -210,7 +241,7 @@ def check(checkpoint: object, name: str, whole: bool = True) -> None:
             if not left_out and not rule.accepts(value):
                 # Not `repr`: a few bytes of shared tuples may print as terabytes.
                 raise CheckpointError(
-                    f"{name}: {place} is {_SHORT.repr(value)} ({type(value).__name__}) → {rule.needed} is needed"
+                    f"{name}: {place} is {SHORT.repr(value)} ({type(value).__name__}) → {rule.needed} is needed"
                 )
 
 

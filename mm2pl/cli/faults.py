@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 import traceback
-from pathlib import Path
 
 from mm2pl.errors import UserError
-
-PACKAGE = Path(__file__).resolve().parent.parent
+from mm2pl.utils.users_code import innermost
 
 
 def speaks_for_all(error: BaseException) -> bool:
@@ -47,17 +44,12 @@ def message_of(error: BaseException) -> str:
 
 def users_line(error: BaseException) -> str:
     """Return the innermost line of the user's own code that an error came through, with its place; ``""``: none."""
-    installed = [
-        Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")
-    ]
-    frames = [f for each in _causes(error) for f in traceback.extract_tb(each.__traceback__)]
-    for frame in reversed(frames):
-        file = Path(frame.filename).resolve()
-        own = not any(folder in file.parents for folder in (*installed, PACKAGE))
-        # `<string>` and the like have no file; the program's own entry point has, outside of the packages.
-        if own and file.is_file() and file.suffix == ".py":
-            return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
-    return ""
+    frame = innermost(
+        frame for each in _causes(error) for frame in traceback.extract_tb(each.__traceback__)
+    )
+    if frame is None:
+        return ""
+    return f"{frame.filename}:{frame.lineno}, in {frame.name}: {frame.line}"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

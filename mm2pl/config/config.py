@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.errors import unwritten
 from mm2pl.fileio import dump
 from mm2pl.logging import print_log
 
@@ -235,7 +236,12 @@ class Config:
         text = self.pretty_text if suffix == ".py" else _dump_data(self.to_dict(), suffix)
         if file is None:
             return text
-        Path(file).write_text(text, encoding="utf-8")
+        try:
+            Path(file).write_text(text, encoding="utf-8")
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise unwritten(file, error) from error
         return None
 
     def merge_from_dict(self, options: dict, allow_list_keys: bool = True) -> None:

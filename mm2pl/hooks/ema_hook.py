@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.weights import load_state_dict
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
@@ -156,7 +157,7 @@ class EMAHook(Hook):
         resume = getattr(runner, "_resume", False)
         if "ema_state_dict" in checkpoint and resume:
             self._swap_ema_state_dict(checkpoint)
-            self.ema_model.load_state_dict(checkpoint["ema_state_dict"], strict=self.strict_load)
+            _load_average(self.ema_model, checkpoint["ema_state_dict"], self.strict_load)
             return
         if resume:
             print_log(
@@ -196,3 +197,20 @@ class EMAHook(Hook):
         if self.enabled_by_epoch:
             return runner.epoch + 1 >= self.begin_epoch
         return runner.iter + 1 >= self.begin_iter
+
+
+def _load_average(average: torch.nn.Module, state: dict, strict: bool) -> None:
+    """Load the average of a file.
+
+    Raises:
+        CheckpointError: It is none of this model.
+    """
+    try:
+        average.load_state_dict(state, strict=strict)
+    except RuntimeError as error:
+        # torch has a line for each weight under its own.
+        faults = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise CheckpointError(
+            f"the average of the weights does not fit {type(average).__name__}: {faults} → is this the checkpoint of "
+            "another model? EMAHook(strict_load=False) takes what fits"
+        ) from error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 from lightning.pytorch.overrides.distributed import prepare_for_backward
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
+from torch.distributed.constants import default_pg_timeout
 from torch.nn.parallel import DistributedDataParallel
 
 from mm2pl.lightning.private import let_device_choose_backend
@@ -23,9 +25,17 @@ class MMDDPStrategy(DDPStrategy):
     forward; and before validation, where MMEngine uses the running means that each process has.
 
     Released configs ask for the backend ``nccl``; on a CPU, where there is none, ``--trainer.devices`` goes without.
+
+    Args:
+        timeout: The longest wait for another process, in seconds as in MMEngine's ``dist_cfg``, or as Lightning's.
     """
 
     _averaged = True
+
+    def __init__(self, *, timeout: float | timedelta = default_pg_timeout, **kwargs: Any) -> None:
+        if not isinstance(timeout, timedelta):
+            timeout = timedelta(seconds=timeout)
+        super().__init__(timeout=timeout, **kwargs)
 
     def setup_environment(self) -> None:
         """Join the other processes."""

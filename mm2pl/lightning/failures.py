@@ -8,7 +8,14 @@ import socket
 
 import torch.distributed as torch_dist
 
-COMMUNICATION = ("gloo", "nccl", "processgroup", "distbackend", "connection closed by peer")
+COMMUNICATION = (
+    "gloo",
+    "nccl",
+    "processgroup",
+    "distbackend",
+    "diststore",
+    "connection closed by peer",
+)
 """What stands in a collective's error when its partner is gone, in small letters."""
 
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
@@ -45,20 +52,34 @@ def _is_first_process() -> bool:
 
 def _count_failure() -> int | None:
     """Count this failure among those of all processes and return its number; None if nobody counts."""
+    if "MASTER_PORT" not in os.environ:
+        return 1  # one process; Lightning 2.6 has deleted WORLD_SIZE by now
+    store = store_of_run()
+    if store is None:
+        return None
+    try:
+        return store.add(f"mm2pl/failures/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1)
+    except RuntimeError:
+        return None
+
+
+def store_of_run(
+    timeout: datetime.timedelta = datetime.timedelta(seconds=1),
+) -> torch_dist.TCPStore | None:
+    """Return a connection to the store in which the processes of the run have met; None if it is gone.
+
+    Args:
+        timeout: How long it may take to answer.
+    """
     host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), os.environ.get("MASTER_PORT")
     if port is None:
-        return 1  # one process; Lightning 2.6 has deleted WORLD_SIZE by now
+        return None
     try:
         # torch would complain at length about a port at which nobody listens.
         socket.create_connection((host, int(port)), timeout=1).close()
         # torchrun's agent holds the store, else the first process does from its process group on.
-        store = torch_dist.TCPStore(
-            host,
-            int(port),
-            is_master=False,
-            timeout=datetime.timedelta(seconds=1),
-            wait_for_workers=False,
+        return torch_dist.TCPStore(
+            host, int(port), is_master=False, timeout=timeout, wait_for_workers=False
         )
-        return store.add(f"mm2pl/failures/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1)
     except (OSError, RuntimeError):
         return None

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from mm2pl.checkpoint.alike import require_alike
 from mm2pl.checkpoint.progress import loops_state
+from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
@@ -205,6 +207,9 @@ class RunDriver(ModuleDriver):
         """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
         if self.run is None:
             return
+        if self.run.others is not None:
+            # At once: a launcher that sees one process end soon ends the others.
+            self.run.others.is_told(exception)
         try:
             stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
             if stopped and self.run.stage == "fit":
@@ -225,7 +230,9 @@ class RunDriver(ModuleDriver):
         finished = loop.by_epoch and loop.epoch >= loop.max_epochs
         if trainer.fit_loop.restarted_mid_epoch and not finished:
             training.begin_epoch()
-        if run.continuing.restore_exact_state():
+        with naming(str(trainer.ckpt_path)):
+            validates = run.continuing.restore_exact_state()
+        if validates:
             self._validate_now(trainer)
         if loop.is_over():
             trainer.should_stop = True
@@ -323,7 +330,21 @@ class RunDriver(ModuleDriver):
         return {name: state for name, state in states.items() if state}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Hand each hook its state; a hook that is new in this run has none."""
-        for name, hook in self._stateful_hooks().items():
-            if name in state_dict:
-                hook.load_state_dict(state_dict[name])
+        """Hand each hook its state; a hook that is new in this run has none.
+
+        Raises:
+            CheckpointError: It is of another kind than what the hook has.
+        """
+        with naming(str(self.trainer.ckpt_path)):
+            require_alike({}, state_dict, "callbacks.RunDriver")
+            for name, hook in self._stateful_hooks().items():
+                if name in state_dict:
+                    found = state_dict[name]
+                    require_alike(hook.state_dict(), found, f"callbacks.RunDriver.{name}")
+                    try:
+                        hook.load_state_dict(found)
+                    except (LookupError, TypeError, ValueError, AttributeError) as error:
+                        raise CheckpointError(
+                            f"callbacks.RunDriver.{name} is no state of {type(hook).__name__} "
+                            f"({type(error).__name__}: {error}) → take an undamaged file"
+                        ) from error

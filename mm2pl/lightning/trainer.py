@@ -17,6 +17,7 @@ from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.progress_bar import with_progress_bar
+from mm2pl.lightning.ranks import Ranks
 from mm2pl.lightning.refused import refused_options, refused_run
 from mm2pl.lightning.signals import StopTogether
 from mm2pl.run.environment import telling_children
@@ -94,18 +95,19 @@ def _for_a_run(verb: str) -> Any:
         run = self.run
         if run is not None and verb != "fit" and bound.arguments.get("ckpt_path") is None:
             self._mention_checkpoint(verb, run)
-        try:
-            with refused_run(self), ExitStack() as around:
-                if run is not None:
-                    around.enter_context(telling_children(run.timestamp, run.seed))
-                for part in (run.module, run.datamodule) if run is not None else ():
-                    if hasattr(part, "lent"):  # a module or data module of the user's own
-                        around.enter_context(part.lent(self, verb))
-                result = base(*bound.args, **bound.kwargs)
-        except Exception as error:
-            if not is_first_failure(error) and is_echo(error):
-                raise OtherProcessFailed(1) from error
-            raise
+        with Ranks(run, self) as ranks:
+            try:
+                with refused_run(self), ExitStack() as around:
+                    if run is not None:
+                        around.enter_context(telling_children(run.timestamp, run.seed))
+                    for part in (run.module, run.datamodule) if run is not None else ():
+                        if hasattr(part, "lent"):  # a module or data module of the user's own
+                            around.enter_context(part.lent(self, verb))
+                    result = base(*bound.args, **bound.kwargs)
+            except Exception as error:
+                if ranks.is_told(error) or (not is_first_failure(error) and is_echo(error)):
+                    raise OtherProcessFailed(1) from error
+                raise
         if verb not in ("validate", "test"):
             return result
         # A run's metrics reach the loggers through its visualizer, so Lightning has none to return.

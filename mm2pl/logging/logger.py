@@ -7,13 +7,14 @@ import logging.handlers
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from getpass import getuser
 from logging import Logger, LogRecord
 from pathlib import Path
 from socket import gethostname
 from typing import Any, TextIO
 
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, unwritten
 from mm2pl.manager import ManagerMixin
 
 _COLORS = {"ERROR": "31", "WARNING": "33", "INFO": "37", "DEBUG": "32"}
@@ -154,6 +155,7 @@ class MMLogger(Logger, ManagerMixin):
             log_file = _file_of_rank(log_file, rank)
         if log_file is not None and (rank == 0 or every_rank):
             handler = _file_handler(log_file, file_mode, file_handler_cfg)
+            handler.handleError = _say_once(log_file, handler)  # type: ignore[method-assign, assignment]
             handler.setFormatter(MMFormatter(color=False, datefmt="%Y/%m/%d %H:%M:%S"))
             handler.setLevel(level)
             handler.addFilter(FilterDuplicateWarning(logger_name))
@@ -283,6 +285,22 @@ def _get_device_id() -> int | str:
     device = visible.split(",")[local_rank]
     # CUDA_VISIBLE_DEVICES may also name a device by its UUID, such as GPU-8f0c or MIG-41a2.
     return int(device) if device.isdigit() else device
+
+
+def _say_once(log_file: str, handler: logging.Handler) -> Callable[[LogRecord], None]:
+    """Return what a handler does when it cannot write a line: logging would print a traceback for each."""
+    default, said = handler.handleError, False
+
+    def handle_error(record: LogRecord) -> None:
+        nonlocal said
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            default(record)
+        elif not said:
+            said = True
+            print(f"{unwritten(log_file, error)}; its lines are lost until then", file=sys.stderr)
+
+    return handle_error
 
 
 def _file_handler(log_file: str, mode: str, cfg: dict[str, Any] | None) -> logging.Handler:

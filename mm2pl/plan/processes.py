@@ -155,9 +155,12 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
         }
     if kind == DEEPSPEED:
         arguments = _deepspeed(arguments)
-    backend = ((config.get("env_cfg") or {}).get("dist_cfg") or {}).get("backend")
-    if backend:
+    dist_cfg = (config.get("env_cfg") or {}).get("dist_cfg") or {}
+    if backend := dist_cfg.get("backend"):
         arguments["process_group_backend"] = backend
+    if kind == DDP and (timeout := dist_cfg.get("timeout")) is not None:
+        # Those of Lightning itself want a timedelta, which is no plain data.
+        arguments["timeout"] = timeout
     return {"class_path": kind, "init_args": arguments}
 
 

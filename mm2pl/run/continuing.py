@@ -141,7 +141,8 @@ class Continuing:
                 )
         self.has_loaded = True
         if fitting:
-            self._go_to_its_place(checkpoint, resumption)
+            with naming(path):
+                self._go_to_its_place(checkpoint, resumption)
 
     def _go_to_its_place(self, checkpoint: dict[str, Any], resumption: Resumption) -> None:
         """Stand where the file was written, and leave in it what Lightning restores: progress and optimizers."""
@@ -201,7 +202,8 @@ class Continuing:
             CheckpointError: It is that of other optimizers.
         """
         if self._resumption is not None:
-            self._resumption.fit_optimizers(checkpoint, wrappers, self._run.model)
+            with naming(str(self._run.trainer.ckpt_path)):
+                self._resumption.fit_optimizers(checkpoint, wrappers, self._run.model)
             self._optimizer_state = checkpoint.get("optimizer")
 
     def restore_optimizer(self) -> None:

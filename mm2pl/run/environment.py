@@ -7,7 +7,8 @@ import os
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_rand
 from mm2pl.errors import FileError
 from mm2pl.logging import print_log
 from mm2pl.utils.dl_utils import collect_env, set_multi_processing
+
+ROOM = 2**18
+"""Bytes without which a run does not begin: its log and its config need about as much before the first iteration."""
 
 _TIME_STAMPS: set[str] = set()
 _TOLD = "MM2PL_RUN"
@@ -142,15 +146,25 @@ def described(settings: Mapping[str, Any]) -> str:
 
 
 def make_folder(path: str, work_dir: str) -> None:
-    """Make a folder in ``work_dir``.
+    """Make a folder in ``work_dir`` in which there is some room; where there is none, nothing is left behind.
 
     Raises:
         OSError: It cannot be written.
     """
+    made = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
+    probe = Path(path, f".room.{os.getpid()}.tmp")
     try:
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.makedirs(path, exist_ok=True)
+            probe.write_bytes(bytes(ROOM))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
         raise FileError(
-            f"work_dir={work_dir!r} cannot be written: {error.strerror} → name a folder that can, in the config or "
-            "with --work-dir"
+            error.errno,
+            f"work_dir={work_dir!r} cannot be written: {error.strerror} → make room there, or name a folder that can, "
+            "in the config or with --work-dir",
         ) from error

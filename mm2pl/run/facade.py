@@ -310,6 +310,7 @@ class RunnerFacade(RunnerView):
         """Call one point of every hook that has it; where a loop drives, Lightning's callbacks are told of it too."""
         if fn_name == "before_train" and self._run.stage is None:
             self._run.by_hand.begin()
+        self._run.reached = fn_name
         teller = self._run.teller
         if teller is None:
             super().call_hook(fn_name, **kwargs)

@@ -299,6 +299,14 @@ class RunnerOfRunLike(RunnerLike, Protocol):
         """Apply the Trainer's limits to a number of batches."""
 
 
+class OthersLike(Protocol):
+    """Who watches the other processes of a run."""
+
+    def is_told(self, error: BaseException) -> bool:
+        """Return whether somebody has said why this process fails; say it if its partner is missing."""
+        ...
+
+
 class TellerLike(Protocol):
     """Who tells Lightning of the points that a loop which drives reaches."""
 

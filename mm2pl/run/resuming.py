@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from mm2pl.checkpoint.alike import require_alike
 from mm2pl.checkpoint.compare import FILE, HERE, block, compare, facts_of_file, schedule_lines
 from mm2pl.checkpoint.fitting import Differences, take_weights
 from mm2pl.checkpoint.names import OUTER
@@ -114,13 +115,26 @@ class Resumption:
         return Progress(epochs=ticks[True], iters=ticks[False], epoch_length=length)
 
     def match(self, schedules: Any) -> None:
-        """Find the state of each schedule, as it was built."""
+        """Find the state of each schedule, as it was built.
+
+        Raises:
+            CheckpointError: A value in one is of another kind than the schedule's own.
+        """
         for name, group in named_lists(schedules).items():
             states = self._states.get(name, [])
             own = [each.state_dict() for each in group]
             classes = self.file.get("schedules", {}).get(name)
             here = [type(each).__name__ for each in group]
-            found = matches(own, states, (here, classes) if classes else None)
+            try:
+                found = matches(own, states, (here, classes) if classes else None)
+            except (TypeError, ValueError, RuntimeError):
+                # What cannot be compared is of a kind that none of them has.
+                for number, (mine, state) in enumerate(zip(own, states, strict=False)):
+                    require_alike(mine, state, f"param_schedulers.{number}")
+                raise
+            for mine, j in zip(own, found, strict=True):
+                if j is not None:
+                    require_alike(mine, states[j], f"param_schedulers.{j}")
             self._partners[name] = [None if j is None else states[j] for j in found]
             self._initial[name] = [_entries_of_schedules(each) for each in _groups(group)]
             rows = zip(here, self._partners[name], own, strict=True)

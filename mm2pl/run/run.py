@@ -37,7 +37,14 @@ if TYPE_CHECKING:
     from mm2pl.run.facade import RunnerFacade
     from mm2pl.run.log_processor import LogProcessor
     from mm2pl.run.loops import TrainLoop
-    from mm2pl.run.protocols import ByHandLike, DataModuleLike, ModuleLike, TellerLike, TrainerLike
+    from mm2pl.run.protocols import (
+        ByHandLike,
+        DataModuleLike,
+        ModuleLike,
+        OthersLike,
+        TellerLike,
+        TrainerLike,
+    )
 
 STAGES = ("train", "val", "test")
 
@@ -70,6 +77,8 @@ class Run:
         by_hand: What is around a training outside a fit.
         teller: Who tells Lightning what a loop that drives is doing; ``None`` while none does.
         returned: Per stage what a loop that drives has returned.
+        reached: The point of the hooks that was called last.
+        others: Who watches the other processes of the run; ``None`` if there are none.
     """
 
     runner: RunnerFacade
@@ -90,6 +99,8 @@ class Run:
     datamodule: DataModuleLike | Any = None
     by_hand: ByHandLike | Any = None
     stage: str | None = None
+    reached: str = ""
+    others: OthersLike | None = None
     teller: TellerLike | None = None
     _model_name: str | None = None
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mm2pl.config import Config
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, unwritten
 from mm2pl.fileio import dump
 from mm2pl.registry import VISBACKENDS
 from mm2pl.visualization.png import write_png
@@ -191,9 +191,14 @@ class LocalVisBackend(BaseVisBackend):
 
     def _dump(self, value_dict: dict, file_path: str, file_format: str) -> None:
         # Opened for each line: a killed run loses nothing, and a resumed one goes on in the file.
-        with open(file_path, "a") as file:
-            dump(value_dict, file, file_format=file_format)
-            file.write("\n")
+        try:
+            with open(file_path, "a") as file:
+                dump(value_dict, file, file_format=file_format)
+                file.write("\n")
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise unwritten(file_path, error) from error
 
 
 def _check_suffix(name: str, value: str, suffix: str) -> None:

@@ -21,6 +21,7 @@ from mm2pl.checkpoint.reader import read_checkpoint
 from tests.faults.train import main
 
 SCENARIOS = ["epochs", "epochs, workers", "iterations", "iterations, workers"]
+PAIRS = [f"two processes, {counts}" for counts in (3, 1, 4)]
 POINTS = {
     "before_train_iter": 11,
     "after_train_iter": 11,
@@ -55,6 +56,15 @@ def train(
         processes: How many train together.
         after: Seconds after which all of them are killed.
     """
+    codes = exit_codes(folder, scenario, processes, after, kill=kill, resume=resume)
+    assert set(codes) <= {0, -signal.SIGKILL}, (folder / "output.txt").read_text()[-3000:]
+    return set(codes) == {0}
+
+
+def exit_codes(
+    folder: Path, scenario: str, processes: int, after: float, **more: Any
+) -> list[int | None]:
+    """Train in processes of their own and return how they ended; those that are left are killed."""
     output = folder / "output.txt"
     output.write_text("")
     task = {
@@ -62,8 +72,9 @@ def train(
         "work_dir": str(folder / "run"),
         "weights": str(folder / "weights.pth"),
         "output": str(output),
-        "resume": resume,
-        "kill": kill,
+        "victims": range(processes),
+        "timeout": 300,
+        **more,
     }
     port = free_port()
     group = [FORKS.Process(target=main, args=(task, r, processes, port)) for r in range(processes)]
@@ -81,9 +92,7 @@ def train(
         for process in group:
             process.kill()  # if it was not yet the leader of its group
             process.join()
-    codes = {process.exitcode for process in group}
-    assert codes <= {0, -signal.SIGKILL}, output.read_text()[-3000:]
-    return codes == {0}
+    return [process.exitcode for process in group]
 
 
 def free_port() -> int:
@@ -157,7 +166,8 @@ INSTANTS += [pytest.param(seed, 5, marks=pytest.mark.faults, id=f"{seed}") for s
 @pytest.mark.parametrize(("seed", "count"), INSTANTS)
 def test_two_processes_killed_at_random_instants(tmp_path, never_killed, seed, count):
     rng = random.Random(seed)
-    whole, seconds = never_killed("two processes", processes=2)
+    scenario = PAIRS[seed % len(PAIRS)]
+    whole, seconds = never_killed(scenario, processes=2)
     while count > 0:
         folder = tmp_path / str(count)
         foreign = put_foreign_files(folder / "run")
@@ -165,7 +175,7 @@ def test_two_processes_killed_at_random_instants(tmp_path, never_killed, seed, c
         done = False
         while not done:
             after = rng.uniform(0, seconds) if count > 0 else 300
-            done = train(folder, "two processes", resume=True, processes=2, after=after)
+            done = train(folder, scenario, resume=True, processes=2, after=after)
             count -= not done
             names = {path.name for path in (folder / "run").glob("iter_*.pth")}
             assert names >= complete, "a complete file is gone"
@@ -174,6 +184,37 @@ def test_two_processes_killed_at_random_instants(tmp_path, never_killed, seed, c
         assert_same_end(folder, whole)
         assert_same_files(folder / "run", whole / "run")
         assert digests(folder / "run", foreign) == foreign
+
+
+# Dead and hung ranks: two of each in CI.
+ONE_OF_TWO = [
+    pytest.param(seed, hangs, marks=pytest.mark.slow if seed < 2 else pytest.mark.faults)
+    for seed in range(6)
+    for hangs in (False, True)
+]
+
+
+@pytest.mark.parametrize(("seed", "hangs"), ONE_OF_TWO)
+def test_one_of_two_processes_dies_or_hangs(tmp_path, never_killed, seed, hangs):
+    rng = random.Random(seed)
+    scenario, victim, timeout = PAIRS[seed % len(PAIRS)], rng.randrange(2), 6
+    whole = never_killed(scenario, processes=2).folder
+    point = rng.choice(["before_train_iter", "after_train_iter", "after_val_iter"])
+    moment = {"point": point, "count": rng.randint(1, 12), "first": True, "hangs": hangs}
+    rest = {"resume": True, "kill": moment, "victims": [victim], "timeout": timeout}
+    begin = time.monotonic()
+    codes = exit_codes(tmp_path, scenario, 2, 120, **rest)
+    output = (tmp_path / "output.txt").read_text()
+    assert time.monotonic() < begin + timeout + 60, output[-3000:]
+    # Nobody was killed but the victim by itself: the one that hangs has ended itself.
+    assert codes[victim] == (1 if hangs else -signal.SIGKILL), output[-3000:]
+    assert codes[1 - victim] == 1, output[-3000:]
+    (line,) = [line for line in output.splitlines() if f" - rank {victim} " in line]
+    assert ("has not gone on for" if hangs else "is gone") in line
+    assert f"last seen at {point}" in line or not hangs
+    assert "Traceback" not in output
+    assert train(tmp_path, scenario, resume=True, processes=2)
+    assert_same_end(tmp_path, whole)
 
 
 def put_foreign_files(folder: Path) -> dict[str, str]:

@@ -37,6 +37,8 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("*", "_fields"): "public: documented by typing.NamedTuple",
     ("registry/registry.py", "_getframe"): "sys: the scope is that of the caller, as in MMEngine",
     ("lightning/settings.py", "_getframe"): "sys: jsonargparse tells a type no earlier value",
+    ("lightning/ranks.py", "_current_frames"): "sys: documented; where the other thread is",
+    ("lightning/ranks.py", "_exit"): "os: documented; the main thread hangs",
     ("logging/logger.py", "_checkLevel"): "logging: MMLogger.setLevel takes what Logger's does",
     ("logging/logger.py", "_cache"): "logging: the levels looked up so far, void after setLevel",
     ("logging/logger.py", "_nameToLevel"): "logging: Python 3.10 has no getLevelNamesMapping",

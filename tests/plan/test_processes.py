@@ -20,12 +20,16 @@ TORCHRUN = {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
     [
         ({}, DDP, {"broadcast_buffers": False, "find_unused_parameters": False}),
         (
-            {"find_unused_parameters": True, "env_cfg": {"dist_cfg": {"backend": "gloo"}}},
+            {
+                "find_unused_parameters": True,
+                "env_cfg": {"dist_cfg": {"backend": "gloo", "timeout": 60}},
+            },
             DDP,
             {
                 "broadcast_buffers": False,
                 "find_unused_parameters": True,
                 "process_group_backend": "gloo",
+                "timeout": 60,
             },
         ),
         # With a wrapper of its own, MMEngine leaves the rest to torch's defaults.

@@ -17,7 +17,7 @@ import mm2pl
 from mm2pl.cli.main import main
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.plan.translate import translate
-from mm2pl.run.environment import set_random_seed
+from mm2pl.run.environment import make_folder, set_random_seed
 from mm2pl.runner import Runner
 from tests.scenarios import Points, Scenario, build, models
 
@@ -184,3 +184,17 @@ def test_a_benchmark_that_is_switched_off_is_told(tmp_path: Path, capsys: Any) -
     )
     out, err = capsys.readouterr()
     assert "cuDNN's benchmark is switched off" in out + err
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_without_room_is_none(tmp_path, monkeypatch, there):
+    if there:
+        (tmp_path / "run").mkdir()
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"work_dir='run' cannot be written: No space left .* make"):
+        make_folder(str(tmp_path / "run" / "1"), "run")
+    assert [path.name for path in tmp_path.rglob("*")] == ["run"] * there
