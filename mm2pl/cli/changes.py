@@ -10,6 +10,8 @@ from typing import Any
 
 from mm2pl.config import Config
 from mm2pl.errors import ArgumentError
+from mm2pl.logging import print_log
+from mm2pl.plan.processes import RANK_VARIABLES, launched_by
 from mm2pl.plan.resume import MUST, with_parts
 from mm2pl.plan.tabled import name_of
 
@@ -24,6 +26,9 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
         cfg.work_dir = options.work_dir
     if options.launcher:
         cfg.launcher = options.launcher
+    # Every base config says "none": that is no decision against the processes that there are.
+    elif cfg.get("launcher", "none") in (None, "none"):
+        cfg.launcher = _launched()
     if options.local_rank is not None:
         # torchrun sets the variable; the older torch.distributed.launch passes the option.
         os.environ.setdefault("LOCAL_RANK", options.local_rank)
@@ -41,6 +46,17 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
             raise ArgumentError(f"{', '.join(parts)} without a run to continue → {asked}")
         cfg.resume = with_parts(cfg.resume, parts)
     return cfg
+
+
+def _launched() -> str:
+    launcher = launched_by(os.environ)
+    if launcher != "none" and os.environ.get(RANK_VARIABLES[launcher], "0") == "0":
+        print_log(
+            f"--launcher is not given → {launcher}, which has started these processes; --launcher none trains in each "
+            "for itself",
+            logger="current",
+        )
+    return launcher
 
 
 def resume_keys(path: str) -> dict[str, Any]:

@@ -190,7 +190,10 @@ def _read_slurm(port: int | None) -> int:
     if nodes:
         command = ["scontrol", "show", "hostname", os.environ["SLURM_NODELIST"]]
         os.environ["MASTER_ADDR"] = subprocess.check_output(command, text=True).split()[0]
-    os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
+    world = os.environ["WORLD_SIZE"] = os.environ["SLURM_NTASKS"]
+    # `srun -n 2` does not say it, and Lightning refuses to go on without.
+    each = int(world) // int(os.environ.get("SLURM_NNODES", "1"))
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(each))
     os.environ["LOCAL_RANK"] = local_rank
     os.environ["RANK"] = str(rank)
     return int(local_rank)

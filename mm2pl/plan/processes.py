@@ -40,6 +40,31 @@ WORLD_VARIABLES = {
 """Where a launcher says how many processes there are: in all, on this machine, and on how many machines."""
 
 
+RANK_VARIABLES = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+"""Where a launcher says which of its processes this is."""
+
+ALONE = {"class_path": "lightning.pytorch.plugins.environments.LightningEnvironment"}
+
+
+def launched_by(environ: Mapping[str, str]) -> str:
+    """Return who has unmistakably started this process and others with it; ``"none"``: nobody.
+
+    An allocation of SLURM is not enough: its batch script runs once, with the variables of the allocation.
+
+    >>> launched_by({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"})
+    'pytorch'
+    >>> launched_by({"SLURM_NTASKS": "4"}), launched_by({"SLURM_STEP_NUM_TASKS": "4"})
+    ('none', 'slurm')
+    """
+    told = {
+        "pytorch": "WORLD_SIZE" if "TORCHELASTIC_RUN_ID" in environ else "",
+        "slurm": "SLURM_STEP_NUM_TASKS",  # of what `srun` has started
+        "mpi": "OMPI_COMM_WORLD_SIZE",
+    }
+    found = (name for name, variable in told.items() if int(environ.get(variable, 1)) > 1)
+    return next(found, "none")
+
+
 def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return devices, nodes and strategy: one process without a launcher, else those the launcher has started.
 
@@ -48,11 +73,13 @@ def processes(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str
         ValueError: ``model_wrapper_cfg``, ``strategy`` or ``sync_bn`` asks for what Lightning does not have.
     """
     launcher = config.get("launcher") or "none"
-    if launcher == "none" and not config.get("strategy"):
-        return {"devices": 1}  # model_wrapper_cfg has no effect: nothing wraps the model
     if launcher == "none":
-        strategy_of(config)  # a mistake in it is told
-        return {"devices": 1}
+        if config.get("strategy"):
+            strategy_of(
+                config
+            )  # a mistake in it is told; model_wrapper_cfg has no effect: nothing wraps the model
+        # In an allocation of SLURM, Lightning would wait for the tasks that the batch script may start with `srun`.
+        return {"devices": 1, "plugins": [ALONE]} if "SLURM_NTASKS" in environ else {"devices": 1}
     world, local = sizes(launcher, environ)
     return {"devices": local, "num_nodes": max(world // local, 1), **several(config)}
 

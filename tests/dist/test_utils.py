@@ -14,7 +14,7 @@ from torch import distributed as torch_dist
 from mm2pl import dist
 from mm2pl.dist import utils
 
-VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
+VARIABLES = ("SLURM_NTASKS_PER_NODE", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 OTHERS = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 
 
@@ -95,6 +95,7 @@ def test_slurm(
         "WORLD_SIZE": "8",
         "MASTER_ADDR": "node1",
         "MASTER_PORT": expected,
+        "SLURM_NTASKS_PER_NODE": "8",
     }
     assert group_arguments == {"backend": "gloo"}
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Any
 
 import pytest
+from lightning.pytorch import Callback
 from lightning.pytorch.strategies import DeepSpeedStrategy
 
 import mm2pl.plan.processes as module
-from mm2pl.lightning.trainer import instantiate
-from mm2pl.plan.processes import DDP, DEEPSPEED, FSDP, left_out, processes, strategy_of
+from mm2pl.lightning.trainer import instantiate, make_trainer
+from mm2pl.plan.processes import DDP, DEEPSPEED, FSDP, launched_by, left_out, processes, strategy_of
+from mm2pl.plan.translate import trainer_arguments
 
 TORCHRUN = {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
 
@@ -94,9 +97,38 @@ LAUNCHED: dict[str, tuple[str, dict[str, str], int, int]] = {
     ("launcher", "environ", "devices", "nodes"), LAUNCHED.values(), ids=LAUNCHED
 )
 def test_processes_follow_the_launcher(launcher, environ, devices, nodes) -> None:
-    assert processes({"sync_bn": "torch"}, environ) == {"devices": 1}
+    assert processes({"sync_bn": "torch"}, environ)["devices"] == 1
     made = processes({"launcher": launcher, "sync_bn": "torch"}, environ)
     assert (made["devices"], made["num_nodes"], made["sync_batchnorm"]) == (devices, nodes, True)
+
+
+STARTED: dict[str, tuple[dict[str, str], str]] = {
+    "nobody": ({}, "none"),
+    "torchrun": ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "2"}, "pytorch"),
+    "torchrun of one": ({"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "1"}, "none"),
+    "a Trainer's child": ({"WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_PORT": "1"}, "none"),
+    "sbatch": ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, "none"),
+    "srun": ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}, "slurm"),
+    "srun of one": ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"}, "none"),
+    "torchrun in a task": (
+        {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "8", "SLURM_STEP_NUM_TASKS": "2"},
+        "pytorch",
+    ),
+    "mpirun": ({"OMPI_COMM_WORLD_SIZE": "2"}, "mpi"),
+}
+
+
+@pytest.mark.parametrize(("environ", "launcher"), STARTED.values(), ids=STARTED)
+def test_who_has_started_the_processes(environ: dict[str, str], launcher: str) -> None:
+    assert launched_by(environ) == launcher
+
+
+def test_an_allocation_of_slurm_is_no_launcher(monkeypatch) -> None:
+    # What a batch script sees that asked for four tasks.
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    made = trainer_arguments({}, "work", os.environ)
+    assert make_trainer({**made, "accelerator": "cpu"}, Callback()).world_size == 1
+    assert "plugins" not in processes({}, {})
 
 
 def test_deepspeed_without_its_package_is_one_message(monkeypatch) -> None:

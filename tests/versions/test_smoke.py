@@ -134,7 +134,8 @@ def test_a_checkpoint_for_lightning() -> None:
 
 @pytest.mark.slow
 def test_two_processes(folder: Path) -> None:
-    options = ("--launcher", "pytorch", "--cfg-options", "env_cfg.dist_cfg.backend=gloo")
+    # Without --launcher: torchrun's variables say it.
+    options = ("--cfg-options", "env_cfg.dist_cfg.backend=gloo")
     # Of a batch of eight each process takes four: the mean of two means of four is the mean of eight.
     trained(
         "-m", "mm2pl", "fit", "config.py", *options, "train_dataloader.batch_size=4", cwd=folder
