@@ -17,6 +17,7 @@ import torch
 from mm2pl.dist import broadcast, get_rank, init_dist, is_distributed, sync_random_seed
 from mm2pl.errors import FileError
 from mm2pl.logging import print_log
+from mm2pl.plan.processes import launched_by
 from mm2pl.utils.dl_utils import collect_env, set_multi_processing
 
 ROOM = 2**18
@@ -43,6 +44,13 @@ def setup_env(env_cfg: dict[str, Any], launcher: str = "none") -> str:
     set_multi_processing(**env_cfg.get("mp_cfg", {}), distributed=distributed)
     if distributed and not is_distributed():
         init_dist(launcher, **env_cfg.get("dist_cfg", {}))
+    elif not distributed and (started := launched_by(os.environ)) != "none":
+        print_log(
+            f"launcher='none' in one of several processes that {started} has started → each trains for itself; "
+            f"launcher={started!r} lets them train together",
+            logger="current",
+            level=logging.WARNING,
+        )
     raise_file_limit(env_cfg.get("resource_limit", 4096))
     if (inherited := inherited_time_and_seed()) is not None:
         return inherited[0]

@@ -17,6 +17,7 @@ import mm2pl
 from mm2pl.cli.main import main
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.plan.translate import translate
+from mm2pl.run import environment
 from mm2pl.run.environment import make_folder, set_random_seed
 from mm2pl.runner import Runner
 from tests.scenarios import Points, Scenario, build, models
@@ -184,6 +185,19 @@ def test_a_benchmark_that_is_switched_off_is_told(tmp_path: Path, capsys: Any) -
     )
     out, err = capsys.readouterr()
     assert "cuDNN's benchmark is switched off" in out + err
+
+
+@pytest.mark.parametrize("launcher", ["none", "pytorch"])
+def test_a_process_of_several_that_trains_alone_is_told(
+    launcher: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(environment, "init_dist", lambda launcher, **options: None)
+    environment.setup_env({}, launcher)
+    captured = capsys.readouterr()
+    told = "each trains for itself; launcher='pytorch'" in captured.out + captured.err
+    assert told == (launcher == "none")
 
 
 @pytest.mark.parametrize("there", [True, False])
