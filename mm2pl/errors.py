@@ -101,13 +101,13 @@ def add_note(error: BaseException, note: str) -> None:
         error.args = (f"{error.args[0]}\n{note}",)
 
 
-def unwritten(path: object, error: OSError) -> OSError:
+def unwritten(path: object, error: OSError) -> FileError:
     """Return an error that names the file, for one of a full disk: ``write`` knows no name.
 
     >>> print(unwritten("a.json", OSError(28, "No space left on device")))
-    [Errno 28] a.json could not be written: No space left on device → make room there, or name another --work-dir
+    [Errno 28] a.json could not be written: No space left on device → make room there, or name another folder
     """
-    return OSError(
+    return FileError(
         error.errno,
-        f"{path} could not be written: {error.strerror} → make room there, or name another --work-dir",
+        f"{path} could not be written: {error.strerror} → make room there, or name another folder",
     )

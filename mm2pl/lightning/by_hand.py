@@ -39,7 +39,6 @@ class ByHand:
         """
         trainer, module = self._run.trainer, self._run.module
         if not self.begun:
-            self.begun = True
             strategy: Any = trainer.strategy
             if trainer.world_size > 1:
                 self._require_processes(strategy)
@@ -51,6 +50,7 @@ class ByHand:
                 self._wrapped = strategy.model
                 averaged = averaged_outside(self._wrapped, module.model, lambda: False)
                 self._open.enter_context(averaged)
+            self.begun = True  # last: what was refused is refused again
         self.equip(module.optim_wrapper)
 
     def _require_processes(self, strategy: Any) -> None:

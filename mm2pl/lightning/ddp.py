@@ -18,6 +18,11 @@ from torch.nn.parallel import DistributedDataParallel
 from mm2pl.lightning.private import let_device_choose_backend
 
 
+def as_timedelta(seconds: float | timedelta) -> timedelta:
+    """Return a time as Lightning wants it; MMEngine's ``dist_cfg`` gives seconds."""
+    return seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+
+
 class MMDDPStrategy(DDPStrategy):
     """Broadcast buffers when ``MMDistributedDataParallel`` does: before the forward passes of training, if asked for.
 
@@ -33,9 +38,7 @@ class MMDDPStrategy(DDPStrategy):
     _averaged = True
 
     def __init__(self, *, timeout: float | timedelta = default_pg_timeout, **kwargs: Any) -> None:
-        if not isinstance(timeout, timedelta):
-            timeout = timedelta(seconds=timeout)
-        super().__init__(timeout=timeout, **kwargs)
+        super().__init__(timeout=as_timedelta(timeout), **kwargs)
 
     def setup_environment(self) -> None:
         """Join the other processes."""

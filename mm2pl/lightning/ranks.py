@@ -39,6 +39,7 @@ GRACE = 20.0
 """Seconds after which a process ends itself when another one has said how the run has failed."""
 
 _ENDED = "see why (dmesg, if memory ran out), then --resume"
+_ABORTED = "see what it said before that, and whether another process hangs, then --resume"
 
 _NUMBERS = itertools.count()
 
@@ -61,24 +62,34 @@ class Ranks:
         self._over = threading.Event()
         self._store: Any = None
         self._listener: socket.socket
+        self._joining = threading.Lock()
         self._told = self._condemned = 0.0
-        self._first: dict[
-            str, Any
-        ] = {}  # the last note of the first process, which may hold the store
+        # The last note of the first process, which may hold the store, and whether it has left in good order.
+        self._first: dict[str, Any] = {}
+        self._first_is_done = False
         self._last: tuple[Any, float] = None, 0.0
-        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._prefix = f"mm2pl/ranks/{start}/{next(_NUMBERS)}"
+        self._prefix = ""
 
     def __enter__(self) -> Ranks:
         if self._run is not None and self._trainer.world_size > 1:
+            # Only here: a Trainer of one process, which not every process may have, is not counted.
+            start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            self._prefix = f"mm2pl/ranks/{start}/{next(_NUMBERS)}"
             self._run.others = self
             threading.Thread(target=self._watch, name="mm2pl-ranks", daemon=True).start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._over.set()
-        if self._run is not None:
-            self._run.others = None
+        if not self._prefix:
+            return
+        self._run.others = None
+        if kind is not None:
+            # Those that still wait for this one; after a good end they may have work left.
+            atexit.register(_end, self._children())
+        elif self._store is not None and self._has_store():
+            with contextlib.suppress(RuntimeError):
+                self._store.set(self._key("done", self._rank), "")
 
     # While the run goes on
 
@@ -90,32 +101,38 @@ class Ranks:
             if self._has_store():
                 with contextlib.suppress(RuntimeError):
                     self._beat()
-            elif not self._condemned:
+            elif not (self._condemned or self._first_is_done):
                 self._condemned = time.monotonic()
             self._over.wait(BEAT)
             if self._condemned and time.monotonic() > self._condemned + GRACE:
+                if self._rank == 1 and not (self._told or self._has_store()):
+                    self._say(f"{_described(0, self._first, 'is gone')} → {_ENDED}")
                 os._exit(1)
         self._listener.close()
 
     def _join(self) -> bool:
         """Connect to the store as soon as the processes have met; return whether that is done."""
-        if self._store is None and torch_dist.is_initialized():
-            self._store = store_of_run(timeout=datetime.timedelta(seconds=5))
-            if self._store is not None:
-                address = self._store.host, self._store.port
-                self._listener = socket.create_connection(address, timeout=5)
-                atexit.register(_end, self._children())
-        return self._store is not None
+        with self._joining:  # the thread asks, and a process that fails before it has
+            if self._store is None and torch_dist.is_initialized():
+                store = store_of_run(timeout=datetime.timedelta(seconds=5))
+                with contextlib.suppress(OSError):
+                    if store is not None:
+                        self._listener = socket.create_connection((store.host, store.port), 5)
+                        self._store = store
+            return self._store is not None
 
     def _has_store(self) -> bool:
         """Return whether the process that holds the store is there; torch 2.13 would complain at length if not."""
         # Nobody ever writes to this connection: it becomes readable when its other end is closed.
-        return not select.select([self._listener], [], [], 0)[0]
+        poll = select.poll()  # unlike select() it takes any number of open files
+        poll.register(self._listener, select.POLLIN)
+        return not poll.poll(0)
 
     def _beat(self) -> None:
         self._store.set(self._key("note", self._rank), json.dumps(self._note()))
         if self._rank != 0:
             self._first = self._note_of(0)
+            self._first_is_done = self._has("done", 0)
         if killed := self._killed():
             self._tell(list(killed))
         if not self._condemned and self._store.check([self._key("verdict")]):
@@ -124,8 +141,9 @@ class Ranks:
     def _note(self) -> dict[str, Any]:
         run, now = self._run, time.monotonic()
         place = [run.reached, run.epoch, run.iter]
-        if place != self._last[0]:
-            self._last = place, now
+        # In a validation these are the same at each batch.
+        if (so_far := [*place, run.points]) != self._last[0]:
+            self._last = so_far, now
         still = now - self._last[1]
         # A process that is stopped writes no more notes, so that a duration would not grow.
         return {
@@ -151,6 +169,8 @@ class Ranks:
         Args:
             error: What ends this process; of one error the answer stays the same.
         """
+        if not self._prefix:  # no process has a partner here
+            return False
         known = vars(error)
         if "_mm2pl_told" not in known:
             known["_mm2pl_told"] = self._is_told(error)
@@ -166,7 +186,7 @@ class Ranks:
                 if kind == "failed":
                     return False
                 silent = self._silent()
-                return silent is None or self._tell(silent)
+                return silent is None or self._tell(silent, error)
         if kind == "waits" and self._rank == 1 and not self._told:
             # The first process is gone, and with it the store. The next one speaks for all others.
             self._say(f"{_described(0, self._first, 'is gone')} → {_ENDED}")
@@ -194,21 +214,24 @@ class Ranks:
                 return silent
             time.sleep(BEAT / 5)
 
-    def _tell(self, silent: list[int]) -> bool:
-        """Say which processes are missing; of all that could, one does."""
+    def _tell(self, silent: list[int], error: BaseException | None = None) -> bool:
+        """Say which processes are missing, or with which ``error`` all of them wait; of all that could, one does."""
         if self._told or self._store.add(self._key("told"), 1) > 1:
             return True
         notes = {rank: self._note_of(rank) for rank in silent or range(self._trainer.world_size)}
         killed = self._killed()
         texts = [_described(rank, note, killed.get(rank, "")) for rank, note in notes.items()]
         if silent and all(rank in killed or _is_gone(note) for rank, note in notes.items()):
-            advice = _ENDED
+            killers = {how.rpartition(" ")[2] for how in killed.values()}
+            advice = _ENDED if killers <= {"SIGKILL"} else _ABORTED
         elif silent:
             advice = (
                 "see what it does there; env_cfg.dist_cfg.timeout, in seconds, is the longest wait"
             )
         else:
-            texts.insert(0, "the processes wait for each other in different places")
+            texts.insert(
+                0, f"the processes wait for each other in different places, or fail alike: {error}"
+            )
             advice = "all of them must come to the same collectives"
         self._say(f"{'; '.join(texts)} → {advice}")
         self._store.set(self._key("verdict"), "")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch.strategies import FSDPStrategy
+from torch.distributed.constants import default_pg_timeout
 from torch.distributed.fsdp import BackwardPrefetch
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from mm2pl.errors import ArgumentError
+from mm2pl.lightning.ddp import as_timedelta
 from mm2pl.model.wrappers.fully_sharded_distributed import _function, _member, _precision
 
 
@@ -28,6 +31,7 @@ class MMFSDPStrategy(FSDPStrategy):
         activation_checkpointing: ``dict(check_fn=…)``: which modules, as ``auto_wrap_policy``.
         state_dict_cfg: ``"full"``, ``"local"`` or a dict; accepted, see above.
         skip_init_weights: Not accepted.
+        timeout: The longest wait for another process, as in :class:`~mm2pl.lightning.ddp.MMDDPStrategy`.
         kwargs: Lightning's and torch's arguments: ``sharding_strategy``, ``cpu_offload``, ``sync_module_states``, …
 
     Raises:
@@ -44,6 +48,7 @@ class MMFSDPStrategy(FSDPStrategy):
         activation_checkpointing: Any = None,
         state_dict_cfg: Any = None,
         skip_init_weights: bool = False,
+        timeout: float | timedelta = default_pg_timeout,
         **kwargs: Any,
     ) -> None:
         if skip_init_weights:
@@ -63,7 +68,7 @@ class MMFSDPStrategy(FSDPStrategy):
             "activation_checkpointing_policy": checked_modules(activation_checkpointing),
         }
         given = {name: value for name, value in named.items() if value is not None}
-        super().__init__(**given, **kwargs)
+        super().__init__(**given, timeout=as_timedelta(timeout), **kwargs)
 
     def setup_environment(self) -> None:
         """Join the other processes.

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from mm2pl.checkpoint.reader import naming
 from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.stages import LIGHTNING_POINTS
 from mm2pl.lightning.evaluation import scalars_of
@@ -203,7 +204,9 @@ class Teller:
     def _begin_training(self, stage: str, call_hooks: Callable[[], None], given: Any) -> None:
         self._begun = True
         self.tell(stage, call_hooks)
-        if self.run.continuing.restore_exact_state() and self._training.clocked:
+        with naming(str(self.run.trainer.ckpt_path)):
+            validates = self.run.continuing.restore_exact_state()
+        if validates and self._training.clocked:
             self.run.runner.val_loop.run()
 
     def _begin_epoch(self, stage: str, call_hooks: Callable[[], None], given: Any) -> None:

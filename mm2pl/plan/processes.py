@@ -185,8 +185,8 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
     dist_cfg = (config.get("env_cfg") or {}).get("dist_cfg") or {}
     if backend := dist_cfg.get("backend"):
         arguments["process_group_backend"] = backend
-    if kind == DDP and (timeout := dist_cfg.get("timeout")) is not None:
-        # Those of Lightning itself want a timedelta, which is no plain data.
+    if kind in (DDP, FSDP) and (timeout := dist_cfg.get("timeout")) is not None:
+        # Lightning's own, such as DeepSpeedStrategy, want a timedelta, which is no plain data.
         arguments["timeout"] = timeout
     return {"class_path": kind, "init_args": arguments}
 

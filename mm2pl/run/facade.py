@@ -311,6 +311,7 @@ class RunnerFacade(RunnerView):
         if fn_name == "before_train" and self._run.stage is None:
             self._run.by_hand.begin()
         self._run.reached = fn_name
+        self._run.points += 1
         teller = self._run.teller
         if teller is None:
             super().call_hook(fn_name, **kwargs)

@@ -78,6 +78,7 @@ class Run:
         teller: Who tells Lightning what a loop that drives is doing; ``None`` while none does.
         returned: Per stage what a loop that drives has returned.
         reached: The point of the hooks that was called last.
+        points: How many have been called.
         others: Who watches the other processes of the run; ``None`` if there are none.
     """
 
@@ -100,6 +101,7 @@ class Run:
     by_hand: ByHandLike | Any = None
     stage: str | None = None
     reached: str = ""
+    points: int = 0
     others: OthersLike | None = None
     teller: TellerLike | None = None
     _model_name: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch.distributed as torch_dist
 from mm2pl.lightning import ranks
 from mm2pl.lightning.ddp import MMDDPStrategy
 from mm2pl.lightning.ranks import Ranks
+from mm2pl.lightning.sharding import MMFSDPStrategy
 from tests.lightning.test_failures import GONE
 
 ECHO = RuntimeError(GONE)
@@ -30,7 +32,6 @@ def store(monkeypatch):
     monkeypatch.setenv("MASTER_PORT", str(made.port))
     monkeypatch.setattr(torch_dist, "is_initialized", lambda: True)
     monkeypatch.setattr(ranks, "PATIENCE", 0.2)
-    monkeypatch.setattr(ranks, "_NUMBERS", iter([7] * 4))
     yield made
     for watch in MADE:
         watch._listener.close()
@@ -42,13 +43,14 @@ MADE: list[Any] = []
 
 def process(rank: int, children: tuple = ()) -> Any:
     """Return what one of two processes watches with, its thread not started."""
-    run = SimpleNamespace(reached="after_train_iter", epoch=1, iter=11, others=None)
+    run = SimpleNamespace(reached="after_train_iter", points=40, epoch=1, iter=11, others=None)
     run.logger = logging.getLogger(f"rank {rank}")
     launcher = SimpleNamespace(procs=children)
     trainer = SimpleNamespace(
         world_size=2, global_rank=rank, strategy=SimpleNamespace(launcher=launcher)
     )
     watch = Ranks(run, trainer)
+    watch._prefix = "mm2pl/ranks/0/7"  # as on entering, which starts the thread
     assert watch._join()
     MADE.append(watch)
     return watch
@@ -86,7 +88,7 @@ def test_all_that_wait_are_named(store, caplog):
     assert first.is_told(RuntimeError(GONE))
     assert second.is_told(RuntimeError(GONE))
     (record,) = caplog.records
-    assert "in different places; rank 0" in record.message
+    assert f"in different places, or fail alike: {GONE}; rank 0" in record.message
     assert "; rank 1" in record.message
 
 
@@ -101,10 +103,50 @@ def test_processes_that_do_not_meet(monkeypatch, caplog):
     monkeypatch.setattr(torch_dist, "is_initialized", lambda: False)
     run = SimpleNamespace(logger=logging.getLogger(), others=None)
     watch = Ranks(run, SimpleNamespace(world_size=2))
+    watch._prefix = "mm2pl/ranks/0/7"
     late = torch_dist.DistStoreError("Timed out after 6 seconds. 1/2 clients joined.")
     assert watch.is_told(late)
     assert "2 processes do not meet: Timed out after 6 seconds. 1/2 clients joined" in caplog.text
     assert not watch.is_told(ValueError("other"))
+
+
+def test_a_single_process_has_nobody_to_ask(store, caplog):
+    run = SimpleNamespace(logger=logging.getLogger(), others=None)
+    with Ranks(run, SimpleNamespace(world_size=1)) as watch:
+        assert not watch.is_told(RuntimeError(GONE))
+    with Ranks(None, SimpleNamespace(world_size=2)) as watch:
+        assert not watch.is_told(RuntimeError(GONE))
+    assert caplog.text == ""
+
+
+def test_a_long_validation_goes_on(store):
+    watch = process(0)
+    before = watch._note()["since"]
+    watch._run.points += 1  # before_val_iter again, at the same epoch and iteration
+    assert watch._note()["since"] > before
+
+
+def test_a_first_process_that_has_left_in_good_order_is_not_missed(store, monkeypatch):
+    monkeypatch.setattr(Ranks, "_watch", lambda self: None)
+    first, second = process(0), process(1)
+    first._beat()
+    with first:
+        first._prefix = second._prefix
+    second._beat()
+    assert second._first_is_done
+    assert not second._condemned
+
+
+def test_an_abort_is_not_blamed_on_memory(store, caplog):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    first, second = process(0, (child,)), process(1)
+    second._beat()
+    child.send_signal(signal.SIGABRT)
+    child.wait()
+    first._beat()
+    assert "was ended by SIGABRT" in caplog.text
+    assert "whether another process hangs" in caplog.text
+    assert "memory" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -142,5 +184,6 @@ def test_children_that_are_left_are_ended():
 
 
 @pytest.mark.parametrize(("given", "seconds"), [({}, 1800), ({"timeout": 20}, 20)])
-def test_the_longest_wait_is_in_seconds(given, seconds):
-    assert MMDDPStrategy(**given)._timeout.total_seconds() == seconds
+@pytest.mark.parametrize("strategy", [MMDDPStrategy, MMFSDPStrategy])
+def test_the_longest_wait_is_in_seconds(strategy, given, seconds):
+    assert strategy(**given)._timeout.total_seconds() == seconds
