@@ -55,7 +55,6 @@ dist.utils: _init_dist_mpi _init_dist_pytorch _init_dist_slurm
 fileio.backends.registry_utils: _register_backend
 fileio.handlers.registry_utils: _register_handler
 fileio.io: _get_file_backend
-hooks.profiler_hook: check_kineto
 model.weight_init: _get_bases_name _no_grad_trunc_normal_
 runner.activation_checkpointing: wrap_forward
 utils.misc: _check_executable _check_py_package _ntuple

@@ -139,6 +139,6 @@ def test_a_run_of_real_objects(parts, tmp_path):
     built = train(
         Runner,
         tmp_path / "objects",
-        {"custom_hooks": [hook()], "val_evaluator": metric(), "model": {"type": model}},
+        {"custom_hooks": [hook()], "val_evaluator": [metric()], "model": {"type": model}},
     )
     assert all(torch.equal(value, built[key]) for key, value in by_name.items())
