@@ -179,6 +179,7 @@ TABLE: dict[str, Rule] = {
     "lr_schedulers": MAPPINGS,
     "hyper_parameters": MAPPING,
     "datamodule_hyper_parameters": MAPPING,
+    "hparams_name": TEXT,
     "mm2pl": MAPPING,
     "mm2pl_facts": MAPPING,
     **{f"mm2pl_facts.{name}": NUMBER for name in ("max_epochs", "max_iters")},
@@ -233,6 +234,7 @@ READ_BY_ALL = (
     "pytorch-lightning_version",
     "hyper_parameters",
     "datamodule_hyper_parameters",
+    "hparams_name",
 )
 """Keys that are read of every file; the others are those of a run that goes on."""
 

@@ -56,6 +56,7 @@ GOOD: dict[str, Any] = {
         "lr_schedulers": [],
         "hyper_parameters": {},
         "datamodule_hyper_parameters": {},
+        "hparams_name": "kwargs",
         "mm2pl_facts": {
             **{"loop": "by epoch", "max_epochs": 3, "max_iters": 27, "epoch_length": 9},
             **{"batch_size": 8, "data_length": 70, "seed": 0, "processes": 1},
