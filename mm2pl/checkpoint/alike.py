@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mm2pl.checkpoint.errors import CheckpointError
-from mm2pl.checkpoint.schema import MAPPING, SHORT, Rule, is_scalar
+from mm2pl.checkpoint.schema import MAPPING, SHORT, SWITCH, Rule, is_scalar
 
 KINDS = (
     Rule("a number", is_scalar),
@@ -17,7 +17,7 @@ KINDS = (
 
 
 def require_alike(own: Any, found: Any, place: str) -> None:
-    """Refuse a state with a number, text, dict or list where another kind of value is needed.
+    """Refuse a state with a switch, number, text, dict or list where another kind of value is needed.
 
     What the object holds now tells which; where that is None or an object of another kind, nothing is asked. Keys and
     elements that only one of the two has are left to the object.
@@ -38,7 +38,7 @@ def require_alike(own: Any, found: Any, place: str) -> None:
     """
     if own is None:
         return
-    for rule in KINDS:
+    for rule in (SWITCH,) if isinstance(own, bool) else KINDS:
         if rule.accepts(own):
             if not rule.accepts(found):
                 raise CheckpointError(

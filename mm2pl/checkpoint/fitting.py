@@ -81,7 +81,7 @@ def take_weights(
     inner = within_wrapper(model)
     own = get_state_dict(inner)
     weights = with_own_names(own, state_dict)
-    _require_tensors(own, weights)
+    require_tensors(own, weights)
     before = differences(own, weights)
     if strict and before:
         raise CheckpointError(
@@ -106,7 +106,12 @@ def take_weights(
     return nn.Module.state_dict(model), after
 
 
-def _require_tensors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def require_tensors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse something else than a tensor where a model has one.
+
+    Raises:
+        CheckpointError: Naming the weight and what was found.
+    """
     for name in own.keys() & given.keys():
         if _is_tensor(own[name]) and not _is_tensor(given[name]):
             found = given[name]

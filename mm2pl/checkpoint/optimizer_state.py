@@ -11,6 +11,9 @@ from mm2pl.checkpoint.schema import AVERAGES
 
 State = Mapping[str, Any]
 
+_OF_THE_PROGRAM = {"capturable", "differentiable"}
+"""How torch steps, not what it computes: a file from a GPU may say what a CPU refuses."""
+
 _WAY_OUT = (
     "start it anew with resume_optimizer=False (--resume-optimizer false), or a new run from the weights alone with "
     "load_from"
@@ -83,14 +86,18 @@ def fitting_state(
     for key, param in zip(keys, params, strict=True):
         if id(param) not in anew:
             _require_shapes(state["state"].get(key) or {}, param, key)
+    _require_same_entries(state)
+    _require_gradients(state, params, anew)
     dropped = {key for key, param in zip(keys, params, strict=True) if id(param) in anew}
     made = {**state, "state": {k: v for k, v in state["state"].items() if k not in dropped}}
     for number, (own, group) in enumerate(
         zip(optimizer.param_groups, state["param_groups"], strict=True)
     ):
-        require_alike(_without_params(own), group, f"optimizer.param_groups.{number}")
+        place = f"optimizer.param_groups.{number}"
+        require_alike(_without_params(own), group, place)
+        _require_pairs(own, group, place)
     made["param_groups"] = [
-        {**_without_params(own), **group}
+        {**_without_params(own), **group, **{k: own[k] for k in _OF_THE_PROGRAM & own.keys()}}
         for own, group in zip(optimizer.param_groups, state["param_groups"], strict=True)
     ]
     base = getattr(wrapper, "base_param_settings", None)
@@ -116,6 +123,49 @@ def _require_shapes(values: Mapping[str, Any], param: Any, key: Any) -> None:
                 f"optimizer.state.{key}.{name} is {tuple(shape)} in the file, and the parameter is "
                 f"{tuple(param.shape)} → take an undamaged file, or {_WAY_OUT}"
             )
+
+
+def _require_same_entries(state: State) -> None:
+    """Refuse what is kept of a parameter if it has no entry in common with the others of its group."""
+    for group in state["param_groups"]:
+        kept = {key: state["state"].get(key) or {} for key in group["params"]}
+        for key, values in kept.items():
+            others = set().union(*(other for k, other in kept.items() if k != key))
+            if values and others and not others & values.keys():
+                raise CheckpointError(
+                    f"optimizer.state.{key} has {_some(values)} → {_some(others)} is needed"
+                )
+
+
+def _some(keys: Iterable[Any]) -> str:
+    return ", ".join(sorted(map(str, keys))[:4])
+
+
+def _require_pairs(own: State, group: State, place: str) -> None:
+    """Refuse a tuple of another length: it has its meaning by position, such as ``betas``."""
+    for key, value in own.items():
+        if isinstance(value, tuple) and key in group and len(group[key]) != len(value):
+            raise CheckpointError(
+                f"{place}.{key} has {len(group[key])} values → {len(value)} are needed"
+            )
+
+
+def _require_gradients(state: State, params: Collection[Any], anew: Collection[int]) -> None:
+    """Refuse a gradient of an open window that has another shape than its parameter."""
+    grads = (state.get("accumulation") or {}).get("grads") or []
+    places = [
+        f"{n}.{i}"
+        for n, group in enumerate(state["param_groups"])
+        for i in range(len(group["params"]))
+    ]
+    for number, window in enumerate(grads):
+        for place, param in zip(places, params, strict=True):
+            found = (window or {}).get(place)
+            if found is not None and found.shape != param.shape and id(param) not in anew:
+                raise CheckpointError(
+                    f"optimizer.accumulation.grads.{number}.{place} is {tuple(found.shape)} in the file, and the "
+                    f"parameter is {tuple(param.shape)} → take an undamaged file, or {_WAY_OUT}"
+                )
 
 
 def _places(state: State, keys: Collection[Any]) -> set[str]:

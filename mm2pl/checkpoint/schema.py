@@ -27,6 +27,8 @@ class Rule(NamedTuple):
 
 
 def _is_count(value: object) -> bool:
+    if getattr(value, "is_meta", False):
+        return is_scalar(value)
     try:
         # Of numpy's and torch's kind too: files of other programs have such counters.
         return not isinstance(value, bool) and operator.index(value) >= 0  # type: ignore[arg-type]
@@ -81,6 +83,14 @@ WINDOW = Rule(
     lambda value: isinstance(value, Mapping) and value.keys() >= {"inner_count", "grads"},
 )
 FLAG = Rule("True or False", lambda value: isinstance(value, bool))
+SWITCH = Rule(
+    "True or False",
+    lambda value: (
+        value is None
+        or (is_scalar(value) and _is_count(value) and int(value) < 2)
+        or isinstance(value, bool)
+    ),
+)
 HISTORY = Rule(
     "a dict of two series, their length and a flag",
     lambda value: (
@@ -112,6 +122,9 @@ SCHEDULES = Rule(
 
 AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
 """What torch's optimizers keep per parameter, in its shape."""
+
+SWITCHES = ("amsgrad", "capturable", "differentiable", "foreach", "fused", "maximize", "nesterov")
+"""What torch's optimizers ask of a group with ``if``."""
 
 _OPTIMIZERS = ("optimizer", "optimizer.*", "optimizer_states.*")
 """A single wrapper's state, those of several by name, and Lightning's list."""
@@ -146,6 +159,7 @@ TABLE: dict[str, Rule] = {
             "param_groups.*.lr": NUMBER,
             "param_groups.*.initial_lr": NUMBER,
             "param_groups.*.weight_decay": NUMBER,
+            **{f"param_groups.*.{name}": SWITCH for name in SWITCHES},
             "accumulation": WINDOW,
             "accumulation.inner_count": COUNT,
             "accumulation.grads": PER_PROCESS,
@@ -164,9 +178,18 @@ TABLE: dict[str, Rule] = {
     "callbacks": MAPPING,
     "lr_schedulers": MAPPINGS,
     "hyper_parameters": MAPPING,
+    "datamodule_hyper_parameters": MAPPING,
+    "hparams_name": TEXT,
     "mm2pl": MAPPING,
     "mm2pl_facts": MAPPING,
+    **{f"mm2pl_facts.{name}": NUMBER for name in ("max_epochs", "max_iters")},
+    **{
+        f"mm2pl_facts.{name}": COUNT
+        for name in ("epoch_length", "batch_size", "data_length", "seed", "processes")
+    },
+    "mm2pl_facts.loop": TEXT,
     "mm2pl_facts.versions": MAPPING,
+    "mm2pl_facts.versions.*": TEXT,
     "mm2pl_facts.optimizers": MAPPING,
     "mm2pl_facts.optimizers.*": TEXT,
     "mm2pl_facts.schedules": MAPPING,
@@ -181,6 +204,8 @@ TABLE: dict[str, Rule] = {
     "mm2pl.batch_idx": COUNT,
     "mm2pl.ticks_due": MAPPING,
     **{f"mm2pl.{part}": PER_PROCESS for part in ("stream", "workers", "rng", "buffers")},
+    **{f"mm2pl.{part}": SWITCH for part in ("epoch_unfinished", "validation_pending")},
+    **{f"mm2pl.stream.*.{part}": COUNT for part in ("passes", "consumed", "before")},
     "mm2pl.workers.*.states": MAPPING,
 }
 """Place → what it must hold; ``*`` is any key or position. What is missing or None is another's question."""
@@ -208,6 +233,8 @@ READ_BY_ALL = (
     "mm2pl",
     "pytorch-lightning_version",
     "hyper_parameters",
+    "datamodule_hyper_parameters",
+    "hparams_name",
 )
 """Keys that are read of every file; the others are those of a run that goes on."""
 

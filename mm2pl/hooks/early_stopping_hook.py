@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ArgumentError, StateError
 from mm2pl.hooks.hook import Hook
-from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule, number_of
+from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule
 from mm2pl.registry import HOOKS
+from mm2pl.utils.numbers import number_of
 
 if TYPE_CHECKING:
     from mm2pl.run.protocols import RunnerLike
@@ -35,7 +36,8 @@ class EarlyStoppingHook(Hook):
     Raises:
         ValueError: an unknown ``rule``, or none that the metric's name tells.
         ArgumentError: at the start of a run, if its loop cannot be stopped.
-        RuntimeError: after a validation without the metric, if ``strict``.
+        RuntimeError: after a validation without the metric, or in which it is None, if ``strict``.
+        TypeError: after a validation in which the metric is no single number.
     """
 
     priority = "LOWEST"
@@ -82,8 +84,10 @@ class EarlyStoppingHook(Hook):
             RuntimeError: With ``strict``, there is no such metric, or it is not finite.
         """
         metrics = metrics or {}
-        if self.monitor not in metrics:
+        if metrics.get(self.monitor) is None:
             problem = f"metric {self.monitor!r} is not available, only {list(metrics)} are"
+            if self.monitor in metrics:
+                problem = f"metric {self.monitor!r} is None"
             if self.strict:
                 raise StateError(
                     f"Early stopping conditioned on {problem}. "

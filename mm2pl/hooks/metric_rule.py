@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.utils.numbers import number_of
 
 GREATER_KEYS = ["acc", "top", "AR@", "auc", "precision", "mAP", "mDice", "mIoU", "mAcc", "aAcc"]
 LESS_KEYS = ["loss"]
@@ -62,28 +63,6 @@ def score_of(key: str, metrics: Mapping[str, Any]) -> Any:
             "set CheckpointHook(save_best=…) to one of them"
         )
     return number_of(key, metrics[key])
-
-
-def number_of(key: str, value: Any) -> Any:
-    """Return a metric's value as it is, if it is one number, or None where there is none.
-
-    Raises:
-        TypeError: It is something else, which cannot be compared.
-
-    >>> number_of("acc", "high")
-    Traceback (most recent call last):
-    ...
-    TypeError: metric 'acc' is 'high' (str) → to be compared it must be one number
-    """
-    try:
-        comparable = not isinstance(value, str | bytes) and getattr(value, "ndim", 0) == 0
-        if value is None or (comparable and float(value) is not None):
-            return value
-    except (TypeError, ValueError):
-        pass
-    raise ArgumentError(
-        f"metric {key!r} is {value!r:.80} ({type(value).__name__}) → to be compared it must be one number"
-    )
 
 
 def check_rule(rule: str | None) -> None:

@@ -219,6 +219,10 @@ class BaseInferencer(metaclass=InferencerMeta):
         if not cfg:
             text = _config_in(checkpoint or {})
             cfg.update(Config.fromstring(text, file_format=".py", safe=True)._cfg_dict)
+            if "model" not in cfg:
+                raise ArgumentError(
+                    f"{weights}: the config in it has no model, only {list(cfg)} → give the config as model=…"
+                )
             require_known(_built_of(cfg), str(weights), "give the config as model=…")
         # The weights come from the checkpoint, so the backbone's must not be downloaded.
         if cfg.model.get("pretrained") is not None:

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from mm2pl.checkpoint.download import download
-from mm2pl.checkpoint.reader import read_outline
+from mm2pl.checkpoint.reader import naming, read_outline
+from mm2pl.checkpoint.schema import check
 from mm2pl.fileio import get_file_backend
 from mm2pl.registry.known import require_known
 
@@ -33,11 +34,13 @@ class FromKnownNames:
             UnknownNameError: What a hyper-parameter names is new to this program.
         """
         made: Any = cls
+        name = "the checkpoint" if hasattr(checkpoint_path, "read") else os.fspath(checkpoint_path)
         if kwargs.get("weights_only") is not False:
             key = made.CHECKPOINT_HYPER_PARAMS_KEY
             checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
         loader: Any = super()
-        return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        with naming(name):
+            return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
 
 def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
@@ -49,7 +52,7 @@ def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
         given: Arguments that the caller gives in place of those in the file.
 
     Raises:
-        CheckpointError: It is damaged or no checkpoint.
+        CheckpointError: It is damaged or no checkpoint, or holds a value of a wrong type.
         UnknownNameError: It would have something imported or called that is new to this program.
     """
     file: str | BytesIO
@@ -63,6 +66,7 @@ def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
         elif "://" in name:
             file = BytesIO(get_file_backend(name).get(name))
     outline = read_outline(file, name)
+    check(outline, name, whole=False)
     for place in (key, *OLD_KEYS):
         values = outline.get(place) or {}
         if isinstance(values, dict):

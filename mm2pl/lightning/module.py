@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from mm2pl.checkpoint.fitting import require_tensors
 from mm2pl.checkpoint.names import INNER, OUTER, rename_for_module
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
@@ -408,6 +409,8 @@ def _take_names_of_files(
     module: MMLightningModule, state_dict: dict[str, Any], prefix: str, *_: Any
 ) -> None:
     rename_for_module(state_dict, prefix, module.own_names())
+    own = (*module.named_parameters(), *module.named_buffers())
+    require_tensors({prefix + name: tensor for name, tensor in own}, state_dict)
 
 
 # Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.

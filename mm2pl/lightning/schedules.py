@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.format import scheduler_states
-from mm2pl.checkpoint.reader import CheckpointError
+from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.optim import build_param_schedulers
 from mm2pl.plan.resume import Choice
@@ -133,7 +133,8 @@ class SchedulesOfModule:
             resumption = Resumption({"param_schedulers": scheduler_states(before)}, Choice())
         loop, facts = view.train_loop, facts_of(view)
         progress = resumption.progress(loop.epoch, loop.iter, loop.epoch_length)
-        resumption.match(schedules)
+        with naming(str(trainer.ckpt_path or "The checkpoint")):
+            resumption.match(schedules)
         replaced, self.replaced = self.replaced, False
         other = not from_file or resumption.has_other_length(facts)
         if self._plan and other and not replaced:

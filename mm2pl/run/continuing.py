@@ -350,8 +350,8 @@ class Continuing:
         if self._trainer_restores:
             return checkpoint
         self.resuming = resuming
-        run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         with naming(str(filename)):
+            run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
             load_checkpoint_to_model(run.model, checkpoint, strict, revise_keys=revise_keys)
         self.has_loaded = True
         run.logger.info(f"Load checkpoint from {filename}")

@@ -15,6 +15,7 @@ from mm2pl.checkpoint.errors import CheckpointError
         (0.1, np.float32(3)),
         (1, torch.ones(())),
         (True, 1),
+        (False, None),
         (float("nan"), 2),
         ("greater", "less"),
         (None, [object]),
@@ -32,6 +33,7 @@ def test_of_a_kind(own, found):
     ("own", "found", "said"),
     [
         (0, "two", r"x is 'two' \(str\) → a number"),
+        (False, 7, r"x is 7 \(int\) → True or False"),
         (0, None, r"x is None \(NoneType\) → a number"),
         (0.1, torch.ones(2), r"x is tensor.* → a number"),
         ("greater", {}, r"x is \{\} \(dict\) → a text"),

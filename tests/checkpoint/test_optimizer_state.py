@@ -82,12 +82,12 @@ def test_what_the_groups_have_here_and_the_file_lacks_stays():
 
 
 def test_a_parameter_of_another_shape_begins_anew_and_only_that():
-    saved = state()
+    saved, optimizer = state(), stepped()
+    shapes = [param.shape for param in optimizer.param_groups[0]["params"]]
     saved["accumulation"] = {
         "inner_count": 1,
-        "grads": [{f"0.{i}": torch.ones(1) for i in range(4)}],
+        "grads": [{f"0.{i}": torch.ones(shape) for i, shape in enumerate(shapes)}],
     }
-    optimizer = stepped()
     changed = optimizer.param_groups[0]["params"][2]
     made = fitting_state(optimizer, saved, [changed])
     assert list(made["state"]) == [0, 1, 3]
@@ -95,6 +95,36 @@ def test_a_parameter_of_another_shape_begins_anew_and_only_that():
     optimizer.load_state_dict({k: made[k] for k in ("state", "param_groups")})
     optimizer.step()
     assert optimizer.state[changed]["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (["state", 0], {"a": 1}, "state.0 has a → exp_avg, exp_avg_sq, step is needed"),
+        (["param_groups", 0, "betas"], (), "param_groups.0.betas has 0 values → 2 are needed"),
+        (["param_groups", 0, "betas"], (0.1, "a"), "param_groups.0.betas.1 is 'a'"),
+        (["state", 0, "exp_avg"], torch.ones(9), r"state.0.exp_avg is \(9,\) in the file"),
+        (
+            ["accumulation"],
+            {"grads": [{}, {"0.1": torch.ones(9)}]},
+            r"accumulation.grads.1.0.1 is \(9,\) in the file, and the parameter is \(2,\)",
+        ),
+    ],
+)
+def test_a_value_that_no_optimizer_writes_is_named(place, value, said):
+    saved = holder = copy.deepcopy(state())
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    with pytest.raises(CheckpointError, match=rf"optimizer\.{said}"):
+        fitting_state(stepped(), saved)
+
+
+def test_how_torch_steps_is_this_programs():
+    saved = state()
+    saved["param_groups"][0].update(capturable=True, differentiable=True, maximize=True)
+    made = fitting_state(stepped(), saved)["param_groups"][0]
+    assert (made["capturable"], made["differentiable"], made["maximize"]) == (False, False, True)
 
 
 def test_frozen_parts_may_differ():

@@ -15,13 +15,17 @@ from mm2pl.checkpoint.schema import (
     NUMBER,
     REQUIRED,
     SERIES,
+    SWITCHES,
     TABLE,
     TENSOR,
     TEXT,
     check,
 )
 
-GROUP = {"params": [0, 1], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0}
+GROUP = {
+    **{"params": [0, 1], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0},
+    **dict.fromkeys(SWITCHES, False),
+}
 FILLED = dict.fromkeys(AVERAGES, torch.ones(2))
 WINDOW = {"inner_count": 3, "grads": [{"0.0": torch.ones(2)}, {}]}
 STATE = {
@@ -51,8 +55,12 @@ GOOD: dict[str, Any] = {
         "callbacks": {},
         "lr_schedulers": [],
         "hyper_parameters": {},
+        "datamodule_hyper_parameters": {},
+        "hparams_name": "kwargs",
         "mm2pl_facts": {
-            "versions": {},
+            **{"loop": "by epoch", "max_epochs": 3, "max_iters": 27, "epoch_length": 9},
+            **{"batch_size": 8, "data_length": 70, "seed": 0, "processes": 1},
+            "versions": {"torch": "2.6"},
             "optimizers": {"": "SGD"},
             "schedules": {"": ["StepLR"]},
         },
@@ -61,7 +69,9 @@ GOOD: dict[str, Any] = {
         "batch_idx": 0,
         "ticks_due": {},
         "loops": {},
-        **{"stream": [{}], "workers": [{"states": {}}], "rng": [None], "buffers": []},
+        **{"epoch_unfinished": True, "validation_pending": False},
+        "stream": [{"passes": 1, "consumed": 2, "before": 0}],
+        **{"workers": [{"states": {}}], "rng": [None], "buffers": []},
         "histories": {
             "lr": {"log": torch.ones(2), "count": torch.ones(2), "max_length": 9, "resumed": None}
         },

@@ -16,6 +16,7 @@ from mm2pl.checkpoint.format import convert_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader, load_from_local
 from mm2pl.checkpoint.reader import CheckpointError, read_checkpoint, read_outline
 from mm2pl.config.errors import ConfigError
+from mm2pl.errors import UserError
 from mm2pl.infer import BaseInferencer
 from mm2pl.lightning import MMDataModule, MMLightningModule
 from mm2pl.lightning.checkpoint_io import MMCheckpointIO
@@ -148,6 +149,30 @@ def test_a_config_in_a_file_is_not_executed(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"'system' of module os is not allowed with safe=True"):
         DOORS["inferencer"](str(tmp_path / "x.pth"))
     assert not Path("ran").exists()
+
+
+WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
+    "version": ("module", {"pytorch-lightning_version": "three"}, "pytorch-lightning_version is"),
+    "version, data": ("data module", {"pytorch-lightning_version": 2.6}, "a version such as"),
+    "arguments": ("module", {"hyper_parameters": [1]}, r"hyper_parameters is \[1\] \(list\)"),
+    "config": ("inferencer", {"meta": {"cfg": "x = 1"}}, "the config in it has no model"),
+}
+
+
+@pytest.mark.parametrize(("door", "content", "said"), WRONG.values(), ids=WRONG)
+def test_a_value_of_a_wrong_type_is_named(tmp_path, door, content, said):
+    path = str(tmp_path / "x.pth")
+    torch.save({"state_dict": {}, **content}, path)
+    with pytest.raises(UserError, match=rf"x\.pth: .*{said}|x\.pth: {said}"):
+        DOORS[door](path)
+
+
+def test_a_weight_that_is_no_tensor(tmp_path):
+    path = tmp_path / "x.ckpt"
+    weights = {"model.weight": "text", "model.bias": torch.ones(1)}
+    torch.save({"state_dict": weights, "pytorch-lightning_version": "2.6.0"}, path)
+    with pytest.raises(CheckpointError, match=r"x\.ckpt: the weight model\.weight is 'text'"):
+        MMLightningModule.load_from_checkpoint(path, model=nn.Linear(1, 1))
 
 
 def test_what_the_caller_gives_is_not_the_files(tmp_path):

@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.reader import read_checkpoint
 from mm2pl.config import Config
 from mm2pl.errors import UserError
+from mm2pl.lightning import MMLightningModule
 from tests.faults.test_doors import DOORS
-from tests.scenarios import Scenario, build
+from tests.scenarios import Points, Scenario, build, models
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -69,9 +72,23 @@ def plateau(kind: str) -> Scenario:
     )
 
 
-def run(folder: Path, kind: str, **options: Any) -> None:
+def runner(folder: Path, kind: str, **options: Any) -> Any:
     keys = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
-    build("mm2pl", plateau(kind), str(folder), {key: [] for key in keys}, **options).train()
+    return build("mm2pl", plateau(kind), str(folder), {key: [] for key in keys}, **options)
+
+
+def run(folder: Path, kind: str, **options: Any) -> None:
+    runner(folder, kind, **options).train()
+
+
+def predict(folder: Path, path: str) -> None:
+    quiet: dict[str, Any] = {"enable_progress_bar": False, "logger": False}
+    trainer = Trainer(accelerator="cpu", default_root_dir=folder, **quiet)
+    trainer.predict(MMLightningModule(model=plain()), DataLoader(Points(8)), ckpt_path=path)
+
+
+def plain() -> nn.Module:
+    return models("mm2pl")["plain"]()
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +173,11 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 WAYS = {
     "resume": lambda folder, kind, path: run(folder, kind, resume=True, load_from=path),
     "load_from": lambda folder, kind, path: run(folder, kind, load_from=path),
+    "val": lambda folder, kind, path: runner(folder, kind, load_from=path).val(),
+    "predict": lambda folder, kind, path: predict(folder, path),
+    "module": lambda folder, kind, path: MMLightningModule.load_from_checkpoint(
+        path, model=plain()
+    ),
     "convert": lambda folder, kind, path: DOORS["convert"](path),
     "load_checkpoint": lambda folder, kind, path: DOORS["load_checkpoint"](path),
 }
@@ -174,7 +196,7 @@ def test_a_value_of_a_wrong_type_is_one_message_or_nothing(tmp_path, written, co
         for part in place[:-1]:
             holder = holder[part]
         holder[place[-1]] = copy.deepcopy(rng.choice(WRONG))
-        # Two of three resume, which reads most of the file.
+        # More than half resume, which reads most of the file.
         way = rng.choice([*WAYS, *["resume"] * 8])
         path = tmp_path / f"{number}.pth"
         torch.save(content, path)

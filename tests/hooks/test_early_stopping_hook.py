@@ -59,6 +59,8 @@ def test_a_missing_metric(make_runner):
         EarlyStoppingHook(monitor="loss").after_val_epoch(runner, {"acc": 1})
     with pytest.raises(RuntimeError, match="conditioned on metric 'loss' is not available"):
         EarlyStoppingHook(monitor="loss", strict=True).after_val_epoch(runner, {"acc": 1})
+    with pytest.warns(UserWarning, match="Skip early stopping process since metric 'acc' is None"):
+        EarlyStoppingHook(monitor="acc").after_val_epoch(runner, {"acc": None})
 
 
 @pytest.mark.parametrize(

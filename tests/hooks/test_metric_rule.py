@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mm2pl.hooks.metric_rule import infer_rule, number_of, score_of
+from mm2pl.hooks.metric_rule import infer_rule, score_of
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,6 @@ def test_infer_rule(key, rule):
 
 def test_own_keys_come_first_when_equal():
     assert infer_rule("acc", greater_keys=["ac"], less_keys=["Acc"]) == "less"
-
-
-@pytest.mark.parametrize(
-    "value", [0.5, 1, True, None, float("nan"), np.float32(1), torch.tensor(1.0), np.array(2.0)]
-)
-def test_a_number_stays_as_it_is(value):
-    assert number_of("acc", value) is value
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from mm2pl.optim.scheduler.base import (
     per_group,
 )
 from mm2pl.registry import PARAM_SCHEDULERS
+from mm2pl.utils.numbers import number_of
 
 _IS_BETTER = {
     ("less", "rel"): lambda a, best, threshold: a < best * (1.0 - threshold),
@@ -104,8 +106,8 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         """Count an epoch, or judge the metrics of a validation.
 
         Raises:
-            TypeError: ``metrics`` is no dict.
-            KeyError: ``metrics`` has no ``monitor``.
+            TypeError: ``metrics`` is no dict, or ``monitor`` in it is no single number.
+            KeyError: ``metrics`` has no ``monitor``, or it is None.
         """
         if metrics is None:
             # MMEngine's hook calls without metrics after each training epoch, and with them after a validation.
@@ -120,11 +122,18 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
 
     def _monitored(self, metrics: dict[str, Any]) -> Any:
         metric = metrics.get(self.monitor)
+        if metric is None and self.monitor in metrics:
+            raise ReadableKeyError(
+                f"metric {self.monitor!r} is None → {type(self).__name__} needs a number in every validation"
+            )
         if metric is None:
             hint = did_you_mean(closest(self.monitor, metrics, 1))
             raise ReadableKeyError(
                 f"monitor={self.monitor!r} is not among the metrics {list(metrics)}.{hint}"
             )
+        # MMEngine 0.10.7 compares a tensor or array of one element too, of any dimension.
+        if math.prod(getattr(metric, "shape", (0,))) != 1:
+            number_of(self.monitor, metric)
         return metric
 
     def _judge(self, metric: Any) -> None:

@@ -63,6 +63,24 @@ def test_needs_metrics() -> None:
         scheduler.step({"accu": 1.0})
 
 
+@pytest.mark.parametrize("value", ["high", torch.ones(2), np.ones(2), [0.5], {}], ids=repr)
+def test_a_metric_that_is_no_number(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"metric 'acc' is .* → to be compared it must be one"):
+        ReduceOnPlateauLR(sgd(), monitor="acc").step({"acc": value})
+
+
+def test_a_metric_that_is_none() -> None:
+    with pytest.raises(KeyError, match="metric 'acc' is None → ReduceOnPlateauLR needs a number"):
+        ReduceOnPlateauLR(sgd(), monitor="acc").step({"acc": None})
+
+
+@pytest.mark.parametrize("value", [0.5, torch.ones(1, 1), np.ones(1), torch.tensor(2.0)], ids=repr)
+def test_one_number_of_any_shape(value: Any) -> None:
+    scheduler = ReduceOnPlateauLR(sgd(), monitor="acc", rule="greater")
+    scheduler.step({"acc": value})
+    assert scheduler.best is value
+
+
 def test_state_is_plain() -> None:
     scheduler = ReduceOnPlateauLR(sgd(), monitor="loss")
     scheduler.step({"loss": np.float64(0.25)})

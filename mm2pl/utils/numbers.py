@@ -1,0 +1,29 @@
+"""Which values of metrics can be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mm2pl.errors import ArgumentError
+
+
+def number_of(key: str, value: Any) -> Any:
+    """Return a metric's value as it is, if it is one number, or None where there is none.
+
+    Raises:
+        TypeError: It is something else, which cannot be compared.
+
+    >>> number_of("acc", "high")
+    Traceback (most recent call last):
+    ...
+    TypeError: metric 'acc' is 'high' (str) → to be compared it must be one number
+    """
+    try:
+        comparable = not isinstance(value, str | bytes) and getattr(value, "ndim", 0) == 0
+        if value is None or (comparable and float(value) is not None):
+            return value
+    except (TypeError, ValueError):
+        pass
+    raise ArgumentError(
+        f"metric {key!r} is {value!r:.80} ({type(value).__name__}) → to be compared it must be one number"
+    )
