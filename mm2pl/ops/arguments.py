@@ -24,6 +24,11 @@ def require(holds: bool, operator: str, argument: str, given: object, accepted: 
         raise ArgumentError(f"{operator}: {argument} is {given} → it must be {accepted}")
 
 
+def values_are_known() -> bool:
+    """Return whether the values of tensors can be checked: not in a graph of ``torch.compile`` or ``torch.export``."""
+    return not torch.compiler.is_compiling()
+
+
 def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...]]) -> None:
     """Check that arguments are floating-point tensors of given shapes, all on one device.
 

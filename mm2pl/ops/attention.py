@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors
+from mm2pl.ops.arguments import full_precision, require, require_tensors, values_are_known
 from mm2pl.ops.gather import corners_of, gather, padded
 
 
@@ -41,8 +41,9 @@ def ms_deform_attn(
         sampling_locations=(sampling_locations, (*shape, 2)),
         attention_weights=(attention_weights, shape),
     )
-    total = int(spatial_shapes.prod(1).sum())
-    require(total == cells, name, "spatial_shapes", f"of {total} cells", f"of value's {cells}")
+    if values_are_known():
+        total = int(spatial_shapes.prod(1).sum())
+        require(total == cells, name, "spatial_shapes", f"of {total} cells", f"of value's {cells}")
     heights, widths = (spatial_shapes[:, axis].view(maps, 1).to(value) for axis in (0, 1))
     x = sampling_locations[..., 0] * widths - 0.5
     y = sampling_locations[..., 1] * heights - 0.5

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from mm2pl.ops import ext_boxes, ext_convolutions, ext_others, ext_regions, ext_time
+from mm2pl.ops.ext_arguments import checked
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **ext_regions.FUNCTIONS,
-    **ext_convolutions.FUNCTIONS,
-    **ext_boxes.FUNCTIONS,
-    **ext_others.FUNCTIONS,
-    **ext_time.FUNCTIONS,
+    **{
+        name: checked(name, function)
+        for module in (ext_regions, ext_convolutions, ext_boxes, ext_others, ext_time)
+        for name, function in module.FUNCTIONS.items()
+    },
     "get_compiler_version": lambda: "none: mm2pl.ops, PyTorch",
     "get_compiling_cuda_version": lambda: "not available",
 }

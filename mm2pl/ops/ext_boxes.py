@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops import point_sets, rotated_boxes, text
+from mm2pl.ops.arguments import require
 from mm2pl.ops.buffers import add, gradients
 
 MODES = ("iou", "iof")
@@ -16,7 +17,12 @@ MODES = ("iou", "iof")
 
 def _overlaps(operator: Callable[..., Tensor]) -> Callable[..., None]:
     def run(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int, aligned: bool) -> None:
-        ious.copy_(operator(boxes1, boxes2, MODES[mode_flag], aligned).view_as(ious))
+        name = operator.__name__
+        require(mode_flag in (0, 1), name, "mode_flag", mode_flag, "0 (iou) or 1 (iof)")
+        values = operator(boxes1, boxes2, MODES[mode_flag], aligned)
+        fits = ious.numel() == values.numel()
+        require(fits, name, "ious", f"of {ious.numel()} numbers", f"of {values.numel()}")
+        ious.copy_(values.view_as(ious))
 
     return run
 

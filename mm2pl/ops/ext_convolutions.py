@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mm2pl.ops.arguments import require
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.deform_conv import deform_conv2d
 
@@ -139,6 +140,8 @@ def _masked_im2col(
 ) -> None:
     """Write the neighbourhood of each place that the mask names."""
     padded = functional.pad(features[0], (pad_w, pad_w, pad_h, pad_h))
+    size = (padded.shape[1] - kernel_h + 1, padded.shape[2] - kernel_w + 1)
+    _check_places("masked_im2col_forward", mask_h_idx, mask_w_idx, size)
     y = mask_h_idx + torch.arange(kernel_h, device=features.device)[:, None]
     x = mask_w_idx + torch.arange(kernel_w, device=features.device)[:, None]
     data_col.copy_(padded[:, y[:, None], x[None]].reshape(data_col.shape))
@@ -153,7 +156,17 @@ def _masked_col2im(
     width: int,
     channels: int,
 ) -> None:
+    _check_places("masked_col2im_forward", mask_h_idx, mask_w_idx, (height, width))
     data_im[0, :, mask_h_idx, mask_w_idx] = data_col
+
+
+def _check_places(operator: str, y: Tensor, x: Tensor, size: tuple[int, int]) -> None:
+    """Refuse places outside the result: below 0 they would be taken from its end."""
+    for argument, index, limit in zip(("mask_h_idx", "mask_w_idx"), (y, x), size, strict=True):
+        if index.numel():
+            low, high = (int(each) for each in index.aminmax())
+            fits = low >= 0 and high < limit
+            require(fits, operator, argument, f"from {low} to {high}", f"from 0 to {limit - 1}")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mm2pl.ops.arguments import require
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.gather import clamped, corners_of
 from mm2pl.ops.nms import nms, nms_match, soft_nms
@@ -31,6 +32,13 @@ def _bbox_overlaps(
     bboxes1: Tensor, bboxes2: Tensor, ious: Tensor, mode: int, aligned: bool, offset: int
 ) -> None:
     """Write the IoU of boxes (mode 0) or the share of the first one (mode 1), of pairs or of each with each."""
+    name, rows = "bbox_overlaps", len(bboxes1)
+    require(mode in (0, 1), name, "mode", mode, "0 (iou) or 1 (iof)")
+    require(offset in (0, 1), name, "offset", offset, "0 or 1")
+    fits = not aligned or len(bboxes2) == rows
+    require(fits, name, "bboxes2", f"of {len(bboxes2)} rows", f"of {rows}, as bboxes1")
+    size = (rows,) if aligned else (rows, len(bboxes2))
+    require(ious.shape == size, name, "ious", f"of shape {tuple(ious.shape)}", f"{size}")
     one, other = (bboxes1, bboxes2) if aligned else (bboxes1[:, None], bboxes2[None])
     first = torch.maximum(one[..., :2], other[..., :2])
     sides = (torch.minimum(one[..., 2:], other[..., 2:]) - first + offset).clamp(min=0)
@@ -75,6 +83,7 @@ def _roi_align(
 ) -> None:
     bins = (aligned_height, aligned_width)
     settings = (bins, spatial_scale, sampling_ratio)
+    require(pool_mode in (0, 1), "roi_align", "pool_mode", pool_mode, "0 (max) or 1 (avg)")
     if pool_mode == 1:
         output.copy_(roi_align(input, rois, *settings, aligned=aligned))
         return

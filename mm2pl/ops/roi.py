@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, pair, require
+from mm2pl.ops.arguments import full_precision, pair, require, values_are_known
 from mm2pl.ops.gather import Corners, clamped, corners_of, gather
 from mm2pl.ops.sampling import Taken, check_regions, grids, sums, table_of
 
@@ -183,7 +183,7 @@ def region(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tensor, T
     start, end = corners[:, [1, 0]], corners[:, [3, 2]]
     size = end - start
     if aligned:
-        fits = bool((size >= 0).all())
+        fits = not values_are_known() or bool((size >= 0).all())
         require(fits, "roi_align", "rois", "one with x2 < x1 or y2 < y1", "x1 <= x2 and y1 <= y2")
         return start, size
     return start, size.clamp(min=1.0)

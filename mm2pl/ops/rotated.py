@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, pair, require, require_tensors
+from mm2pl.ops.arguments import full_precision, pair, require, require_tensors, values_are_known
 from mm2pl.ops.gather import gather
 from mm2pl.ops.sampling import Grid, bilinear, check_regions, means, table_of
 
@@ -47,7 +47,7 @@ def roi_align_rotated(
     centre = rois[:, [2, 1]] * spatial_scale - (0.5 if aligned else 0.0)
     size = rois[:, [4, 3]] * spatial_scale
     if aligned:
-        fits = bool((size >= 0).all())
+        fits = not values_are_known() or bool((size >= 0).all())
         require(fits, name, "rois", "one of a negative size", "of width and height >= 0")
     else:
         size = size.clamp(min=1.0)
@@ -238,7 +238,8 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
     require(fits, name, "indices", given, f"integers ({', '.join(map(str, entry))}, rotations)")
     rotations, count = indices.shape[3], math.prod(entry)
     place = indices.reshape(count, rotations).T.long() - 1
-    fits = not place.numel() or (int(place.min()) >= 0 and int(place.max()) < count)
+    unknown = not place.numel() or not values_are_known()
+    fits = unknown or (int(place.min()) >= 0 and int(place.max()) < count)
     require(fits, name, "indices", "one outside the filter", f"from 1 to {count}")
     whole = (planes, rotations, channels, count)
     filters = input.reshape(planes, 1, channels, count).expand(whole)

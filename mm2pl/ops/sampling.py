@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import require, require_tensors
+from mm2pl.ops.arguments import require, require_tensors, values_are_known
 from mm2pl.ops.gather import clamped, corners_of, gather
 
 
 def check_regions(operator: str, input: Tensor, rois: Tensor, width: int) -> None:
     """Check a feature map and regions, ``(N, width)``, whose first column is the image."""
     require_tensors(operator, input=(input, ("B", "C", "H", "W")), rois=(rois, ("N", width)))
-    if len(rois):
+    if len(rois) and values_are_known():
         first, last = int(rois[:, 0].min()), int(rois[:, 0].max())
         fits = first >= 0 and last < len(input)
         given = f"rois for images {first} to {last}"
@@ -65,10 +65,12 @@ def grids(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Iterator[
         sampling_ratio: Samples per bin along each axis; 0 takes one for each cell that a bin covers.
     """
     if sampling_ratio > 0:
-        counts = torch.full(size.shape, sampling_ratio, dtype=torch.long, device=size.device)
+        # Nothing is read of the values here, so that the operator can be compiled.
+        everyone = torch.arange(len(size), device=size.device)
+        groups = iter([([sampling_ratio] * 2, everyone)] if len(size) else [])
     else:
-        counts = (size / size.new_tensor(bins)).ceil().clamp(min=0).long()
-    for each, chosen in alike(counts):
+        groups = alike((size / size.new_tensor(bins)).ceil().clamp(min=0).long())
+    for each, chosen in groups:
         parts = []
         for axis, (bins_, samples) in enumerate(zip(bins, each, strict=True)):
             one = size[chosen, axis, None] / bins_

@@ -1,0 +1,182 @@
+"""What the functions of ``mmcv._ext`` take: one table, which checks the arguments of each call.
+
+Without it a buffer larger than the result would be filled by broadcasting, and an integer one with rounded numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mm2pl.ops.arguments import require
+
+TABLE = """
+active_rotated_filter_backward: grad_output D*R C*O h w, indices:int O h w R, grad_input D C O h w
+active_rotated_filter_forward: input D C O h w, indices:int O h w R, output D*R C*O h w
+bbox_overlaps: bboxes1 N 4, bboxes2 M 4
+bezier_align_backward: grad_output N C aligned_height aligned_width, rois N 17, grad_input B C H W
+bezier_align_forward: input B C H W, rois N 17, output N C aligned_height aligned_width
+border_align_backward: grad_output B C N 4, boxes B N 4, argmax_idx:int B C N 4,
+    grad_input B 4*C H W
+border_align_forward: input B 4*C H W, boxes B N 4, output B C N 4, argmax_idx:int B C N 4
+box_iou_quadri: boxes1 N 8, boxes2 M 8
+box_iou_rotated: boxes1 N 5, boxes2 M 5
+carafe_backward: grad_output B C h w, rfeatures B C H W, masks B K h w, *, *, *, *,
+    grad_input B C H W, grad_masks B K h w
+carafe_forward: features B C H W, masks B K h w, rfeatures B C H W, *, *, output B C h w
+carafe_naive_backward: grad_output B C h w, features B C H W, masks B K h w, grad_input B C H W,
+    grad_masks B K h w
+carafe_naive_forward: features B C H W, masks B K h w, output B C h w
+chamfer_distance_backward: xyz1 B N 2, xyz2 B M 2, idx1:int B N, idx2:int B M, grad_dist1 B N,
+    grad_dist2 B M, grad_xyz1 B N 2, grad_xyz2 B M 2
+chamfer_distance_forward: xyz1 B N 2, xyz2 B M 2, dist1 B N, dist2 B M, idx1:int B N, idx2:int B M
+convex_giou: pointsets N 18, polygons N 8, output N 19
+convex_iou: pointsets N 18, polygons M 8, ious N M
+deform_conv_backward_input: input B C H W, offset B F h w, grad_output B D h w,
+    grad_input B C H W, grad_offset B F h w, weight D E kH kW
+deform_conv_backward_parameters: input B C H W, offset B F h w, grad_output B D h w,
+    grad_weight D E kH kW
+deform_conv_forward: input B C H W, weight D E kH kW, offset B F h w, output B D h w
+deform_roi_pool_backward: grad_output N C pooled_height pooled_width, input B C H W, rois N 5, *,
+    grad_input B C H W
+deform_roi_pool_forward: input B C H W, rois N 5, *, output N C pooled_height pooled_width
+diff_iou_rotated_sort_vertices_forward: vertices B N K 2, mask:bool B N K
+masked_col2im_forward: data_col channels N, mask_h_idx:int N, mask_w_idx:int N,
+    data_im 1 channels height width
+masked_im2col_forward: features 1 C H W, mask_h_idx:int N, mask_w_idx:int N,
+    data_col C*kernel_h*kernel_w N
+min_area_polygons: pointsets N 18, polygons N 8
+modulated_deform_conv_backward: input B C H W, weight D E kernel_h kernel_w, *, *, offset B F h w,
+    mask B G h w, *, grad_input B C H W, grad_weight D E kernel_h kernel_w, *,
+    grad_offset B F h w, grad_mask B G h w, grad_output B D h w
+modulated_deform_conv_forward: input B C H W, weight D E kernel_h kernel_w, *, *, offset B F h w,
+    mask B G h w, output B D h w
+ms_deform_attn_backward: value B S heads D, spatial_shapes:int L 2, level_start_index:int L,
+    sampling_locations B Q heads L P 2, attention_weights B Q heads L P, grad_output B Q heads*D,
+    grad_value B S heads D, grad_sampling_loc B Q heads L P 2, grad_attn_weight B Q heads L P
+ms_deform_attn_forward: value B S heads D, spatial_shapes:int L 2, level_start_index:int L,
+    sampling_locations B Q heads L P 2, attention_weights B Q heads L P
+nms_quadri: dets N columns, scores N
+nms_rotated: dets N columns, scores N
+points_in_polygons_forward: points N 2, polygons M 8, output N M
+prroi_pool_backward: grad_output N C pooled_height pooled_width, rois N 5, grad_input B C H W
+prroi_pool_coor_backward: output N C pooled_height pooled_width,
+    grad_output N C pooled_height pooled_width, features B C H W, rois N 5, grad_rois N 5
+prroi_pool_forward: features B C H W, rois N 5, output N C pooled_height pooled_width
+psamask_backward: grad_output num_ h_feature*w_feature h_feature w_feature,
+    grad_input num_ h_mask*w_mask h_feature w_feature
+psamask_forward: input num_ h_mask*w_mask h_feature w_feature,
+    output num_ h_feature*w_feature h_feature w_feature
+riroi_align_rotated_backward: grad_output N C pooled_height pooled_width, rois N 6,
+    grad_input B C H W
+riroi_align_rotated_forward: features B C H W, rois N 6, output N C pooled_height pooled_width
+roi_align_backward: grad_output N C aligned_height aligned_width, rois N 5, *, *,
+    grad_input B C H W
+roi_align_forward: input B C H W, rois N 5, output N C aligned_height aligned_width
+roi_align_rotated_backward: grad_output N C pooled_height pooled_width, rois N 6,
+    grad_input B C H W
+roi_align_rotated_forward: input B C H W, rois N 6, output N C pooled_height pooled_width
+roi_pool_backward: grad_output N C pooled_height pooled_width, rois N 5,
+    argmax:int N C pooled_height pooled_width, grad_input B C H W
+roi_pool_forward: input B C H W, rois N 5, output N C pooled_height pooled_width,
+    argmax:int N C pooled_height pooled_width
+rotated_feature_align_backward: grad_output B C H W, boxes B H W 5, grad_input B C H W
+rotated_feature_align_forward: features B C H W, boxes B H W 5, output B C H W
+sigmoid_focal_loss_backward: input N C, target:int N, *, grad_input N C
+sigmoid_focal_loss_forward: input N C, target:int N, *, output N C
+softmax_focal_loss_backward: input N C, target:int N, *, buff N, grad_input N C
+softmax_focal_loss_forward: input N C, target:int N, *, output N
+softnms: boxes N 4, scores N, dets N 5
+sync_bn_backward_data: grad_output B C L, weight C, grad_weight C, grad_bias C, norm B C L, std C,
+    grad_input B C L
+sync_bn_backward_param: grad_output B C L, norm B C L, grad_weight C, grad_bias C
+sync_bn_forward_mean: input B C L, mean C
+sync_bn_forward_output: input B C L, mean C, var C, weight C, bias C, *, *, norm B C L, std C,
+    output B C L
+sync_bn_forward_var: input B C L, mean C, var C
+tin_shift_backward: grad_output B T C L, shift:int B G, grad_input B T C L
+tin_shift_forward: input B T C L, shift:int B G, output B T C L
+"""
+"""Function: its tensors in order, each with its shape. ``*`` is one that the function checks itself or ignores.
+
+A size is a number, an argument of the call, a product of known sizes, or a name that stands for one size throughout.
+"""
+
+KINDS = {"": "a floating-point", "int": "an integer", "bool": "a boolean"}
+
+
+class _Entry(NamedTuple):
+    argument: str
+    kind: str
+    shape: list[str]
+
+
+def _parsed(text: str) -> _Entry:
+    argument, *shape = text.split()
+    argument, _, kind = argument.partition(":")
+    return _Entry(argument, kind, shape)
+
+
+TENSORS: dict[str, list[_Entry]] = {
+    name: [_parsed(entry) for entry in entries.split(",")]
+    for name, _, entries in (
+        line.partition(": ") for line in re.sub(r"\n +", " ", TABLE).strip().splitlines()
+    )
+}
+
+
+def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of ``mmcv._ext`` that refuses a tensor of a wrong kind, shape or device."""
+    if name not in TENSORS:
+        return function  # one of mm2pl.ops itself, or without tensors
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        known = {key: value for key, value in bound.arguments.items() if isinstance(value, int)}
+        _check(name, list(bound.arguments.values()), known | bound.kwargs)
+        return function(*args, **kwargs)
+
+    return run
+
+
+def _check(operator: str, given: list[Any], known: dict[str, Any]) -> None:
+    places = {}
+    checks = [each for each in zip(TENSORS[operator], given, strict=False) if each[0].shape]
+    # A product last: what its factors are is known from the others.
+    for (argument, kind, shape), value in sorted(checks, key=lambda each: "*" in str(each[0])):
+        sizes = [_size(name, known) for name in shape]
+        wanted = f"{KINDS[kind]} tensor ({', '.join(map(str, sizes))})"
+        require(isinstance(value, Tensor), operator, argument, type(value).__name__, wanted)
+        require(_kind(value) == kind, operator, argument, str(value.dtype), wanted)
+        fits = value.dim() == len(sizes) and all(
+            isinstance(size, str) or size == has
+            for size, has in zip(sizes, value.shape, strict=True)
+        )
+        require(fits, operator, argument, f"of shape {tuple(value.shape)}", wanted)
+        known.update(zip(shape, value.shape, strict=True))
+        places[argument] = value.device
+    where = ", ".join(f"{argument} on {device}" for argument, device in places.items())
+    require(len({*places.values()}) <= 1, operator, "the device", where, "one for all of them")
+
+
+def _size(name: str, known: dict[str, Any]) -> int | str:
+    """Return the size that a name or a product stands for, or itself if that is not known."""
+    factors = name.split("*")
+    if not all(each.isdigit() or each in known for each in factors):
+        return name
+    return math.prod(int(known.get(each, each)) for each in factors)
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.dtype == torch.bool:
+        return "bool"
+    return "" if tensor.is_floating_point() else "int"

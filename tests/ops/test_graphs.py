@@ -1,0 +1,135 @@
+"""Which operators go into one graph, and which have second gradients: the table of mm2pl/ops/README.md, measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from mm2pl import ops
+
+README = Path(__file__).parents[2] / "mm2pl" / "ops" / "README.md"
+ROIS = torch.tensor([[0, 1, 1, 5, 4.0], [0, 2, 1, 6, 5]])
+TURNED = torch.tensor([[0, 3, 3, 4, 2, 0.3]])
+CURVES = torch.cat([torch.zeros(1, 1), torch.arange(16.0)[None] / 4], 1)
+TURNS = torch.stack([torch.arange(72).roll(9 * k) for k in range(8)], 1).view(8, 3, 3, 8).int() + 1
+SHAPES = torch.tensor([[2, 3], [1, 2]])
+SQUARE = torch.tensor([[0.0, 0, 1, 0, 1, 1, 0, 1]])
+MAP = (1, 8, 6, 7)
+Call = tuple[Callable[[Tensor], Tensor], tuple[int, ...]]
+
+CALLS: dict[str, Call] = {
+    "active_rotated_filter": (lambda x: ops.active_rotated_filter(x, TURNS), (2, 2, 8, 3, 3)),
+    "bezier_align": (lambda x: ops.bezier_align(x, CURVES, 2, 1.0, 2), MAP),
+    "border_align": (lambda x: ops.border_align(x, ROIS[None, :, 1:], 3), MAP),
+    "box_iou_quadri": (lambda x: ops.box_iou_quadri(x, SQUARE), (2, 8)),
+    "box_iou_rotated": (lambda x: ops.box_iou_rotated(x * 3 + 1, TURNED[:, 1:]), (2, 5)),
+    "carafe": (lambda x: ops.carafe(x, x.mean() * torch.ones(1, 9, 12, 14), 3, 1, 2), MAP),
+    "chamfer_distance": (lambda x: ops.chamfer_distance(x, torch.ones(1, 3, 2))[0], (1, 4, 2)),
+    "convex_giou": (lambda x: ops.convex_giou(x, SQUARE), (1, 18)),
+    "convex_iou": (lambda x: ops.convex_iou(x, SQUARE), (1, 18)),
+    "deform_conv2d": (
+        lambda x: ops.deform_conv2d(
+            x,
+            x[:, :1].expand(1, 18, 6, 7),
+            torch.ones(2, 8, 3, 3),
+            x[:, :1].expand(1, 9, 6, 7),
+            padding=1,
+        ),
+        MAP,
+    ),
+    "deform_roi_pool": (lambda x: ops.deform_roi_pool(x, ROIS, None, 2, 1.0, 2), MAP),
+    "min_area_polygons": (ops.min_area_polygons, (1, 18)),
+    "ms_deform_attn": (
+        lambda x: ops.ms_deform_attn(
+            x,
+            SHAPES,
+            x.mean() * torch.ones(1, 4, 2, 2, 3, 2),
+            x.mean() * torch.ones(1, 4, 2, 2, 3),
+        ),
+        (1, 8, 2, 3),
+    ),
+    "nms": (lambda x: ops.nms(x, x[:, 0], 0.5), (3, 4)),
+    "nms_match": (lambda x: torch.tensor(ops.nms_match(x, 0.0)), (3, 5)),
+    "nms_quadri": (lambda x: ops.nms_quadri(x, x[:, 0], 0.5), (3, 8)),
+    "nms_rotated": (lambda x: ops.nms_rotated(x, x[:, 0], 0.5), (3, 5)),
+    "points_in_polygons": (lambda x: ops.points_in_polygons(x, SQUARE), (3, 2)),
+    "prroi_pool": (lambda x: ops.prroi_pool(x, ROIS, 2), MAP),
+    "psa_mask": (lambda x: ops.psa_mask(x, 0, (2, 4)), MAP),
+    "riroi_align_rotated": (lambda x: ops.riroi_align_rotated(x, TURNED, 2, 1.0, 2), MAP),
+    "roi_align": (lambda x: ops.roi_align(x, ROIS, 2, 1.0, 2), MAP),
+    "roi_align, sampling_ratio=0": (lambda x: ops.roi_align(x, ROIS, 2, 1.0, 0), MAP),
+    "roi_align_rotated": (lambda x: ops.roi_align_rotated(x, TURNED, 2, 1.0, 2), MAP),
+    "roi_pool": (lambda x: ops.roi_pool(x, ROIS, 2), MAP),
+    "rotated_feature_align": (
+        lambda x: ops.rotated_feature_align(x, torch.ones(1, 6, 7, 5)),
+        MAP,
+    ),
+    "sigmoid_focal_loss": (lambda x: ops.sigmoid_focal_loss(x, torch.tensor([0, 3])), (2, 3)),
+    "soft_nms": (lambda x: ops.soft_nms(x, x[:, 0], 0.5)[0], (3, 4)),
+    "softmax_focal_loss": (lambda x: ops.softmax_focal_loss(x, torch.tensor([0, 2])), (2, 3)),
+    "tin_shift": (lambda x: ops.tin_shift(x, torch.ones(1, 2).int()), (1, 3, 4, 2)),
+}
+ON_HOST = {"contour_expand", "pixel_group"}
+"""They take arrays of numbers and return lists."""
+COLUMNS = ("compile", "export", "twice")
+
+
+class Module(torch.nn.Module):
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(x)
+
+
+def compiles(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    torch._dynamo.reset()
+    return torch.equal(torch.compile(call, fullgraph=True, backend="eager")(x), call(x))
+
+
+def exports(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    return torch.equal(torch.export.export(Module(call), (x,)).module()(x), call(x))
+
+
+def is_differentiated_twice(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    x = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(call(x).square().sum(), x, create_graph=True)
+    return bool(torch.autograd.grad(grad.square().sum(), x)[0].any())
+
+
+QUESTIONS = dict(zip(COLUMNS, (compiles, exports, is_differentiated_twice), strict=True))
+
+
+def table() -> dict[str, list[str]]:
+    """Return operator → answers, as the README has them."""
+    rows = re.findall(r"^\| `(\w+)`([^|]*)\|(.*)\|$", README.read_text(), re.MULTILINE)
+    return {
+        name + more.rstrip().replace("`", ""): [cell.strip() for cell in cells.split("|")]
+        for name, more, cells in rows
+    }
+
+
+def test_every_operator_has_a_row() -> None:
+    assert set(table()) == set(CALLS) | ON_HOST
+    assert {name.partition(",")[0] for name in table()} == set(ops.__all__)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
+def test_what_the_readme_says(name: str) -> None:
+    call, shape = CALLS[name]
+    torch.manual_seed(0)
+    x = torch.rand(shape)
+    answers = []
+    for question in QUESTIONS.values():
+        try:
+            answers.append("yes" if question(call, x) else "no")
+        except Exception:  # torch has many kinds for what it cannot trace
+            answers.append("no")
+    assert answers == table()[name]
