@@ -7,7 +7,22 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A mistake of the user's, with a message that says what was given, what is accepted, and what to do."""
+    """A mistake of the user's, with a message that says what was given, what is accepted, and what to do.
+
+    Attributes:
+        config_key: The key of a config that holds the wrong value, where it is known; it stands before the message.
+    """
+
+    config_key = ""
+
+    def put_under(self, key: str, before_parts: str) -> None:
+        """Name the key in the message; one that is known already is a part of it."""
+        message, known = self.args[0] if self.args else "", self.config_key
+        # A code of the operating system, or a message that begins with the key by itself.
+        if not isinstance(message, str) or message.startswith((f"{key}.", f"{key}=")):
+            return
+        self.config_key = f"{before_parts}{known}" if known else key
+        self.args = (f"{self.config_key} → {message.removeprefix(f'{known} → ')}", *self.args[1:])
 
 
 class ReadableKeyError(UserError, KeyError):
@@ -71,6 +86,26 @@ class UnsupportedVersion(UserError, ImportError):
         super().__init__(
             f"{installed} {found} → mm2pl works with {requirement} → pip install '{requirement}'"
         )
+
+
+@contextmanager
+def under_key(key: str, before_parts: str | None = None) -> Iterator[None]:
+    """Let what is refused inside say which key of a config it stands under.
+
+    Args:
+        key: The key, or its part below that of an outer ``under_key``.
+        before_parts: What stands before a part's own key; by default ``key`` and a dot.
+
+    >>> with under_key("default_hooks.timer"), under_key("priority"):
+    ...     raise ArgumentError("300 is too much")
+    Traceback (most recent call last):
+    mm2pl.errors.ArgumentError: default_hooks.timer.priority → 300 is too much
+    """
+    try:
+        yield
+    except UserError as error:
+        error.put_under(key, f"{key}." if before_parts is None else before_parts)
+        raise
 
 
 @contextmanager

@@ -150,8 +150,8 @@ def _fault_of(error: Exception, step: str) -> Fault:
     names = [frame.name for frame in frames]
     stage = "val" if "build_val_loop" in names else "train"
     built = [KEYS_BY_STEP[name] for name in names if name in KEYS_BY_STEP]
-    path = (built[-1] if built else step).format(stage=stage)
-    text = " ".join(str(error).split())
+    path = getattr(error, "config_key", "") or (built[-1] if built else step).format(stage=stage)
+    text = " ".join(str(error).split()).removeprefix(f"{path} → ")
     # The line that called into libraries is the user's own more often than theirs.
     own = [f for f in frames if "site-packages" not in f.filename] or frames
     return Fault(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ def run(command: str, arguments: list[str]) -> int:
         return 0
     require_config(cfg)
     cfg = changes.apply(options, cfg)
+    _follow_length(asked)
     if not cfg.get("work_dir"):
         cfg.work_dir = f"./work_dirs/{Path(str(asked.path)).stem}"
     # Only here: Lightning comes with them.
@@ -66,9 +67,36 @@ def run(command: str, arguments: list[str]) -> int:
     return 0 if report.is_sound(options.strict) else 1
 
 
+_SHORTER = (
+    *("fast_dev_run", "limit_train_batches", "limit_val_batches", "max_steps", "max_time"),
+    *("min_epochs", "min_steps", "overfit_batches"),
+)
+"""Trainer arguments that make a run, or its validations, another length than the config says."""
+
+
+def _follow_length(asked: Asked) -> None:
+    """Let the config have the length that the Trainer is told, as the run has.
+
+    Raises:
+        ArgumentError: For a length that no key of a config has.
+    """
+    for name in _SHORTER:
+        # What switches nothing on, in Lightning's words.
+        if asked.values.get(name) not in (None, False, -1):
+            raise ArgumentError(
+                f"{asked.given[name]} → mm2pl check counts what the config says → leave it out, or give "
+                "--trainer.max_epochs or --cfg-options train_cfg.…"
+            )
+    length, epochs = asked.cfg.get("train_cfg"), asked.values.get("max_epochs")
+    if epochs not in (None, -1) and isinstance(length, Mapping) and "max_epochs" in length:
+        asked.change({"train_cfg.max_epochs": epochs}, asked.given["max_epochs"])
+
+
 def _not_tried(asked: Asked) -> Iterator[Fault]:
     """Yield the words for the Trainer, and for classes of the user's own, that a trial does without."""
     for name, word in asked.given.items():
+        if name == "max_epochs":
+            continue
         yield Fault(
             path=f"trainer.{name}",
             why="a trial has one process and the Trainer that the config makes",

@@ -45,6 +45,7 @@ class Asked:
         cfg: The config of the run.
         arguments: What LightningCLI's parser is to read, in order: flags, and YAML as ``--config={…}``.
         given: Trainer arguments that the user has set, with the word that did it.
+        values: Those that the user has given as a whole, with their values.
         classes: ``class_path`` and arguments of one's own for ``model`` and ``data``, in LightningCLI's form.
         doubts: Words that nothing reads.
         origins: Dotted key → the last word that has set it.
@@ -55,6 +56,7 @@ class Asked:
     cfg: Config
     arguments: list[str] = field(default_factory=list)
     given: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     classes: dict[str, dict[str, Any]] = field(default_factory=lambda: {"model": {}, "data": {}})
     doubts: list[Fault] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
@@ -353,7 +355,7 @@ def _follow_trainer(asked: Asked, name: str, value: Any, said: str) -> bool:
     if follow is not None:
         follow(asked, value, said)
         return True
-    asked.given[name] = said
+    asked.given[name], asked.values[name] = said, value
     return False
 
 

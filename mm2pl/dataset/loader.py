@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from mm2pl.config import as_config
 from mm2pl.dataset.utils import pseudo_collate, worker_init_fn
 from mm2pl.dist import get_dist_info
-from mm2pl.errors import ArgumentError, ReadableKeyError, refused_values
+from mm2pl.errors import ArgumentError, ReadableKeyError, refused_values, under_key
 from mm2pl.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from mm2pl.registry.build_functions import resolve
 
@@ -49,7 +49,8 @@ def build_dataloader(
     if isinstance(batch_sampler, dict):
         # Popped, because torch's DataLoader refuses a batch size next to a batch sampler.
         defaults = {"sampler": sampler, "batch_size": cfg.pop("batch_size")}
-        batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=defaults)
+        with under_key("batch_sampler"):
+            batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=defaults)
     init_fn = _build_worker_init_fn(cfg, seed)
     # MMEngine's default, unlike torch's: images may differ in size, and the model's preprocessor stacks them.
     collate_fn = _function(cfg.pop("collate_fn", pseudo_collate), "collate_fn")
@@ -100,10 +101,11 @@ def _pop_required(cfg: dict, key: str, example: str) -> Any:
 def _build_dataset(cfg: dict) -> Any:
     dataset = _pop_required(cfg, "dataset", "dataset=dict(type=…)")
     if isinstance(dataset, dict):
-        dataset = DATASETS.build(dataset)
-        if hasattr(dataset, "full_init"):
-            # Here and not later: each worker would read the annotations for itself.
-            dataset.full_init()
+        with under_key("dataset"):
+            dataset = DATASETS.build(dataset)
+            if hasattr(dataset, "full_init"):
+                # Here and not later: each worker would read the annotations for itself.
+                dataset.full_init()
     batches = cfg.pop("num_batch_per_epoch", None)
     if batches is None:
         return dataset
@@ -124,7 +126,8 @@ def _build_sampler(cfg: dict, dataset: Any, seed: int | None) -> Any:
     if not isinstance(sampler, dict):
         return sampler
     # Only defaults: a `seed` in the sampler's config wins.
-    return DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
+    with under_key("sampler"):
+        return DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
 
 
 def _build_worker_init_fn(cfg: dict, seed: int | None) -> Callable | None:

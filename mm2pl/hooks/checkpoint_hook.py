@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.dist import is_main_process, master_only
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, under_key
 from mm2pl.fileio import FileClient, get_file_backend
 from mm2pl.hooks import metric_rule
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
@@ -162,11 +162,12 @@ class CheckpointHook(Hook, CheckpointCallback):
         """Return the folder of the checkpoints of a run in ``work_dir``; the storage backend joins the names."""
         root: Any = work_dir if self._out_root is None else self._out_root
         # MMEngine 0.10.7 makes a FileClient in any case, which knows no backend but its own and says that it is old.
-        self.file_client: Any = (
-            get_file_backend(root, backend_args=self.backend_args)
-            if self.file_client_args is None
-            else FileClient.infer_client(self.file_client_args, root)
-        )
+        with under_key("work_dir" if self._out_root is None else f"{type(self).__name__}.out_dir"):
+            self.file_client: Any = (
+                get_file_backend(root, backend_args=self.backend_args)
+                if self.file_client_args is None
+                else FileClient.infer_client(self.file_client_args, root)
+            )
         self.file_backend = self.file_client
         if root == work_dir:
             return root

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from mm2pl.dataset import batch_size_of, build_dataloader, loader_config, never_ends
 from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.dist.utils import sharing_data
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, under_key
 from mm2pl.lightning.from_file import FromKnownNames
 from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
@@ -88,7 +88,7 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         if stage not in self.loaders or self._shares[stage] != share:
             # A sampler would draw it for its share alone.
             agreed = self.seed is None and share != get_dist_info()
-            with sharing_data(*share):
+            with sharing_data(*share), under_key(f"{stage}_dataloader"):
                 seed = sync_random_seed() if agreed else self.seed
                 self.loaders[stage] = build_dataloader(config, seed, self.diff_rank_seed)
             self._shares[stage] = share

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mm2pl.errors import under_key
+
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
     from typing_extensions import Self
@@ -30,9 +32,10 @@ class BaseLoop:
     def __init__(self, runner: RunnerLike, dataloader: DataLoader | dict) -> None:
         self._runner = runner
         if isinstance(dataloader, dict):
-            dataloader = runner.build_dataloader(
-                dataloader, seed=runner.seed, diff_rank_seed=runner.diff_rank_seed
-            )
+            with under_key("dataloader"):
+                dataloader = runner.build_dataloader(
+                    dataloader, seed=runner.seed, diff_rank_seed=runner.diff_rank_seed
+                )
         self.dataloader: LoaderLike = dataloader
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import as_config
-from mm2pl.errors import ArgumentError, StateError
+from mm2pl.errors import ArgumentError, StateError, under_key
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
 from mm2pl.run.base_loop import BaseLoop
@@ -138,6 +138,9 @@ def hook_of(given: HookLike | Mapping[str, Any], priority: int | str | Priority 
             f"hook should be an instance of Hook or dict(type=…), but got {given!r}"
         )
     if priority is not None:
+        # Among the hooks it is too late: nothing there knows that the word is the config's.
+        with under_key("priority"):
+            get_priority(priority)
         made.priority = priority
     return made
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from mm2pl.dataset.utils import length_of
+from mm2pl.errors import under_key
 from mm2pl.logging import HistoryBuffer
 from mm2pl.registry import LOOPS
 from mm2pl.run.base_loop import BaseLoop
@@ -36,7 +37,8 @@ class EvalLoop(BaseLoop):
         fp16: bool = False,
     ) -> None:
         super().__init__(runner, dataloader)
-        self.evaluator = runner.build_evaluator(evaluator)
+        with under_key("evaluator"):
+            self.evaluator = runner.build_evaluator(evaluator)
         self.fp16 = fp16
         self.losses: dict[str, HistoryBuffer] = {}
         self._share_metainfo(self.evaluator, runner.visualizer)

@@ -13,7 +13,7 @@ from torch import nn
 from mm2pl.dataset import batch_size_of
 from mm2pl.dataset.utils import length_of
 from mm2pl.dist import is_distributed
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, under_key
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
@@ -340,14 +340,16 @@ class RunnerFacade(RunnerView):
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Register the six default hooks, changed and extended by ``hooks``; ``None`` as a value removes one."""
-        for hook in {**building.DEFAULT_HOOKS, **(hooks or {})}.values():
+        for name, hook in {**building.DEFAULT_HOOKS, **(hooks or {})}.items():
             if hook is not None:
-                self.register_hook(hook)
+                with under_key(f"default_hooks.{name}"):
+                    self.register_hook(hook)
 
     def register_custom_hooks(self, hooks: list[Any]) -> None:
         """Register further hooks."""
-        for hook in hooks:
-            self.register_hook(hook)
+        for number, hook in enumerate(hooks):
+            with under_key(f"custom_hooks.{number}"):
+                self.register_hook(hook)
 
     def register_hooks(
         self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None

@@ -88,7 +88,7 @@ def _validations(config: Mapping[str, Any], times: Timetable) -> Iterator[Fault]
             "train_cfg.val_begin",
             times.val_begin,
             f"counted from 1, and nothing is validated before the first {unit(times.by_epoch)[:-1]}",
-            "1; `mm2pl validate` judges the weights before the training",
+            "give 1; `mm2pl validate` judges the weights before the training",
         )
     elif times.val_begin > times.end:
         return  # never validated, which the table of keys says

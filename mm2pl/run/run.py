@@ -14,7 +14,7 @@ from mm2pl.compat import config_for
 from mm2pl.config import Config, as_config
 from mm2pl.dataset import loader_config
 from mm2pl.dist import get_rank, get_world_size
-from mm2pl.errors import ArgumentError
+from mm2pl.errors import ArgumentError, under_key
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.plan.explain import typed_doubts, warn
 from mm2pl.plan.length import length_of_run
@@ -163,14 +163,16 @@ class Run:
         self.default_scope = scope and DefaultScope.get_instance(
             self.experiment_name, scope_name=scope
         )
-        self.log_processor = runner.build_log_processor(settings.get("log_processor") or {})
+        with under_key("log_processor"):
+            self.log_processor = runner.build_log_processor(settings.get("log_processor") or {})
         self.logger = runner.build_logger(settings.get("log_level") or "INFO")
         for note in self.plan.notes:
             self.logger.warning(note)
         if self.is_first_process:
             runner._log_env(settings.get("env_cfg") or {})
         self.message_hub = runner.build_message_hub()
-        self.visualizer = runner.build_visualizer(settings.get("visualizer"))
+        with under_key("visualizer"):
+            self.visualizer = runner.build_visualizer(settings.get("visualizer"))
         if len(self.cfg) and self.is_first_process:
             self.visualizer.add_config(config_for(self.visualizer, self.cfg))
 
@@ -189,7 +191,8 @@ class Run:
         preprocessor = self.plan.model.get("data_preprocessor")
         if isinstance(model, dict) and preprocessor is not None:
             model.setdefault("data_preprocessor", as_config(preprocessor))
-        self._built = self.runner.build_model(model)
+        with under_key("model"):
+            self._built = self.runner.build_model(model)
         wrapper = self.options.get("model_wrapper_cfg")
         made = self._built = self.runner.wrap_model(wrapper, self._built)
         if isinstance(made, DistributedDataParallel):
@@ -316,7 +319,8 @@ class Run:
         loop = self.loops[stage]
         if loop is None or isinstance(loop, dict):
             build = getattr(self.runner, f"build_{stage}_loop")
-            loop = self.loops[stage] = build({} if loop is None else loop)
+            with under_key(f"{stage}_cfg", before_parts=f"{stage}_"):
+                loop = self.loops[stage] = build({} if loop is None else loop)
         return loop
 
     def loader_of(self, stage: str) -> Any:
@@ -379,7 +383,8 @@ class Run:
         self.datamodule.use_loader("train", stream)
         brought = self.module.brings_optimizers
         if not brought:
-            self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
+            with under_key("optim_wrapper"):
+                self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
         for note in self.module.choose_optimization():
             self.logger.warning(note)
         if self.module.automatic_optimization and (drives(loop) or loop.overrides_run_iter):
@@ -390,7 +395,8 @@ class Run:
         if not brought:
             runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
         if self.param_schedulers is not None:
-            self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
+            with under_key("param_scheduler"):
+                self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
         if self.loops["val"] is not None:
             self._prepare_evaluation("val")
         warn_of_faults(self)

@@ -83,6 +83,19 @@ WORDS = {
         0,
         "note: --trainer.devices 2: trainer.devices →",
     ),
+    "the run's length": (["--trainer.max_epochs", "7"], 0, "those of 7 epochs"),
+    "the length of a YAML": (["--config", "long.yaml"], 0, "7 written, 7 kept"),
+    "no length": (
+        ["--trainer.max_epochs", "1.5"],
+        1,
+        "--trainer.max_epochs 1.5: train_cfg.max_epochs=1.5 → a whole number (epochs) is needed",
+    ),
+    "another length": (
+        ["--trainer.limit_train_batches", "3"],
+        2,
+        "--trainer.limit_train_batches 3 → mm2pl check counts what the config says → leave it out",
+    ),
+    "not shorter": (["--trainer.fast_dev_run", "false"], 0, "those of 3 epochs"),
     "no checkpoint": (["last"], 2, "'last' is one word too many"),
     "a habit": (["--gpus", "2"], 2, "unknown option '--gpus 2' → --trainer.devices 2"),
     "Lightning's help": (["--lightning-help"], 2, "mm2pl fit --lightning-help lists them"),
@@ -98,6 +111,7 @@ def test_the_words_of_fit_are_followed_or_refused(name, tmp_path, capsys, monkey
     Path("over.yaml").write_text(
         "trainer: {}\nmodel: {init_args: {optim_wrapper: {optimizer: {lr: -3}}}}\n"
     )
+    Path("long.yaml").write_text("trainer: {max_epochs: 7}\n")
     config = [] if name == "no run" else ["run.py"]
     try:
         found = main(["check", *config, "--no-build", *words])

@@ -13,9 +13,10 @@ from mm2pl.cli.main import main
 MODULE = """
 import torch
 from torch.utils.data import Dataset
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric
 from mm2pl.model import BaseModel
-from mm2pl.registry import DATASETS, METRICS, MODELS
+from mm2pl.registry import DATA_SAMPLERS, DATASETS, LOOPS, METRICS, MODELS, PARAM_SCHEDULERS
 
 @MODELS.register_module()
 class SmallCNN(BaseModel):
@@ -44,6 +45,13 @@ class Points(Dataset):
 class Pictures(Points):
     def __getitem__(self, index):
         return dict(inputs=torch.ones(3, 2, 2))
+
+def picky(*args, **arguments):
+    raise ArgumentError('only 7 will do')
+
+DATA_SAMPLERS.register_module('Picky', module=picky)
+LOOPS.register_module('PickyLoop', module=picky)
+PARAM_SCHEDULERS.register_module('PickyLR', module=picky)
 """
 CONFIG = """
 custom_imports = dict(imports=['rows_project'])
@@ -223,6 +231,44 @@ FILES = {
     "what the Trainer gets": (
         "BASE\ndefault_hooks = dict(logger=dict(type='LoggerHook', interval='x'))\n",
         "c.py:3: default_hooks.logger.interval='x' → a whole number of at least 1",
+    ),
+    "a level of hooks": (
+        "BASE\ncustom_hooks = [dict(type='SyncBuffersHook', priority='HIHG')]\n",
+        "custom_hooks.0.priority → priority 'HIHG' is no level: use HIGHEST",
+    ),
+    "a hook": (
+        "BASE\ncustom_hooks = [dict(type='ProfilerHook', profile_times=0)]\n",
+        "custom_hooks.0 → profile_times should be greater than 0, but got 0",
+    ),
+    "a default hook": (
+        "BASE\ndefault_hooks = dict(more=dict(type='ProfilerHook', profile_times=0))\n",
+        "default_hooks.more → profile_times should be greater than 0",
+    ),
+    "a storage": (
+        "BASE\ndefault_hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir='mm://x'))\n",
+        "CheckpointHook.out_dir → There is no storage backend 'mm'",
+    ),
+    "a visualizer": (
+        "BASE\nvisualizer = dict(\n    type='Visualizer',\n"
+        "    vis_backends=[dict(type='LocalVisBackend', config_save_file='x.t')])\n",
+        "visualizer → config_save_file should",
+    ),
+    "a sampler": (
+        "BASE\ntrain_dataloader = dict(sampler=dict(type='Picky'))\n",
+        "train_dataloader.sampler → only 7 will do",
+    ),
+    "an evaluator": (
+        "BASE\nval_cfg = {}\nval_dataloader = dict(dataset=dict(type='Points'))\n"
+        "val_evaluator = dict(type='DumpResults', out_file_path='x.txt')\n",
+        "val_evaluator → The output file must be a pkl file",
+    ),
+    "a loop": (
+        "BASE\ntrain_cfg = dict(_delete_=True, type='PickyLoop', max_epochs=1)\n",
+        "train_cfg → only 7 will do",
+    ),
+    "a schedule": (
+        "BASE\nparam_scheduler = [dict(type='ConstantLR'), dict(type='PickyLR')]\n",
+        "param_scheduler.1 → only 7 will do",
     ),
     "statistics": (
         "BASE\nlog_processor = dict(custom_cfg=[dict(data_src='loss', methd_name='mean')])\n",

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mm2pl.dist import get_dist_info
+from mm2pl.errors import ArgumentError, StateError
 from mm2pl.mmcv.runner.drive import Workflow, all_steps, autocast, fit
 from mm2pl.mmcv.runner.driven import inside_fit
 from mm2pl.mmcv.runner.log_buffer import LogBuffer
@@ -59,7 +60,7 @@ class BaseRunner(HookRegistration, Checkpoints):
     ) -> None:
         _check(model, batch_processor, optimizer, logger, meta)
         if max_epochs is not None and max_iters is not None:
-            raise ValueError(
+            raise ArgumentError(
                 f"max_epochs={max_epochs!r}, max_iters={max_iters!r} → give only one of the two."
             )
         self.model = model
@@ -153,7 +154,7 @@ class BaseRunner(HookRegistration, Checkpoints):
 
     def _of_groups(self, value: Callable[[dict[str, Any]], float]) -> Any:
         if self.optimizer is None:
-            raise RuntimeError("the runner has no optimizer → its lr and momentum are unknown.")
+            raise StateError("the runner has no optimizer → its lr and momentum are unknown.")
         if isinstance(self.optimizer, dict):
             return {k: [value(g) for g in o.param_groups] for k, o in self.optimizer.items()}
         return [value(group) for group in self.optimizer.param_groups]
@@ -198,17 +199,17 @@ class BaseRunner(HookRegistration, Checkpoints):
 
     def _check_workflow(self, data_loaders: list[Any], flows: list[tuple]) -> None:
         if not isinstance(data_loaders, list) or len(data_loaders) != len(flows):
-            raise ValueError(
+            raise ArgumentError(
                 f"workflow={flows!r} with {len(data_loaders)} data_loaders → give a list with one loader per flow."
             )
         for flow in flows:
             # MMCV 1.7.2 takes any method of the runner as a mode, so that subclasses add flows of their own.
             if len(flow) != 2 or not isinstance(flow[0], str) or not hasattr(self, flow[0]):
-                raise ValueError(
+                raise ArgumentError(
                     f"workflow={flows!r}: {flow!r} is no (mode, times) with the name of a method, such as ('train', 1)."
                 )
         if self._length() is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"max_{self.unit}s=None → the runner must be made with max_{self.unit}s."
             )
 
@@ -278,7 +279,7 @@ class BaseRunner(HookRegistration, Checkpoints):
                 outputs = self._val_step(data_batch, **kwargs)
         if not isinstance(outputs, dict):
             step = "train_step" if train_mode else "val_step"
-            raise TypeError(
+            raise ArgumentError(
                 f"model.{step}() must return a dict with loss, log_vars and num_samples, not {outputs!r}."
             )
         # `log_vars` is optional in MMCV 1.7.2, but with it
@@ -318,23 +319,23 @@ def _check(
 ) -> None:
     if batch_processor is not None:
         if not callable(batch_processor):
-            raise TypeError(f"batch_processor={batch_processor!r} must be callable.")
+            raise ArgumentError(f"batch_processor={batch_processor!r} must be callable.")
         # With a batch processor MMCV 1.7.2 looks inside the wrapper: MMDataParallel itself always has `train_step`.
         if hasattr(bare_model(model), "train_step"):
-            raise RuntimeError(
+            raise StateError(
                 "the model has train_step, and there is a batch_processor → give only one of them."
             )
     elif not hasattr(model, "train_step"):
-        raise TypeError(
+        raise ArgumentError(
             f"model={type(model).__name__} has no train_step(data, optimizer) → add it; it returns "
             "dict(loss=…, log_vars=…, num_samples=…)."
         )
     found = list(optimizer.values()) if isinstance(optimizer, dict) else [optimizer]
     if any(one is not None and not isinstance(one, Optimizer) for one in found):
-        raise TypeError(
+        raise ArgumentError(
             f"optimizer={optimizer!r} must be a torch Optimizer, a dict of them, or None."
         )
     if logger is not None and not isinstance(logger, logging.Logger):
-        raise TypeError(f"logger={logger!r} must be a logging.Logger.")
+        raise ArgumentError(f"logger={logger!r} must be a logging.Logger.")
     if meta is not None and not isinstance(meta, dict):
-        raise TypeError(f"meta={meta!r} must be a dict or None.")
+        raise ArgumentError(f"meta={meta!r} must be a dict or None.")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mm2pl import registry
+from mm2pl.errors import ArgumentError
 from mm2pl.registry import OPTIMIZERS as OPTIMIZERS
 from mm2pl.registry import Registry, build_from_cfg
 
@@ -57,7 +58,7 @@ class DefaultRunnerConstructor:
 
     def __init__(self, runner_cfg: dict, default_args: dict | None = None) -> None:
         if not isinstance(runner_cfg, Mapping):
-            raise TypeError(f"runner_cfg={runner_cfg!r} must be a dict.")
+            raise ArgumentError(f"runner_cfg={runner_cfg!r} must be a dict.")
         self.runner_cfg = runner_cfg
         self.default_args = default_args
 

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.optim import Optimizer
 
 from mm2pl.dist import get_world_size, is_distributed
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.ddp import MMDDPStrategy
 from mm2pl.mmcv.parallel import MMDistributedDataParallel
 
@@ -45,7 +46,7 @@ class Workflow:
         # The loop of MMCV 1.7.2 ends only when training steps are
         # counted, so a workflow of 'val' alone runs forever there.
         if not trained:
-            raise ValueError(
+            raise ArgumentError(
                 f"workflow={flows!r} never trains, so it would never end → add ('train', 1), or call val(loader)."
             )
         self.loader: Any = trained[0]

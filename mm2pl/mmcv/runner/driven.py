@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.ddp import averaged_outside
 from mm2pl.lightning.private import (
     CURRENT_HOOK,
@@ -42,7 +43,7 @@ def inside_fit(runner: BaseRunner, method: Callable[..., Any]) -> Callable[..., 
         with attached(runner, module, epochs=-1) as trainer:
             for flag in ("fast_dev_run", "overfit_batches", "limit_train_batches"):
                 if flag in runner.trainer_arguments:
-                    raise ValueError(
+                    raise ArgumentError(
                         f"trainer=dict({flag}={runner.trainer_arguments[flag]!r}) → {type(runner).__name__} goes "
                         "through the data itself, and takes as many batches as it wants → leave the flag out, or give "
                         "the run fewer epochs, iterations or samples"

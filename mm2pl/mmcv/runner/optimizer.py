@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.runner.builder import OPTIMIZER_BUILDERS, OPTIMIZERS
 from mm2pl.optim import DefaultOptimWrapperConstructor
 
@@ -29,7 +30,7 @@ class DefaultOptimizerConstructor(DefaultOptimWrapperConstructor):
         self, optimizer_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
     ) -> None:
         if not isinstance(optimizer_cfg, Mapping):
-            raise TypeError(f"optimizer_cfg={optimizer_cfg!r} must be a dict with a type.")
+            raise ArgumentError(f"optimizer_cfg={optimizer_cfg!r} must be a dict with a type.")
         super().__init__({"optimizer": dict(optimizer_cfg)}, paramwise_cfg)
 
     def __call__(self, model: nn.Module) -> Optimizer:  # type: ignore[override]

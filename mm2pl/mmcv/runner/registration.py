@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mm2pl.errors import ArgumentError, ReadableKeyError, UnsupportedError
 from mm2pl.hooks import Hook as EngineHook
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.hooks.hook import Hook
@@ -37,10 +38,10 @@ class HookRegistration:
             ValueError: It has a ``priority`` already.
         """
         if not isinstance(hook, Hook | EngineHook):
-            raise TypeError(f"hook={hook!r} must be a Hook.")
+            raise ArgumentError(f"hook={hook!r} must be a Hook.")
         # MMEngine's hooks have `priority` as a class attribute, so only 1.x hooks can be asked.
         if isinstance(hook, Hook) and hasattr(hook, "priority"):
-            raise ValueError('"priority" is a reserved attribute for hooks')
+            raise ArgumentError('"priority" is a reserved attribute for hooks')
         number = get_priority(priority)
         registered: Any = hook
         registered.priority = number
@@ -124,7 +125,7 @@ class HookRegistration:
     def register_profiler_hook(self, profiler_config: Any) -> None:
         """Refuse MMCV's profiler hook: the Trainer has profilers of its own."""
         if profiler_config is not None:
-            raise NotImplementedError(
+            raise UnsupportedError(
                 "ProfilerHook → give the runner trainer=dict(profiler='simple'), or any of Lightning's profilers."
             )
 
@@ -173,7 +174,9 @@ class HookRegistration:
 def _by_policy(config: dict[str, Any], suffix: str) -> dict[str, Any]:
     config = dict(config)
     if "policy" not in config:
-        raise KeyError(f"{config!r} has no policy → such as dict(policy='step', step=[8, 11]).")
+        raise ReadableKeyError(
+            f"{config!r} has no policy → such as dict(policy='step', step=[8, 11])."
+        )
     policy = config.pop("policy")
     # MMCV 1.7.2: 'step' → StepLrUpdaterHook, but 'CosineAnnealing' keeps its inner capital.
     title = policy.title() if policy == policy.lower() else policy

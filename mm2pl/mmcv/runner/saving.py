@@ -11,6 +11,7 @@ from typing import Any
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.parallel import is_module_wrapper
 from mm2pl.mmcv.runner.checkpoint import load_checkpoint, save_checkpoint
 
@@ -67,7 +68,7 @@ class Checkpoints:
         elif optimizers is not None:
             optimizers.load_state_dict(states)
         else:
-            raise TypeError(
+            raise ArgumentError(
                 "the checkpoint has an optimizer, the runner none → resume_optimizer=False."
             )
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mm2pl.dist import get_rank, sync_random_seed
+from mm2pl.errors import ArgumentError
 
 
 def obj_from_dict(
@@ -33,7 +34,7 @@ def obj_from_dict(
     # Without a parent MMCV 1.7.2 looks the name up among the modules, of which none can be called.
     found = getattr(parent, kind, None) if isinstance(kind, str) else kind
     if not callable(found):
-        raise TypeError(f"type={kind!r} → a class, or the name of one in {parent!r}")
+        raise ArgumentError(f"type={kind!r} → a class, or the name of one in {parent!r}")
     return found(**arguments)
 
 

@@ -6,9 +6,10 @@ import copy
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.errors import ArgumentError, ReadableKeyError, under_key
 from mm2pl.logging import print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
@@ -51,10 +52,10 @@ def build_param_schedulers(
         max_iters = max_epochs * epoch_length
     ends = {True: max_epochs, False: max_iters}
     if not isinstance(optim_wrapper, OptimWrapperDict):
-        return [_build(each, optim_wrapper, ends, epoch_length) for each in _as_list(cfg)]
+        return _build_all(cfg, optim_wrapper, ends, epoch_length)
     per_name = per_optimizer(cfg, list(optim_wrapper.keys()))
     return {
-        name: [_build(each, wrapper, ends, epoch_length) for each in _as_list(per_name[name])]
+        name: _build_all(per_name[name], wrapper, ends, epoch_length)
         for name, wrapper in optim_wrapper.items()
     }
 
@@ -83,6 +84,16 @@ def per_optimizer(cfg: Any, names: list[str]) -> dict[str, Any]:
 
 def _as_list(cfg: Any) -> Sequence[Any]:
     return cfg if isinstance(cfg, Sequence) and not isinstance(cfg, str) else [cfg]
+
+
+def _build_all(
+    cfg: Any, optim_wrapper: Any, ends: dict[bool, int | None], epoch_length: int | None
+) -> list[_ParamScheduler]:
+    made = []
+    for number, each in enumerate(_as_list(cfg)):
+        with nullcontext() if each is cfg else under_key(str(number)):
+            made.append(_build(each, optim_wrapper, ends, epoch_length))
+    return made
 
 
 def _build(

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from mm2pl.dist import broadcast
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import get_file_backend
 from mm2pl.hooks.checkpoint_files import number_in
 from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
@@ -67,9 +68,11 @@ class EvalHook(Hook):
         **eval_kwargs: Any,
     ) -> None:
         if not isinstance(dataloader, DataLoader):
-            raise TypeError(f"dataloader={type(dataloader).__name__} must be a torch DataLoader.")
+            raise ArgumentError(
+                f"dataloader={type(dataloader).__name__} must be a torch DataLoader."
+            )
         if interval <= 0 or (start is not None and start < 0):
-            raise ValueError(
+            raise ArgumentError(
                 f"start={start!r}, interval={interval!r}: the interval must be positive, the start not negative."
             )
         self.dataloader = dataloader

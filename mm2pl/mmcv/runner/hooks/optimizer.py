@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.fp16_utils import wrap_fp16_model
 from mm2pl.mmcv.runner.hooks.hook import Hook
@@ -93,7 +94,9 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
     def __init__(self, cumulative_iters: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(cumulative_iters, int) or cumulative_iters <= 0:
-            raise ValueError(f"cumulative_iters={cumulative_iters!r} must be a positive integer.")
+            raise ArgumentError(
+                f"cumulative_iters={cumulative_iters!r} must be a positive integer."
+            )
         self.cumulative_iters = cumulative_iters
         self.divisible_iters = 0
         self.remainder_iters = 0
@@ -173,7 +176,7 @@ class Fp16OptimizerHook(OptimizerHook):
         elif isinstance(loss_scale, dict):
             arguments = loss_scale
         else:
-            raise ValueError(f"loss_scale={loss_scale!r} must be a float, a dict or 'dynamic'.")
+            raise ArgumentError(f"loss_scale={loss_scale!r} must be a float, a dict or 'dynamic'.")
         # Without a GPU MMCV 1.7.2's scaler turns itself off with a warning. The run then goes on unscaled.
         self.loss_scaler = torch.amp.GradScaler(enabled=torch.cuda.is_available(), **arguments)
 

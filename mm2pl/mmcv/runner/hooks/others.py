@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.dataset.utils import set_sampler_epoch
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.parallel import is_module_wrapper
 from mm2pl.mmcv.runner.builder import HOOKS
 from mm2pl.mmcv.runner.dist_utils import allreduce_params
@@ -118,11 +119,11 @@ class ClosureHook(Hook):
 
     def __init__(self, fn_name: str, fn: Callable[[Any], Any]) -> None:
         if not hasattr(self, fn_name):
-            raise ValueError(
+            raise ArgumentError(
                 f"fn_name={fn_name!r} is no point of a hook: {', '.join(self.stages)}."
             )
         if not callable(fn):
-            raise TypeError(f"fn={fn!r} must be callable.")
+            raise ArgumentError(f"fn={fn!r} must be callable.")
         # On the instance, as in MMCV 1.7.2: `fn` gets the runner alone, not the hook.
         setattr(self, fn_name, fn)
 
@@ -149,7 +150,7 @@ class EMAHook(Hook):
         resume_from: str | None = None,
     ) -> None:
         if not isinstance(interval, int) or interval <= 0 or not 0 < momentum < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"momentum={momentum!r}, interval={interval!r}: momentum must be between 0 and 1, interval positive."
             )
         # A quirk of MMCV 1.7.2: a longer interval makes the momentum much smaller, 0.0002 ** 2 = 4e-8.

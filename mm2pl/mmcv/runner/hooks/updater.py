@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.errors import ArgumentError, ReadableKeyError, StateError
 from mm2pl.mmcv.policies import (
     BY_ITERATION,
     POLICIES,
@@ -116,7 +117,7 @@ class _UpdaterHook(Hook):
         """Set the values of an iteration, as far as they change in it."""
         if self.warmup_iters is None:
             # MMCV 1.7.2 fails on an assertion here: IterBasedRunner calls no `before_train_epoch`.
-            raise RuntimeError(
+            raise StateError(
                 "warmup_by_epoch=True under IterBasedRunner, which has no epochs → give warmup_iters in iterations."
             )
         iteration = runner.iter
@@ -285,10 +286,12 @@ def format_param(name: str, optim: Any, param: Any) -> Any:
         return [param] * len(optim.param_groups)
     if not isinstance(param, list | tuple):
         if name not in param:
-            raise KeyError(f"{name} is not among {list(param)}")
+            raise ReadableKeyError(f"{name} is not among {list(param)}")
         return param[name]
     if len(param) != len(optim.param_groups):
-        raise ValueError(f"{name}: {len(param)} values for {len(optim.param_groups)} param groups")
+        raise ArgumentError(
+            f"{name}: {len(param)} values for {len(optim.param_groups)} param groups"
+        )
     return param
 
 
@@ -308,7 +311,7 @@ def _policy_hook(base: type[_UpdaterHook], policy: str, method: str) -> type[_Up
         shared = {key: kwargs.pop(key) for key in common if key in kwargs}
         # MMCV 1.7.2's cyclic and OneCycle hooks default to by_epoch=False, unlike all others.
         if policy in BY_ITERATION and shared.setdefault("by_epoch", False):
-            raise ValueError(f"by_epoch=True: the policy {policy!r} only counts iterations.")
+            raise ArgumentError(f"by_epoch=True: the policy {policy!r} only counts iterations.")
         if "target_ratio" in kwargs:
             kwargs["target_ratio"] = pair_of_ratios(kwargs["target_ratio"])
         self.policy_args = {argument_of(k, name): v for k, v in kwargs.items() if v is not None}
