@@ -153,8 +153,13 @@ def described(settings: Mapping[str, Any]) -> str:
     return f"\n{line}\nSystem environment:{system}\n\nRuntime environment:{runtime}\n{line}\n"
 
 
-def make_folder(path: str, work_dir: str) -> None:
+def make_folder(path: str, work_dir: str, *, tries: bool = True) -> None:
     """Make a folder in ``work_dir`` in which there is some room; where there is none, nothing is left behind.
+
+    Args:
+        path: The folder.
+        work_dir: What the user has called the folder of the run.
+        tries: Whether a file is written to see the room; of several processes one does so.
 
     Raises:
         OSError: It cannot be written.
@@ -164,9 +169,11 @@ def make_folder(path: str, work_dir: str) -> None:
     try:
         try:
             os.makedirs(path, exist_ok=True)
-            probe.write_bytes(bytes(ROOM))
+            if tries:
+                probe.write_bytes(bytes(ROOM))
         finally:
-            probe.unlink(missing_ok=True)
+            if tries:
+                probe.unlink(missing_ok=True)
     except OSError as error:
         for folder in made:
             with suppress(OSError):

@@ -157,7 +157,7 @@ class Run:
         name = settings.get("experiment_name") or (Path(file).stem if file else None)
         self.experiment_name = f"{name}_{self.timestamp}" if name else self.timestamp
         self.log_dir = str(Path(self.work_dir) / self.timestamp)
-        make_folder(self.log_dir, settings["work_dir"])
+        make_folder(self.log_dir, settings["work_dir"], tries=self.is_first_process)
         scope = settings.get("default_scope", "mmengine")
         # With None, as released configs with `read_base()` have it, each registry starts from itself.
         self.default_scope = scope and DefaultScope.get_instance(
