@@ -1,4 +1,4 @@
-"""The one door to Lightning's inside: what Lightning 2.5 and 2.6 keep behind an underscore, under a public name.
+"""The one door to Lightning's inside: what Lightning 2.6 keeps behind an underscore, under a public name.
 
 Nothing else in mm2pl imports, reads, writes or overrides a private name of Lightning (``tests/lightning/test_private``
 holds that). A new version of Lightning is looked at here: :func:`self_test` says what it lacks. Where something is
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     DataFetcher = _DataFetcher
 
-KNOWN = ("2.5.", "2.6.")
+KNOWN = ("2.6.",)
 """Beginnings of the versions whose loops the lean ones were compared with, call by call."""
 
 REQUIREMENT = "lightning>=2.6.0,!=2.6.2,!=2.6.3,<2.7"
