@@ -1,6 +1,6 @@
 """Fifteen steps of a user; what one process trains is equal to a bare loop in the same environment, bit for bit.
 
-``tox -e lowest`` runs them on the oldest versions of Lightning, jsonargparse and torchmetrics that pyproject.toml allows.
+``tox -e lowest`` runs them on the oldest Lightning, jsonargparse and torchmetrics that pyproject.toml allows.
 """
 
 from __future__ import annotations
