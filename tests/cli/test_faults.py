@@ -14,7 +14,8 @@ from mm2pl.cli.faults import told
 PACKAGE = Path(mm2pl.__file__).parent
 ROOMS = (
     *("check", "checkpoint", "cli", "dataset", "evaluator", "hooks", "infer", "lightning"),
-    *("optim", "plan", "registry", "run", "runner", "visualization"),
+    *("mmcv/codemod", "mmcv/migration", "optim", "plan", "registry", "run", "runner"),
+    "visualization",
 )
 """Rooms whose errors tell of a config, a command line or a file."""
 
