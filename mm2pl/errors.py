@@ -134,6 +134,9 @@ def add_note(error: BaseException, note: str) -> None:
     # Before Python 3.11 the message itself has to grow, and only a plain text can.
     elif len(error.args) == 1 and isinstance(error.args[0], str):
         error.args = (f"{error.args[0]}\n{note}",)
+        # A ConfigError prints this attribute.
+        if "message" in vars(error):
+            vars(error)["message"] += f"\n{note}"
 
 
 def unwritten(path: object, error: OSError) -> FileError:

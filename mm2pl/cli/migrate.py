@@ -90,13 +90,9 @@ def _migrate_code(source: str, *, diff: bool, write: bool) -> None:
 
 
 def _migrate_configs(options: argparse.Namespace) -> int:
+    from mm2pl.mmcv.migration.config import NotMigratedError
     from mm2pl.mmcv.migration.decisions import Choices
-    from mm2pl.mmcv.migration.files import (
-        MigratedFile,
-        NotMigratedError,
-        migrate_file,
-        migrate_folder,
-    )
+    from mm2pl.mmcv.migration.files import MigratedFile, migrate_file, migrate_folder
     from mm2pl.mmcv.migration.html import report_html
 
     source, target = Path(options.source), Path(options.out)
@@ -134,7 +130,8 @@ def _summary(files: Sequence[MigratedFile]) -> str:
 
     migrated = [file for file in files if file.migrated]
     counts = [s.counted(sum(len(f.report.of(s)) for f in migrated)) for s in Status]
-    unsure = {d for f in migrated for d in f.report.decisions if d.sure is Sure.UNSURE}
+    decisions = dict.fromkeys(d for f in migrated for d in f.report.decisions)
+    unsure = [decision for decision in decisions if decision.sure is Sure.UNSURE]
     lines = [f"{len(migrated)} of {len(files)} files migrated: {', '.join(counts)}"]
     if unsure:
         lines += ["not sure, so the project's own parts are kept:", *(f"  {d}" for d in unsure)]

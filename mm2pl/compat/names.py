@@ -203,16 +203,18 @@ def reexported(module: str, name: str) -> Any:
     """Return what MMEngine's ``module`` imports under ``name`` and ours does not.
 
     Args:
-        module: Such as ``"mmengine.runner.runner"``.
+        module: Such as ``"mmengine.runner.runner"``, or ours; modules of other packages import nothing here.
         name: Such as ``"ValLoop"``.
 
     Raises:
         AttributeError: It imports nothing under that name.
     """
     root, _, rest = module.partition(".")
-    path = REEXPORTED.get(rest, {}).get(name)
-    if path is None or root not in ("mmengine", "mm2pl"):
-        raise AttributeError(f"module {ours(module)!r} has no attribute {name!r}")
+    is_ours = root in ("mmengine", "mm2pl")
+    path = REEXPORTED.get(rest, {}).get(name) if is_ours else None
+    if path is None:
+        there = ours(module) if is_ours else module
+        raise AttributeError(f"module {there!r} has no attribute {name!r}")
     home, _, attribute = _absolute(path).rpartition(".")
     return getattr(importlib.import_module(home), attribute)
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.errors import add_note
+
+from .computed_base import DEFINITIONS, IMPORTS, bound_names, computed_base, is_literal
 from .config_dict import ConfigDict
 from .errors import (
     ConfigError,
@@ -25,7 +28,7 @@ from .errors import (
 )
 from .merge import copy_tree
 from .placeholders import BASE_VARIABLE
-from .source import BASE_KEY, compiled_source, parse, read_source
+from .source import BASE_KEY, compiled_source, read_source
 
 if TYPE_CHECKING:
     from .safe import Sandbox
@@ -110,7 +113,7 @@ def python_document(
         return own_values(namespace, filename)
 
     node = source.bases
-    if computed_bases and node is not None and not _is_literal(node):
+    if computed_bases and node is not None and not is_literal(node):
         bases = base_list(computed_base(node, text, filename), (), Site(filename, node.lineno))
     else:
         bases = _python_bases(node, filename, sandbox)
@@ -134,25 +137,31 @@ def execute(code: CodeType, filename: str, namespace: dict[str, Any]) -> None:
         ) from error
     except Exception as error:
         located = locate_error(error, filename)
-        if name := _class_of(filename):
-            located.message += (
-                f" The file defines the class {name}, as a module does → if it is one, a config names it in "
-                "custom_imports=dict(imports=[…])."
+        if name := _class_of_module(filename):
+            add_note(
+                located,
+                f"The file defines the class {name} and sets no key, as a module does → if it is one, a config names "
+                "it in custom_imports=dict(imports=[…]).",
             )
         raise located from error
 
 
-def _class_of(filename: str) -> str:
-    """Return the first class that a file defines at its top level, or ``""``."""
+def _class_of_module(filename: str) -> str:
+    """Return the first class of a file that defines classes and sets no key at its top level; else ``""``."""
     try:
-        tree = ast.parse(read_text(filename))
-    except (
-        ConfigFormatError,
-        SyntaxError,
-        ValueError,
-    ):  # a text without a file, or of other Python
+        body = ast.parse(read_text(filename)).body
+    # A text without a file, or of other Python.
+    except (ConfigFormatError, SyntaxError, ValueError):
         return ""
-    return next((node.name for node in tree.body if isinstance(node, ast.ClassDef)), "")
+    # Names such as `__all__` are no keys.
+    if any(
+        not name.startswith("__")
+        for statement in body
+        if not isinstance(statement, (*IMPORTS, *DEFINITIONS))
+        for name in bound_names(statement)
+    ):
+        return ""
+    return next((node.name for node in body if isinstance(node, ast.ClassDef)), "")
 
 
 def own_values(namespace: dict, filename: str) -> ConfigDict:
@@ -176,39 +185,17 @@ def own_values(namespace: dict, filename: str) -> ConfigDict:
         raise locate_error(error, filename) from error
 
 
-def _is_literal(node: ast.expr) -> bool:
-    try:
-        ast.literal_eval(node)
-    except ValueError:
-        return False
-    return True
-
-
-def computed_base(node: ast.expr, text: str, filename: str) -> Any:
-    """Return the value of ``_base_`` as MMCV 1.7.2 finds it, which runs the whole file first; nothing is executed.
-
-    Raises:
-        ConfigError: A statement above it, or it, is more than the interpreter of safe configs knows.
-    """
-    from .safe import Budget
-    from .safe.interpreter import Interpreter
-
-    interpreter = Interpreter(filename, {"__file__": filename}, Budget())
-    interpreter.run([each for each in parse(text, filename).body if each.lineno < node.lineno])
-    return interpreter.value_of(node)
-
-
 def _python_bases(
     node: ast.expr | None, filename: str, sandbox: Sandbox | None
 ) -> list[tuple[str, int]]:
     if node is None:
         return []
-    try:
-        value = sandbox.evaluate(node, filename) if sandbox else ast.literal_eval(node)
-    except ValueError:
-        if sandbox:
-            raise
-        # No literal. MMEngine 0.10.7 evaluates the expression alone: other names of the config do not exist yet.
+    if sandbox:
+        value = sandbox.evaluate(node, filename)
+    elif is_literal(node):
+        value = ast.literal_eval(node)
+    else:
+        # MMEngine 0.10.7 evaluates the expression alone: other names of the config do not exist yet.
         code = compile(ast.Expression(node), filename, "eval", dont_inherit=True)
         try:
             value = eval(code, {})

@@ -16,7 +16,7 @@ def number_of(key: str, value: Any) -> Any:
     >>> number_of("acc", "high")
     Traceback (most recent call last):
     ...
-    TypeError: metric 'acc' is 'high' (str) → to be compared it must be one number
+    mm2pl.errors.ArgumentError: metric 'acc' is 'high' (str) → to be compared it must be one number
     """
     try:
         comparable = not isinstance(value, str | bytes) and getattr(value, "ndim", 0) == 0

@@ -14,7 +14,17 @@ from mm2pl.cli.faults import told
 PACKAGE = Path(mm2pl.__file__).parent
 ROOMS = (
     *("check", "checkpoint", "cli", "dataset", "evaluator", "hooks", "infer", "lightning"),
-    *("mmcv/runner", "optim", "plan", "registry", "run", "runner", "visualization"),
+    *(
+        "mmcv/codemod",
+        "mmcv/migration",
+        "mmcv/runner",
+        "optim",
+        "plan",
+        "registry",
+        "run",
+        "runner",
+    ),
+    "visualization",
 )
 """Rooms whose errors tell of a config, a command line or a file."""
 

@@ -204,7 +204,7 @@ FILES = {
     "nothing": ("", "c.py does not hold a config: a config has keys such as model"),
     "a module": (
         MODULE,
-        "The file defines the class SmallCNN, as a module does → if it is one, a con",
+        "\nThe file defines the class SmallCNN and sets no key, as a module does → if it is one, a con",
     ),
     "a class": (
         "import torch\nclass Net(torch.nn.Module):\n    pass\n",
@@ -282,6 +282,12 @@ def test_a_file_that_is_no_config(text: str, message: str, said: Said) -> None:
     code, lines = said("fit", "c.py", c=text, inside="import nowhere_at_all\n")
     assert code == 2
     assert message in lines
+
+
+def test_a_config_with_a_class_is_not_taken_for_a_module(said: Said) -> None:
+    _, lines = said("fit", "c.py", c="class Net: ...\nlr = missing\n")
+    assert "c.py:2: NameError: name 'missing' is not defined" in lines
+    assert "as a module does" not in lines
 
 
 DATA = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mm2pl.config import Config, ConfigDict, ConfigError
-from mm2pl.config.errors import ConfigFormatError, ConfigParsingError
+from mm2pl.config.errors import ConfigFormatError, ConfigParsingError, ConfigTypeError
 
 
 @pytest.fixture
@@ -199,3 +199,9 @@ def test_dicts_put_into_a_base_are_config_dicts(tmp_path: Path) -> None:
     (tmp_path / "b.py").write_text("pipe = [dict(type='A')]\n")
     (tmp_path / "c.py").write_text("_base_ = 'b.py'\n_base_.pipe.append(dict(type='C'))\n")
     assert Config.fromfile(tmp_path / "c.py").pipe[1].type == "C"
+
+
+def test_a_base_that_is_no_value_is_an_error_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n_base_ = {[]: 1}\n")
+    with pytest.raises(ConfigTypeError, match=r"a\.py:2: TypeError: .*unhashable type"):
+        Config.fromfile(str(tmp_path / "a.py"))

@@ -135,6 +135,25 @@ def test_hooks(old, new):
     assert migrate_text(HEAD + old)[0] == NEW_HEAD + new
 
 
+POINT = "def before_train_iter(self, runner"
+HIDDEN = {
+    "in a function": "from mmcv.runner import Hook\ndef make():\n    class A(Hook):\n        {}",
+    "a subclass in a function": (
+        "from mmcv.runner import Hook\nclass A(Hook): ...\ndef make():\n    class B(A):\n        {}"
+    ),
+    "in a class": "from mmcv.runner import Hook\nclass N:\n    class A(Hook):\n        {}",
+    "in a method": "from mmcv.runner import Hook\nclass N:\n  def f(self):\n    class A(Hook):\n      {}",
+    "in a try": "from mmcv.runner import Hook\ntry:\n    class A(Hook): ...\nfinally: ...\nclass B(A):\n    {}",
+    "by another name": "from mmcv.runner import Hook as H\nclass A(H):\n    {}",
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_a_hook_is_rewritten_wherever_it_is_defined(case):
+    new = migrate_text(HIDDEN[case].format(f"{POINT}): ...\n"))[0]
+    assert f"{POINT}, batch_idx, data_batch=None): ..." in new
+
+
 def test_subclasses_of_1x_hooks_keep_their_signatures():
     method = "    def after_train_iter(self, runner): ...\n"
     old = f"from mmcv.runner import OptimizerHook\nclass A(OptimizerHook):\n{method}"
@@ -151,13 +170,13 @@ def test_subclasses_of_1x_hooks_keep_their_signatures():
         ("from mmengine.hub import get_all", 1, "mmengine.hub.get_all", "no such name"),
         (
             HEAD + "    def after_train_iter(self, runner):\n        runner.log_buffer\n",
-            5,
+            6,
             "runner.log_buffer",
             "message_hub",
         ),
         (
             HEAD + "    def after_train_iter(self, runner):\n        runner.outputs['log_vars']\n",
-            5,
+            6,
             "runner.outputs",
             "by their names",
         ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mm2pl.mmcv import migrate_with_report
+from mm2pl.errors import ArgumentError
+from mm2pl.mmcv import Status, migrate_with_report
 from mm2pl.mmcv.migration.decisions import Choices, Sure
 
 KEYS = {"own": "gt_label", "mmdet": "gt_bboxes", "mmseg": "gt_semantic_seg"}
@@ -46,6 +47,7 @@ def last_transform(new: dict) -> str:
         (config("gt_anything"), {}, "Collect", None, None),
         (config(), {"toolbox": "mmpretrain"}, "PackInputs", "mmpretrain", Sure.TOLD),
         (config(), {"scope": "mmpretrain"}, "PackInputs", "mmpretrain", Sure.TOLD),
+        (config(), {"scope": "mmcls"}, "PackInputs", "mmpretrain", Sure.TOLD),
         (config(), {"scope": "mine"}, "Collect", "mine", Sure.UNSURE),
         (config("gt_label", "ImageNet"), {"scope": "none"}, "Collect", None, Sure.TOLD),
         (config("gt_label", "ImageNet"), {"toolbox": "none"}, "Collect", None, Sure.TOLD),
@@ -99,6 +101,25 @@ def test_evaluators(old, choice, val, test):
         assert f"{evaluator['type']} {held.partition('.')[0]}".strip() == expected
     differ = [d for d in report.decisions if d.about == "test_evaluator"]
     assert len(differ) == (val != test)
+
+
+@pytest.mark.parametrize(
+    ("old", "choices", "said"),
+    [
+        (config("gt_anything"), {}, "no toolbox is recognised, so Mine.evaluate is kept"),
+        (config("gt_bboxes"), {"toolbox": "mmdet"}, "mmdet has no metric for Mine that is known"),
+        (config("gt_bboxes", "CocoDataset"), {}, None),
+        (config("gt_label", "ImageNet"), {}, None),
+    ],
+    ids=["no-toolbox", "no-rule", "coco", "imagenet"],
+)
+def test_an_evaluator_that_was_asked_for_is_there_or_needs_you(old, choices, said):
+    new, report = migrate_with_report(old, Choices(evaluator="toolbox", **choices))
+    asked = [e for e in report.of(Status.NEEDS_YOU) if "--evaluator toolbox" in e.note]
+    told = [d for d in report.decisions if d.about == "evaluator" and d.sure is Sure.TOLD]
+    assert [said in e.note for e in asked] == [True] * (said is not None)
+    assert len(told) == (said is None)
+    assert (new["val_evaluator"]["type"] == "MMCVDatasetMetric") == (said is not None)
 
 
 def test_splits_of_different_kinds_have_different_metrics():
@@ -169,7 +190,7 @@ def test_a_decision_says_all_of_it():
     ],
 )
 def test_bad_choices(choices, match):
-    with pytest.raises(ValueError, match=match):
+    with pytest.raises(ArgumentError, match=match):
         Choices(**choices)
 
 

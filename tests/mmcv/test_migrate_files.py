@@ -7,12 +7,15 @@ import re
 import pytest
 
 from mm2pl.cli import main
+from mm2pl.cli.migrate import _summary
 from mm2pl.config import Config
 from mm2pl.mmcv import migrate_config
 from mm2pl.mmcv.migration.curves import learning_rates
-from mm2pl.mmcv.migration.files import migrate_file, migrate_folder
+from mm2pl.mmcv.migration.decisions import Decision, Sure
+from mm2pl.mmcv.migration.files import MigratedFile, migrate_file, migrate_folder
 from mm2pl.mmcv.migration.html import report_html
 from mm2pl.mmcv.migration.render import Renderer
+from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.rewrite import delta
 
 OLD = """\
@@ -295,6 +298,14 @@ def test_delta(new, base, expected):
 
 
 COMPUTED = {
+    "below what it does not read": (
+        "import os\nhome = os.environ.get('HOME')\ndef f(): ...\nroot = '..'\n_base_ = [f'{root}/base.py']\n",
+        ["../base.py"],
+    ),
+    "a second name of it": (
+        "names = []\nmore = names\nmore.append('../base.py')\n_base_ = names\n",
+        ["../base.py"],
+    ),
     "an f-string": ("root = '..'\n_base_ = [f'{root}/base.py']\n", ["../base.py"]),
     "a sum": ("names = ['../base']\n_base_ = [n + '.py' for n in names]\n", ["../base.py"]),
     "os.path": ("import os.path as osp\n_base_ = osp.join('..', 'base.py')\n", ["../base.py"]),
@@ -321,13 +332,90 @@ def test_a_computed_base_is_the_one_of_1x(case, tmp_path):
 def test_a_base_that_only_running_the_file_would_tell(tmp_path, capsys):
     (tmp_path / "base.py").write_text(OLD)
     marker = tmp_path / "ran"
-    (tmp_path / "old.py").write_text(f"open({str(marker)!r}, 'w')\n_base_ = ['base' + '.py']\n")
+    (tmp_path / "old.py").write_text(f"f = open({str(marker)!r}, 'w')\n_base_ = [f.name]\n")
     assert main(["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]) == 1
     said = capsys.readouterr().out
     assert "0 of 1 files migrated" in said
-    assert "old.py:1" in said
+    assert (
+        "old.py:1: `_base_` is computed from what the migration cannot evaluate → write the" in said
+    )
+    assert "safe=True" not in said
     assert not marker.exists()
     assert not (tmp_path / "new.py").exists()
+
+
+@pytest.mark.parametrize(
+    "above",
+    ["def f(): ...\n", "import os\nhome = os.environ.get('HOME')\n"],
+    ids=["function", "environment"],
+)
+def test_what_stands_above_a_literal_base_does_not_matter(above, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/base.py").write_text(OLD)
+    (tmp_path / "old/child.py").write_text(
+        f"{above}_base_ = ['./base.py']\nrunner = dict(max_epochs=3)\n"
+    )
+    results = {f.source.name: f for f in migrate_folder(tmp_path / "old", tmp_path / "new")}
+    assert [f.error for f in results.values()] == ["", ""]
+    assert "_base_ = ['./base.py']" in results["child.py"].text
+    assert Config.fromfile(str(tmp_path / "new/child.py")).train_cfg.max_epochs == 3
+
+
+def test_a_class_has_no_text_and_does_not_stop_the_folder(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/base.py").write_text(OLD)
+    (tmp_path / "old/child.py").write_text(
+        "class A: ...\n_base_ = ['./base.py']\nrunner = dict(max_epochs=3)\n"
+    )
+    results = {f.source.name: f for f in migrate_folder(tmp_path / "old", tmp_path / "new")}
+    assert "object that cannot be written as text" in results["child.py"].error
+    assert results["base.py"].migrated
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("n = {{ fileBasenameNoExtension }}\n_base_ = [f'b{n}.py']\n", r"3\.py:1: `_base_` is computed"),
+        ("n = {{ fileBasenameNoExtension }}5\n", r"3\.py:1: invalid .* in place of the macro"),
+    ],
+    ids=["base", "syntax"],
+)  # fmt: skip
+def test_bases_that_only_the_expanded_text_tells_do_not_stop_the_folder(text, match, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/b3.py").write_text(OLD)
+    (tmp_path / "old/3.py").write_text(f"{text}runner = dict(max_epochs=3)\n")
+    results = {f.source.name: f for f in migrate_folder(tmp_path / "old", tmp_path / "new")}
+    assert re.search(match, results["3.py"].error)
+    assert results["b3.py"].migrated
+
+
+def test_a_base_that_is_named_twice_is_in_the_report(tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/base.py").write_text("")
+    (tmp_path / "old/old.py").write_text(f"_base_ = ['base.py', 'base.py']\n{OLD}")
+    result = migrate_folder(tmp_path / "old", tmp_path / "new")[1]
+    assert result.migrated
+    assert "_base_ [with a note]: names a file twice" in str(result.report)
+
+
+def test_a_file_that_no_1x_run_could_have_used_is_in_the_table(tmp_path, capsys):
+    (tmp_path / "old.py").write_text(
+        "optimizer = 'SGD'\nlr_config = dict(policy='step', step=[3])\n"
+    )
+    assert main(["migrate", str(tmp_path / "old.py"), "-o", str(tmp_path / "new.py")]) == 1
+    said = capsys.readouterr().out
+    assert "0 of 1 files migrated" in said
+    assert re.search(r"old\.py +optimizer='SGD' must be a dict", said)
+
+
+def test_a_summary_has_the_order_of_the_files(tmp_path):
+    names = [f"decision {i}" for i in range(8)]
+    made = [
+        Decision(about=name, seen="", concluded="", sure=Sure.UNSURE, otherwise="")
+        for name in names
+    ]
+    file = MigratedFile(source=tmp_path, target=tmp_path, report=Report((), tuple(made)))
+    assert re.findall(r"decision \d", _summary([file, file])) == names
 
 
 def test_what_one_file_cannot_be_does_not_stop_the_folder(tmp_path, capsys):
@@ -355,7 +443,9 @@ def test_choices_on_the_command_line(tmp_path, capsys):
     assert main([*arguments, "--scope", "mine", "--collate", "default"]) == 0
     assert Config.fromfile(str(tmp_path / "new.py")).default_scope == "mine"
     assert main([*arguments, "--force", "--toolbox", "mmfoo"]) == 2
-    assert "toolbox='mmfoo' → one of mmdet" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "toolbox='mmfoo' → one of mmdet" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(("known", "scope"), [(2, "mmpretrain"), (1, None)])

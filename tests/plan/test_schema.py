@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from mm2pl.config import Config
+from mm2pl.optim import DefaultOptimWrapperConstructor
 from mm2pl.plan.explain import explain
 from mm2pl.plan.fault import FaultyConfigError
 from mm2pl.plan.key import Inside
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.schema import faults_of, refuse
-from mm2pl.registry import HOOKS, MODELS, Registry
+from mm2pl.registry import HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, Registry
 
 
 def loader(**changes):
@@ -309,6 +310,8 @@ ACCEPTED = {
 
 @pytest.mark.parametrize(("change", "told"), ACCEPTED.values(), ids=ACCEPTED)
 def test_what_mmengine_accepts_is_accepted(change, told):
+    own = type("Layers", (DefaultOptimWrapperConstructor,), {})
+    OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=own, force=True)
     found = faults_of({**GOOD, **change})
     assert [fault.path for fault in found] == told
     assert {fault.severity for fault in found} <= {"warning"}

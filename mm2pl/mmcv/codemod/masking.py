@@ -48,14 +48,17 @@ class Masked:
         return text
 
     def _blocks(self, body: Sequence[ast.stmt], hooks: set[str]) -> Iterator[Block]:
-        """Yield the largest blocks that can be masked."""
+        """Yield the largest blocks that can be masked: they name nothing old, and no class in them may be a hook."""
         for statement in body:
             if not isinstance(statement, _BLOCKS):
                 continue
-            hook = isinstance(statement, ast.ClassDef) and statement.name in hooks
+            hook = any(
+                isinstance(node, ast.ClassDef) and node.name in hooks
+                for node in ast.walk(statement)
+            )
             if not hook and not self._named.search("".join(self._of(statement))):
                 yield statement
-            elif isinstance(statement, ast.ClassDef) and not hook:
+            elif isinstance(statement, ast.ClassDef) and statement.name not in hooks:
                 yield from self._blocks(statement.body, hooks)
 
     def _of(self, block: Block) -> list[str]:
@@ -92,11 +95,18 @@ def _words(tree: ast.Module) -> set[str]:
 
 
 def _hooks(tree: ast.Module) -> set[str]:
-    """Return the classes that may be hooks: by a base's name, or as subclass of such a one in this file."""
+    """Return the classes, at any depth, that may be hooks: by a base's name, or as subclass of such a one in this file.
+
+    A hook that is imported under another name is one of them.
+    """
     hooks: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-            if bases & hooks or any(base.endswith("Hook") for base in bases):
-                hooks.add(node.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            hooks |= {a.asname for a in node.names if a.asname and a.name.endswith("Hook")}
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    # In the order of the text, since a base stands above its subclass; `ast.walk` goes by depth.
+    for node in sorted(classes, key=lambda each: each.lineno):
+        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        if bases & hooks or any(base.endswith("Hook") for base in bases):
+            hooks.add(node.name)
     return hooks

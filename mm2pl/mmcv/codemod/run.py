@@ -8,7 +8,7 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
-from mm2pl.errors import ArgumentError, MissingFileError
+from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
 
@@ -85,9 +85,9 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
         write: Whether to write the files; else they are only reported.
 
     Raises:
-        FileNotFoundError: ``source`` does not exist.
-        ImportError: libcst is not installed.
-        ValueError: ``source`` is a file of another kind.
+        MissingFileError: ``source`` does not exist.
+        MissingPackageError: libcst is not installed.
+        ArgumentError: ``source`` is a file of another kind.
     """
     source = Path(source)
     if not source.exists():
@@ -146,7 +146,7 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         path: What findings call it.
 
     Raises:
-        ImportError: libcst is not installed.
+        MissingPackageError: libcst is not installed.
     """
     found: list[Finding] = []
 
@@ -165,7 +165,7 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         try:
             import libcst as cst
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 "rewriting code needs libcst → pip install 'mm2pl[migrate]'"
             ) from error
         from mm2pl.mmcv.codemod.rewrite import rewrite

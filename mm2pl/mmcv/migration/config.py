@@ -17,6 +17,7 @@ from mm2pl.mmcv.migration.recognition import is_of_unknown, recognise
 from mm2pl.mmcv.migration.report import Report
 from mm2pl.mmcv.migration.schedule import migrate_schedules
 from mm2pl.mmcv.migration.state import State
+from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES
 from mm2pl.plan.containers import as_dicts
 
 # fmt: off
@@ -38,6 +39,10 @@ _STEPS: tuple[Callable[[State], None], ...] = (
     migrate_environment,
     migrate_helpers,
 )
+
+
+class NotMigratedError(ArgumentError):
+    """A config does not load, is none of MMCV 1.x, or has values that it does not take or that cannot be written."""
 
 
 class Migrated(NamedTuple):
@@ -72,7 +77,7 @@ def migrate_with_report(old: Mapping[str, Any], choices: Choices = AS_SEEN) -> M
         choices: What you decide, in place of what the config seems to tell.
 
     Raises:
-        TypeError: A value is of a type that MMCV 1.x does not take.
+        NotMigratedError: A value is of a type that MMCV 1.x does not take.
         ValueError: The chosen toolbox is none of the known ones.
     """
     plain = as_dicts(getattr(old, "_cfg_dict", old))
@@ -90,7 +95,11 @@ def migrate_with_report(old: Mapping[str, Any], choices: Choices = AS_SEEN) -> M
     for step in _STEPS:
         step(state)
     # Not in files that only hold a model or data: others inherit from them, and two bases must not set one key.
-    scope = choices.scope or (box.scope if box else NONE)
+    chosen = choices.scope
+    # Scopes of other names, such as mmcls, are written as the toolbox of today is called.
+    if chosen in KNOWN_SCOPES:
+        chosen = KNOWN_SCOPES[chosen].scope
+    scope = chosen or (box.scope if box else NONE)
     if scope != NONE and "default_scope" not in plain and _is_runtime(plain):
         state.new["default_scope"] = scope
     # Helper variables. Files that inherit from this one may name them, so none is dropped.
@@ -127,7 +136,7 @@ def _check(config: Mapping[str, Any]) -> None:
         if value is not None and any(isinstance(v, str | int | float) for v in values):
             wrong.append(f"{key}={value!r} must be a list of dicts")
     if wrong:
-        raise ArgumentError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
+        raise NotMigratedError(f"{'; '.join(wrong)} → correct the old config, then migrate again.")
 
 
 def _is_flow(flow: object) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from mm2pl.errors import ArgumentError
+
 NONE = "none"
 
 
@@ -52,7 +54,7 @@ class Choices:
         folder: The toolbox of most files of the folder; it counts for files that have no data, such as schedules.
 
     Raises:
-        ValueError: A choice is none of those.
+        ArgumentError: A choice is none of those.
     """
 
     toolbox: str | None = None
@@ -65,7 +67,7 @@ class Choices:
         for name, accepted in (("evaluator", ("toolbox", "own")), ("collate", ("mmcv", "default"))):
             value = getattr(self, name)
             if value not in (None, *accepted):
-                raise ValueError(f"{name}={value!r} → one of {', '.join(accepted)}.")
+                raise ArgumentError(f"{name}={value!r} → one of {', '.join(accepted)}.")
 
 
 AS_SEEN = Choices()

@@ -223,8 +223,13 @@ def _rule(state: State, split: str) -> tuple[MetricRule | None, Any]:
     box, choice = state.toolbox, state.choices.evaluator
     rules = METRICS.get(box.scope, {}) if box else {}
     rule = rules.get(kind, rules.get(""))
-    if box is None or not kind:
+    if not kind:
         return rule, dataset
+    if choice == "toolbox" and rule is None:
+        _no_rule(state, kind)
+        return None, dataset
+    if box is None:
+        return None, dataset
     known = kind in rules or kind in box.datasets or kind == "CustomDataset"
     if not known or choice is not None:
         own = choice == "own" or rule is None or (choice is None and not known)
@@ -237,6 +242,18 @@ def _rule(state: State, split: str) -> tuple[MetricRule | None, Any]:
         )
         rule = None if own else rule
     return rule, dataset
+
+
+def _no_rule(state: State, kind: str) -> None:
+    """Note that ``--evaluator toolbox`` cannot be followed for data sets of a kind."""
+    box = state.toolbox
+    if box is None:
+        why, write = "no toolbox is recognised", f"--toolbox {', '.join(METRICS)}, or "
+    else:
+        why, write = f"{box.scope} has no metric for {kind} that is known here", ""
+    note = f"--evaluator toolbox is not followed: {why}, so {kind}.evaluate is kept, by MMCVDatasetMetric"
+    write += "the metric as val_evaluator and test_evaluator"
+    state.needs_you("evaluation", note, write, "val_evaluator")
 
 
 _OLD_NAME = "the older name of save_best, which decides if both are given"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import shutil
 import tempfile
@@ -12,15 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mm2pl.config.computed_base import is_literal
+from mm2pl.config.document import find_file
+from mm2pl.config.loader import Options, load_file
 from mm2pl.errors import ArgumentError, ExistingFileError
-from mm2pl.mmcv.migration.config import (
-    migrate_with_report,
-)
+from mm2pl.mmcv.migration.bases import base_names, bases_of, parsed_file, value_of
+from mm2pl.mmcv.migration.config import NotMigratedError, migrate_with_report
 from mm2pl.mmcv.migration.decisions import AS_SEEN, Choices
 from mm2pl.mmcv.migration.recognition import pipelines_of, recognise
-from mm2pl.mmcv.migration.report import Report
+from mm2pl.mmcv.migration.report import Entry, Report, Status
 from mm2pl.mmcv.migration.rewrite import ANCHORS, Rewriting
-from mm2pl.mmcv.migration.source import Statement, read_source, with_sources
+from mm2pl.mmcv.migration.source import with_sources
 from mm2pl.plan.legacy import LEGACY, is_legacy, modern_keys
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
@@ -52,12 +53,8 @@ class MigratedFile:
 
     @property
     def migrated(self) -> bool:
-        """Whether the new file is another one than the old."""
+        """Whether it was migrated, and not copied as it is."""
         return not (self.error or self.copied)
-
-
-class NotMigratedError(ArgumentError):
-    """A config does not load, is none of MMCV 1.x, or has values that cannot be written."""
 
 
 def migrate_file(
@@ -75,7 +72,8 @@ def migrate_file(
 
     Raises:
         FileExistsError: ``target`` exists.
-        NotMigratedError: The config does not load, is no MMCV 1.x config, or has values that have no text.
+        NotMigratedError: The config does not load, is no MMCV 1.x config, or has values that MMCV 1.x does not take
+            or that have no text.
         ValueError: The formats differ; ``target`` is ``source``.
     """
     source, target = Path(source), Path(target)
@@ -191,24 +189,22 @@ class _Folder:
         self.choices = replace(choices, folder=counts.most_common(1)[0][0] if counts else None)
         self.reports: dict[Path, Report] = {}
         self.new: dict[Path, dict[str, Any]] = {}
+        named: dict[Path, list[Path]] = {}
         # Base files are migrated alone too: their children need to know which keys they inherit.
         for path, old in list(self.old.items()):
             try:
+                named[path] = bases_of(path)
                 self.new[path], self.reports[path] = migrate_with_report(old, self.choices)
-            except TypeError as error:  # one file that no 1.x run could have used
+            except NotMigratedError as error:  # one file must not stop the folder
                 self.errors[path] = str(error)
                 del self.old[path]
-        self.bases = {path: self._bases(path) for path in self.old}
+        # A base outside the folder is not migrated, so its keys are written into the file.
+        self.bases = {
+            path: named[path] if all(base in self.old for base in named[path]) else []
+            for path in self.old
+        }
         self.without = self._shared_out()
         self.done: dict[Path, tuple[str, dict[str, Any]]] = {}
-
-    def _bases(self, path: Path) -> list[Path]:
-        """Return the base files of a file, as far as they are in the folder."""
-        if path.suffix != ".py":
-            return []
-        bases = [(path.parent / name).resolve() for name in _base_names(path)]
-        # A base outside the folder is not migrated, so its keys are written into the file.
-        return bases if all(base in self.old for base in bases) else []
 
     def _shared_out(self) -> dict[Path, set[str]]:
         """Return the new keys that each base leaves to a sibling: two bases must not set the same key."""
@@ -225,7 +221,9 @@ class _Folder:
                         for member in self._family(loser):
                             without[member].add(key)
             if len(bases) != len(set(bases)):
-                self.errors.setdefault(path, "names a base file twice")
+                entry = Entry(key="_base_", status=Status.NOTE, note="names a file twice")
+                report = self.reports[path]
+                self.reports[path] = replace(report, entries=(*report.entries, entry))
         return without
 
     def _sets(self, path: Path, without: Mapping[Path, set[str]]) -> set[str]:
@@ -266,7 +264,6 @@ class _Folder:
                     new=new,
                     text=text,
                     report=self.reports[resolved],
-                    error=self.errors.get(resolved, ""),
                 )
         place = self.scratch / resolved.relative_to(self.source)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -311,11 +308,11 @@ def _rewritten(
     without: Iterable[str] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Return the new text of a Python config, and what it loads as from ``place``."""
-    parsed = read_source(source.read_text(encoding="utf-8"))
+    parsed = parsed_file(source)
     for statement in parsed.statements:
         # MMEngine reads `_base_` before the variables of its file, so the paths are written out.
-        if statement.name == "_base_" and base is not None and _is_computed(statement):
-            statement.text = f"_base_ = {_base_names(source)!r}"
+        if statement.name == "_base_" and base is not None and not is_literal(value_of(statement)):
+            statement.text = f"_base_ = {base_names(source)!r}"
     # The values carry their source text through the migration, which sees only str, int and float.
     worded = with_sources(old, parsed, base_words=base is not None)
     new = migrate_with_report(worded, choices).config
@@ -331,38 +328,15 @@ def _rewritten(
 
     try:
         text = job.text(loads)
-    except ValueError as error:
+    except NotMigratedError as error:
         raise NotMigratedError(f"{source}: {error}") from error
     return text, dict(loaded)
 
 
 def _load(path: Path, *, computed_bases: bool = True) -> dict[str, Any]:
     # Not by Config.fromfile: custom imports may need the old library, and `_base_` may be computed.
-    from mm2pl.config.document import find_file
-    from mm2pl.config.loader import Options, load_file
-
     options = Options(computed_bases=computed_bases)
     return load_file(find_file(str(path)), options).values.to_dict()
-
-
-def _base_names(path: Path) -> list[str]:
-    """Return what a file's ``_base_`` says, without running the file, which may need the old library."""
-    from mm2pl.config.document import computed_base
-
-    text = path.read_text(encoding="utf-8")
-    for statement in read_source(text).statements:
-        if statement.name == "_base_" and isinstance(statement.node, ast.Assign):
-            value = computed_base(statement.node.value, text, str(path))
-            return [value] if isinstance(value, str) else list(value)
-    return []
-
-
-def _is_computed(statement: Statement) -> bool:
-    try:
-        ast.literal_eval(statement.node.value)  # type: ignore[attr-defined]  # it is an assignment
-    except ValueError:
-        return True
-    return False
 
 
 def _data_text(config: Mapping[str, Any], suffix: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.mmcv.migration.decisions import AS_SEEN, NONE, Choices, Decision, Sure
 from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES, TOOLBOXES, Toolbox
 
@@ -14,13 +15,15 @@ _OTHERWISE = f"--toolbox {', '.join(box.scope for box in TOOLBOXES)} or {NONE}"
 def recognise(
     config: Mapping[str, Any], choices: Choices = AS_SEEN
 ) -> tuple[Toolbox | None, Decision | None]:
-    """Return the toolbox of a config, or None for a project's own parts, and why; None where nothing tells.
+    """Return the toolbox of a config and the decision that led to it.
+
+    The toolbox is None for a project's own parts. The decision is None where nothing in the config tells.
 
     What a pipeline collects tells the form of the samples, but a project of anyone's may collect the same. So a
     toolbox is concluded only where a data set, a model or a transform is the toolbox's as well.
 
     Raises:
-        ValueError: The chosen toolbox is not known.
+        ArgumentError: The chosen toolbox is not known.
     """
     told = _told(choices)
     if told is not None:
@@ -50,7 +53,7 @@ def recognise(
 def _told(choices: Choices) -> str | None:
     known = (*KNOWN_SCOPES, NONE)
     if choices.toolbox is not None and choices.toolbox not in known:
-        raise ValueError(f"toolbox={choices.toolbox!r} → one of {', '.join(known)}.")
+        raise ArgumentError(f"toolbox={choices.toolbox!r} → one of {', '.join(known)}.")
     return choices.toolbox or (choices.scope if choices.scope in known else None)
 
 

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mm2pl.mmcv.migration.config import NotMigratedError
 from mm2pl.mmcv.migration.render import Renderer
 from mm2pl.mmcv.migration.source import Source, Statement, loaded_names
 
@@ -106,7 +107,7 @@ class Rewriting:
             loads: Return the resolved config of a text in the place of the file.
 
         Raises:
-            ValueError: No text does, because a value is an object that has no expression.
+            NotMigratedError: No text does, because a value is an object that has no expression.
         """
         kept: set[str] = set()
         # From the closest to the old text to the plainest.
@@ -120,7 +121,7 @@ class Rewriting:
                 text = self._compose(words, statements, kept)
             if self._is_right(text, loads, kept):
                 return text
-        raise ValueError("a value of the config is an object that cannot be written as text")
+        raise NotMigratedError("a value of the config is an object that cannot be written as text")
 
     def _is_right(self, text: str, loads: Loader, kept: set[str]) -> bool:
         try:
@@ -148,7 +149,11 @@ class Rewriting:
 
     def _undefined(self, text: str) -> set[str]:
         """Return variables that the new text reads and the old file, but not the new text, sets."""
-        tree = ast.parse(text)
+        try:
+            tree = ast.parse(text)
+        # An object without an expression, such as `<class 'A'>`; loading the text then says that it is not right.
+        except SyntaxError:
+            return set()
         stored = {
             n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
         }
