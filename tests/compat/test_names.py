@@ -74,9 +74,9 @@ utils.manager: _accquire_lock _release_lock
 optim.optimizer.builder: NPU_OPTIMIZERS SOPHIA_OPTIMIZERS register_bitsandbytes_optimizers
     register_dadaptation_optimizers register_lion_optimizers register_sophia_optimizers
     register_torch_npu_optimizers register_torch_optimizers register_transformers_optimizers
-# `pavi` is not public, and the home of downloads is a step of `mm2pl.checkpoint.download`.
+# The home of downloads is a step of `mm2pl.checkpoint.download`.
 runner.checkpoint: DEFAULT_CACHE_DIR ENV_MMENGINE_HOME ENV_XDG_CACHE_HOME _IncompatibleKeys
-    _get_mmengine_home _process_mmcls_checkpoint _save_to_state_dict load_from_pavi
+    _get_mmengine_home _process_mmcls_checkpoint _save_to_state_dict
 # torch's own class, which needs the package expecttest, and MMEngine's copy of its parts.
 testing._internal: MultiProcessTestCase
 testing._internal.distributed: MultiProcessTestCase TEST_SKIPS TestSkip
