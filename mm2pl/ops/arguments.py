@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mm2pl.errors import ArgumentError
 
 P = ParamSpec("P")
+Result = TypeVar("Result", bound=Tensor | tuple[Tensor, ...])
 
 
 def require(holds: bool, operator: str, argument: str, given: object, accepted: str) -> None:
@@ -55,26 +57,40 @@ def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...
         require(False, operator, "the device", where, "one for all of them")
 
 
-def full_precision(operator: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Run an operator without autocast, and in float32 where it is given half; its result has the first one's dtype.
+def full_precision(operator: Callable[P, Result]) -> Callable[P, Result]:
+    """Run an operator without autocast, and in float32 where it is given half; its results have the first one's dtype.
 
     MMCV's compiled operators see no autocast either: a float32 matmul within one stays float32.
     """
 
     @wraps(operator)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def run(*args: P.args, **kwargs: P.kwargs) -> Result:
         everything = (*args, *kwargs.values())
         first: Any = next((each for each in everything if isinstance(each, Tensor)), None)
         with torch.autocast("cpu" if first is None else first.device.type, enabled=False):
-            given = [_widened(each) for each in args]
-            named = {name: _widened(each) for name, each in kwargs.items()}
+            given = [widened(each) for each in args]
+            named = {name: widened(each) for name, each in kwargs.items()}
             result = operator(*given, **named)
-        return result if first is None else result.to(first.dtype)
+        return result if first is None else _narrowed(result, first.dtype)
 
     return run
 
 
-def _widened(value: Any) -> Any:
+def _narrowed(result: Any, kind: torch.dtype) -> Any:
+    """Return results as ``kind``, but for integers, which are places."""
+    if isinstance(result, tuple):
+        return tuple(_narrowed(each, kind) for each in result)
+    return result.to(kind) if result.is_floating_point() else result
+
+
+def on_host(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a tensor as an array: numpy has no bfloat16, and areas and sums would overflow in float16."""
+    array: npt.NDArray[Any] = widened(tensor.detach().cpu()).numpy()
+    return array
+
+
+def widened(value: Any) -> Any:
+    """Return a tensor of half precision in float32, and anything else as it is."""
     half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
     return value.float() if half else value
 

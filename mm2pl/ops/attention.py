@@ -30,11 +30,32 @@ def ms_deform_attn(
     Raises:
         ArgumentError: Shapes do not fit each other.
     """
+    _check(value, spatial_shapes, sampling_locations, attention_weights)
+    batch, cells, heads, channels = value.shape
+    queries, _, maps, points = sampling_locations.shape[1:5]
+    heights, widths = (spatial_shapes[:, axis].view(maps, 1).to(value) for axis in (0, 1))
+    x = sampling_locations[..., 0] * widths - 0.5
+    y = sampling_locations[..., 1] * heights - 0.5
+    index, share = corners_of(padded(y, heights), padded(x, widths), widths.long())
+    sizes = spatial_shapes.prod(1)
+    begins = (sizes.cumsum(0) - sizes).view(maps, 1, 1)
+    images = torch.arange(batch, device=value.device).view(-1, 1, 1, 1, 1, 1)
+    head = torch.arange(heads, device=value.device).view(-1, 1, 1, 1)
+    table = value.transpose(1, 2).reshape(batch * heads * cells, channels)
+    index = index + begins + (images * heads + head) * cells
+    share = share * attention_weights[..., None]
+    matrix = (batch * queries * heads, maps * points * 4)
+    sums = gather(table, index.reshape(matrix), share.reshape(matrix))
+    return sums.view(batch, queries, heads * channels)
+
+
+def _check(
+    value: Tensor, spatial_shapes: Tensor, sampling_locations: Tensor, attention_weights: Tensor
+) -> None:
     name = "ms_deform_attn"
     require_tensors(name, value=(value, ("B", "N", "heads", "D")))
-    batch, cells, heads, channels = value.shape
-    maps = len(spatial_shapes)
-    shape = (batch, "Q", heads, maps, "points")
+    batch, cells, heads, _ = value.shape
+    shape = (batch, "Q", heads, len(spatial_shapes), "points")
     require_tensors(
         name,
         value=(value, ("B", "N", "heads", "D")),
@@ -44,21 +65,3 @@ def ms_deform_attn(
     if values_are_known():
         total = int(spatial_shapes.prod(1).sum())
         require(total == cells, name, "spatial_shapes", f"of {total} cells", f"of value's {cells}")
-    heights, widths = (spatial_shapes[:, axis].view(maps, 1).to(value) for axis in (0, 1))
-    x = sampling_locations[..., 0] * widths - 0.5
-    y = sampling_locations[..., 1] * heights - 0.5
-    index, share = corners_of(padded(y, heights), padded(x, widths), widths.long())
-    sizes = spatial_shapes.prod(1)
-    begins = (sizes.cumsum(0) - sizes).view(maps, 1, 1)
-    images = torch.arange(batch, device=value.device).view(-1, 1, 1, 1, 1, 1)
-    head = torch.arange(heads, device=value.device).view(-1, 1, 1, 1)
-    table = value.transpose(1, 2).reshape(-1, channels)
-    index = index + begins + (images * heads + head) * cells
-    share = share * attention_weights[..., None]
-    queries = sampling_locations.shape[1]
-    sums = gather(
-        table,
-        index.reshape(batch * queries * heads, -1),
-        share.reshape(batch * queries * heads, -1),
-    )
-    return sums.view(batch, queries, heads * channels)

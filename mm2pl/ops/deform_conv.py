@@ -48,30 +48,44 @@ def deform_conv2d(
     size = _check(
         input, offset, weight, mask, bias, (strides, paddings, dilations), groups, deform_groups
     )
-    batch, channels, height, width = input.shape
-    out_channels, _, kernel_height, kernel_width = weight.shape
-    cells = kernel_height * kernel_width
+    batch, _, height, width = input.shape
+    kernel = weight.shape[2], weight.shape[3]
+    cells = kernel[0] * kernel[1]
     moved = offset.view(batch, deform_groups, cells, 2, *size).flatten(4)
     moved = moved.permute(3, 0, 1, 4, 2)  # (2, B, deform_groups, H' W', cells)
-    y, x = _places(size, (kernel_height, kernel_width), strides, paddings, dilations, input)
+    y, x = _places(size, kernel, strides, paddings, dilations, input)
     index, share = corners_of(padded(moved[0] + y, height), padded(moved[1] + x, width), width)
     if mask is not None:
-        shares = mask.view(batch, deform_groups, cells, -1).transpose(2, 3)
+        shares = mask.view(batch, deform_groups, cells, size[0] * size[1]).transpose(2, 3)
         share = share * shares[..., None]
-    maps = torch.arange(batch * deform_groups, device=input.device)
-    index = index + (maps * height * width).view(batch, deform_groups, 1, 1, 1)
-    table = input.reshape(batch * deform_groups, channels // deform_groups, height * width)
-    table = table.transpose(1, 2).reshape(-1, channels // deform_groups)
-    columns = gather(table, index.view(-1, 4), share.reshape(-1, 4))
-    # Cells before channels, as they were gathered: with one deform_group nothing is moved in memory.
-    columns = columns.view(batch, deform_groups, -1, cells, channels // deform_groups)
-    columns = columns.permute(0, 2, 3, 1, 4).reshape(-1, cells, groups, channels // groups)
-    columns = columns.permute(2, 0, 1, 3).reshape(groups, -1, cells * channels // groups)
-    matrix = weight.view(groups, -1, channels // groups, cells).permute(0, 3, 2, 1)
-    output = columns @ matrix.reshape(groups, cells * channels // groups, -1)
-    output = output.view(groups, batch, -1, out_channels // groups).permute(1, 0, 3, 2)
-    output = output.reshape(batch, out_channels, *size)
+    columns = _sampled(input, index, share)
+    output = _convolved(columns, weight, groups).view(batch, len(weight), *size)
     return output if bias is None else output + bias.view(-1, 1, 1)
+
+
+def _sampled(input: Tensor, index: Tensor, share: Tensor) -> Tensor:
+    """Return the samples ``(B, deform_groups, places, cells, C')`` from their four corners."""
+    batch, deform_groups, places, cells, _ = index.shape
+    channels, size = input.shape[1] // deform_groups, input.shape[2] * input.shape[3]
+    maps = torch.arange(batch * deform_groups, device=input.device)
+    index = index + (maps * size).view(batch, deform_groups, 1, 1, 1)
+    table = input.reshape(batch * deform_groups, channels, size).transpose(1, 2)
+    table = table.reshape(batch * deform_groups * size, channels)
+    columns = gather(table, index.view(-1, 4), share.reshape(-1, 4))
+    return columns.view(batch, deform_groups, places, cells, channels)
+
+
+def _convolved(columns: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Return the product with the weight, ``(B, D, places)``, of ``(B, deform_groups, places, cells, C')``."""
+    batch, deform_groups, places, cells, channels = columns.shape
+    inside, outside = deform_groups * channels // groups, len(weight) // groups
+    # Cells before channels, as they were gathered: with one deform_group nothing is moved in memory.
+    columns = columns.permute(0, 2, 3, 1, 4).reshape(batch * places, cells, groups, inside)
+    columns = columns.permute(2, 0, 1, 3).reshape(groups, batch * places, cells * inside)
+    matrix = weight.view(groups, outside, inside, cells).permute(0, 3, 2, 1)
+    output = columns @ matrix.reshape(groups, cells * inside, outside)
+    output = output.view(groups, batch, places, outside).permute(1, 0, 3, 2)
+    return output.reshape(batch, len(weight), places)
 
 
 def _places(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mm2pl.ops.arguments import widened
 from mm2pl.ops.attention import ms_deform_attn
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.focal_loss import sigmoid_focal_loss, softmax_focal_loss
@@ -125,7 +126,7 @@ def _sigmoid_focal_loss_backward(
 def _softmax_focal_loss(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    output.copy_(softmax_focal_loss(input.log(), target, gamma, alpha, weight))
+    output.copy_(softmax_focal_loss(widened(input).log(), target, gamma, alpha, weight))
 
 
 def _softmax_focal_loss_backward(
@@ -139,7 +140,7 @@ def _softmax_focal_loss_backward(
 ) -> None:
     grads = gradients(
         lambda i: softmax_focal_loss(i, target, gamma, alpha, weight),
-        [input.clamp(min=torch.finfo(torch.float32).tiny).log()],
+        [widened(input).clamp(min=torch.finfo(torch.float32).tiny).log()],
         input.new_ones(len(input)),
     )
     add([grad_input], grads)

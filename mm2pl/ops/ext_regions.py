@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import require
+from mm2pl.ops.arguments import require, widened
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.gather import clamped, corners_of
 from mm2pl.ops.nms import nms, nms_match, soft_nms
@@ -39,7 +39,8 @@ def _bbox_overlaps(
     require(fits, name, "bboxes2", f"of {len(bboxes2)} rows", f"of {rows}, as bboxes1")
     size = (rows,) if aligned else (rows, len(bboxes2))
     require(ious.shape == size, name, "ious", f"of shape {tuple(ious.shape)}", f"{size}")
-    one, other = (bboxes1, bboxes2) if aligned else (bboxes1[:, None], bboxes2[None])
+    one, other = widened(bboxes1), widened(bboxes2)
+    one, other = (one, other) if aligned else (one[:, None], other[None])
     first = torch.maximum(one[..., :2], other[..., :2])
     sides = (torch.minimum(one[..., 2:], other[..., 2:]) - first + offset).clamp(min=0)
     shared = sides[..., 0] * sides[..., 1]
@@ -125,9 +126,11 @@ def _roi_align_backward(
 def _add_at(buffer: Tensor, maps: Tensor, y: Tensor, x: Tensor, values: Tensor) -> None:
     """Add values to the four cells around each point of the maps of a buffer ``(B, C, H, W)``."""
     height, width = buffer.shape[2:]
-    cells, weights = corners_of(clamped(y, height), clamped(x, width), width)
+    cells, weights = corners_of(clamped(widened(y), height), clamped(widened(x), width), width)
     cells = cells + (maps * height * width)[:, None]
-    buffer.view(-1).index_add_(0, cells.view(-1), (weights * values[:, None]).view(-1))
+    sums = torch.zeros_like(widened(buffer)).view(-1)
+    sums.index_add_(0, cells.view(-1), (weights * values[:, None]).view(-1).to(sums))
+    buffer.add_(sums.view_as(buffer))
 
 
 def _roi_pool(
@@ -153,10 +156,11 @@ def _roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    maps = grad_input.view(len(grad_input), grad_input.shape[1], -1)
+    maps = torch.zeros_like(widened(grad_input)).flatten(2)
     found = (argmax >= 0).nonzero(as_tuple=True)
     place = (rois[found[0], 0].long(), found[1], argmax[found].long())
-    maps.index_put_(place, grad_output[found], accumulate=True)
+    maps.index_put_(place, widened(grad_output[found]), accumulate=True)
+    grad_input.add_(maps.view_as(grad_input))
 
 
 def _border_align(
@@ -173,7 +177,7 @@ def _border_align_backward(
     batch, channels = grad_output.shape[:2]
     y, x = (
         each[:, None].expand(-1, channels, -1, -1, -1).gather(4, argmax_idx.long()[..., None])
-        for each in border_points(boxes.to(grad_output.dtype), pool_size)
+        for each in border_points(boxes.to(widened(grad_output).dtype), pool_size)
     )
     images = torch.arange(batch, device=boxes.device).view(-1, 1, 1, 1)
     sides = torch.arange(4, device=boxes.device)

@@ -54,8 +54,14 @@ def gather(table: Tensor, index: Tensor, weight: Tensor, begins: Tensor | None =
     if begins is None:
         begins = torch.arange(len(index), device=index.device) * index.shape[1]
     if not index.numel() or not table.numel():
-        return table.new_zeros(len(begins), table.shape[1]) + 0 * (table.sum() + weight.sum())
+        return table.new_zeros(len(begins), table.shape[1]) + zero(table, weight)
     return _Gather.apply(table, weight.reshape(-1), Bags(index.reshape(-1), begins, len(table)))
+
+
+def zero(*tensors: Tensor) -> Tensor:
+    """Return a 0 that has the tensors in its graph, so that their gradients are 0 and not None."""
+    # The sum of an empty slice: 0 times the sum of all is NaN where one is infinite.
+    return torch.stack([each.flatten()[:0].sum() for each in tensors]).sum()
 
 
 class _Gather(Function):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import require, require_tensors
+from mm2pl.ops.arguments import on_host, require, require_tensors
 
 BLOCK = 256  # boxes compared with each other at a time
 TILE = 32  # of these with all later ones near them: what that makes stays in the cache
@@ -69,13 +69,6 @@ def best_first(scores: Tensor) -> Tensor:
     return scores.detach().cpu().sort(descending=True)[1]
 
 
-def on_host(boxes: Tensor) -> Floats:
-    """Return boxes as an array of float32 or float64."""
-    boxes = boxes.detach().cpu()
-    array: Floats = (boxes if boxes.dtype == torch.float64 else boxes.float()).numpy()
-    return array
-
-
 def suppress(low: Floats, high: Floats, hits: Callable[[Integers, Integers], Booleans]) -> Integers:
     """Return which boxes stay: those that no better one hits that stays.
 
@@ -131,9 +124,8 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         list: Groups, best first; each begins with the box that stays.
     """
     require_tensors("nms_match", dets=(dets, ("N", 5)))
-    dets = dets.detach().cpu()
     order = best_first(dets[:, 4])
-    boxes, groups = dets[:, :4], []
+    boxes, groups = torch.from_numpy(on_host(dets))[:, :4], []
     while len(order):
         best, rest = order[:1], order[1:]
         joins = overlaps(boxes[best], boxes[rest])[0] >= iou_threshold
@@ -167,7 +159,7 @@ def soft_nms(
     """
     _check("softnms", boxes, scores, offset)
     require(method in (0, 1, 2), "softnms", "method", method, "0, 1 or 2")
-    rows = torch.cat([boxes, scores[:, None]], 1).detach().cpu().numpy().copy()
+    rows = on_host(torch.cat([boxes, scores[:, None]], 1)).copy()
     area = (rows[:, 2] - rows[:, 0] + offset) * (rows[:, 3] - rows[:, 1] + offset)
     index = np.arange(len(rows))
     i, end = 0, len(rows)

@@ -108,6 +108,7 @@ def min_area_polygons(points: Tensor) -> Tensor:
     return (boxes @ turn).reshape(-1, 8)
 
 
+@full_precision
 def points_in_polygons(points: Tensor, polygons: Tensor) -> Tensor:
     """Return 1 where a point lies in a quadrilateral, else 0; on the border MMCV's walk decides.
 
@@ -139,6 +140,7 @@ def points_in_polygons(points: Tensor, polygons: Tensor) -> Tensor:
     return odd.to(points.dtype)
 
 
+@full_precision
 def chamfer_distance(points1: Tensor, points2: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the squared distance of each point to the nearest of the other set, both ways.
 

@@ -89,7 +89,9 @@ def prroi_pool(
     start = corners[:, [1, 0]]
     one = (corners[:, [3, 2]] - start).clamp(min=0) / corners.new_tensor(bins)
     taken = []
-    for reach, chosen in alike(one.detach().ceil().long() + 2):
+    # No more cells than the map has: a region may be much larger.
+    most = torch.minimum(one.detach().ceil() + 2, one.new_tensor(limits))
+    for reach, chosen in alike(most.long()):
         (rows, tall), (columns, wide) = (
             _integrals(start[chosen, axis], one[chosen, axis], bins[axis], limits[axis], cells)
             for axis, cells in enumerate(reach)
@@ -118,7 +120,7 @@ def _integrals(
     low = (
         start[:, None, None] + torch.arange(bins, device=start.device)[:, None] * one[:, None, None]
     )
-    cells = low.detach().floor() + torch.arange(count, device=start.device)
+    cells = low.detach().floor().clamp(min=0) + torch.arange(count, device=start.device)
     share = _hat(low + one[:, None, None] - cells) - _hat(low - cells)
     inside = (cells >= 0) & (cells < size)
     length = torch.where(one > 0, one, torch.ones_like(one))[:, None, None]
@@ -131,7 +133,6 @@ def _hat(x: Tensor) -> Tensor:
     return x - x * x.abs() / 2
 
 
-@full_precision
 def border_align(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
     """Take the greatest of the samples along each side of each box (BorderDet).
 
@@ -149,6 +150,7 @@ def border_align(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
     return border_align_with_places(input, boxes, pool_size)[0]
 
 
+@full_precision
 def border_align_with_places(input: Tensor, boxes: Tensor, pool_size: int) -> tuple[Tensor, Tensor]:
     """Return what :func:`border_align` does, and which sample was the greatest."""
     name = "border_align"
@@ -161,7 +163,7 @@ def border_align_with_places(input: Tensor, boxes: Tensor, pool_size: int) -> tu
     of_side = torch.arange(batch * 4, device=input.device).view(batch, 1, 4, 1)
     index, weight = bilinear(of_side, y, x, maps.shape)
     values = gather(table_of(maps), index.view(-1, 4), weight.view(-1, 4))
-    values, best = values.view(*y.shape, -1).max(3)
+    values, best = values.view(*y.shape, maps.shape[1]).max(3)
     return values.permute(0, 3, 1, 2).contiguous(), best.permute(0, 3, 1, 2)
 
 

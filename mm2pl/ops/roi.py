@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops.arguments import full_precision, pair, require, values_are_known
-from mm2pl.ops.gather import Corners, clamped, corners_of, gather
+from mm2pl.ops.gather import Corners, clamped, corners_of, gather, zero
 from mm2pl.ops.sampling import Taken, check_regions, grids, sums, table_of
 
 EMPTY = -10_000.0  # what MMCV's RoIAlign takes for the maximum of no samples
@@ -56,6 +56,7 @@ def roi_align(
     return sums(input, taken, len(rois), bins)
 
 
+@full_precision
 def roi_align_maxima(
     input: Tensor,
     rois: Tensor,
@@ -72,7 +73,7 @@ def roi_align_maxima(
         found.append(_maxima(table, part, bins, input.shape))
     if not found:
         none = input.new_zeros(0, input.shape[1], *bins)
-        return none + 0 * input.sum(), none, none
+        return none + zero(input), none, none
     order = torch.cat(chosen).argsort()
     output, y, x = (
         torch.cat(values)[order].permute(0, 3, 1, 2).contiguous()
@@ -91,7 +92,7 @@ def _maxima(
         return tuple(table.new_full(whole, fill) for fill in fills)
     index, weight = part.corners(shape)
     values = gather(table, index.view(-1, 4), weight.view(-1, 4))
-    values, best = values.view(*whole[:3], part.samples, -1).max(3)
+    values, best = values.view(*whole[:3], part.samples, shape[1]).max(3)
     found = [values, *(each.gather(3, best) for each in part.places(index.shape))]
     known = values > EMPTY  # else MMCV keeps what it began with
     return tuple(
@@ -133,7 +134,8 @@ class Part(NamedTuple):
     def cells(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Return what :meth:`corners` does with each cell once, where samples are at most one cell apart."""
         _, _, height, width = shape
-        y, x = _once(clamped(self.y, height)), _once(clamped(self.x, width))
+        y = _once(clamped(self.y, height), height)
+        x = _once(clamped(self.x, width), width)
         index = y[0][:, :, None, :, None] * width + x[0][:, None, :, None, :]
         index = index + (self.images * height * width).view(-1, 1, 1, 1, 1)
         return index.flatten(3), (y[1][:, :, None, :, None] * x[1][:, None, :, None, :]).flatten(3)
@@ -145,14 +147,17 @@ class Part(NamedTuple):
         return y.expand(whole).flatten(3), x.expand(whole).flatten(3)
 
 
-def _once(axis: Corners) -> tuple[Tensor, Tensor]:
-    """Add up the shares of each cell along an axis: ``(n, bins, samples + 1)`` cells and shares."""
+def _once(axis: Corners, size: int) -> tuple[Tensor, Tensor]:
+    """Add up the shares of each cell along an axis: ``(n, bins, cells)`` of ``samples + 1`` or all of the map."""
     _, count, bins, samples = axis.cells.shape
     if not samples:
         return axis.cells[0], axis.shares[0]
     first = axis.cells[0, :, :, :1]
-    cells = first + torch.arange(samples + 1, device=first.device)
-    place = (axis.cells - first).clamp(max=samples).permute(1, 2, 0, 3).reshape(count, bins, -1)
+    touched = min(
+        samples + 1, max(size, 1)
+    )  # a box much larger than the map has more samples than cells
+    cells = first + torch.arange(touched, device=first.device)
+    place = (axis.cells - first).clamp(max=touched - 1).permute(1, 2, 0, 3).reshape(count, bins, -1)
     shares = axis.shares.permute(1, 2, 0, 3).reshape(count, bins, -1)
     summed = torch.zeros_like(cells, dtype=shares.dtype).scatter_add(2, place, shares)
     # What lies past the map has no share, but must be a row of the table.
@@ -189,7 +194,6 @@ def region(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tensor, T
     return start, size.clamp(min=1.0)
 
 
-@full_precision
 def roi_pool(
     input: Tensor,
     rois: Tensor,
@@ -210,6 +214,7 @@ def roi_pool(
     return roi_pool_with_cells(input, rois, output_size, spatial_scale)[0]
 
 
+@full_precision
 def roi_pool_with_cells(
     input: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatial_scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -248,13 +253,13 @@ def roi_pool_with_cells(
     shape = (len(rois), *bins, channels)
     if not len(index):
         none = torch.full(shape, -1, device=input.device).permute(0, 3, 1, 2)
-        return input.new_zeros(shape).permute(0, 3, 1, 2) + 0 * input.sum(), none
+        return input.new_zeros(shape).permute(0, 3, 1, 2) + zero(input), none
     with torch.no_grad():
         _, _, _, entries = torch.embedding_bag(table, index, begins, mode=2)
     # The rows of the maxima, (bins, C); -1 for an empty bin.
     entries = entries.masked_fill((counts == 0)[:, None], -1)
     maxima = table.gather(0, entries.clamp(min=0).reshape(-1, channels))
-    output = maxima * (entries >= 0)
+    output = torch.where(entries >= 0, maxima, torch.zeros_like(maxima))
     places = torch.where(entries >= 0, entries % (sizes[0] * sizes[1]), entries)
     return (
         output.view(shape).permute(0, 3, 1, 2).contiguous(),

@@ -160,7 +160,7 @@ def rotated_feature_align(
     images = torch.arange(batch, device=input.device).view(-1, 1, 1, 1)
     index, weight = bilinear(images, torch.stack(ys, -1), torch.stack(xs, -1), input.shape)
     table = table_of(input)
-    found = gather(table, index.view(len(table), -1), weight.view(len(table), -1))
+    found = gather(table, index.view(len(table), 4 * points), weight.view(len(table), 4 * points))
     return input + found.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 

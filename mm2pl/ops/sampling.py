@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops.arguments import require, require_tensors, values_are_known
-from mm2pl.ops.gather import clamped, corners_of, gather
+from mm2pl.ops.gather import clamped, corners_of, gather, zero
 
 
 def check_regions(operator: str, input: Tensor, rois: Tensor, width: int) -> None:
@@ -24,7 +24,7 @@ def check_regions(operator: str, input: Tensor, rois: Tensor, width: int) -> Non
 
 def table_of(input: Tensor) -> Tensor:
     """Return a feature map as rows of channels: ``(B, C, H, W)`` → ``(B * H * W, C)``."""
-    return input.permute(0, 2, 3, 1).reshape(-1, input.shape[1])
+    return input.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def alike(counts: Tensor) -> Iterator[tuple[list[int], Tensor]]:
@@ -104,7 +104,7 @@ class Taken(NamedTuple):
 def sums(input: Tensor, taken: Sequence[Taken], regions: int, bins: tuple[int, int]) -> Tensor:
     """Return the weighted sum of each bin: ``(regions, C, *bins)``."""
     if not taken:
-        return input.new_zeros(regions, input.shape[1], *bins) + 0 * input.sum()
+        return input.new_zeros(regions, input.shape[1], *bins) + zero(input)
     lengths = [torch.full_like(part.chosen, part.rows.shape[-1]) for part in taken]
     length = torch.cat(lengths).repeat_interleave(bins[0] * bins[1])
     # In one call: the gradient of the whole map is made once, not once for each part.
@@ -115,7 +115,7 @@ def sums(input: Tensor, taken: Sequence[Taken], regions: int, bins: tuple[int, i
         length.cumsum(0) - length,
     )
     order = torch.cat([part.chosen for part in taken]).argsort()
-    return total.view(regions, *bins, -1)[order].permute(0, 3, 1, 2).contiguous()
+    return total.view(regions, *bins, input.shape[1])[order].permute(0, 3, 1, 2).contiguous()
 
 
 def bilinear(images: Tensor, y: Tensor, x: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from mm2pl.ops.arguments import require
+from mm2pl.ops.arguments import on_host, require
 
 Array = npt.NDArray[np.generic]
 Integers = npt.NDArray[np.integer]
@@ -35,7 +35,7 @@ def contour_expand(
     Raises:
         ArgumentError: Shapes do not fit.
     """
-    masks, label = (np.asarray(each.detach().cpu()) for each in (kernel_mask, kernel_label))
+    masks, label = (on_host(each) for each in (kernel_mask, kernel_label))
     fits = masks.ndim == 3 and len(masks) >= 1
     require(fits, "contour_expand", "kernel_mask", f"of shape {masks.shape}", "(kernels, H, W)")
     _check_map("contour_expand", "kernel_label", label, masks.shape[1:])
@@ -80,8 +80,7 @@ def pixel_group(
     """
     name = "pixel_group"
     scores, masks, features, label, contour = (
-        np.asarray(each.detach().cpu())
-        for each in (score, mask, embedding, kernel_label, kernel_contour)
+        on_host(each) for each in (score, mask, embedding, kernel_label, kernel_contour)
     )
     fits = features.ndim == 3
     require(fits, name, "embedding", f"of shape {features.shape}", "(H, W, D)")
@@ -92,11 +91,8 @@ def pixel_group(
     last = int(label.max(initial=0))
     fits = last < kernel_region_num
     require(fits, name, "kernel_region_num", kernel_region_num, f"more than the last label, {last}")
-    label, flat = label.copy(), features.reshape(-1, features.shape[2])
-    counts = np.bincount(label.ravel(), minlength=kernel_region_num)
-    means = np.zeros((kernel_region_num, flat.shape[1]), flat.dtype)
-    np.add.at(means, label.ravel(), flat)
-    means /= np.maximum(counts, 1)[:, None].astype(flat.dtype)
+    label, flat = label.copy(), features.reshape(label.size, features.shape[2])
+    means = _means(label.ravel(), flat, kernel_region_num)
     open_, limit = masks.astype(bool).ravel(), np.float32(distance_threshold) ** 2
 
     def may(to: Integers, own: Integers) -> Booleans:
@@ -105,6 +101,14 @@ def pixel_group(
 
     _grow(label, np.flatnonzero((label > 0) & (contour != 0)), may)
     return [_group(label, scores, each) for each in range(kernel_region_num)]
+
+
+def _means(label: Integers, features: Array, count: int) -> Array:
+    """Return the mean of the rows of each label from 0 on, ``(count, D)``."""
+    sums = np.zeros((count, features.shape[1]), features.dtype)
+    np.add.at(sums, label, features)
+    counts = np.maximum(np.bincount(label, minlength=count), 1)
+    return sums / counts[:, None].astype(features.dtype)
 
 
 def _group(label: Integers, scores: Array, own: int) -> list[float]:
