@@ -64,8 +64,10 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.check.trial": {"resource": "optional: not on Windows"},
     "mm2pl.cli": {"mm2pl.cli.lightning_cli": "4.88 s: lightning"},
     "mm2pl.cli.check": {
+        "lightning": "4.88 s: lightning",
         "mm2pl.check": "4.88 s: lightning",
         "mm2pl.cli.lightning_cli": "4.88 s: lightning",
+        "mm2pl.cli.parts": "4.88 s: lightning",
     },
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},
     "mm2pl.cli.faults": {"mm2pl.lightning.failures": "4.88 s: lightning"},

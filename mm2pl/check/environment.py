@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import torch
 
 from mm2pl.plan.fault import Fault
 from mm2pl.registry import VISBACKENDS
 from mm2pl.version import __version__
+from mm2pl.visualization.vis_backend import OfServer
 
 _TIMEOUT = 3
 """Seconds that a server has to answer in."""
@@ -118,9 +119,10 @@ def _services(config: Mapping[str, Any], trusted: bool) -> Iterator[Fault]:
                 advice=f"pip install {package}, or leave the backend out",
             )
             continue
-        arguments = {str(k): v for k, v in backend.items()} if isinstance(backend, Mapping) else {}
+        given = backend.items() if isinstance(backend, Mapping) else ()
+        arguments = {str(key): value for key, value in given if key != "type"}
         # A stranger's config does not make this machine connect to anything.
-        asks = trusted and hasattr(cls, "address")
+        asks = trusted and isinstance(cls, type) and issubclass(cls, OfServer)
         if not (asks and isinstance(arguments.get("init_kwargs"), Mapping | None)):
             continue
         address = cls.address(**arguments)
@@ -143,11 +145,16 @@ def unreachable(address: object) -> str:
     try:
         url = urlsplit(address if isinstance(address, str) else "")
         port = url.port or _PORTS.get(url.scheme)
-        if url.hostname and port and url.scheme not in getproxies():
+        if url.hostname and port and not _is_proxied(url.scheme, url.hostname):
             socket.create_connection((url.hostname, port), timeout=_TIMEOUT).close()
     except (OSError, ValueError) as error:  # a port that is no number is a ValueError
         return str(error)
     return ""
+
+
+def _is_proxied(scheme: str, host: str) -> bool:
+    # By the variables and settings that urllib follows: ALL_PROXY is "all", NO_PROXY names hosts.
+    return not getproxies().keys().isdisjoint((scheme, "all")) and not proxy_bypass(host)
 
 
 def size(number: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from mm2pl.cli import changes
 from mm2pl.cli.command_line import merged
-from mm2pl.cli.merging import Asked
+from mm2pl.cli.merging import CLASSES, Asked
 from mm2pl.cli.options import parse
 from mm2pl.cli.reading import is_trusted
+from mm2pl.closest import closest, did_you_mean
 from mm2pl.config import Config
 from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.plan.fault import Fault
 from mm2pl.plan.schema import require_config
+from mm2pl.utils import get_object_from_string
 
 if TYPE_CHECKING:
     from mm2pl.runner import Runner
@@ -59,7 +62,14 @@ def run(command: str, arguments: list[str]) -> int:
         asked.origins,
         trusted=is_trusted(options),
     )
-    report.faults.extend([*asked.doubts, *_not_tried(asked)])
+    report.faults.extend(
+        [
+            *asked.doubts,
+            *_not_tried(asked),
+            *_of_classes(asked, is_trusted(options)),
+            *_of_checkpoint(options.ckpt_path, cfg.work_dir),
+        ]
+    )
     if options.json:
         print(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
     else:
@@ -93,8 +103,19 @@ def _follow_length(asked: Asked) -> None:
 
 
 def _not_tried(asked: Asked) -> Iterator[Fault]:
-    """Yield the words for the Trainer, and for classes of the user's own, that a trial does without."""
+    """Yield the words for the Trainer that it does not know, and those that a trial does without."""
+    from lightning.pytorch import Trainer
+
+    known = inspect.signature(Trainer).parameters
     for name, word in asked.given.items():
+        if name not in known:
+            yield Fault(
+                path=f"trainer.{name}",
+                why="the Trainer has no such argument",
+                advice=did_you_mean(f"trainer.{each}" for each in closest(name, known, 1)).strip(),
+                origin=word,
+            )
+            continue
         if name == "max_epochs":
             continue
         yield Fault(
@@ -102,6 +123,44 @@ def _not_tried(asked: Asked) -> Iterator[Fault]:
             why="a trial has one process and the Trainer that the config makes",
             severity="note",
             origin=word,
+        )
+
+
+def _of_classes(asked: Asked, trusted: bool) -> Iterator[Fault]:
+    """Yield the classes in place of mm2pl's own that are not there, or that a trial does without."""
+    for part, own in asked.classes.items():
+        path = own.get("class_path")
+        if path is None:
+            continue
+        missing = trusted and get_object_from_string(path) is None
+        yield Fault(
+            path=f"{part}.class_path",
+            given=repr(path),
+            why="there is no such class"
+            if missing
+            else f"a trial has {CLASSES[part]} in its place",
+            advice="give the dotted path of one that can be imported" if missing else "",
+            severity="error" if missing else "note",
+        )
+
+
+def _of_checkpoint(path: str | None, work_dir: str) -> Iterator[Fault]:
+    """Yield a checkpoint that is not there."""
+    from mm2pl.cli.parts import checkpoint_of, require_checkpoint
+
+    try:
+        if path in ("best", "last"):
+            path = checkpoint_of(work_dir, path)
+        require_checkpoint(path, work_dir)
+    except (ArgumentError, MissingFileError) as error:
+        yield Fault(path="ckpt_path", given=repr(path), why=str(error))
+        return
+    if path and "://" not in path and not Path(path).expanduser().exists():
+        yield Fault(
+            path="ckpt_path",
+            given=repr(path),
+            why="there is no such file",
+            advice="give a path that is there, or a URL",
         )
 
 

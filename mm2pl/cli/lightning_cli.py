@@ -16,7 +16,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from mm2pl.cli.command_line import CommandLine, of_words, read
-from mm2pl.cli.faults import told as told_of
+from mm2pl.cli.faults import told
 from mm2pl.cli.options import LIGHTNING_FLAG, Word, parse
 from mm2pl.cli.parts import (
     CommandLineParts,
@@ -24,7 +24,7 @@ from mm2pl.cli.parts import (
     is_run_callback,
     require_checkpoint,
 )
-from mm2pl.cli.refusals import told
+from mm2pl.cli.refusals import of_parser
 from mm2pl.cli.yaml_run import run_of_yaml
 from mm2pl.config import Config
 from mm2pl.errors import ArgumentError
@@ -107,7 +107,7 @@ class MMCLI(LightningCLI):
                 self._require_types(self.cfg)
             self._parse(parser, args, command)
         except Exception as error:
-            if not asked_by_mm2pl and (text := told_of(error, Path(sys.argv[0]).name)):
+            if not asked_by_mm2pl and (text := told(error, Path(sys.argv[0]).name)):
                 # As LightningCLI's parser ends a script: with one message, and code 2.
                 print(text, file=sys.stderr)
                 raise SystemExit(2) from error
@@ -130,7 +130,7 @@ class MMCLI(LightningCLI):
                 super().parse_arguments(parser, args)
             except argparse.ArgumentError as error:
                 arguments = args if isinstance(args, list) else []
-                raise ArgumentError(told(str(error), arguments, command or "fit")) from error
+                raise ArgumentError(of_parser(str(error), arguments, command or "fit")) from error
 
     def _print_run(self, command: str | None) -> None:
         """Print the run as a YAML that ``--config`` takes."""

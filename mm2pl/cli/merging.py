@@ -246,7 +246,8 @@ def _follow_flag(asked: Asked, flag: str) -> None:
     part, _, inside = name.partition(".")
     if part == "seed_everything":
         _seed(asked, value_of(text) if equals else True)
-    elif part in _PARTS and not text:
+    # A key may be given an empty value, a class may not.
+    elif part in _PARTS and not (text if inside in ("", "class_path") else equals):
         raise ArgumentError(f"--{name} without a value → --{name} VALUE")
     elif part in _PARTS and inside in ("", "class_path"):
         asked.classes[part]["class_path"] = text

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import yaml
+
 from mm2pl.cli.changes import SCHEDULES
 from mm2pl.cli.habits import EVAL, instead_of
 from mm2pl.closest import closest
@@ -19,10 +21,6 @@ LIGHTNING_FLAG = re.compile(
     r"|seed_everything|return_predictions|weights_only)(=.*)?",
     # A value such as JSON may have several lines.
     re.DOTALL,
-)
-# A whole value or element, since a name of files may have {epoch:03d} in it.
-_DICT = re.compile(
-    r"""(^|[\[(,])[\s'"]*(\{([^{}]*:.*)?\}|dict\(.*\))[\s'"]*($|[\]),])""", re.DOTALL
 )
 CONFIG_ENDINGS = (".py", ".yaml", ".yml", ".json")
 USAGE = dict.fromkeys(("fit", "check"), "%(prog)s CONFIG [options]")
@@ -83,12 +81,41 @@ class _Pairs(DictAction):
     ) -> None:
         for pair in [values] if isinstance(values, str) else values or ():
             key, _, text = pair.partition("=")
-            if _DICT.search(text):
+            if _gives_dict(text):
                 parser.error(
-                    f"{option_string} {pair!r} gives a dict, which is no value here → give each of its keys: "
-                    f"{key}.KEY=VALUE; --data.… and --model.… take whole dicts as YAML"
+                    f"{option_string} {pair!r} → a number, a text or a list is needed, and {text!r} is a dict → give "
+                    f"each of its keys: {key}.KEY=VALUE; --data.… and --model.… take whole dicts as YAML"
                 )
         super().__call__(parser, namespace, values, option_string)
+
+
+def _gives_dict(text: str) -> bool:
+    """Return whether a value, or an element of it, is written as a dict.
+
+    >>> [_gives_dict(text) for text in ("{b: 1}", "[{b: 1}]", "dict(b=1)", "{epoch:03d}", "{epoch}_{iter:05d}")]
+    [True, True, True, False, False]
+    """
+    text = text.strip()
+    if text.startswith("dict("):
+        return True
+    # Outside of brackets and quotes, `a: b` is a text.
+    if not text.startswith(("{", "[", "(", "'", '"')):
+        return False
+    if text.startswith("("):  # a tuple, which YAML does not know
+        text = f"[{text[1:-1]}]"
+    try:
+        return _is_dict(yaml.load(text, yaml.BaseLoader))
+    except yaml.YAMLError:
+        return False
+
+
+def _is_dict(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        # {epoch:03d} has no space behind its colon: YAML takes it for a key without a value.
+        return len(value) != 1 or "" not in value.values()
+    if isinstance(value, list):
+        return any(map(_is_dict, value))
+    return _gives_dict(value)
 
 
 class _SaidPairs(_Pairs):

@@ -17,7 +17,10 @@ def run(command: str, arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
     if arguments and arguments[0].endswith(CONFIG_ENDINGS):
-        raise ArgumentError(f"{arguments[0]!r} → mm2pl {command} schedule {' '.join(arguments)}")
+        raise ArgumentError(
+            f"{arguments[0]!r} is a config, and what to plot comes first → mm2pl {command} schedule "
+            f"{' '.join(arguments)}"
+        )
     parser.add_argument("what", choices=["schedule"])
     add_options(parser)
     parser.add_argument(

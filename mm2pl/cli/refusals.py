@@ -22,7 +22,7 @@ _NEEDS = re.compile(r"the following arguments are required: ([\w, ]+)|Key \"(\w+
 _EXTRA = re.compile(r"Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected")
 
 
-def told(message: str, arguments: list[str], command: str) -> str:
+def of_parser(message: str, arguments: list[str], command: str) -> str:
     """Return a message about what jsonargparse has refused: what was given, what is accepted, what to do.
 
     Args:

@@ -15,8 +15,8 @@ RUN = "mm2pl.lightning.RunCallback"
 PARTS = ("model", "data")
 """What LightningCLI builds next to the Trainer."""
 
-
-SECTIONS = ("trainer", *PARTS, "seed_everything", "ckpt_path")
+_ONLY_LIGHTNINGS = ("trainer", "seed_everything", "ckpt_path")
+SECTIONS = (*_ONLY_LIGHTNINGS, *PARTS)
 """The top level of LightningCLI's YAML."""
 
 
@@ -28,7 +28,7 @@ def is_lightnings(content: object) -> bool:
     """
     # An MMEngine config may be YAML or JSON too; it says `type` where LightningCLI says `class_path`.
     return isinstance(content, dict) and (
-        not content.keys().isdisjoint(("trainer", "seed_everything", "ckpt_path"))
+        not content.keys().isdisjoint(_ONLY_LIGHTNINGS)
         or any(
             isinstance(content.get(part), dict)
             and not content[part].keys().isdisjoint(("class_path", "init_args"))

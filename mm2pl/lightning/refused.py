@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from mm2pl.errors import StateError, UserError
+from mm2pl.errors import MissingModuleError, StateError, UserError
 
 
 class RefusedByLightning(UserError, MisconfigurationException):
@@ -36,6 +36,7 @@ def refused_run(trainer: Trainer) -> Iterator[None]:
 
     Raises:
         RefusedByLightning: With Lightning's message.
+        MissingModuleError: A callback needs a package that is not installed.
         StateError: A callback watches a metric that nobody logs.
     """
     try:
@@ -44,6 +45,13 @@ def refused_run(trainer: Trainer) -> Iterator[None]:
         raise
     except MisconfigurationException as error:
         raise RefusedByLightning(str(error)) from error
+    except ModuleNotFoundError as error:
+        # An import that fails names its module; whoever raises this by hand has written a message for the user.
+        if error.name is None:
+            raise MissingModuleError(
+                f"{' '.join(str(error).split())} → install it, or leave out what needs it"
+            ) from error
+        raise
     except RuntimeError as error:
         # EarlyStopping of Lightning 2.6 raises this very general class.
         if any(f"`{name}`" in str(error) for name in _unknown_monitors(trainer)):

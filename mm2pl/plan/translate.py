@@ -89,21 +89,15 @@ def translate(
     """
     config = as_dicts(config)
     warnings = check(config, trusted=trusted)
-    sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "run": {}, "option": {}}
-    variables = {}
-    for name, value in config.items():
-        if name in KEYS:
-            sections[KEYS[name].section][name] = value
-        else:
-            variables[name] = value
+    sections = _sorted(config)
     run = sections["run"]
     stem = Path(filename).stem if filename else "run"
     # As OpenMMLab's `tools/train.py` do it; MMEngine's Runner demands a work_dir.
     run["work_dir"] = run.get("work_dir") or f"./work_dirs/{stem}"
     if sections["option"]:
         run["options"] = sections["option"]
-    if variables:
-        run["variables"] = variables
+    if sections["variables"]:
+        run["variables"] = sections["variables"]
     if filename:
         run["filename"] = str(filename)
     scope = {"default_scope": run["default_scope"]} if run.get("default_scope") else {}
@@ -122,6 +116,17 @@ def translate(
         warnings=tuple(warnings),
         notes=notes_on_processes(config, trainer or {}),
     )
+
+
+def _sorted(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sort a config's keys by their sections; those that no section has are variables."""
+    sections: dict[str, dict[str, Any]] = {
+        section: {} for section in ("model", "data", "run", "option", "variables")
+    }
+    for name, value in config.items():
+        section = KEYS[name].section if name in KEYS else "variables"
+        sections[section][name] = value
+    return sections
 
 
 def with_given(

@@ -23,10 +23,13 @@ def unstacked(error: Exception, stage: str, loader: Any, batch: object) -> Argum
     # The words of torch ("must be Tensor, not list") and of Python ("'list' object has no attribute"). Samples that are
     # tuples come as tuples.
     said = any(word in str(error) for word in ("list", "tuple"))
-    if getattr(loader, "collate_fn", None) is not pseudo_collate or not said:
+    collate = getattr(loader, "collate_fn", None)
+    # A config's dict makes a partial.
+    if getattr(collate, "func", collate) is not pseudo_collate or not said:
         return None
     return ArgumentError(
-        f"{stage}_dataloader.collate_fn is missing, and its default stacks nothing: a batch is {_shape(batch)}, "
+        f"{stage}_dataloader.collate_fn is pseudo_collate (the default), which stacks nothing: a batch is "
+        f"{_shape(batch)}, "
         f"and the model wants tensors ({type(error).__name__}: {str(error).splitlines()[0]}) → "
         "collate_fn=dict(type='default_collate'), or a data_preprocessor that stacks"
     )

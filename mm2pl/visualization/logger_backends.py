@@ -17,7 +17,7 @@ from mm2pl.config import Config
 from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir
-from mm2pl.visualization.vis_backend import BaseVisBackend
+from mm2pl.visualization.vis_backend import BaseVisBackend, OfServer
 
 
 class LoggerVisBackend(BaseVisBackend):
@@ -114,7 +114,7 @@ class TensorboardVisBackend(LoggerVisBackend):
 
 
 @VISBACKENDS.register_module()
-class WandbVisBackend(LoggerVisBackend):
+class WandbVisBackend(LoggerVisBackend, OfServer):
     """Write to Weights & Biases; the steps are W&B's own.
 
     Args:
@@ -223,7 +223,7 @@ class WandbVisBackend(LoggerVisBackend):
 
 
 @VISBACKENDS.register_module()
-class MLflowVisBackend(LoggerVisBackend):
+class MLflowVisBackend(LoggerVisBackend, OfServer):
     """Write to MLflow; ``experiment`` is an ``MlflowClient``.
 
     Args:

@@ -19,7 +19,7 @@ from mm2pl.errors import ArgumentError
 from mm2pl.registry import VISBACKENDS
 from mm2pl.utils import scandir, to_lists
 from mm2pl.visualization.logger_backends import client, without_step
-from mm2pl.visualization.vis_backend import BaseVisBackend, force_init_env, is_config
+from mm2pl.visualization.vis_backend import BaseVisBackend, OfServer, force_init_env, is_config
 
 
 class ServiceVisBackend(BaseVisBackend):
@@ -124,7 +124,7 @@ class ClearMLVisBackend(ServiceVisBackend):
 
 
 @VISBACKENDS.register_module()
-class NeptuneVisBackend(ServiceVisBackend):
+class NeptuneVisBackend(ServiceVisBackend, OfServer):
     """Write to Neptune; ``experiment`` is its run.
 
     Args:
@@ -227,7 +227,7 @@ class DVCLiveVisBackend(ServiceVisBackend):
 
 
 @VISBACKENDS.register_module()
-class AimVisBackend(ServiceVisBackend):
+class AimVisBackend(ServiceVisBackend, OfServer):
     """Write to Aim; ``experiment`` is its ``Run``.
 
     Args:

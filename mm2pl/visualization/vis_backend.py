@@ -90,6 +90,15 @@ class BaseVisBackend:
         """Finish writing."""
 
 
+class OfServer:
+    """A backend that may write to a server, which ``mm2pl check`` asks whether it answers."""
+
+    @staticmethod
+    def address(**arguments: Any) -> str | None:
+        """Return the server that a backend with these arguments writes to; None: it writes to none."""
+        raise NotImplementedError
+
+
 @VISBACKENDS.register_module()
 class LocalVisBackend(BaseVisBackend):
     """Write ``scalars.json`` (one JSON object a line), ``config.py`` and ``vis_image/*.png``.

@@ -8,12 +8,18 @@ from collections.abc import Iterator
 import pytest
 
 from mm2pl.check.environment import faults_of_places, unreachable
-from mm2pl.visualization import AimVisBackend, MLflowVisBackend, NeptuneVisBackend, WandbVisBackend
+from mm2pl.visualization import (
+    AimVisBackend,
+    BaseVisBackend,
+    MLflowVisBackend,
+    NeptuneVisBackend,
+    WandbVisBackend,
+)
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -24,8 +30,10 @@ def test_a_server_answers_or_not(server: str, monkeypatch: pytest.MonkeyPatch) -
     # Port 1 is free on every machine, since only root may take it.
     assert "refused" in unreachable("http://127.0.0.1:1")
     assert "Port" in unreachable("http://127.0.0.1:x")
-    monkeypatch.setenv("http_proxy", server)
+    monkeypatch.setenv("ALL_PROXY", server)
     assert unreachable("http://127.0.0.1:1") == ""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert "refused" in unreachable("http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("address", [None, "", "mlruns", "file:///tmp/runs", "databricks"])
@@ -50,7 +58,23 @@ def test_where_a_backend_writes_to(
 ) -> None:
     for name in ("WANDB_MODE", "WANDB_BASE_URL", "NEPTUNE_MODE"):
         monkeypatch.delenv(name, raising=False)
-    assert backend.address(type="X", **arguments) == expected  # type: ignore[attr-defined]
+    assert backend.address(**arguments) == expected  # type: ignore[attr-defined]
+
+
+class Street(BaseVisBackend):
+    package = "socket"
+
+    def address(self) -> str:
+        return "Main Street"
+
+
+class Door(BaseVisBackend):
+    package, address = "socket", "1"
+
+
+@pytest.mark.parametrize("backend", [Street, Door])
+def test_an_address_of_a_projects_own_is_not_asked(backend: type) -> None:
+    assert list(faults_of_places({"visualizer": {"vis_backends": [{"type": backend}]}})) == []
 
 
 def test_a_service_that_does_not_answer_is_told(

@@ -97,6 +97,25 @@ WORDS = {
     ),
     "not shorter": (["--trainer.fast_dev_run", "false"], 0, "those of 3 epochs"),
     "no checkpoint": (["last"], 2, "'last' is one word too many"),
+    "no class": (["--model", "my.Nope"], 1, "ERROR: model.class_path='my.Nope' → there is no such"),
+    "a class": (
+        ["--model", "mm2pl.lightning.MMLightningModule"],
+        0,
+        "note: model.class_path='mm2pl.lightning.MMLightningModule' → a trial has",
+    ),
+    "no file": (["--ckpt_path", "x.pth"], 1, "ERROR: ckpt_path='x.pth' → there is no such file"),
+    "no last one": (["--ckpt_path", "last"], 1, "--ckpt_path last: there is no checkpoint in"),
+    "no such argument": (
+        ["--trainer.max_epoch", "3"],
+        1,
+        "ERROR: --trainer.max_epoch 3: trainer.max_epoch → the Trainer has no such argument. "
+        "Did you mean 'trainer.max_epochs'?",
+    ),
+    "no such argument of a YAML": (
+        ["--config", "typo.yaml"],
+        1,
+        "Did you mean 'trainer.accelerator'",
+    ),
     "a habit": (["--gpus", "2"], 2, "unknown option '--gpus 2' → --trainer.devices 2"),
     "Lightning's help": (["--lightning-help"], 2, "mm2pl fit --lightning-help lists them"),
     "no run": (["--config", "over.yaml"], 2, "this is LightningCLI YAML without a run"),
@@ -111,6 +130,7 @@ def test_the_words_of_fit_are_followed_or_refused(name, tmp_path, capsys, monkey
     Path("over.yaml").write_text(
         "trainer: {}\nmodel: {init_args: {optim_wrapper: {optimizer: {lr: -3}}}}\n"
     )
+    Path("typo.yaml").write_text("trainer: {acelerator: gpu}\n")
     Path("long.yaml").write_text("trainer: {max_epochs: 7}\n")
     config = [] if name == "no run" else ["run.py"]
     try:

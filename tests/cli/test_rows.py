@@ -347,11 +347,14 @@ def test_a_text_for_a_truth_value_is_told(said: Said) -> None:
     assert "model.data_preprocessor.bgr_to_rgb = 'False': True or False is needed" in text
 
 
-def test_a_batch_that_nobody_has_stacked(said: Said) -> None:
-    loader = "train_dataloader = dict(_delete_=True, batch_size=2, dataset=dict(type='Points'))"
+@pytest.mark.parametrize("collate", ["", ", collate_fn=dict(type='pseudo_collate')"])
+def test_a_batch_that_nobody_has_stacked(collate: str, said: Said) -> None:
+    loader = f"train_dataloader = dict(_delete_=True, batch_size=2, dataset=dict(type='Points'){collate})"
     code, text = said("fit", "c.py", "--work-dir", "w", c=f"BASE\n{loader}\n")
     assert code == 2
-    assert "train_dataloader.collate_fn is missing" in text
+    assert (
+        "train_dataloader.collate_fn is pseudo_collate (the default), which stacks nothing" in text
+    )
     assert "→ collate_fn=dict(type='default_collate')" in text
 
 

@@ -404,3 +404,15 @@ def test_untrained_weights_are_evaluated_with_a_warning(trained, arguments, coun
     assert main(["test", CONFIG, *arguments, "--work-dir", str(trained)]) == 0
     said = capsys.readouterr().out
     assert said.count("this run has neither trained nor loaded weights → ") == count
+
+
+def test_a_callback_whose_package_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("lightning.pytorch.callbacks.device_stats_monitor._PSUTIL_AVAILABLE", False)
+    option = "--trainer.callbacks+=DeviceStatsMonitor"
+    assert (
+        main(["fit", CONFIG, "--work-dir", str(tmp_path), option, "--trainer.accelerator=cpu"]) == 2
+    )
+    error = capsys.readouterr().err
+    assert "`psutil` is not installed" in error
+    assert "→ install it, or leave out what needs it" in error
+    assert "Traceback" not in error

@@ -74,6 +74,7 @@ FOLLOWED: dict[str, tuple[list[Any], str, Any]] = {
     ),
     "nested": (["--model.optim_wrapper.optimizer.lr", "1e-3"], LR, 0.001),
     "nested, of the model": (["--model.init_args.width=3"], "model.width", 3),
+    "an empty value": (["--model.width="], "model.width", None),
     "nested, of the data": (
         ["--data.train_dataloader.batch_size", "2"],
         "train_dataloader.batch_size",
@@ -154,6 +155,8 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
         r"model\.init_args: 3 in 0\.yaml → a ",
     ),
     "no value": (["--model"], "--model without a value → --model VALUE"),
+    "no value of a key": (["--model.width"], r"--model\.width without a value"),
+    "no class": (["--model="], "--model without a value"),
     "two roots": (["--work-dir=a", "--trainer.default_root_dir=b"], "they mean the same: give one"),
     "optimizer": (
         ["--optimizer.lr", "3"],
@@ -214,20 +217,30 @@ def test_a_misspelt_option_with_dots(said: Any, capsys: Any) -> None:
     assert "'--modle.width' → did you mean '--model.width'?" in capsys.readouterr().err
 
 
-DICTS = ('{"b": 1}', "{b:1,c:2}", "{}", "[{b:1},{c:2}]", "[dict(b=1)]", "'{b: {c: 1}}'")
+DICTS = (
+    '{"b": 1}',
+    "{b:1,c:2}",
+    "{}",
+    "[{b: 1},{c: 2}]",
+    "[dict(b=1)]",
+    "'{b: {c: 1}}'",
+    "({b: 1},2)",
+)
 
 
 @pytest.mark.parametrize("text", DICTS)
 def test_a_dict_is_no_value(text: str, said: Any, capsys: Any) -> None:
     with pytest.raises(SystemExit, match="2"):
         said("--cfg-options", f"model.head={text}")
-    assert "gives a dict, which is no value here → give each of its keys: model.head.KEY=VALUE" in (
-        capsys.readouterr().err
-    )
+    assert "is a dict → give each of its keys: model.head.KEY=VALUE" in capsys.readouterr().err
 
 
-def test_a_pattern_is_no_dict(said: Any) -> None:
-    assert value(said("--cfg-options", "model.file={:03d}.pth"), "model.file") == "{:03d}.pth"
+PATTERNS = ("{:03d}.pth", "{epoch:03d}_{iter:05d}", "{epoch:03d}", "{time:s}", "{epoch}")
+
+
+@pytest.mark.parametrize("text", PATTERNS)
+def test_a_pattern_is_no_dict(text: str, said: Any) -> None:
+    assert value(said("--cfg-options", f"model.file={text}"), "model.file") == text
 
 
 HABITS = {
