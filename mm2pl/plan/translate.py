@@ -184,13 +184,14 @@ def trainer_arguments(
     logger_hook = (config.get("default_hooks") or {}).get("logger") or {}
     # 10 is the default of MMEngine's LoggerHook; the Trainer's is 50.
     arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
+    started = processes(config, environ)
+    own = {"class_path": "mm2pl.lightning.MMCheckpointIO"}
+    arguments["plugins"] = [own, *started.pop("plugins", ())]
     arguments["profiler"] = {"class_path": "mm2pl.lightning.NoProfiler"}
     if config.get("datamodule") is not None:
         # Its samplers are torch's, which know nothing of ranks.
         arguments["use_distributed_sampler"] = True
-    started = processes(config, environ)
-    own = {"class_path": "mm2pl.lightning.MMCheckpointIO"}
-    arguments.update(started, plugins=[own, *started.get("plugins", ())])
+    arguments.update(started)
     # `cudnn_benchmark` and `deterministic` are not among them: the run sets these globals of the process itself
     # (run/environment.py), and Lightning's flags of the same meaning would set them again in another order.
     return arguments
