@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: The agent's store takes a free port itself: one that was looked for beforehand may be taken when it is used.
+#: torchrun's own store takes a free port itself: one that was looked for beforehand may be taken when it is used.
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ROOT = str(Path(__file__).resolve().parents[1])
 
