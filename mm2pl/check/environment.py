@@ -147,7 +147,7 @@ def unreachable(address: object) -> str:
         port = url.port or _PORTS.get(url.scheme)
         if url.hostname and port and not _is_proxied(url.scheme, url.hostname):
             socket.create_connection((url.hostname, port), timeout=_TIMEOUT).close()
-    except (OSError, ValueError) as error:  # a port that is no number is a ValueError
+    except (OSError, ValueError) as error:  # a port that is not a number is a ValueError
         return str(error)
     return ""
 

@@ -26,7 +26,7 @@ def apply(options: argparse.Namespace, cfg: Config) -> Config:
         cfg.work_dir = options.work_dir
     if options.launcher:
         cfg.launcher = options.launcher
-    # Every base config says "none": that is no decision against the processes that there are.
+    # Every base config says "none", also where several processes run: it decides nothing.
     elif cfg.get("launcher", "none") in (None, "none"):
         cfg.launcher = _launched()
     if options.local_rank is not None:

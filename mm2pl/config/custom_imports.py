@@ -26,7 +26,7 @@ def import_listed_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
 
     Raises:
         ConfigImportError: A module is not found, or an import inside it fails.
-        ConfigTypeError: ``custom_imports`` is no dict, or has another key than the two.
+        ConfigTypeError: ``custom_imports`` is not a dict, or has another key than the two.
     """
     custom = cfg.get("custom_imports") or {}
     if not isinstance(custom, dict):

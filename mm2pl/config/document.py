@@ -153,7 +153,7 @@ def _class_of_module(filename: str) -> str:
     # A text without a file, or of other Python.
     except (ConfigFormatError, SyntaxError, ValueError):
         return ""
-    # Names such as `__all__` are no keys.
+    # Names such as `__all__` are not keys.
     if any(
         not name.startswith("__")
         for statement in body

@@ -37,7 +37,7 @@ class EarlyStoppingHook(Hook):
         ValueError: an unknown ``rule``, or none that the metric's name tells.
         ArgumentError: at the start of a run, if its loop cannot be stopped.
         RuntimeError: after a validation without the metric, or in which it is None, if ``strict``.
-        TypeError: after a validation in which the metric is no single number.
+        TypeError: after a validation in which the metric is not one number.
     """
 
     priority = "LOWEST"

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any
 
+from torch.utils.data import Sampler
+
 from mm2pl.dataset.utils import length_of
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.epoch_loop import NEVER
@@ -92,7 +94,8 @@ class Limit:
         if isinstance(value, Mapping):
             return {name: self._shortened(each) for name, each in value.items()}
         if isinstance(value, list | tuple):
-            return [self._shortened(each) for each in value]
+            kind = tuple if isinstance(value, tuple) else list
+            return kind(map(self._shortened, value))
         if not _is_loader(value):
             return value
         self._cut.append(FirstBatches(value, self._value, self._flag))
@@ -114,7 +117,9 @@ class Limit:
 
 
 def _is_loader(value: Any) -> bool:
-    return hasattr(value, "__iter__") and hasattr(value, "dataset")
+    # A sampler has a data set too, and goes through its indices.
+    loads = hasattr(value, "__iter__") and hasattr(value, "dataset")
+    return loads and not isinstance(value, Sampler)
 
 
 def _has_loader(value: Any) -> bool:

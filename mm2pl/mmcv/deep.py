@@ -1,4 +1,4 @@
-"""Modules of MMCV 1.7.2 that are no files here: ``mm2pl.mmcv.runner.base_module`` and so on, from one table."""
+"""Modules of MMCV 1.7.2 that are not files here: ``mm2pl.mmcv.runner.base_module`` and so on, from one table."""
 
 from __future__ import annotations
 

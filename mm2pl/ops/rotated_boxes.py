@@ -212,7 +212,7 @@ def sort_vertices(vertices: Tensor, mask: Tensor) -> Tensor:
     place = torch.where(valid, valid.cumsum(2) - 1, 9).clamp(max=9)
     count = valid.sum(2, keepdim=True).clamp(max=8)
     found = order.new_zeros(*order.shape[:2], 10).scatter(2, place, order)[..., :9]
-    # The first that is no corner of a box, as those have a gradient.
+    # The first that is not a corner of a box, as those have a gradient.
     none = 8 + mask[..., 8:].to(torch.uint8).argmin(2, keepdim=True)
     at = torch.arange(9, device=mask.device)
     found = torch.where(at == count, found[..., :1], torch.where(at < count, found, none))

@@ -186,7 +186,7 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
     if backend := dist_cfg.get("backend"):
         arguments["process_group_backend"] = backend
     if kind in (DDP, FSDP) and (timeout := dist_cfg.get("timeout")) is not None:
-        # Lightning's own, such as DeepSpeedStrategy, want a timedelta, which is no plain data.
+        # Lightning's own, such as DeepSpeedStrategy, want a timedelta, which is not plain data.
         arguments["timeout"] = timeout
     return {"class_path": kind, "init_args": arguments}
 

@@ -54,7 +54,7 @@ def faults_of(
 
 
 def no_config(keys: Mapping[str, Any]) -> str:
-    """Return why the content of a file is no config at all, or ``""`` if it may be one.
+    """Return why the content of a file is not a config at all, or ``""`` if it may be one.
 
     >>> no_config({"images": []})
     'a config has keys such as model, data_preprocessor, optim_wrapper; this file has images'
@@ -66,7 +66,7 @@ def no_config(keys: Mapping[str, Any]) -> str:
 
 
 def require_config(config: Config) -> None:
-    """Refuse a file that is no config.
+    """Refuse a file that is not a config.
 
     Raises:
         ArgumentError: Naming the file and what it has.

@@ -58,7 +58,7 @@ class _Found(NamedTuple):
 
 
 def note_chapters(text: str, note: Note) -> None:
-    """Tell ``note`` the places, at the line of the use; nothing if the text is no Python, which others tell."""
+    """Tell ``note`` the places, at the line of the use; nothing if the text is not Python, which others tell."""
     if not TELLING.search(text):
         return
     try:

@@ -72,7 +72,7 @@ def migrate_file(
 
     Raises:
         FileExistsError: ``target`` exists.
-        NotMigratedError: The config does not load, is no MMCV 1.x config, or has values that MMCV 1.x does not take
+        NotMigratedError: The config does not load, is not an MMCV 1.x config, or has values that MMCV 1.x does not take
             or that have no text.
         ValueError: The formats differ; ``target`` is ``source``.
     """
@@ -126,7 +126,7 @@ def migrate_folder(
 ) -> list[MigratedFile]:
     """Write all configs of a folder into another one, each with its ``_base_`` files as before.
 
-    Files that are no configs are copied; so are files that cannot be migrated, and these have an ``error``.
+    Files that are not configs are copied; so are files that cannot be migrated, and these have an ``error``.
 
     Args:
         source: The folder.

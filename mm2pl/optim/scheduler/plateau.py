@@ -106,7 +106,7 @@ class ReduceOnPlateauParamScheduler(_ParamScheduler):
         """Count an epoch, or judge the metrics of a validation.
 
         Raises:
-            TypeError: ``metrics`` is no dict, or ``monitor`` in it is no single number.
+            TypeError: ``metrics`` is not a dict, or ``monitor`` in it is not one number.
             KeyError: ``metrics`` has no ``monitor``, or it is None.
         """
         if metrics is None:
