@@ -9,11 +9,15 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from mm2pl.lean import LeanFinder
 from mm2pl.version import __version__ as __version__
 from mm2pl.version import version_info as version_info
 
 FOUND_LIGHTNING = "lightning.pytorch" in sys.modules
 """Whether somebody else had imported Lightning before; `mm2pl.lightning` does so too."""
+
+if not any(isinstance(each, LeanFinder) for each in sys.meta_path):
+    sys.meta_path.insert(0, LeanFinder())
 
 _ROOMS = ("registry", "utils", "logging", "fileio", "config")
 
