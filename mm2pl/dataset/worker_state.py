@@ -55,8 +55,9 @@ class WorkerStates:
         # Workers that live on may have been started for somebody else, who has the indices.
         indices = self.ahead.popleft() if self.ahead else None
         if error := report.get("error"):
-            known = indices is not None
-            raise MissingSampleError.at(indices[error.place], "of the data set") if known else error
+            if indices is None:
+                raise error
+            raise MissingSampleError.at(indices[error.place], "of the data set")
         if "state" in report:
             self.states[report["worker"]] = report["state"]
 
