@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +105,35 @@ def take_weights(
         )
     # Not the model's own method, which may return only what was trained.
     return nn.Module.state_dict(model), after
+
+
+@contextmanager
+def told_by_name(model: nn.Module, given: Mapping[str, Any], strict: bool) -> Iterator[None]:
+    """Say in one message which weights do not fit, where torch's ``load_state_dict`` needs a line for each.
+
+    Args:
+        model: A model.
+        given: Weights by the names that they have in it.
+        strict: Whether names must be the same too, besides shapes.
+
+    Raises:
+        CheckpointError: torch has refused them; what fits has been taken, as it does.
+    """
+    own = get_state_dict(model)
+    try:
+        yield
+    except RuntimeError as error:
+        found = differences(own, given)
+        fitting = len(given) - len(found.unexpected) - len(found.shapes)
+        if isinstance(error, CheckpointError) or not (
+            found if strict else found.shapes or not fitting
+        ):
+            raise
+        some = "take what fits with mm2pl.runner.load_checkpoint(module.model, path)"
+        raise CheckpointError(
+            f"these weights do not fit {type(model).__name__}: {found}. {fitting} of {len(given)} fit → make it with "
+            f"the model that they are of{f', or {some}' if fitting else ''}"
+        ) from error
 
 
 def require_tensors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:

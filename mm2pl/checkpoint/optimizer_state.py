@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+import torch
+
 from mm2pl.checkpoint.alike import require_alike
 from mm2pl.checkpoint.reader import CheckpointError
-from mm2pl.checkpoint.schema import AVERAGES
+from mm2pl.checkpoint.schema import MAPPING, SHORT
 
 State = Mapping[str, Any]
 
 _OF_THE_PROGRAM = {"capturable", "differentiable"}
 """How torch steps, not what it computes: a file from a GPU may say what a CPU refuses."""
+
+AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
+"""What torch's optimizers keep per parameter, in its shape."""
 
 _WAY_OUT = (
     "start it anew with resume_optimizer=False (--resume-optimizer false), or a new run from the weights alone with "
@@ -83,10 +89,11 @@ def fitting_state(
     anew = {id(param) for param in changed}
     params = [param for group in optimizer.param_groups for param in group["params"]]
     keys = [key for group in state["param_groups"] for key in group["params"]]
-    for key, param in zip(keys, params, strict=True):
-        if id(param) not in anew:
-            _require_shapes(state["state"].get(key) or {}, param, key)
-    _require_same_entries(state)
+    if _is_stepped_by_torch(optimizer):
+        for key, param in zip(keys, params, strict=True):
+            if id(param) not in anew:
+                _require_shapes(state["state"].get(key) or {}, param, key)
+        _require_same_entries(state)
     _require_gradients(state, params, anew)
     dropped = {key for key, param in zip(keys, params, strict=True) if id(param) in anew}
     made = {**state, "state": {k: v for k, v in state["state"].items() if k not in dropped}}
@@ -108,21 +115,42 @@ def fitting_state(
     return made
 
 
-def _require_shapes(values: Mapping[str, Any], param: Any, key: Any) -> None:
-    """Refuse what an optimizer keeps of a parameter in its shape, if it has another one."""
-    require_alike(
-        0 if "step" in values else None, values.get("step"), f"optimizer.state.{key}.step"
+def _is_stepped_by_torch(optimizer: Any) -> bool:
+    """Return whether an optimizer steps by an algorithm of torch's, so that its state's form is known.
+
+    Others keep what they like under the same names: GaLore's ``exp_avg`` has the shape of a projection.
+    """
+    # torch 2.13 wraps the method once more when the first optimizer of a class is made.
+    own = inspect.unwrap(type(optimizer).step)
+    return any(
+        own is inspect.unwrap(each.step)
+        for each in vars(torch.optim).values()
+        if isinstance(each, type) and issubclass(each, torch.optim.Optimizer)
     )
-    # SGD without momentum writes None for its buffer; no other optimizer of torch's does.
+
+
+def _require_shapes(values: Any, param: Any, key: Any) -> None:
+    """Refuse what torch's optimizers keep of a parameter, if it is of another kind or shape."""
+    place = f"optimizer.state.{key}"
+    if not MAPPING.accepts(values):
+        raise CheckpointError(f"{place} is {_found(values)} → a dict is needed")
+    require_alike(0 if "step" in values else None, values.get("step"), f"{place}.step")
     for name in AVERAGES:
-        if name != "momentum_buffer" and values.get(name, param) is None:
-            raise CheckpointError(f"optimizer.state.{key}.{name} is None → a tensor is needed")
-        shape = getattr(values.get(name), "shape", param.shape)
-        if shape != param.shape:
+        value = values.get(name, param)
+        # SGD without momentum writes None for its buffer; no other optimizer of torch's does.
+        if name == "momentum_buffer" and value is None:
+            continue
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(f"{place}.{name} is {_found(value)} → a tensor is needed")
+        if value.shape != param.shape:
             raise CheckpointError(
-                f"optimizer.state.{key}.{name} is {tuple(shape)} in the file, and the parameter is "
+                f"{place}.{name} is {tuple(value.shape)} in the file, and the parameter is "
                 f"{tuple(param.shape)} → take an undamaged file, or {_WAY_OUT}"
             )
+
+
+def _found(value: object) -> str:
+    return f"{SHORT.repr(value)} ({type(value).__name__})"
 
 
 def _require_same_entries(state: State) -> None:

@@ -120,9 +120,6 @@ SCHEDULES = Rule(
     ),
 )
 
-AVERAGES = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "grad_avg")
-"""What torch's optimizers keep per parameter, in its shape."""
-
 SWITCHES = ("amsgrad", "capturable", "differentiable", "foreach", "fused", "maximize", "nesterov")
 """What torch's optimizers ask of a group with ``if``."""
 
@@ -165,8 +162,6 @@ TABLE: dict[str, Rule] = {
             "accumulation.grads": PER_PROCESS,
             "accumulation.grads.*.*": TENSOR,
             "state": MAPPING,
-            "state.*": MAPPING,
-            **{f"state.*.{name}": TENSOR for name in AVERAGES},
         }.items()
     },
     "param_schedulers": SCHEDULES,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -89,7 +90,9 @@ def _with_states(
 ) -> Iterator[Any]:
     """Start workers that report their states, from those in ``workers``."""
     # Batch n is worker (n mod W)'s; empty ones in front keep that so.
-    sampler = _SkipOnce(loader.batch_sampler, skip, next_pass, turns=loader.num_workers)
+    sampler = _SkipOnce(
+        loader.batch_sampler, skip, next_pass, turns=loader.num_workers, ahead=workers.ahead
+    )
     changes: dict[str, Any] = {
         "collate_fn": Reporting(loader.collate_fn),
         "worker_init_fn": Restoring(loader.worker_init_fn, workers.states),
@@ -104,8 +107,9 @@ def _taken(iterator: Iterator[Any], workers: WorkerStates) -> Iterator[Any]:
     for item in iterator:
         if not isinstance(item, Report):
             yield item
-        elif "batch" in item:
-            workers.take(item)
+            continue
+        workers.take(item)
+        if "batch" in item:
             yield item["batch"]
 
 
@@ -133,6 +137,7 @@ class _SkipOnce:
         skip: Items to leave out.
         next_pass: See :func:`skip_batches`.
         turns: Put so many empty batches in front that the first item is that of the same turn of ``turns``.
+        ahead: Gets each item of a pass as it is handed out.
     """
 
     def __init__(
@@ -141,16 +146,19 @@ class _SkipOnce:
         skip: int,
         next_pass: Callable[[int], None] | None = None,
         turns: int = 1,
+        ahead: deque[Any] | None = None,
     ) -> None:
         self.sampler = sampler
         self.skip = skip
         self.next_pass = next_pass
         self.turns = turns
+        self.ahead = deque(maxlen=0) if ahead is None else ahead
         self.first: list[Any] | None = None
         self.items: Iterator[Any] = iter(())
 
     def __iter__(self) -> Iterator[Any]:
         # With workers torch calls this twice, uses the second, and takes its first items at once.
+        self.ahead.clear()
         self.items = self._items(None if self._resumable() else iter(self.sampler))
         return self._from_first(self.items)
 
@@ -161,8 +169,9 @@ class _SkipOnce:
 
     def _from_first(self, items: Iterator[Any]) -> Iterator[Any]:
         first, self.first = self.first or [], []
-        yield from first
-        yield from items
+        for item in chain(first, items):
+            self.ahead.append(item)
+            yield item
 
     def _items(self, items: Iterator[Any] | None) -> Iterator[Any]:
         skip, self.skip = self.skip, 0

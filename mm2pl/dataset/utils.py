@@ -91,18 +91,35 @@ def _stack(values: Sequence) -> Any:
     return values if is_data_element(values[0]) else torch_default_collate(list(values))
 
 
+class MissingSampleError(ArgumentError):
+    """A sample that is None in a batch that cannot be collated with it.
+
+    Attributes:
+        place: Its place in the batch.
+    """
+
+    place = 0
+
+    @classmethod
+    def at(cls, place: int, where: str) -> MissingSampleError:
+        """Make one for a place; torch takes over from a worker only what is made of a text."""
+        error = cls(
+            f"sample {place} {where} is None → the data set, or the last transform of its pipeline, must return a "
+            "sample; BaseDataset draws another one in training"
+        )
+        error.place = place
+        return error
+
+
 def _collated(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
     try:
         return _collate(batch, leaf)
     except (TypeError, RuntimeError) as error:
         # Only here, as MMEngine 0.10.7 collates some batches with None in them.
-        missing = [index for index, sample in enumerate(batch) if sample is None]
+        missing = [place for place, sample in enumerate(batch) if sample is None]
         if not missing:
             raise
-        raise ArgumentError(
-            f"sample {missing[0]} of a batch of {len(batch)} is None → the data set, or the last transform of its "
-            "pipeline, must return a sample; BaseDataset draws another one in training"
-        ) from error
+        raise MissingSampleError.at(missing[0], f"of a batch of {len(batch)}") from error
 
 
 def _collate(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:

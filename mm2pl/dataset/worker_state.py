@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import random
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import get_worker_info
+
+from mm2pl.dataset.utils import MissingSampleError
 
 State = tuple[bytes, Any, bytes, int, int, float, bytes]
 """Python's words and Gaussian, NumPy's words, position, Gaussian (is there one, which), torch's."""
@@ -24,13 +27,14 @@ class WorkerStates:
     """Remember, by worker, the random state after the last batch taken from it.
 
     ``lived_on`` says that the workers of the current pass have served another one before; ``loaded``,
-    that they did so in a process that is no more.
+    that they did so in a process that is no more; ``ahead`` are the indices of the batches that they load.
     """
 
     def __init__(self) -> None:
         self.states: dict[int, State] = {}
         self.lived_on = False
         self.loaded = False
+        self.ahead: deque[Any] = deque()
 
     def new_pass(self, persistent: bool, alive: bool) -> None:
         """Begin a pass with the workers of the one before, or with new ones.
@@ -43,7 +47,17 @@ class WorkerStates:
             self.states.clear()
 
     def take(self, report: Report) -> None:
-        """Remember what came with a batch."""
+        """Remember what came with a batch.
+
+        Raises:
+            MissingSampleError: A sample is None, which the batch cannot be made with.
+        """
+        # Workers that live on may have been started for somebody else, who has the indices.
+        indices = self.ahead.popleft() if self.ahead else None
+        if error := report.get("error"):
+            if indices is None:
+                raise error
+            raise MissingSampleError.at(indices[error.place], "of the data set")
         if "state" in report:
             self.states[report["worker"]] = report["state"]
 
@@ -77,7 +91,13 @@ class Reporting:
         if isinstance(samples, list) and not samples:
             return Report()
         info = get_worker_info()
-        report = Report(batch=self.collate_fn(samples), worker=info.id if info else 0)
+        try:
+            batch = self.collate_fn(samples)
+        except MissingSampleError as error:
+            # As data: torch would raise it with the worker's traceback for a text. And only the main process has the
+            # indices.
+            return Report(error=error)
+        report = Report(batch=batch, worker=info.id if info else 0)
         state = _get_state()
         # A pipeline that draws nothing has nothing to tell: 10 kB a batch need not go through the pipe.
         if state != self.last:

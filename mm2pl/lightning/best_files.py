@@ -46,6 +46,7 @@ def keep_own_files(callback: Any, states: dict[str, Any], source: str) -> None:
     ranked = state.get("best_k_models")
     ranked = ranked if isinstance(ranked, dict) else {}
     states[key] = {
+        "best_model_score": None,  # which Lightning 2.6 takes for given
         **state,
         **{name: own(state.get(name)) for name in PATHS},
         "dirpath": folder,

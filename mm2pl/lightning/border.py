@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mm2pl.checkpoint import format as files
+from mm2pl.checkpoint.alike import require_alike
 from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
@@ -16,7 +17,7 @@ from mm2pl.lightning.private import loads_by_name
 from mm2pl.run.trainer_view import runner_of
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, Trainer
     from lightning.pytorch.strategies import Strategy
 
     from mm2pl.lightning.driver import ModuleDriver
@@ -114,8 +115,10 @@ class Border:
         callbacks = checkpoint.get("callbacks") or {}
         if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1
             callbacks.setdefault("RunDriver", callbacks["RunCallback"])
-        for callback in self._driver.trainer.callbacks:
-            keep_own_files(callback, callbacks, os.fspath(checkpoint_path))
+        with naming(os.fspath(checkpoint_path)):
+            for callback in self._driver.trainer.callbacks:
+                _require_own_kind(callback, callbacks)
+                keep_own_files(callback, callbacks, os.fspath(checkpoint_path))
         module, weights = self._driver.module, checkpoint.get("state_dict")
         if weights and not self._keeps_names:
             as_module, as_file = fits(weights, module.own_names())
@@ -133,3 +136,19 @@ class Border:
             with naming(str(self._driver.trainer.ckpt_path or "The checkpoint")):
                 self._driver.fit_optimizers(checkpoint)
         self._usual("load_optimizer_state_dict")(checkpoint)
+
+
+def _require_own_kind(callback: Callback, states: dict[str, Any]) -> None:
+    """Refuse a callback's state of another kind than what it has now; Lightning 2.6 hands it over as it is.
+
+    Raises:
+        CheckpointError: Naming the place, what was found and what is needed.
+    """
+    state = states.get(callback.state_key)
+    if not state:
+        return  # Lightning asks the same
+    try:
+        own = callback.state_dict()
+    except Exception:  # a user's, which may need what the start of the training makes
+        own = {}
+    require_alike(own or {}, state, f"callbacks.{callback.state_key}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mm2pl.checkpoint.fitting import require_tensors
+from mm2pl.checkpoint.fitting import require_tensors, told_by_name
 from mm2pl.checkpoint.names import INNER, OUTER, rename_for_module
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
@@ -203,6 +204,22 @@ class MMLightningModule(EvaluatedModule):
     @strict_loading.setter
     def strict_loading(self, value: bool) -> None:
         self._loads_strictly = value
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights as torch does, under the module's names or those of a file.
+
+        Raises:
+            CheckpointError: They do not fit; one message says which do not.
+        """
+        given = OrderedDict(state_dict)
+        rename_for_module(given, "", self.own_names())
+        with told_by_name(self, given, strict):
+            keys = super().load_state_dict(state_dict, strict, assign)
+            if given and len(keys.unexpected_keys) >= len(given):
+                raise RuntimeError("nothing was taken")  # Lightning 2.6 would warn and go on
+        return keys
 
     def outer_weights(self) -> dict[str, Any]:
         """Return the weights of a subclass, those that are not the model's, under their names in a file."""

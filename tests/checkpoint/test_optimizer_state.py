@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mm2pl.checkpoint import schema
 from mm2pl.checkpoint.optimizer_state import fitting_optimizers, fitting_state
 from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.optim import OptimWrapper
@@ -103,7 +104,10 @@ def test_a_parameter_of_another_shape_begins_anew_and_only_that():
         (["state", 0], {"a": 1}, "state.0 has a → exp_avg, exp_avg_sq, step is needed"),
         (["param_groups", 0, "betas"], (), "param_groups.0.betas has 0 values → 2 are needed"),
         (["param_groups", 0, "betas"], (0.1, "a"), "param_groups.0.betas.1 is 'a'"),
+        (["state", 0], "text", r"state.0 is 'text' \(str\) → a dict is needed"),
         (["state", 0, "exp_avg"], torch.ones(9), r"state.0.exp_avg is \(9,\) in the file"),
+        (["state", 0, "exp_avg"], [1], r"state.0.exp_avg is \[1\] \(list\) → a tensor is needed"),
+        (["state", 0, "exp_avg"], None, r"state.0.exp_avg is None \(NoneType\) → a tensor"),
         (
             ["accumulation"],
             {"grads": [{}, {"0.1": torch.ones(9)}]},
@@ -118,6 +122,41 @@ def test_a_value_that_no_optimizer_writes_is_named(place, value, said):
     holder[place[-1]] = value
     with pytest.raises(CheckpointError, match=rf"optimizer\.{said}"):
         fitting_state(stepped(), saved)
+
+
+class Projected(torch.optim.SGD):
+    """Keep its averages in other shapes than the parameters, and others for vectors, as GaLore and Muon do."""
+
+    def step(self, closure: Any = None) -> None:
+        self.state["calls"] = self.state.get("calls", 0) + 1
+        for param in self.param_groups[0]["params"]:
+            flat = torch.ones(param.numel())
+            kept = {"exp_avg": flat, "scale": 2} if param.dim() > 1 else {"momentum_buffer": [flat]}
+            self.state[param] = kept
+
+
+TAKEN = {
+    "Adafactor": lambda: stepped(torch.optim.Adafactor),
+    "LBFGS": lambda: torch.optim.LBFGS([nn.Parameter(torch.ones(2))]),
+    "SGD": lambda: stepped(SGD),
+    "SGD with momentum": lambda: stepped(SGD, momentum=0.9),
+    "AMSGrad": lambda: stepped(amsgrad=True),
+    "RMSprop": lambda: stepped(torch.optim.RMSprop, centered=True, momentum=0.9),
+    "other shapes": lambda: stepped(Projected),
+}
+
+
+@pytest.mark.parametrize("make", TAKEN.values(), ids=TAKEN)
+def test_each_optimizer_takes_what_it_has_written(make):
+    optimizer, other = make(), make()
+    if isinstance(other, torch.optim.LBFGS):
+        param = optimizer.param_groups[0]["params"][0]
+        optimizer.zero_grad()
+        optimizer.step(lambda: param.square().sum().backward() or param.square().sum())
+    saved = copy.deepcopy(optimizer.state_dict())
+    schema.check({"state_dict": {}, "optimizer": saved}, "x.pth")
+    other.load_state_dict(fitting_state(other, saved))
+    assert str(other.state_dict()) == str(saved)
 
 
 def test_how_torch_steps_is_this_programs():

@@ -10,7 +10,6 @@ import torch
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.reader import CheckpointError
 from mm2pl.checkpoint.schema import (
-    AVERAGES,
     MAPPING,
     NUMBER,
     REQUIRED,
@@ -26,12 +25,11 @@ GROUP = {
     **{"params": [0, 1], "lr": 0.1, "initial_lr": 0.1, "weight_decay": 0},
     **dict.fromkeys(SWITCHES, False),
 }
-FILLED = dict.fromkeys(AVERAGES, torch.ones(2))
 WINDOW = {"inner_count": 3, "grads": [{"0.0": torch.ones(2)}, {}]}
 STATE = {
     "param_groups": [GROUP],
     "accumulation": WINDOW,
-    "state": {0: {"step": torch.ones(()), **FILLED}},
+    "state": {0: {"step": torch.ones(())}},
 }
 GOOD: dict[str, Any] = {
     "state_dict": {"w": torch.ones(1)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, RandomSampler
 
 from mm2pl.dataset import DefaultSampler, WorkerStates, build_dataloader, skip_batches
+from mm2pl.dataset.utils import MissingSampleError
 from mm2pl.dataset.worker_state import Reporting, Restoring
 
 LENGTH, BATCH = 22, 3
@@ -165,3 +167,26 @@ def test_new_workers_begin_with_seeds_of_their_own(persistent, alive, loaded, li
     assert states.lived_on is lived_on
     assert states.states == ({0: told} if lived_on else {})
     assert not states.loaded
+
+
+class Gaps(Augmented):
+    """Sample 7 is missing."""
+
+    def __getitem__(self, index: int) -> Any:
+        return None if index == 7 else {"x": torch.ones(1)}
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("skip", [0, 1])
+def test_a_missing_sample_is_named_by_its_index_in_the_data_set(persistent, skip):
+    config = {"dataset": Gaps(), "batch_size": BATCH, "persistent_workers": persistent}
+    loader = build_dataloader({**config, "num_workers": 2}, seed=0)
+    workers = WorkerStates()
+    batches = skip_batches(loader, skip, workers)
+    with pytest.raises(
+        MissingSampleError, match=r"^sample 7 of the data set is None → the data"
+    ) as error:
+        list(batches)
+    assert "Traceback" not in str(error.value)
+    with pytest.raises(MissingSampleError, match=r"^sample \d of .* is None"):
+        list(skip_batches(loader, 0, WorkerStates()))

@@ -175,6 +175,36 @@ def test_a_weight_that_is_no_tensor(tmp_path):
         MMLightningModule.load_from_checkpoint(path, model=nn.Linear(1, 1))
 
 
+WEIGHTS: dict[str, tuple[dict[str, Any], bool | None, str]] = {
+    "width": (
+        {"model.weight": (3, 1)},
+        None,
+        r"model\.weight is \(3, 1\) in the file and \(1, 1\)",
+    ),
+    "not strict": ({"model.weight": (3, 1)}, False, r"the model\. 1 of 2 fit"),
+    "file's names": ({"weight": (3, 1), "bias": (1,)}, None, r"model\.weight is \(3, 1\) in the"),
+    "missing": ({"model.bias": None}, True, r"1 missing \(model\.bias\)\. 1 of 1 fit"),
+    "unexpected": ({"model.x": (1,)}, True, r"1 unexpected \(model\.x\)\. 2 of 3 fit"),
+    "another's": ({"x.w": (1,), "model.weight": None, "model.bias": None}, None, "0 of 1 fit"),
+}
+
+
+@pytest.mark.parametrize(("shapes", "strict", "said"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_that_do_not_fit_are_one_message(tmp_path, shapes, strict, said):
+    shapes = (
+        shapes if "weight" in shapes else {"model.weight": (1, 1), "model.bias": (1,), **shapes}
+    )
+    weights = {name: torch.ones(shape) for name, shape in shapes.items() if shape is not None}
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": weights, "pytorch-lightning_version": "2.6.0"}, path)
+    with pytest.raises(CheckpointError, match=rf"x\.ckpt: these weights do not.*{said}.*") as error:
+        MMLightningModule.load_from_checkpoint(path, model=nn.Linear(1, 1), strict=strict)
+    advised = "load_checkpoint(module.model, path)" in str(error.value)
+    assert advised == ("0 of" not in said)
+    if advised:
+        assert load_checkpoint(nn.Linear(1, 1), str(path), logger="silent")["state_dict"]
+
+
 def test_what_the_caller_gives_is_not_the_files(tmp_path):
     path = tmp_path / "x.ckpt"
     torch.save(

@@ -33,6 +33,8 @@ POINTS = {
 }
 
 
+SEED = 1000 * int(os.environ.get("MM2PL_FAULTS_SEED", "0"))
+
 #: Everything is imported once, and each process is forked from that: a start takes milliseconds.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.faults.train"])
@@ -57,7 +59,10 @@ def train(
         after: Seconds after which all of them are killed.
     """
     codes = exit_codes(folder, scenario, processes, after, kill=kill, resume=resume)
-    assert set(codes) <= {0, -signal.SIGKILL}, (folder / "output.txt").read_text()[-3000:]
+    output = (folder / "output.txt").read_text()
+    # On a busy machine the second process has seen that the first is gone before it is killed too.
+    seen = -signal.SIGKILL in codes and " - rank 0 " in output and "is gone" in output
+    assert set(codes) <= {0, -signal.SIGKILL, *([1] if seen else [])}, output[-3000:]
     return set(codes) == {0}
 
 
@@ -149,7 +154,7 @@ def test_killed_runs_end_with_the_same_weights(tmp_path, never_killed, seed, cou
     scenario = SCENARIOS[seed % len(SCENARIOS)]
     whole = never_killed(scenario).folder
     kills = 0
-    for kill in moments(seed, count):
+    for kill in moments(SEED + seed, count):
         kills += not train(tmp_path, scenario, kill, resume=kills > 0)
         assert_intact(tmp_path / "run")
     assert kills, "nothing was killed"
@@ -165,7 +170,7 @@ INSTANTS += [pytest.param(seed, 5, marks=pytest.mark.faults, id=f"{seed}") for s
 
 @pytest.mark.parametrize(("seed", "count"), INSTANTS)
 def test_two_processes_killed_at_random_instants(tmp_path, never_killed, seed, count):
-    rng = random.Random(seed)
+    rng = random.Random(SEED + seed)
     scenario = PAIRS[seed % len(PAIRS)]
     whole, seconds = never_killed(scenario, processes=2)
     while count > 0:
@@ -196,7 +201,7 @@ ONE_OF_TWO = [
 
 @pytest.mark.parametrize(("seed", "hangs"), ONE_OF_TWO)
 def test_one_of_two_processes_dies_or_hangs(tmp_path, never_killed, seed, hangs):
-    rng = random.Random(seed)
+    rng = random.Random(SEED + seed)
     scenario, victim, timeout = PAIRS[seed % len(PAIRS)], rng.randrange(2), 6
     whole = never_killed(scenario, processes=2).folder
     point = rng.choice(["before_train_iter", "after_train_iter", "after_val_iter"])
