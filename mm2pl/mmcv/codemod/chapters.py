@@ -17,6 +17,7 @@ from mm2pl.mmcv.codemod.models import (
     origins,
     scope_of,
 )
+from mm2pl.mmcv.codemod.script import BUILDERS
 
 Note = Callable[[int, str, str], None]
 
@@ -46,9 +47,6 @@ _ALONE = (
 _SCRIPT = (
     "is a 1.x training script's: `Runner.from_cfg(Config.fromfile(path)).train()` of mm2pl.runner does all of it, from "
     "the data loaders to resuming, with the config that `mm2pl migrate` writes; delete it, or `mm2pl fit CONFIG`"
-)
-_SCRIPT_CALLS = frozenset(
-    {"register_training_hooks", "build_runner", "EpochBasedRunner", "IterBasedRunner"}
 )
 
 
@@ -127,5 +125,5 @@ def _of_call(node: ast.Call, bound: dict[str, str]) -> Iterator[_Found]:
     ):  # of a variable, such as `runner.register_training_hooks`
         name = node.func.attr
     old = full.startswith(("mmcv.", "mm2pl.mmcv."))
-    if name in _SCRIPT_CALLS and (old or name == "register_training_hooks"):
+    if name in BUILDERS and (old or name == "register_training_hooks"):
         yield _Found(node.lineno, f"{name}(…)", _SCRIPT)

@@ -12,6 +12,7 @@ from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
 from mm2pl.mmcv.codemod.models import with_bases
+from mm2pl.mmcv.codemod.script import as_runner_script
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +152,12 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
     """
     found: list[Finding] = []
 
-    def note(line: int, what: str, reason: str) -> None:
+    def add(line: int, what: str, reason: str) -> None:
         finding = Finding(path=Path(path), line=line, what=what, reason=reason)
         if finding not in found:
             found.append(finding)
 
+    text, note = as_runner_script(text, add)
     # A model need not name MMCV to be one of 1.x.
     note_chapters(text, Path(path), note)
     new = text
