@@ -75,6 +75,7 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.cli.migrate": {
         "mm2pl.mmcv": "0.20 s",
         "mm2pl.mmcv.codemod": "0.20 s",
+        "mm2pl.mmcv.migration.check": "4.88 s: lightning",
         "mm2pl.mmcv.migration.config": "0.20 s",
         "mm2pl.mmcv.migration.decisions": "0.20 s",
         "mm2pl.mmcv.migration.files": "0.20 s",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """
   mm2pl migrate old.py -o new.py --report report.html     a config, its _base_ files written into it
+  mm2pl migrate old.py -o new.py --check                  two iterations of both: samples, rates and losses compared
   mm2pl migrate configs -o new_configs                    a folder, its _base_ structure kept
   mm2pl migrate --code src --diff                         imports and hooks of a project's code: what would change
   mm2pl migrate --code src --write                        change the files
@@ -34,7 +35,9 @@ def run(command: str, arguments: list[str]) -> int:
     """
     parser = _parser(command)
     options = parser.parse_args(arguments)
-    given = {name for name in ("out", "report", "force", *_CHOICES) if getattr(options, name)}
+    given = {
+        name for name in ("out", "report", "force", "check", *_CHOICES) if getattr(options, name)
+    }
     if options.code is not None:
         if options.source is not None or given:
             parser.error("--code SRC goes with --diff or --write alone")
@@ -68,6 +71,12 @@ def _parser(command: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--collate", choices=["mmcv", "default"], help="batches with or without DataContainers"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="run two iterations of the old and the new config, and compare samples, learning rates and losses; this "
+        "runs the project's code, as --code --write has rewritten it",
     )
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     parser.add_argument("--code", metavar="SRC", help="a Python file or folder to rewrite instead")
@@ -120,8 +129,28 @@ def _migrate_configs(options: argparse.Namespace) -> int:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(report_html(files), encoding="utf-8")
         print(f"wrote {page}")
-    failed = any(file.error for file in files) or not any(file.migrated for file in files)
+    failed = False
+    if options.check:
+        failed = not _checked([file for file in files if file.migrated])
+    failed |= any(file.error for file in files) or not any(file.migrated for file in files)
     return 1 if failed else 0
+
+
+def _checked(files: Sequence[MigratedFile]) -> bool:
+    """Compare what is a whole training; return whether all are equal."""
+    # Only here: it imports Lightning.
+    from mm2pl.mmcv.migration.check import check_migration
+
+    passed = True
+    # Files with a schedule or a model alone are no runs.
+    runs = [file for file in files if {"model", "data", "optimizer"} <= set(file.old)]
+    for file in runs:
+        result = check_migration(file.old, file.new)
+        print(f"{file.target}\n{result}")
+        passed &= result.passed
+    if not runs:
+        print("check: no migrated file has model, data and optimizer → nothing to compare")
+    return passed and bool(runs)
 
 
 def _summary(files: Sequence[MigratedFile]) -> str:

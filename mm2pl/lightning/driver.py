@@ -20,6 +20,7 @@ from mm2pl.lightning.parameters import NamedGroups
 from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.facts import named
+from mm2pl.run.model import train_step
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -190,7 +191,7 @@ class ModuleDriver(HookStages):
 
     def train(self, batch: object, batch_idx: int) -> Any:
         """Run one iteration of manual optimization."""
-        return self.module.model.train_step(batch, optim_wrapper=self.module.optim_wrapper)
+        return train_step(self.module.model, batch, self.module.optim_wrapper)
 
     def publish(self, outputs: Any) -> None:
         """Take note of what a training step returns."""

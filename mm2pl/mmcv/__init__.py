@@ -23,6 +23,7 @@ _ROOMS = (
     "mm2pl.mmcv.parallel",
     "mm2pl.mmcv.runner",
     "mm2pl.mmcv.engine",
+    "mm2pl.mmcv.model",
 )
 
 

@@ -25,12 +25,13 @@ from mm2pl.run.clock import (
     val_interval_at,
     validates_after,
 )
+from mm2pl.run.model import train_step
 from mm2pl.run.stream import TrainStream
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from mm2pl.run.protocols import LoaderLike, ModelLike, RunnerOfRunLike
+    from mm2pl.run.protocols import LoaderLike, RunnerOfRunLike
 
 
 class TrainLoop(BaseLoop):
@@ -161,9 +162,7 @@ class TrainLoop(BaseLoop):
     def _train_one(self, idx: int, data_batch: object) -> None:
         runner = self.runner
         runner.call_hook("before_train_iter", batch_idx=idx, data_batch=data_batch)
-        # torch 2 types what a Module does not know as a tensor or a module, never as a method.
-        model: ModelLike = runner.model  # type: ignore[assignment]
-        outputs = model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        outputs = train_step(runner.model, data_batch, runner.optim_wrapper)
         runner.call_hook("after_train_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
         self._iter += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,28 @@ def require_steps(model: nn.Module) -> None:
             "mm2pl.model.BaseModel, whose forward(…, mode='loss') returns a dict of losses, or from Lightning's "
             "LightningModule, with a training_step"
         )
+
+
+def train_step(model: Any, batch: Any, optim_wrapper: Any) -> Any:
+    """Return what the model's ``train_step`` returns for a batch.
+
+    Raises:
+        ArgumentError: It does not take ``optim_wrapper``, such as one of MMCV 1.x.
+    """
+    try:
+        return model.train_step(batch, optim_wrapper=optim_wrapper)
+    # The signature is read only after a failure, so that an iteration pays nothing for it.
+    except TypeError as error:
+        signature = inspect.signature(model.train_step)
+        try:
+            signature.bind(batch, optim_wrapper=optim_wrapper)
+        except TypeError:
+            raise ArgumentError(
+                f"{type(model).__name__}.train_step{signature} is called as train_step(data, optim_wrapper=…) → if it "
+                "is one of MMCV 1.x, derive the model from mm2pl.mmcv.MMCVModel, which runs it unchanged (`mm2pl "
+                "migrate --code` does that); else name the parameter so, and call optim_wrapper.update_params(loss)"
+            ) from error
+        raise
 
 
 VERBS = {"train": "train", "val": "validate", "test": "test"}

@@ -29,6 +29,27 @@ class Net(nn.Module):
         return dict(loss=self(**data))
 """
 
+HEAD = """\
+from torch import nn
+
+
+class Head(nn.Module):
+    def forward_train(self, x, img_metas):
+        return self.loss(x)
+"""
+
+OF_TOOLBOX = """\
+from mmdet.models import SingleStageDetector as Base
+
+
+class Net(Base):
+    def simple_test(self, img, img_metas):
+        return []
+
+    def train_step(self, data, optimizer):
+        return super().train_step(data, optimizer)
+"""
+
 SCRIPT = """\
 from mmcv.runner import EpochBasedRunner, build_runner
 
@@ -59,14 +80,18 @@ def found(text: str) -> list[tuple[int, str]]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (MODEL, []),
+        (HEAD, []),
         (
-            MODEL,
+            MODEL.replace("from torch import nn", "from mmdet.models import nn"),
             [
                 (5, "Net.forward(return_loss=…)"),
-                (8, "Net.forward_train"),
-                (11, "Net.simple_test"),
                 (14, "Net.train_step"),
             ],
+        ),
+        (
+            OF_TOOLBOX,
+            [(5, "Net.simple_test"), (8, "Net.train_step")],
         ),
         (SCRIPT, [(5, "EpochBasedRunner(…)"), (6, "register_training_hooks(…)")]),
         (HOOK, [(8, "runner.log_buffer"), (9, "runner.meta")]),
@@ -79,7 +104,17 @@ def found(text: str) -> list[tuple[int, str]]:
         ("class Net:\n    def forward(self, x, return_loss): (\n", []),  # no Python
     ],
     ids=[
-        *("model", "script", "hook", "registry", "registry-by-module", "registry-with-parent"),
+        *(
+            "model",
+            "head",
+            "of-another-nn",
+            "of-a-toolbox",
+            "script",
+            "hook",
+            "registry",
+            "registry-by-module",
+            "registry-with-parent",
+        ),
         *("another-registry", "of-today", "own-function", "broken"),
     ],
 )
@@ -96,9 +131,44 @@ def test_findings_at_the_line_of_the_use(text, expected):
         ("pipelines", "TRANSFORMS"),
     ],
 )
-def test_a_registry_gets_the_parent_of_its_kind(name, parent):
-    (finding,) = migrate_text(f"from mmcv import Registry\nR = Registry({name!r})\n")[1]
-    assert f"Registry({name!r}, parent=mm2pl.registry.{parent}, scope=" in finding.reason
+def test_a_registry_gets_the_parent_of_its_kind(tmp_path, name, parent):
+    (tmp_path / "mine").mkdir()
+    text = f"from mmcv import Registry\nR = Registry({name!r})\nS = Registry({name + '2'!r})\n"
+    new, (finding, second) = migrate_text(text, tmp_path / "mine/parts.py")
+    assert f"import {parent} as ROOT_{parent}\n" in new
+    assert f"R = Registry({name!r}, parent=ROOT_{parent}, scope='mine')\nS = Reg" in new
+    assert f"a child of mm2pl.registry.{parent} now" in finding.reason
+    assert "stands alone" in second.reason
+    assert migrate_text(new, tmp_path / "mine/parts.py")[0] == new
+
+
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        (
+            "import mmcv\n# 中\nR = mmcv.Registry(  # 中\n    'model',  # why\n)\n",
+            "import mm2pl.registry\nfrom mm2pl.registry import MODELS as ROOT_MODELS\n# 中\n"
+            "R = mm2pl.registry.Registry(  # 中\n    'model', parent=ROOT_MODELS,  # why\n)\n",
+        ),
+        (
+            '"""Doc."""\nimport torch.nn as nn; from nowhere import a\r\nclass B(nn.Module, a): '
+            "forward = 1; train_step = 2\n",
+            None,
+        ),
+        (
+            "from torch.nn import Module\r\nclass B(A, Module):\r\n    def val_step(self, d, optimizer): 1\r\n"
+            "class C(B):\r\n    def train_step(self, d, optimizer): 1\r\n",
+            "from torch.nn import Module\r\nfrom mm2pl.mmcv import MMCVModel\r\nclass B(A, MMCVModel):\r\n"
+            "    def val_step(self, d, optimizer): 1\r\n"
+            "class C(B):\r\n    def train_step(self, d, optimizer): 1\r\n",
+        ),
+        ("class B(nn.Module):\r  def val_step(self, d, optimizer): 1\r", None),
+    ],
+    ids=["comments", "nothing-old", "CRLF-and-subclass", "CR"],
+)
+def test_the_base_is_put_in(text, new):
+    assert migrate_text(text)[0] == (text if new is None else new)
+    assert migrate_text(new or text)[0] == (new or text)
 
 
 def test_what_replaces_a_training_script():

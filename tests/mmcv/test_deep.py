@@ -229,3 +229,25 @@ def test_cast_tensor_type():
         torch.float64, torch.int64, torch.float32,
     ]  # fmt: skip
     assert (cast["a"][1][1], half.dtype) == ("x", torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("param", "expected"),
+    [
+        (0.5, [0.5, 0.5]),
+        ([0.1, 0.2], [0.1, 0.2]),
+        ({"a": [1, 2], "b": 3}, [1, 2]),
+        ([0.1], r"1 values \[0.1\] for the 2 param groups of a"),
+        ({"b": [1]}, r"no values for the optimizer 'a', only for \['b'\]"),
+    ],
+)
+def test_values_of_param_groups(param, expected):
+    from mm2pl.mmcv.runner.hooks.updater import format_param
+
+    parameters = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": p} for p in parameters], lr=1)
+    if isinstance(expected, list):
+        assert format_param("a", optimizer, param) == expected
+    else:
+        with pytest.raises((ValueError, KeyError), match=expected):
+            format_param("a", optimizer, param)

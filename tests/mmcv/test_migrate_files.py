@@ -262,6 +262,34 @@ def test_html_report(folder, tmp_path):
     assert page.count("<polyline") == 2 * 3  # child, grandchild and schedule have both curves
     assert "lr_config.step" in page
     assert "does not load" in page
+    assert "1,666 iterations in an epoch, which only the data set tells" in page
+    assert re.findall(r"middle' font-size='10'>([\d.]+)<", page)[:7] == [
+        *"0",
+        *"2",
+        *"4",
+        *"6",
+        *"8",
+        "10",
+        "12",
+    ]
+    assert re.findall(r"end' font-size='10'>([\d.]+)<", page)[:5] == [
+        "0",
+        "0.002",
+        "0.004",
+        "0.006",
+        "0.008",
+    ]
+
+
+def test_html_report_of_a_file_shows_the_files_that_it_inherits_from(folder, tmp_path):
+    old = folder / "a/child.py"
+    page = report_html([migrate_file(old, tmp_path / "alone.py")])
+    left = re.findall(r"<tr><td[^>]*>([^<]*)</td>", page)
+    names = [line for line in left if re.fullmatch(r"# \w+\.py", line)]
+    assert names[-1] == "# child.py"
+    assert len(names) > 1
+    in_folder = report_html(migrate_folder(folder, tmp_path / "new"))
+    assert "# child.py" not in in_folder
 
 
 def test_curves_agree(old_file):

@@ -5,10 +5,21 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+from mm2pl.mmcv.codemod.models import (
+    Function,
+    adapted,
+    arguments,
+    new_registries,
+    origin,
+    origins,
+    scope_of,
+)
+from mm2pl.mmcv.codemod.script import BUILDERS
+
 Note = Callable[[int, str, str], None]
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 TELLING = re.compile(
     r"return_loss|forward_train|\bsimple_test\b|def (train|val)_step\b|\bRegistry\("
@@ -16,39 +27,27 @@ TELLING = re.compile(
 )
 """What a file has that is worth parsing."""
 
-_STEP = (
-    "MMEngine's loops call {name}(data) with optim_wrapper=…: derive from mm2pl.model.BaseModel, whose train_step runs "
-    "forward(inputs, data_samples, mode='loss') and the optimizer, and drop this method"
+_NOW = (
+    "loops of today call {called} → if {base} does not derive from mm2pl.mmcv.MMCVModel, which runs the old methods "
+    "unchanged, put that into its place"
 )
-_FORWARD = (
-    "is forward(inputs, data_samples=None, mode='tensor') now: 'loss' returns the dict of losses that forward_train "
-    "did, 'predict' the results of simple_test; derive from mm2pl.model.BaseModel"
+_OF_TOOLBOX = (
+    "{base} of today calls loss(inputs, data_samples) and predict(inputs, data_samples) instead, and never this: "
+    "rename it, and take its arguments from the data samples"
 )
-_PARTS = {
-    "forward_train": "is the branch mode='loss' of forward(inputs, data_samples, mode): return the dict of losses",
-    "forward_test": "is the branch mode='predict' of forward(inputs, data_samples, mode): return the data samples",
-    "simple_test": "is the branch mode='predict' of forward(inputs, data_samples, mode): return the data samples",
-}
-_REGISTRY = (
-    "stands alone: a config's types are looked up in mm2pl's registries → Registry({name!r}, "
-    "parent=mm2pl.registry.{parent}, scope='<your package>')"
+_PARTS = frozenset({"forward_train", "forward_test", "simple_test"})
+_CHILD = (
+    "is a child of mm2pl.registry.{parent} now: the config finds its types with default_scope={scope!r} (`mm2pl "
+    "migrate CONFIG --scope {scope}`)"
+)
+_ALONE = (
+    "stands alone, as before: `{name}.build(cfg)` in your code goes on, but no type of a config is looked up in it → "
+    "if one is, give it parent=mm2pl.registry.<the kind>, scope='<your package>'"
 )
 _SCRIPT = (
     "is a 1.x training script's: `Runner.from_cfg(Config.fromfile(path)).train()` of mm2pl.runner does all of it, from "
     "the data loaders to resuming, with the config that `mm2pl migrate` writes; delete it, or `mm2pl fit CONFIG`"
 )
-_SCRIPT_CALLS = frozenset(
-    {"register_training_hooks", "build_runner", "EpochBasedRunner", "IterBasedRunner"}
-)
-
-# By the words that 1.x projects give to the first argument.
-_PARENTS = {
-    "HOOKS": ("hook",),
-    "DATASETS": ("dataset",),
-    "TRANSFORMS": ("pipeline", "transform"),
-    "OPTIMIZERS": ("optimizer",),
-    "RUNNERS": ("runner",),
-}
 
 
 class _Found(NamedTuple):
@@ -57,7 +56,7 @@ class _Found(NamedTuple):
     why: str
 
 
-def note_chapters(text: str, note: Note) -> None:
+def note_chapters(text: str, path: Path, note: Note) -> None:
     """Tell ``note`` the places, at the line of the use; nothing if the text is not Python, which others tell."""
     if not TELLING.search(text):
         return
@@ -65,55 +64,66 @@ def note_chapters(text: str, note: Note) -> None:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return
-    bound = _bound(tree)
+    bound = origins(tree)
+    runs = adapted(tree, bound)
+    found: list[_Found] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            found = _of_class(node)
+        if isinstance(node, ast.ClassDef) and node.name not in runs:
+            found += _of_class(node, bound)
         elif isinstance(node, ast.Call):
-            found = _of_call(node, bound)
-        else:
-            continue
-        for line, what, why in found:
-            note(line, what, why)
+            found += _of_call(node, bound)
+    found += _of_registries(tree, bound, scope_of(path))
+    for line, what, why in found:
+        note(line, what, why)
 
 
-def _bound(tree: ast.Module) -> dict[str, str]:
-    """Return what names of the file are imported as, in full."""
-    return {
-        alias.asname or alias.name: f"{node.module}.{alias.name}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level
-        for alias in node.names
-    }
-
-
-def _of_class(node: ast.ClassDef) -> Iterator[_Found]:
+def _of_class(node: ast.ClassDef, bound: dict[str, str]) -> Iterator[_Found]:
+    """Yield the old methods of a class whose base is in another file."""
+    bases = [origin(base, bound) for base in node.bases]
+    # Heads and necks have a `forward_train` too, which the model calls. Theirs are not to be told.
+    foreign = next(
+        (b for b in bases if "." in b.lstrip(".") and not b.startswith((".", "torch."))), ""
+    )
+    base = bases[0] if bases else "the class"
     for method in node.body:
         if not isinstance(method, Function):
             continue
-        name, arguments = method.name, [a.arg for a in (*method.args.args, *method.args.kwonlyargs)]
-        if name in ("train_step", "val_step") and "optimizer" in arguments:
-            yield _Found(method.lineno, f"{node.name}.{name}", _STEP.format(name=name))
-        elif name == "forward" and "return_loss" in arguments:
-            yield _Found(method.lineno, f"{node.name}.forward(return_loss=…)", _FORWARD)
-        elif name in _PARTS and len(arguments) > 1:
-            yield _Found(method.lineno, f"{node.name}.{name}", _PARTS[name])
+        name, names = method.name, arguments(method)
+        if name in ("train_step", "val_step") and "optimizer" in names:
+            called = "train_step(data, optim_wrapper=…) and val_step(data)"
+            yield _Found(
+                method.lineno, f"{node.name}.{name}", _NOW.format(called=called, base=base)
+            )
+        elif name == "forward" and "return_loss" in names:
+            called = "forward(mode='loss') and forward(mode='predict')"
+            what = f"{node.name}.forward(return_loss=…)"
+            yield _Found(method.lineno, what, _NOW.format(called=called, base=base))
+        elif name in _PARTS and len(names) > 1 and foreign and not _is_module(foreign):
+            why = _OF_TOOLBOX.format(base=foreign)
+            yield _Found(method.lineno, f"{node.name}.{name}", why)
+
+
+def _is_module(path: str) -> bool:
+    return path.rpartition(".")[2] in ("Module", "BaseModule", "Sequential", "ModuleList")
+
+
+def _of_registries(tree: ast.Module, bound: dict[str, str], scope: str) -> Iterator[_Found]:
+    for call, title, parent in new_registries(tree, bound):
+        why = (
+            _CHILD.format(parent=parent, scope=scope or "<your package>")
+            if parent
+            else _ALONE.format(name=title)
+        )
+        yield _Found(call.lineno, f"Registry({title!r})", why)
 
 
 def _of_call(node: ast.Call, bound: dict[str, str]) -> Iterator[_Found]:
-    path = ast.unparse(node.func) if isinstance(node.func, ast.Name | ast.Attribute) else ""
-    origin = bound.get(path, path)
-    name = path.rpartition(".")[2]
-    old = origin.startswith(("mmcv.", "mm2pl.mmcv."))
-    if name in _SCRIPT_CALLS and (old or name == "register_training_hooks"):
+    full = origin(node.func, bound)
+    name = full.rpartition(".")[2]
+    if isinstance(
+        node.func, ast.Attribute
+    ):  # of a variable, such as `runner.register_training_hooks`
+        name = node.func.attr
+    old = full.startswith(("mmcv.", "mm2pl.mmcv."))
+    if name in BUILDERS and (old or name == "register_training_hooks"):
         yield _Found(node.lineno, f"{name}(…)", _SCRIPT)
-    registry = old or origin in ("mm2pl.registry.Registry", "mmengine.registry.Registry")
-    if name == "Registry" and registry and not any(k.arg == "parent" for k in node.keywords):
-        first = node.args[0] if node.args else None
-        title = first.value if isinstance(first, ast.Constant) else "…"
-        parents = (
-            k for k, words in _PARENTS.items() if any(w in str(title).lower() for w in words)
-        )
-        parent = next(parents, "MODELS")
-        why = _REGISTRY.format(name=title, parent=parent)
-        yield _Found(node.lineno, f"Registry({title!r})", why)

@@ -11,6 +11,8 @@ from pathlib import Path
 from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
+from mm2pl.mmcv.codemod.models import with_bases
+from mm2pl.mmcv.codemod.script import as_runner_script
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,13 +152,14 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
     """
     found: list[Finding] = []
 
-    def note(line: int, what: str, reason: str) -> None:
+    def add(line: int, what: str, reason: str) -> None:
         finding = Finding(path=Path(path), line=line, what=what, reason=reason)
         if finding not in found:
             found.append(finding)
 
+    text, note = as_runner_script(text, add)
     # A model need not name MMCV to be one of 1.x.
-    note_chapters(text, note)
+    note_chapters(text, Path(path), note)
     new = text
     # Parsing takes most of the time, and most files of a project name neither.
     # 'Hook': a subclass of the user's own hook needs no import of MMCV.
@@ -175,4 +178,4 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
             new = masked.restored(rewrite(masked.text, note))
         except cst.ParserSyntaxError as error:
             note(error.raw_line, "the file", f"no valid Python: {error.message}")
-    return new, sorted(found, key=lambda f: f.line)
+    return with_bases(new, Path(path)), sorted(found, key=lambda f: f.line)

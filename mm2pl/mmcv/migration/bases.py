@@ -21,6 +21,14 @@ def bases_of(path: Path) -> list[Path]:
     return [(path.parent / name).resolve() for name in names]
 
 
+def family_of(path: Path) -> list[Path]:
+    """Return all files that a config is made of, itself last; the ones that do not exist are left out."""
+    files: list[Path] = []
+    for base in bases_of(path) if path.exists() else []:
+        files += [file for file in family_of(base) if file not in files]
+    return [*files, path] if path.exists() else files
+
+
 def base_names(path: Path) -> list[str]:
     """Return what a file's ``_base_`` says, without running the file, which may need the old library."""
     for statement in parsed_file(path).statements:

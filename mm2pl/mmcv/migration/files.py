@@ -40,6 +40,7 @@ class MigratedFile:
         report: What became of the keys.
         error: Why it could not be migrated; empty if nothing was wrong. In a folder it is copied as it is.
         copied: Why there was nothing to migrate, so that it was copied; empty if it was migrated.
+        alone: Whether what it inherits is written into it.
     """
 
     source: Path
@@ -50,6 +51,7 @@ class MigratedFile:
     report: Report = field(default_factory=lambda: Report(()))
     error: str = ""
     copied: str = ""
+    alone: bool = False
 
     @property
     def migrated(self) -> bool:
@@ -102,7 +104,13 @@ def migrate_file(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     return MigratedFile(
-        source=source, target=target, old=old, new=new, text=text, report=migrated.report
+        source=source,
+        target=target,
+        old=old,
+        new=new,
+        text=text,
+        report=migrated.report,
+        alone=True,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from html import escape
 
+from mm2pl.mmcv.migration.bases import family_of
 from mm2pl.mmcv.migration.curves import Curves, learning_rates
 from mm2pl.mmcv.migration.decisions import Decision
 from mm2pl.mmcv.migration.files import MigratedFile
@@ -57,9 +59,17 @@ def _file(file: MigratedFile) -> str:
     curves = learning_rates(file.old, file.new)
     if curves is not None:
         parts.append(_chart(curves))
-    old = file.source.read_text() if file.source.exists() else ""
-    parts.append(_side_by_side(old, file.text))
+    parts.append(_side_by_side(_old_text(file), file.text))
     return "\n".join(parts)
+
+
+def _old_text(file: MigratedFile) -> str:
+    """Return the old side: of a file that has its bases written into it, theirs too."""
+    sources = family_of(file.source) if file.alone else [file.source]
+    texts = [(path, path.read_text(encoding="utf-8")) for path in sources if path.exists()]
+    if len(texts) < 2:
+        return "".join(text for _, text in texts)
+    return "\n".join(f"# {path.name}\n{text.rstrip()}\n" for path, text in texts)
 
 
 def _decisions(decisions: Iterable[Decision]) -> str:
@@ -108,34 +118,64 @@ def _chart(curves: Curves) -> str:
     top = max([*curves.new, *(curves.old or [])]) or 1.0
     last = curves.iters[-1] or 1
 
-    def points(values: list[float]) -> str:
-        return " ".join(
-            f"{_MARGIN + i / last * (_WIDTH - 2 * _MARGIN):.1f},"
-            f"{_HEIGHT - _MARGIN / 2 - v / top * (_HEIGHT - _MARGIN):.1f}"
-            for i, v in zip(curves.iters, values, strict=True)
-        )
+    def x(iteration: float) -> float:
+        return _MARGIN + iteration / last * (_WIDTH - 2 * _MARGIN)
 
-    lines = []
-    if curves.old is not None:
-        lines.append(
-            f"<polyline points='{points(curves.old)}' fill='none' stroke='#bbb' stroke-width='6'/>"
+    def y(rate: float) -> float:
+        return _HEIGHT - _MARGIN / 2 - rate / top * (_HEIGHT - _MARGIN)
+
+    def line(values: list[float], style: str) -> str:
+        points = " ".join(
+            f"{x(i):.1f},{y(v):.1f}" for i, v in zip(curves.iters, values, strict=True)
         )
-    lines.append(
-        f"<polyline points='{points(curves.new)}' fill='none' stroke='#1565c0' stroke-width='1.5'/>"
-    )
+        return f"<polyline points='{points}' fill='none' {style}/>"
+
+    parts = [
+        *(
+            _tick(x(at * curves.epoch_length), y(0), f"{at:g}", across=False)
+            for at in _ticks((last + 1) / curves.epoch_length)
+        ),
+        *(_tick(x(0), y(at), f"{at:.3g}", across=True) for at in _ticks(top)),
+    ]
+    if curves.old is not None:
+        parts.append(line(curves.old, "stroke='#bbb' stroke-width='6'"))
+    parts.append(line(curves.new, "stroke='#1565c0' stroke-width='1.5'"))
     deviation = curves.deviation
     said = (
         "MMCV's schedule is not known here"
         if deviation is None
-        else (f"largest relative difference {deviation:.1e}")
+        else f"largest relative difference {deviation:.1e}"
     )
-    epochs = (
-        f", {curves.epoch_length} iterations per epoch assumed" if curves.epoch_length > 1 else ""
-    )
+    unit = "iterations"
+    if curves.epoch_length > 1:
+        unit = "epochs"
+        said += (
+            f"; drawn with {curves.epoch_length:,} iterations in an epoch, which only the data set tells, so a warm-up "
+            "by iterations may look longer or shorter than it is"
+        )
     return (
-        f"<p>Learning rate: MMCV 1.x grey, migrated blue; {said}{epochs}.</p>"
-        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' height='{_HEIGHT}'>"
-        f"<text x='4' y='{_MARGIN / 2}' font-size='11'>{top:.3g}</text>"
-        f"<text x='{_WIDTH - _MARGIN}' y='{_HEIGHT - 6}' font-size='11' text-anchor='end'>"
-        f"{last + 1} iterations</text>{''.join(lines)}</svg>"
+        f"<p>Learning rate over {unit}: MMCV 1.x grey, migrated blue; {said}.</p>"
+        f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' height='{_HEIGHT}'>{''.join(parts)}</svg>"
     )
+
+
+def _ticks(end: float) -> list[float]:
+    """Return round numbers from 0 to ``end``, in at least five steps.
+
+    >>> _ticks(12), _ticks(0.01)
+    ([0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0], [0.0, 0.002, 0.004, 0.006, 0.008, 0.01])
+    """
+    power = 10.0 ** math.floor(math.log10(end / 5))
+    step = max(s * power for s in (1, 2, 5) if s * power <= end / 5 * (1 + 1e-9))
+    return [float(f"{step * k:.6g}") for k in range(int(end / step * (1 + 1e-9)) + 1)]
+
+
+def _tick(x: float, y: float, text: str, *, across: bool) -> str:
+    """Return a mark of an axis with its number; ``across`` for the vertical axis."""
+    dx, dy = (5, 0) if across else (0, 5)
+    place = (
+        f"x='{x - 7:.1f}' y='{y + 3:.1f}' text-anchor='end'"
+        if across
+        else f"x='{x:.1f}' y='{y + 16:.1f}' text-anchor='middle'"
+    )
+    return f"<path d='M{x:.1f} {y:.1f} l{-dx} {dy}' stroke='#666'/><text {place} font-size='10'>{text}</text>"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from mm2pl.dataset.utils import set_sampler_epoch
+from mm2pl.mmcv.model import validating_as_1x
 from mm2pl.mmcv.runner.base_runner import BaseRunner
 from mm2pl.mmcv.runner.builder import RUNNERS
 from mm2pl.mmcv.runner.drive import Workflow
@@ -159,7 +160,8 @@ class IterBasedRunner(BaseRunner):
     standard: ClassVar[dict[str, Any]] = {"run": run, "train": train}
 
     def _val_step(self, data_batch: object, **kwargs: Any) -> Any:
-        return self.model.val_step(data_batch, **kwargs)  # type: ignore[operator]
+        with validating_as_1x():
+            return self.model.val_step(data_batch, **kwargs)  # type: ignore[operator]
 
     def _resume_meta(self, meta: dict[str, Any]) -> None:
         # MMCV 1.7.2 keeps the runner's own meta here.

@@ -191,19 +191,26 @@ class Fp16OptimizerHook(OptimizerHook):
             self.loss_scaler.load_state_dict(state)
 
     def copy_grads_to_fp32(self, fp16_net: nn.Module, fp32_weights: Iterable[torch.Tensor]) -> None:
-        """Copy a model's gradients to other parameters, for hooks that keep weights of their own."""
-        for target, source in zip(fp32_weights, fp16_net.parameters(), strict=True):
-            if source.grad is not None:
-                if target.grad is None:
-                    target.grad = target.data.new_empty(target.size())
-                target.grad.copy_(source.grad)
+        """Give each of ``fp32_weights`` the gradient of the model's parameter in its place, in its own precision.
 
+        For hooks that keep weights of their own. One whose parameter has no gradient keeps what it has.
+        """
+        for weight, parameter in zip(fp32_weights, fp16_net.parameters(), strict=True):
+            if (gradient := parameter.grad) is None:
+                continue
+            # In place where there is one: MMCV 1.7.2's tensors stay the same objects, which a hook may hold.
+            if weight.grad is None:
+                weight.grad = gradient.detach().to(weight, copy=True)
+            else:
+                weight.grad.copy_(gradient)
+
+    @torch.no_grad()
     def copy_params_to_fp16(
         self, fp16_net: nn.Module, fp32_weights: Iterable[torch.Tensor]
     ) -> None:
-        """Copy such parameters back into the model."""
-        for target, source in zip(fp16_net.parameters(), fp32_weights, strict=True):
-            target.data.copy_(source.data)
+        """Give the model's parameters the values of ``fp32_weights``."""
+        for parameter, weight in zip(fp16_net.parameters(), fp32_weights, strict=True):
+            parameter.copy_(weight)
 
     def _step(self, runner: BaseRunner) -> None:
         self.loss_scaler.unscale_(runner.optimizer)

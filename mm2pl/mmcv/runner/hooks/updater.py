@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
@@ -276,23 +277,31 @@ class MomentumUpdaterHook(_UpdaterHook):
 
 
 def format_param(name: str, optim: Any, param: Any) -> Any:
-    """Return one value for each param group; ``param`` has one for all, one for each, or those of each optimizer.
+    """Return one value for each param group of an optimizer.
+
+    Args:
+        name: What the optimizer is called, among several.
+        optim: The optimizer.
+        param: A number for all groups, a list with one for each, or such lists by the names of optimizers.
 
     Raises:
-        KeyError: It has none for the optimizer called ``name``.
+        KeyError: It has none for ``name``.
         ValueError: There are not as many values as groups.
     """
-    if isinstance(param, Number):
-        return [param] * len(optim.param_groups)
-    if not isinstance(param, list | tuple):
+    groups = len(optim.param_groups)
+    if isinstance(param, Mapping):
         if name not in param:
-            raise ReadableKeyError(f"{name} is not among {list(param)}")
+            raise ReadableKeyError(
+                f"there are no values for the optimizer {name!r}, only for {list(param)} → name it too"
+            )
+        # MMCV 1.7.2 does not count these.
         return param[name]
-    if len(param) != len(optim.param_groups):
+    values = [param] * groups if isinstance(param, Number) else param
+    if len(values) != groups:
         raise ArgumentError(
-            f"{name}: {len(param)} values for {len(optim.param_groups)} param groups"
+            f"{len(values)} values {values!r} for the {groups} param groups of {name} → give one for each, or a number"
         )
-    return param
+    return values
 
 
 def _pairs(optimizer: Any, values: Groups) -> list[tuple[Any, list[float]]]:

@@ -1,0 +1,206 @@
+"""Models of MMCV 1.x under the loops of today, their methods unchanged."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import partial, wraps
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from mm2pl.errors import ArgumentError
+from mm2pl.model import BaseModel
+from mm2pl.optim import OptimWrapper, OptimWrapperDict
+
+Method = Callable[..., Any]
+
+
+class MMCVModel(BaseModel):
+    """Base of models that were written for MMCV 1.x: put it in the place of their ``nn.Module`` or ``BaseModule``.
+
+    A subclass keeps ``train_step(data, optimizer)``, ``val_step(data, optimizer)`` and ``forward(…, return_loss=…)``,
+    called by each other as before. Called as the loops of today do,
+
+    - ``train_step(data, optim_wrapper=…)`` runs the old one and takes the step that `OptimizerHook` took, with the
+      ``loss`` that was returned. A model that has stepped by itself, or returned no loss, has done so already.
+      The old method gets the wrapper as its ``optimizer``: it has ``step``, ``zero_grad`` and ``param_groups``, and
+      several are found by name. It returns ``log_vars``; each iteration counts the same in the log, as in MMEngine.
+    - ``val_step(data)`` and ``test_step(data)`` return ``forward(return_loss=False, **data)``.
+    - ``forward(…, mode=…)``: ``"loss"`` and ``"predict"`` are ``return_loss=True`` and ``False`` (or
+      ``test_mode=False`` and ``True``), ``"tensor"`` is ``forward_dummy``.
+
+    A loss that the model scales and steps by itself needs an `OptimWrapper` without AMP.
+
+    Args:
+        init_cfg: See `BaseModule`. It comes first, as in MMCV 1.x.
+        data_preprocessor: See `BaseModel`.
+
+    Attributes:
+        test_arguments: What the project's test function gave ``forward`` too, such as ``dict(rescale=True)``.
+
+    Example:
+        >>> class Line(MMCVModel):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.slope = nn.Parameter(torch.tensor(2.0))
+        ...     def forward(self, x, return_loss=True):
+        ...         return dict(loss=(self.slope * x).square()) if return_loss else [self.slope * x]
+        ...     def train_step(self, data, optimizer):
+        ...         return dict(loss=self(**data)["loss"], log_vars=dict(a=1.0), num_samples=1)
+        >>> line = Line()
+        >>> optimizer = torch.optim.SGD(line.parameters(), lr=0.25)
+        >>> line.train_step(dict(x=torch.tensor(1.0)), optim_wrapper=OptimWrapper(optimizer)), line.slope.item()
+        ({'a': 1.0}, 1.0)
+    """
+
+    test_arguments: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, both in _BOTH.items():
+            owner = next(each for each in cls.__mro__ if name in vars(each))
+            # A mixin's method is one of 1.x too; that of a parent has been taken when the parent was made.
+            if owner is cls or not issubclass(owner, BaseModel):
+                setattr(cls, name, both(vars(owner)[name]))
+
+    def __init__(
+        self,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+
+    def _run_forward(self, data: Any, mode: str) -> Any:
+        results = self(**data, mode=mode) if isinstance(data, dict) else self(*data, mode=mode)
+        # MMEditing 0.x returns one dict for a batch of one; metrics go through the samples.
+        return [results] if mode == "predict" and isinstance(results, Mapping) else results
+
+    def _in_mode(self, mode: str, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Return what ``forward(mode=…)`` stands for."""
+        kind = type(self).__name__
+        if mode == "tensor":
+            dummy = getattr(self, "forward_dummy", None)
+            if dummy is None:
+                raise ArgumentError(
+                    f"{kind}.forward(mode='tensor') → give {kind} a forward_dummy, which returns raw output."
+                )
+            return dummy(*args, **kwargs)
+        if mode not in ("loss", "predict"):
+            raise ArgumentError(f"mode={mode!r} → one of 'loss', 'predict', 'tensor'.")
+        trains = mode == "loss"
+        parameters = inspect.signature(self.forward).parameters
+        if "test_mode" in parameters:
+            kwargs["test_mode"] = not trains
+        elif "return_loss" in parameters or any(
+            parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+        ):
+            kwargs["return_loss"] = trains
+        else:
+            raise ArgumentError(
+                f"{kind}.forward has neither return_loss nor test_mode, so it cannot return what mode={mode!r} is "
+                "→ add return_loss=True to its parameters, and return predictions where it is False."
+            )
+        call: Method = self.forward
+        return call(*args, **kwargs, **({} if trains else self.test_arguments))
+
+    def _update(self, step: Method, data: Any, wrapper: OptimWrapper) -> dict[str, Any]:
+        """Run the old ``train_step``, and take the optimizer's step where it has not."""
+        several = isinstance(wrapper, OptimWrapperDict)
+        data = self.data_preprocessor(data, True)
+        with (
+            _steps(wrapper) as stepped,
+            nullcontext() if several else wrapper.optim_context(self),
+        ):
+            outputs = step(self, data, wrapper)
+        if not isinstance(outputs, Mapping):
+            raise ArgumentError(
+                f"{type(self).__name__}.train_step returned {type(outputs).__name__} → MMCV 1.x takes a dict, with "
+                "'loss', 'log_vars' and 'num_samples'."
+            )
+        loss = outputs.get("loss")
+        if not stepped and loss is not None:
+            if several:
+                raise ArgumentError(
+                    f"{type(self).__name__}.train_step returned a loss and has not stepped, with several optimizers → "
+                    "call backward and optimizer[name].step() in it."
+                )
+            wrapper.update_params(loss)
+        elif not stepped and all(parameter.grad is None for parameter in self.parameters()):
+            raise ArgumentError(
+                f"{type(self).__name__}.train_step returned no 'loss', called no backward and took no step → return "
+                f"dict(loss=…, log_vars=…, num_samples=…); it has {sorted(map(str, outputs))}."
+            )
+        logged = outputs.get("log_vars")
+        return dict(logged) if logged else {"loss": loss} if loss is not None else {}
+
+
+@contextmanager
+def _steps(wrapper: Any) -> Iterator[list[Any]]:
+    """Collect the steps that optimizers take inside."""
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    taken: list[Any] = []
+
+    def note(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        taken.append(optimizer)
+
+    handles = [each.optimizer.register_step_post_hook(note) for each in wrappers]
+    try:
+        yield taken
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+_validates_as_1x: ContextVar[bool] = ContextVar("validates_as_1x", default=False)
+
+
+@contextmanager
+def validating_as_1x() -> Iterator[None]:
+    """Let ``val_step(data)`` be the old one inside: a runner of 1.x calls it."""
+    token = _validates_as_1x.set(True)
+    try:
+        yield
+    finally:
+        _validates_as_1x.reset(token)
+
+
+def _train_step(method: Method) -> Method:
+    @wraps(method)
+    def train_step(
+        self: MMCVModel, data: Any, *args: Any, optim_wrapper: Any = None, **kwargs: Any
+    ) -> Any:
+        # The loops of MMEngine 0.10.7 give the wrapper by this name. `super()` and 1.x' runners never do.
+        if optim_wrapper is None:
+            return method(self, data, *args, **kwargs)
+        return self._update(partial(method, **kwargs), data, optim_wrapper)
+
+    return train_step
+
+
+def _val_step(method: Method) -> Method:
+    @wraps(method)
+    def val_step(self: MMCVModel, data: Any, *args: Any, **kwargs: Any) -> Any:
+        # The loops of today give the batch alone and want predictions; so do 1.x' IterBasedRunners, which want losses.
+        if args or kwargs or _validates_as_1x.get():
+            return method(self, data, *args, **kwargs)
+        return BaseModel.val_step(self, data)
+
+    return val_step
+
+
+def _forward(method: Method) -> Method:
+    @wraps(method)
+    def forward(self: MMCVModel, *args: Any, mode: str | None = None, **kwargs: Any) -> Any:
+        if mode is None:
+            return method(self, *args, **kwargs)
+        return self._in_mode(mode, args, kwargs)
+
+    return forward
+
+
+_BOTH = {"train_step": _train_step, "val_step": _val_step, "forward": _forward}
+"""Methods of 1.x that loops of today call otherwise → what serves both."""
