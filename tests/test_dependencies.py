@@ -29,7 +29,7 @@ model optim evaluator analysis visualization
 plan infer
 hub
 run
-hooks
+hooks runs
 lightning
 _strategy check
 runner
