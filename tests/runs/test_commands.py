@@ -114,3 +114,47 @@ def test_a_failed_run_says_why_below_it(made, capsys):
     made.own("a", "failed", error="ValueError: no\nmore")
     _, out = said(capsys, "runs", made.root)
     assert out.out.splitlines()[2] == "    ValueError: no"
+
+
+def test_plot_log(made, capsys, tmp_path):
+    folders = made.mmengine("a"), made.mmcv("b")
+    picture = tmp_path / "x.png"
+    code, out = said(capsys, "plot", "log", *folders, "--smooth", "0.5", "-o", picture)
+    assert code == 0
+    assert picture.stat().st_size > 5000
+    assert out.out.splitlines()[0] == "loss"
+    assert out.out.splitlines()[-1] == f"wrote {picture}"
+
+
+def test_plot_log_as_json(made, capsys):
+    _, out = said(capsys, "plot", "log", made.mmengine(lr=0.0), "--keys", "acc", "--json")
+    expected = {"run": "theirs", "key": "acc", "kind": "val"}
+    assert json.loads(out.out) == [{**expected, "x": [1, 2, 3, 4], "y": [74, 76, 76, 74]}]
+
+
+def test_watching_ends_with_the_run(made, capsys, monkeypatch):
+    folder = made.own("a", "running")
+
+    def end(seconds):
+        (folder / ".run.json").rename(folder / "20260101_100000" / "run.json")
+        path = folder / "20260101_100000" / "run.json"
+        path.write_text(path.read_text().replace('"running"', '"finished"'))
+
+    monkeypatch.setattr(time, "sleep", end)
+    code, out = said(capsys, "plot", "log", folder, "--keys", "acc", "--watch", "0.1")
+    assert (code, out.out.count("acc\n")) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--smooth", "1"], "a number from 0 to below 1"),
+        (["--size", "big"], "width and height in inches"),
+        (["--watch", "0"], "a number of seconds above 0"),
+        (["--keys", "los"], "Did you mean 'loss'"),
+    ],
+)
+def test_plot_log_refuses(made, capsys, words, message):
+    code, out = said(capsys, "plot", "log", made.mmengine(), *words)
+    assert (code, out.out) == (2, "")
+    assert message in out.err
