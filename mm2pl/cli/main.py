@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("plot", "draw the learning rate of a run before it starts, or what runs have logged"),
     "runs": ("runs", "list the runs of work folders: state, progress, best metric, pace"),
+    "compare": ("compare", "put runs next to each other: configs, versions, metrics, checkpoints"),
     "migrate": ("migrate", "bring an MMCV 1.x config, or a project's code, over"),
     "run": ("script", "run a script that imports mmengine, with mm2pl in its place"),
 }

@@ -211,7 +211,10 @@ def _placed(
                 iteration += (epoch - 1) * (length or 0)
             last = iteration
             yield Row(iteration, epoch if by_epoch else None, values), True
-        elif found := {key: value for key, value in values.items() if key not in _TIMES}:
+        # The first line of MMCV 1.x's files tells of the environment.
+        elif (row.get("mode") == "val" or "step" in row) and (
+            found := {key: value for key, value in values.items() if key not in _TIMES}
+        ):
             yield _validation(row, found, by_epoch, length, last), False
 
 

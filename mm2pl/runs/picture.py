@@ -56,7 +56,8 @@ def draw(
         )
     if not path.parent.is_dir():
         raise MissingFileError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
-    font: Any = {"font.size": 10.0 if size[0] >= _SMALL else 8.0}
+    # Letters of an SVG as text: those of two in one page would have the same names as paths.
+    font: Any = {"font.size": 10.0 if size[0] >= _SMALL else 8.0, "svg.fonttype": "none"}
     with style.context("dark_background" if dark else "default"), rc_context(font):
         figure = Figure(figsize=size, layout="constrained")
         colors = _colors(curves, dark)

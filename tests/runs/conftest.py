@@ -19,6 +19,22 @@ train_cfg = dict(by_epoch=True, max_epochs=4)
 default_hooks = dict(checkpoint=dict(type='CheckpointHook', save_best='acc', rule='greater'))
 launcher = 'none'
 """
+ENVIRONMENT = """2026/01/01 10:00:00 - mmengine - INFO -
+------------
+System environment:
+    sys.platform: linux
+    PyTorch: 2.1.0
+    PyTorch compiling details: PyTorch built with:
+  - GCC 9.3
+
+Runtime environment:
+    seed: {seed}
+    Distributed launcher: none
+------------
+
+2026/01/01 10:00:00 - mmengine - INFO - Config:
+answer: 42
+"""
 OLD_CONFIG = """optimizer = dict(type='SGD', lr=0.02)
 runner = dict(type='EpochBasedRunner', max_epochs=3)
 evaluation = dict(interval=1, save_best='bbox_mAP')
@@ -55,8 +71,9 @@ class Made:
             data.mkdir(parents=True)
             (data / "scalars.json").write_text(lines(rows_by_epoch(first, last, shift=lr)))
             (data / "config.py").write_text(CONFIG.format(lr=lr))
+            said = ENVIRONMENT.format(seed=round(lr * 100))
             (folder / start / f"{start}.log").write_text(
-                "2026/01/01 10:00:00 - mmengine - INFO - Epoch(train)  [1][ 5/10]  lr: 1.0e-01  loss: 2.0\n"
+                f"{said}2026/01/01 10:00:00 - mmengine - INFO - Epoch(train)  [1][ 5/10]  loss: 2.0\n"
             )
         (folder / "config.py").write_text(CONFIG.format(lr=lr))
         (folder / "epoch_4.pth").write_bytes(b"x" * 2048)

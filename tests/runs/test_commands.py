@@ -158,3 +158,34 @@ def test_plot_log_refuses(made, capsys, words, message):
     code, out = said(capsys, "plot", "log", made.mmengine(), *words)
     assert (code, out.out) == (2, "")
     assert message in out.err
+
+
+def test_compare(made, capsys):
+    a, b = made.mmengine("a"), made.mmengine("b", lr=0.3)
+    code, out = said(capsys, "compare", a, b, "--json")
+    found = json.loads(out.out)
+    assert (code, found["runs"]) == (0, ["a", "b"])
+    assert found["config"] == {"optim_wrapper.optimizer.lr": {"a": "0.1", "b": "0.3"}}
+
+
+def test_compare_writes_a_page(made, capsys, tmp_path):
+    out = tmp_path / "c.html"
+    code, told = said(capsys, "compare", made.mmengine("a"), made.mmengine("b"), "--html", out)
+    assert (code, told.out) == (0, f"wrote {out}\n")
+    assert out.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "is one run → name two or more"),
+        (["{root}"], "is not the work folder of a run"),
+        (["{root}/a", "--weights", "best"], "has no such checkpoint, but epoch_4.pth"),
+        (["{root}/a", "--html", "{root}/no/c.html"], "does not exist"),
+    ],
+)
+def test_compare_refuses(made, capsys, words, message):
+    words = [word.format(root=made.root) for word in words]
+    code, out = said(capsys, "compare", made.mmengine("a"), *words)
+    assert (code, out.out) == (2, "")
+    assert message in out.err
