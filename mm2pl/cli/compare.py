@@ -37,6 +37,10 @@ def run(command: str, arguments: list[str]) -> None:
         raise ArgumentError(
             f"{options.folders[0]!r} is one run → name two or more: mm2pl {command} RUN RUN"
         )
+    if options.html and not Path(options.html).parent.is_dir():
+        raise MissingFileError(
+            f"the folder of {options.html!r} does not exist → name another --html"
+        )
     runs = [Run(work_dir(each)) for each in options.folders]
     found = compare(runs)
     if options.weights is not None:
@@ -46,7 +50,7 @@ def run(command: str, arguments: list[str]) -> None:
 
         found.sections.append(compare_weights(paths))
     if options.html:
-        _write(options.html, page(found, _logged(runs), axis_of(runs)))
+        Path(options.html).write_text(page(found, _logged(runs), axis_of(runs)), encoding="utf-8")
     if options.json:
         print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
     elif options.html:
@@ -57,12 +61,6 @@ def run(command: str, arguments: list[str]) -> None:
 
 def _logged(runs: list[Run]) -> list[Curve]:
     return curves(runs) if any(run.history.train or run.history.val for run in runs) else []
-
-
-def _write(path: str, text: str) -> None:
-    if not Path(path).parent.is_dir():
-        raise MissingFileError(f"the folder {str(Path(path).parent)!r} of {path!r} does not exist.")
-    Path(path).write_text(text, encoding="utf-8")
 
 
 def _checkpoint(folder: WorkDir, wanted: str) -> Path:

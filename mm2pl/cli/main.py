@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plot": ("plot", "draw the learning rate of a run before it starts, or what runs have logged"),
     "runs": ("runs", "list the runs of work folders: state, progress, best metric, pace"),
     "compare": ("compare", "put runs next to each other: configs, versions, metrics, checkpoints"),
+    "publish": ("publish", "write the weights of a checkpoint under a name with their hash"),
+    "clean": ("clean", "remove checkpoints of a run that has ended, after asking"),
     "migrate": ("migrate", "bring an MMCV 1.x config, or a project's code, over"),
     "run": ("script", "run a script that imports mmengine, with mm2pl in its place"),
 }

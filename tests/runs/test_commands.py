@@ -189,3 +189,51 @@ def test_compare_refuses(made, capsys, words, message):
     code, out = said(capsys, "compare", made.mmengine("a"), *words)
     assert (code, out.out) == (2, "")
     assert message in out.err
+
+
+def ended(made):
+    folder = made.own("a", "finished")
+    for name in ("epoch_1.pth", "epoch_2.pth"):
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def kept(folder):
+    return sorted(path.name for path in folder.glob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "code", "left"),
+    [
+        ("y", [], 0, ["epoch_4.pth"]),
+        ("", [], 1, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
+        (None, [], 1, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
+        (None, ["--dry-run"], 0, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
+        (None, ["--json"], 0, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
+        (None, ["--yes", "--dry-run"], 0, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
+        (None, ["--yes", "--keep", "2"], 0, ["epoch_2.pth", "epoch_4.pth"]),
+    ],
+)
+def test_clean(made, capsys, monkeypatch, answer, words, code, left):
+    def ask(question):
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr("builtins.input", ask)
+    folder = ended(made)
+    assert said(capsys, "clean", folder, *words)[0] == code
+    assert kept(folder) == left
+
+
+def test_clean_looks_again_after_the_question(made, capsys, monkeypatch):
+    folder = ended(made)
+
+    def begin(question):
+        (folder / ".run.json").write_text(json.dumps({**made.me(), "state": "running"}))
+        return "y"
+
+    monkeypatch.setattr("builtins.input", begin)
+    code, out = said(capsys, "clean", folder)
+    assert (code, len(kept(folder))) == (2, 3)
+    assert "a run trains there" in out.err
