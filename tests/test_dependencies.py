@@ -29,7 +29,7 @@ model optim evaluator analysis visualization
 plan infer
 hub
 run
-hooks
+hooks runs
 lightning
 _strategy check
 runner
@@ -69,6 +69,7 @@ LATE: dict[str, dict[str, str]] = {
         "mm2pl.cli.lightning_cli": "4.88 s: lightning",
         "mm2pl.cli.parts": "4.88 s: lightning",
     },
+    "mm2pl.cli.compare": {"mm2pl.runs.weights": "2.30 s: torch"},
     "mm2pl.cli.convert_ckpt": {"mm2pl.checkpoint.format": "2.30 s: torch"},
     "mm2pl.cli.faults": {"mm2pl.lightning.failures": "4.88 s: lightning"},
     "mm2pl.cli.merging": {"mm2pl.hooks": "2.30 s: torch", "mm2pl.registry": "2.30 s: torch"},
@@ -82,6 +83,8 @@ LATE: dict[str, dict[str, str]] = {
         "mm2pl.mmcv.migration.html": "0.20 s",
     },
     "mm2pl.cli.plot": {"mm2pl.plan.plot": "2.30 s: torch"},
+    "mm2pl.cli.plot_log": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
+    "mm2pl.cli.publish": {"mm2pl.runs.publish": "2.30 s: torch"},
     "mm2pl.cli.run": {
         "lightning": "4.88 s",
         "mm2pl.cli.lightning_cli": "4.88 s: lightning",
@@ -134,6 +137,9 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.plan.plot": {"matplotlib": "optional"},
     "mm2pl.plan.processes": {"torch": "2.30 s"},
     "mm2pl.run.environment": {"resource": "optional: not on Windows"},
+    "mm2pl.runs.page": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
+    "mm2pl.runs.picture": {"matplotlib": "optional"},
+    "mm2pl.runs.publish": {"safetensors": "optional"},
     "mm2pl.testing._internal": {"torch": "optional: its test parts need expecttest"},
     "mm2pl.utils.dl_utils.collect_env": {"torch": "0.14 s: torch.utils.cpp_extension"},
     "mm2pl.utils.dl_utils.setup_env": {"cv2": "optional"},

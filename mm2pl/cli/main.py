@@ -25,7 +25,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "convert_ckpt",
         "rewrite a checkpoint for Lightning, for MMEngine, or as bare weights",
     ),
-    "plot": ("plot", "draw the learning rate over the run, before training"),
+    "plot": ("plot", "draw the learning rate of a run before it starts, or what runs have logged"),
+    "runs": ("runs", "list the runs of work folders: state, progress, best metric, pace"),
+    "compare": ("compare", "put runs next to each other: configs, versions, metrics, checkpoints"),
+    "publish": ("publish", "write the weights of a checkpoint under a name with their hash"),
+    "clean": ("clean", "remove checkpoints of a run that has ended, after asking"),
     "migrate": ("migrate", "bring an MMCV 1.x config, or a project's code, over"),
     "run": ("script", "run a script that imports mmengine, with mm2pl in its place"),
 }

@@ -1,27 +1,37 @@
-"""``mm2pl plot schedule``: the learning rate and momentum of a run, before it starts."""
+"""``mm2pl plot schedule``: the learning rate and momentum of a run, before it starts.
+
+``mm2pl plot log`` draws what runs have logged.
+"""
 
 from __future__ import annotations
 
 import argparse
 
+from mm2pl.cli import plot_log
 from mm2pl.cli.options import CONFIG_ENDINGS
 from mm2pl.cli.reading import add_options, read
 from mm2pl.errors import ArgumentError
 
 
-def run(command: str, arguments: list[str]) -> None:
+def run(command: str, arguments: list[str]) -> int:
     """Print a sparkline per curve, and draw them if a file is named.
 
     Raises:
         ValueError: If the config describes no training.
     """
-    parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
+    if arguments[:1] == ["log"]:
+        return plot_log.run(command, arguments[1:])
+    parser = argparse.ArgumentParser(
+        prog=f"mm2pl {command}",
+        description=__doc__,
+        epilog=f"`mm2pl {command} log --help` lists the options of a log.",
+    )
     if arguments and arguments[0].endswith(CONFIG_ENDINGS):
         raise ArgumentError(
             f"{arguments[0]!r} is a config, and what to plot comes first → mm2pl {command} schedule "
             f"{' '.join(arguments)}"
         )
-    parser.add_argument("what", choices=["schedule"])
+    parser.add_argument("what", choices=["schedule", "log"])
     add_options(parser)
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="draw to lr.png, lr.pdf, … (needs matplotlib)"
@@ -32,8 +42,9 @@ def run(command: str, arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     cfg = read(options)
     if cfg is None:
-        return
+        return 0
     # Only here, because torch comes with it.
     from mm2pl.plan.plot import plot_schedule
 
     print(plot_schedule(cfg, options.out, epoch_length=options.epoch_length))
+    return 0

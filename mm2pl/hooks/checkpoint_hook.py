@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mm2pl.dist import is_main_process, master_only
 from mm2pl.errors import ArgumentError, under_key
 from mm2pl.fileio import FileClient, get_file_backend
-from mm2pl.hooks import metric_rule
 from mm2pl.hooks.checkpoint_args import keys, names, refuse_unknown
 from mm2pl.hooks.checkpoint_callback import CheckpointCallback
 from mm2pl.hooks.checkpoint_files import CheckpointFiles, best_name, is_among, is_below, number_in
 from mm2pl.hooks.checkpoint_memory import CheckpointMemory
 from mm2pl.hooks.checkpoint_publish import publish
 from mm2pl.hooks.hook import DATA_BATCH, Hook
-from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.hooks.storage import chosen_backend_args
 from mm2pl.registry import HOOKS
+from mm2pl.run import metric_rule
+from mm2pl.run.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 
 if TYPE_CHECKING:
     from mm2pl.run.protocols import RunnerLike

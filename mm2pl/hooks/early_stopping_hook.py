@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ArgumentError, StateError
 from mm2pl.hooks.hook import Hook
-from mm2pl.hooks.metric_rule import RULES, WORST, infer_rule
 from mm2pl.registry import HOOKS
+from mm2pl.run.metric_rule import RULES, WORST, infer_rule
 from mm2pl.utils.numbers import number_of
 
 if TYPE_CHECKING:

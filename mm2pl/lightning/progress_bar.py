@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import shutil
 import sys
@@ -34,6 +33,7 @@ class RunProgressBar(TQDMBar):
         super().__init__(refresh_rate=1)  # in batches; the clock decides
         self.seconds = seconds
         self._next = 0.0
+        self._eta: float | None = None
 
     def init_train_tqdm(self) -> Any:
         """Return the bar of the training, as wide as the terminal says it is."""
@@ -63,11 +63,27 @@ class RunProgressBar(TQDMBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the values behind the bar: of the run, and what the user has logged with ``prog_bar=True``."""
         runner = runner_of(trainer)
-        values = brief(runner.logged_scalars)
-        if trainer.training and (eta := runner.message_hub.get_info("eta")) is not None:
-            values["eta"] = str(datetime.timedelta(seconds=int(eta)))
+        values: dict[str, Any] = brief(runner.logged_scalars)
+        if trainer.state.fn != "fit":
+            return {**values, **trainer.progress_bar_metrics}
+        if (eta := self._eta_of(runner)) is not None:
+            values["eta"] = clock(eta)
         # Not `super()`: it adds `v_num`, which would be the end of the run's time stamp.
-        return {**values, **trainer.progress_bar_metrics}
+        return _fitting({**values, **trainer.progress_bar_metrics}, self.train_progress_bar)
+
+    def _eta_of(self, runner: Any) -> float | None:
+        return runner.message_hub.get_info("eta") if self._eta is None else self._eta
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember when the training ends: a validation of MMEngine's says when it ends itself, in the same place."""
+        super().on_validation_start(trainer, pl_module)
+        if trainer.state.fn == "fit":
+            self._eta = self._eta_of(runner_of(trainer))
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Show a batch; the hooks, which come later, have then foretold the end anew."""
+        super().on_train_batch_end(trainer, *args)
+        self._eta = None
 
     def _describe(self, trainer: Trainer) -> None:
         runner, bar = runner_of(trainer), self.train_progress_bar
@@ -88,6 +104,11 @@ class RunProgressBar(TQDMBar):
         super().on_train_epoch_start(trainer)
         self._describe(trainer)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the line to what comes between two epochs: Lightning says at the end why it stops."""
+        self.train_progress_bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
+        self.train_progress_bar.clear()
+
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
@@ -101,6 +122,42 @@ def _sized(bar: Tqdm) -> Any:
         bar.dynamic_ncols = lambda _: shutil.get_terminal_size()
         bar.ncols, bar.nrows = shutil.get_terminal_size()
     return bar
+
+
+_NARROW = 110
+"""Columns below which a bar shows neither the time that it has taken nor that which the epoch takes."""
+_SHORT_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{rate_noinv_fmt}{postfix}]"
+_CELLS = 8
+"""Of the bar itself, at least."""
+
+
+def _fitting(values: dict[str, Any], bar: Tqdm) -> dict[str, Any]:
+    """Return what fits the width of the bar, the learning rates going first, and then what is longest."""
+    width = bar.ncols
+    if not width:
+        return values
+    bar.bar_format = _SHORT_FORMAT if width < _NARROW else RunProgressBar.BAR_FORMAT
+    count = 2 * len(str(bar.total)) + 1
+    times = 0 if width < _NARROW else len("00:00<00:00, ")
+    left = width - len(f"{bar.desc}100%|| [000.00it/s]") - _CELLS - count - times
+    shown = dict(values)
+    # The loss goes last, and the eta, which stands nowhere else, never.
+    for name in sorted(shown, key=lambda n: (not n.endswith("lr"), n == "loss", -len(n))):
+        if sum(len(f", {key}={value}") for key, value in shown.items()) <= left:
+            break
+        if name != "eta":
+            del shown[name]
+    return shown
+
+
+def clock(seconds: float) -> str:
+    """Write a time without a comma, which separates values.
+
+    >>> clock(71), clock(90_000)
+    ('0:01:11', '25:00:00')
+    """
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def brief(scalars: Mapping[str, Any]) -> dict[str, str]:
@@ -126,14 +183,14 @@ def with_progress_bar(wanted: bool | None, callbacks: Iterable[Any]) -> dict[str
     """Return ``enable_progress_bar`` and ``callbacks`` for a Trainer.
 
     Args:
-        wanted: ``Trainer(enable_progress_bar=…)``; ``None``: on a terminal.
+        wanted: ``Trainer(enable_progress_bar=…)``; ``None``: on a terminal, and in a notebook Lightning's own.
         callbacks: The other callbacks; a bar among them is kept, and no other is added.
     """
     callbacks = list(callbacks)
     given = any(isinstance(callback, ProgressBar) for callback in callbacks)
     if wanted is None:
-        wanted = given or is_terminal()
-    bar = [RunProgressBar()] if wanted and not given else []
+        wanted = given or is_terminal() or is_notebook()
+    bar = [RunProgressBar()] if wanted and not given and not is_notebook() else []
     return {"enable_progress_bar": wanted, "callbacks": [*callbacks, *bar]}
 
 
@@ -142,3 +199,10 @@ def is_terminal() -> bool:
     out = sys.stdout
     # Python has no standard output under pythonw and some services.
     return out is not None and out.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def is_notebook() -> bool:
+    """Return whether a notebook runs this, in which a bar is an element of the page."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    # As tqdm 4.67 asks: a terminal's IPython has no kernel.
+    return "IPKernelApp" in getattr(shell, "config", {})

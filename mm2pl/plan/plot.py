@@ -19,6 +19,7 @@ from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.length import length_of_run
 from mm2pl.registry import OPTIMIZERS
+from mm2pl.utils.sparkline import COLUMNS, sparkline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 NOMINAL_EPOCH = 1000
 """Iterations per epoch where nobody says how many; what is drawn then says so."""
-_BARS = "▁▂▃▄▅▆▇█"
-_COLUMNS = 60
 # A vector picture holds every point, and nobody sees more than these.
 _MAX_POINTS = 20_000
 
@@ -237,20 +236,18 @@ def _joined(labels: list[str]) -> str:
 def _sparkline(curve: Curve) -> str:
     values = curve.values
     low, high = min(values), max(values)
-    columns = [values[index * len(values) // _COLUMNS] for index in range(_COLUMNS)]
-    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
-    bars = "".join(_BARS[round((value - low) * scale)] for value in columns)
+    columns = [values[index * len(values) // COLUMNS] for index in range(COLUMNS)]
     ends = f"{values[0]:.3g} → {values[-1]:.3g}, {low:.3g} to {high:.3g}"
-    return f"{bars}  {curve.entry} of {curve.label}: {ends}"
+    return f"{sparkline(columns, low, high)}  {curve.entry} of {curve.label}: {ends}"
 
 
 def _epoch_marks(run: Length) -> list[str]:
     """Return a line with a tick where epochs begin, if they can be told apart."""
     epochs = run.iters // run.epoch_length
-    if not run.by_epoch or epochs > _COLUMNS // 2:
+    if not run.by_epoch or epochs > COLUMNS // 2:
         return []
-    starts = {-(-epoch * _COLUMNS // epochs) for epoch in range(epochs)}
-    return ["".join("'" if column in starts else " " for column in range(_COLUMNS)) + "  epochs"]
+    starts = {-(-epoch * COLUMNS // epochs) for epoch in range(epochs)}
+    return ["".join("'" if column in starts else " " for column in range(COLUMNS)) + "  epochs"]
 
 
 def _draw(curves: list[Curve], run: Length, path: Path) -> None:

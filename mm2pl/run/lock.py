@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from mm2pl.errors import FileError, StateError
 from mm2pl.utils.process import is_alive, started_at
@@ -113,7 +113,13 @@ class RunLock:
             with suppress(OSError):
                 self._write()
 
-    def release(self, state: str, log_dir: str, error: str | None = None) -> None:
+    def release(
+        self,
+        state: str,
+        log_dir: str,
+        error: str | None = None,
+        position: Mapping[str, Any] | None = None,
+    ) -> None:
         """Leave the folder to others, and what is known of the run in the folder of its log."""
         if not self._held:
             return
@@ -122,6 +128,9 @@ class RunLock:
         if _HELD[str(self._path)] > 0 or not _is_me(_read(self._path) or {}):
             return
         self._facts |= {"heartbeat": time.time(), "state": state, "error": error}
+        # The last sign of life may be seconds old, and that of a short run was never due.
+        if position is not None:
+            self._facts["position"] = dict(position)
         try:
             self._write()
             os.replace(self._path, Path(log_dir, LAST))
@@ -218,20 +227,32 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _why_stale(facts: Mapping[str, Any], path: Path) -> str | None:
     """Return why a run does not hold its folder any more, or None if it does."""
-    me, pid = _me(), facts.get("pid")
-    if not isinstance(pid, int) or isinstance(pid, bool):
+    alive = lives(facts)
+    if alive is not None:
+        return None if alive else "that process is gone"
+    if not is_id(facts.get("pid")):
         return "its file is damaged"
-    # Where the kernel does not tell when a process began, its number alone says nothing.
-    known = facts.get("started") is not None
-    if known and (facts.get("host"), facts.get("space")) == (me["host"], me["space"]):
-        if not is_alive(pid):
-            return "that process is gone"
-        return "that process is gone" if started_at(pid) != facts.get("started") else None
-    job = me["job"]
+    job = _me()["job"]
     if job is not None and job == facts.get("job") and _starts(job[0]):
         return "it is the same job, which was started again"
     silent = _seconds_since_written(path)
     return None if silent < STALE else f"it has given no sign of life for {silent / 60:.0f} minutes"
+
+
+def lives(facts: Mapping[str, Any]) -> bool | None:
+    """Return whether the process that a run's file names is there; None where it cannot be asked from here."""
+    me, pid = _me(), facts.get("pid")
+    # Where the kernel does not tell when a process began, its number alone says nothing.
+    if not is_id(pid) or facts.get("started") is None:
+        return None
+    if (facts.get("host"), facts.get("space")) != (me["host"], me["space"]):
+        return None
+    return is_alive(pid) and started_at(pid) == facts["started"]
+
+
+def is_id(pid: object) -> TypeGuard[int]:
+    """Return whether a value can be the number of a process."""
+    return isinstance(pid, int) and not isinstance(pid, bool)
 
 
 def _starts(job: str) -> int:

@@ -50,8 +50,7 @@ class Presence:
     def beat(self) -> None:
         """Let others see that the run is alive, and where it is."""
         if self._lock.is_due():
-            run = self._run
-            self._lock.beat({"epoch": run.epoch, "iter": run.iter})
+            self._lock.beat(self._position())
 
     def end(self, error: BaseException | None = None) -> None:
         """Leave the folder to others; ``error`` is what has ended the training."""
@@ -59,4 +58,17 @@ class Presence:
         if error is not None:
             stopped = isinstance(error, KeyboardInterrupt | SystemExit)
             state, text = "stopped" if stopped else "failed", f"{type(error).__name__}: {error}"
-        self._lock.release(state, self._run.log_dir, text)
+        self._lock.release(state, self._run.log_dir, text, self._position())
+
+    def _position(self) -> dict[str, int | None]:
+        """Return where the run is, of how many; a run by iterations has no number of epochs."""
+        run = self._run
+        loop = run.loops["train"]
+        found = {
+            "epoch": run.epoch,
+            "iter": run.iter,
+            "max_epochs": getattr(loop, "max_epochs", None) if run.by_epoch else None,
+            "max_iters": getattr(loop, "max_iters", None),
+        }
+        # A loop of the user's own may hold anything there, and this is written as JSON.
+        return {name: value if isinstance(value, int) else None for name, value in found.items()}

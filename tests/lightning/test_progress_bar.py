@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
+from mm2pl.lightning import progress_bar
 from mm2pl.lightning.progress_bar import RunProgressBar, is_terminal, with_progress_bar
 from tests.scenarios import Scenario, build
 
@@ -84,6 +87,74 @@ def test_a_bar_below_whole_log_lines(tmp_path, open_terminal, train_cfg, begins)
     assert not any("it/s" in line for line in lines)
 
 
+def of_training(shown, begins):
+    return [part for part in re.split(r"[\r\n]", shown) if part.startswith(begins)]
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "begins"),
+    [(None, "Epoch"), (ITERS, "Iter")],
+    ids=["epochs", "iterations"],
+)
+def test_a_validation_does_not_foretell_the_end(
+    tmp_path, open_terminal, monkeypatch, train_cfg, begins
+):
+    monkeypatch.setattr(progress_bar, "clock", lambda seconds: f"{seconds:.9f}")
+    terminal = open_terminal()
+    run(tmp_path, train_cfg=train_cfg)
+    shown = of_training(terminal.getvalue(), begins)
+    etas = [float(found[1]) for part in shown if (found := re.search(r"eta=([\d.]+)", part))]
+    before_the_end = [eta for eta in etas if eta == 0.0]
+    # The hooks foretell 0 after the last batch only, and the validation after it shows that.
+    assert len(etas) > 8
+    assert all(etas[: -len(before_the_end) or None])
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100, 200])
+def test_the_bar_fits_the_terminal(tmp_path, open_terminal, monkeypatch, columns):
+    terminal = open_terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run(tmp_path)
+    last = of_training(terminal.getvalue(), "Epoch 3/3")[-1]
+    assert last.endswith("]")
+    assert len(last) <= columns
+    assert ("eta=0:00:00" in last, "loss=" in last) == (True, columns >= 80)
+    assert len(last.split("|")[1]) >= 6
+    assert ("lr=" in last, "<" in last) == (columns > 80, columns > 110)
+
+
+def screen(text):
+    """Return what a terminal shows of these characters."""
+    rows, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[A|\r|\n|[^\r\n\x1b]+|\x1b\[\d*m", text):
+        if part == "\x1b[A":
+            row -= 1
+        elif part == "\r":
+            column = 0
+        elif part == "\n":
+            row, column = row + 1, 0
+            rows += [""] * (row + 1 - len(rows))
+        elif not part.startswith("\x1b"):
+            line = rows[row].ljust(column)
+            rows[row] = line[:column] + part + line[column + len(part) :]
+            column += len(part)
+    return [line.rstrip() for line in rows]
+
+
+def test_the_bar_is_left_once(tmp_path, open_terminal):
+    terminal = open_terminal()
+    handler = logging.StreamHandler(terminal)
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger.addHandler(handler)
+    try:
+        run(tmp_path)
+    finally:
+        logger.removeHandler(handler)
+    lines = screen(terminal.getvalue())
+    assert "`Trainer.fit` stopped: `max_epochs=3` reached." in lines
+    assert sum("Epoch 3/3" in line for line in lines) == 1
+
+
 def test_the_clock_decides_when_to_refresh(tmp_path, open_terminal):
     terminal = open_terminal()
     run(tmp_path, seconds=3600.0, train_cfg={"by_epoch": False, "max_iters": 90})
@@ -110,3 +181,12 @@ def test_a_dumb_terminal_gets_lines(open_terminal, monkeypatch):
     assert is_terminal()
     monkeypatch.setenv("TERM", "dumb")
     assert not is_terminal()
+
+
+def test_a_notebook_has_lightnings_own_bar(monkeypatch):
+    def shell():
+        return SimpleNamespace(config={"IPKernelApp": {}})
+
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=shell))
+    assert with_progress_bar(None, []) == {"enable_progress_bar": True, "callbacks": []}
+    assert with_progress_bar(False, []) == {"enable_progress_bar": False, "callbacks": []}

@@ -53,12 +53,12 @@ def test_a_run_holds_its_folder_and_leaves_what_is_known(tmp_path):
     assert (held["pid"], held["state"], held["position"]) == (os.getpid(), "running", {})
     lock.beat({"epoch": 1, "iter": 5})
     assert facts(tmp_path)["position"] == {"epoch": 1, "iter": 5}
-    lock.release("failed", str(log_dir), "ValueError: no")
+    lock.release("failed", str(log_dir), "ValueError: no", {"epoch": 1, "iter": 9})
     left = facts(log_dir, LAST)
     assert (left["state"], left["error"], left["position"]["iter"]) == (
         "failed",
         "ValueError: no",
-        5,
+        9,
     )
     assert os.listdir(tmp_path) == ["log"]
 

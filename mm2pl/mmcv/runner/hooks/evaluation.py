@@ -14,11 +14,11 @@ from mm2pl.dist import broadcast
 from mm2pl.errors import ArgumentError
 from mm2pl.fileio import get_file_backend
 from mm2pl.hooks.checkpoint_files import number_in
-from mm2pl.hooks.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 from mm2pl.mmcv.engine import multi_gpu_test, single_gpu_test
 from mm2pl.mmcv.runner.hooks.checkpoint import out_folder
 from mm2pl.mmcv.runner.hooks.hook import Hook
 from mm2pl.mmcv.runner.hooks.logger import LoggerHook
+from mm2pl.run.metric_rule import GREATER_KEYS, LESS_KEYS, RULES, WORST, check_rule, infer_rule
 
 if TYPE_CHECKING:
     from mm2pl.mmcv.runner.base_runner import BaseRunner

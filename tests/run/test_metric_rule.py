@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mm2pl.hooks.metric_rule import infer_rule, score_of
+from mm2pl.run.metric_rule import infer_rule, score_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""Runs next to each other: what differs in configs and versions, the metrics, the checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mm2pl.runs.configs import leaves
+from mm2pl.runs.curves import short_names
+from mm2pl.runs.environment import environment_of
+from mm2pl.runs.folders import modified, size_of
+from mm2pl.runs.listing import duration, progress, size
+from mm2pl.runs.record import Run
+
+MISSING = "–"
+"""What stands where a run has no such value."""
+
+_PLACES = ("work_dir", "_base_", "cfg_options", "local_rank")
+"""Keys that differ between any two runs, and say only where they are."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table: a row per value, a column per run.
+
+    Attributes:
+        rows: The name of a value, and what it is in each run.
+        note: What there is to say where there are no rows.
+    """
+
+    title: str
+    rows: list[tuple[str, list[str]]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was compared.
+
+    Attributes:
+        names: Of the runs, as short as they can be.
+    """
+
+    names: list[str]
+    sections: list[Section]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            "runs": self.names,
+            **{
+                section.title: {
+                    name: dict(zip(self.names, values, strict=True))
+                    for name, values in section.rows
+                }
+                for section in self.sections
+            },
+        }
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Compare runs by the files of their folders; of checkpoints only sizes and dates."""
+    configs = [dict(leaves(run.config)) for run in runs]
+    environments = [environment_of(run.folder) for run in runs]
+    return Comparison(
+        short_names([run.name for run in runs]),
+        [
+            Section("config", _config_rows(configs), _said(configs, "config")),
+            Section("environment", differing(environments), _said(environments, "log")),
+            Section("results", _results(runs)),
+            Section("checkpoints", _checkpoints(runs)),
+        ],
+    )
+
+
+def differing(values: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the rows of what is not the same everywhere, in the order in which it comes."""
+    names = dict.fromkeys(name for each in values for name in each)
+    rows = []
+    for name in names:
+        found = [shown(each[name]) if name in each else MISSING for each in values]
+        if len(set(found)) > 1:
+            rows.append((name, found))
+    return rows
+
+
+def _config_rows(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return what differs; of a part that only some have, one row."""
+    rows = [row for row in differing(configs) if row[0].partition(".")[0] not in _PLACES]
+    found: dict[str, list[str]] = {}
+    for name, values in rows:
+        parts = name.split(".")
+        # The shortest beginning of the path under which exactly the same runs have nothing.
+        for end in range(1, len(parts) + 1):
+            start = ".".join(parts[:end])
+            below = [
+                any(path == start or path.startswith(f"{start}.") for path in each)
+                for each in configs
+            ]
+            if below == [value != MISSING for value in values] and not all(below):
+                break
+        if start == name:
+            found[name] = values
+        else:
+            found[start] = [
+                shown(
+                    {p[len(start) + 1 :]: v for p, v in each.items() if p.startswith(f"{start}.")}
+                )
+                if there
+                else MISSING
+                for there, each in zip(below, configs, strict=True)
+            ]
+    return list(found.items())
+
+
+def _said(values: Sequence[Mapping[str, Any]], what: str) -> str:
+    if not all(values):
+        return f"not every run has left a {what} that can be read"
+    return "the same in all"
+
+
+def shown(value: object) -> str:
+    """Write a value in one line of at most 60 characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _results(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    records = [run.record() for run in runs]
+    rows = [
+        ("state", [record.state for record in records]),
+        ("progress", [progress(record) or MISSING for record in records]),
+        ("it/s", [f"{1 / s:.3g}" if (s := r.seconds_per_iter) else MISSING for r in records]),
+        ("last loss", [MISSING if r.loss is None else f"{r.loss:.4g}" for r in records]),
+    ]
+    for key in dict.fromkeys(key for run in runs for key in run.history.metrics()):
+        bests = [run.best(key) for run in runs]
+        lasts = [[r.values[key] for r in run.history.val if key in r.values][-1:] for run in runs]
+        rows.append((f"{key}, last", [f"{v[0]:.4g}" if v else MISSING for v in lasts]))
+        if any(best is not None and best.rule for best in bests):
+            texts = [b.text.removeprefix(f"{key} ") if b else MISSING for b in bests]
+            rows.append((f"{key}, best", texts))
+    return [row for row in rows if set(row[1]) != {MISSING}]
+
+
+def _checkpoints(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    now = time.time()
+    found = [{path.name: path for path in run.folder.checkpoints} for run in runs]
+    rows = []
+    for name in dict.fromkeys(name for each in found for name in each):
+        paths = [each.get(name) for each in found]
+        texts = [
+            f"{size(size_of(path))}, {duration(max(0, now - modified(path)))} ago"
+            if path
+            else MISSING
+            for path in paths
+        ]
+        rows.append((name, texts))
+    return rows
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return the sections as tables, with the runs in columns."""
+    lines: list[str] = []
+    for section in comparison.sections:
+        lines += ["", section.title] if lines else [section.title]
+        if not section.rows:
+            lines.append(f"  {section.note or 'nothing'}")
+            continue
+        table = [["", *comparison.names], *([name, *values] for name, values in section.rows)]
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        for row in table:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append(f"  {'  '.join(cells)}".rstrip())
+        if section.note and section.note != "the same in all":
+            lines.append(f"  {section.note}")
+    return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""What is known of a run, by the files that it has left."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+import pytest
+
+from mm2pl.errors import MissingFileError
+from mm2pl.run.lock import NAME, STALE
+from mm2pl.runs.folders import find, work_dir
+from mm2pl.runs.record import Run
+
+GONE = {"pid": 2**22 + 1, "started": "1"}
+
+
+def record(folder: Any, brief: bool = True) -> dict[str, Any]:
+    found = Run(work_dir(folder), brief).record().as_dict()
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+STATES: dict[str, tuple[dict[str, Any], tuple[str, str | None]]] = {
+    "finished": ({"state": "finished"}, ("finished", None)),
+    "stopped": (
+        {"state": "stopped", "error": "KeyboardInterrupt: "},
+        ("stopped", "KeyboardInterrupt:"),
+    ),
+    "failed": ({"state": "failed", "error": "ValueError: no\nmore"}, ("failed", "ValueError: no")),
+    "of this process": ({"state": "running"}, ("running", None)),
+    "killed": ({"state": "running", **GONE}, ("killed", None)),
+    "no word that is known": ({"state": 7}, ("unknown", None)),
+}
+
+
+@pytest.mark.parametrize(("facts", "expected"), STATES.values(), ids=STATES)
+def test_state(made, facts, expected):
+    found = record(made.own("run", **facts))
+    assert (found["state"], found["error"]) == expected
+    assert (found["epoch"], found["max_epochs"], found["iter"], found["max_iters"]) == (
+        2,
+        4,
+        25,
+        40,
+    )
+
+
+@pytest.mark.parametrize(("age", "state"), [(0, "running"), (STALE + 60, "killed")])
+def test_a_run_of_another_machine_is_alive_while_it_writes(made, elsewhere, age, state):
+    folder = made.own("run", "running", **elsewhere)
+    written = time.time() - age
+    os.utime(folder / NAME, (written, written))
+    assert record(folder)["state"] == state
+
+
+def test_a_later_training_by_mmengine_hides_the_state(made):
+    folder = made.own("run", "finished")
+    later = folder / "20270101_000000" / "vis_data"
+    later.mkdir(parents=True)
+    (later / "scalars.json").write_text('{"acc": 1.0, "step": 0}\n')
+    assert record(folder)["state"] == "finished"
+    (later / "scalars.json").write_text('{"loss": 1.0, "iter": 5, "epoch": 1}\n')
+    assert record(folder)["state"] == "unknown"
+
+
+def test_only_a_run_that_is_running_has_time_left(made):
+    assert record(made.own("alive", "running"))["seconds_left"] == 15 * 0.5
+    assert record(made.own("ended", "stopped"))["seconds_left"] is None
+
+
+BEST = {"key": "acc", "value": 76.1, "iter": 20, "epoch": 2, "rule": "greater"}
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_of_mmengine(made, brief):
+    found = record(made.mmengine(), brief)
+    assert found["best"] == BEST
+    expected = {"state": "unknown", "epoch": 4, "max_epochs": 4, "iter": 40, "max_iters": 40}
+    expected |= {"loss": 0.6, "seconds_per_iter": 0.5, "checkpoints": 1, "checkpoint_bytes": 2048}
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize(
+    ("by_epoch", "place"), [(True, (3, 3, 24, 24, 3)), (False, (None, None, 30, 30, None))]
+)
+def test_of_mmcv(made, by_epoch, place, brief):
+    found = record(made.mmcv(by_epoch=by_epoch), brief)
+    best = found["best"]
+    got = (found["epoch"], found["max_epochs"], found["iter"], found["max_iters"], best["epoch"])
+    assert got == place
+    assert (best["key"], best["value"], found["state"]) == ("bbox_mAP", 0.1 * 3, "unknown")
+    assert (found["checkpoints"], found["seconds_per_iter"]) == (1, 0.25)
+
+
+def test_of_damaged_files(made):
+    found = record(made.damaged())
+    assert (found["state"], found["best"]["value"]) == ("unknown", 76.1)
+    # NaN is what the run has logged.
+    assert (found["iter"], found["loss"]) == (45, None)
+    assert found["notes"] == [
+        "2 damaged lines in its log are left out",
+        "config.py cannot be read",
+    ]
+
+
+def test_of_a_log_as_text_only(tmp_path):
+    start = tmp_path / "20260101_100000"
+    start.mkdir()
+    said = "2026/01/01 10:00:00 - mmengine - INFO - "
+    (start / f"{start.name}.log").write_text(
+        f"{said}Epoch(train)   [1][ 5/10]  lr: 1.0e-02  eta: 0:00:11  time: 0.5  loss: 1.5\n"
+        f"{said}Epoch(val)   [1][5/5]    acc: 50.0000  data_time: 0.1  time: 0.2\n"
+        f"{said}Epoch(train)   [2][ 5/10]  lr: 1.0e-02  eta: 1 day, 0:00:10  time: 0.5  loss: nan\n"
+    )
+    found = record(tmp_path)
+    assert (found["iter"], found["loss"], found["best"]["value"]) == (15, None, 50.0)
+    assert found["best"]["iter"] == 10
+
+
+def test_parts_are_joined_where_the_run_was_resumed(made):
+    folder = made.mmengine(parts=((1, 3), (3, 4), (4, 4)))
+    history = Run(work_dir(folder)).history
+    assert [row.iter for row in history.train] == [5, 15, 25, 35]
+    assert [(row.iter, row.epoch) for row in history.val] == [(10, 1), (20, 2), (30, 3), (40, 4)]
+
+
+def test_each_run_is_found_once(made):
+    folders = made.sixty()
+    assert sorted(each.path for each in find([made.root, folders[0]])) == sorted(folders)
+
+
+@pytest.mark.parametrize("inside", ["epoch_4.pth", "20260101_100000", "."])
+def test_a_run_is_named_by_what_is_in_it(made, inside):
+    folder = made.mmengine()
+    assert work_dir(folder / inside).path == folder
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(MissingFileError, match="neither logs nor checkpoints → `mm2pl runs"):
+        work_dir(tmp_path)
+    with pytest.raises(MissingFileError, match="there is no such folder"):
+        find([tmp_path / "nothing"])
