@@ -163,6 +163,11 @@ class RunCallback(Checkpoint):
         """The best checkpoint so far, or ``""``."""
         return getattr(self.checkpoint_hook, "best_model_path", "")
 
+    @best_model_path.setter
+    def best_model_path(self, path: str) -> None:  # a launcher of forked processes hands it back
+        if self.checkpoint_hook is not None:
+            self.checkpoint_hook.best_model_path = path
+
     @property
     def best_model_score(self) -> Any:
         """The metric of the best checkpoint so far."""

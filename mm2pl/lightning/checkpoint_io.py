@@ -13,6 +13,9 @@ from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.reader import MapLocation
 from mm2pl.checkpoint.writer import save_checkpoint
 
+HANDED_BACK = "mm2pl_handed_back"
+"""The one key of a file that is read as it was written, since it is no checkpoint."""
+
 
 class MMCheckpointIO(CheckpointIO):
     """Make ``Trainer.fit(ckpt_path=…)`` and ``Trainer.save_checkpoint`` work on files of both worlds.
@@ -28,7 +31,9 @@ class MMCheckpointIO(CheckpointIO):
         storage_options: dict[str, Any] | None = None,
     ) -> None:
         """Write a checkpoint; ``storage_options`` are MMEngine's ``backend_args``."""
-        save_checkpoint(checkpoint, str(path), backend_args=storage_options)
+        # Lightning 2.6 hands the weights alone from a forked process to the one that forked it, by such a file.
+        whole = checkpoint if "state_dict" in checkpoint else {HANDED_BACK: checkpoint}
+        save_checkpoint(whole, str(path), backend_args=storage_options)
 
     def load_checkpoint(
         self,
@@ -48,6 +53,8 @@ class MMCheckpointIO(CheckpointIO):
         checkpoint = CheckpointLoader.load_checkpoint(
             str(path), map_location or "cpu", weights_only=weights_only is not False
         )
+        if HANDED_BACK in checkpoint:
+            return checkpoint[HANDED_BACK]
         # Weights alone are enough for a test. Whether a fit may go on from them is asked where the stage is known.
         return files.from_mmengine(checkpoint, resume=False)
 

@@ -314,6 +314,11 @@ def has_gradients_waiting(trainer: Trainer) -> bool:
     return _inside(trainer.fit_loop, "_should_accumulate")()
 
 
+def start_method(trainer: Trainer) -> str:
+    """Return how Lightning makes the other processes out of this one (``fork``, ``spawn``); ``""``: it does not."""
+    return getattr(trainer.strategy.launcher, "_start_method", "")
+
+
 def batches_that_stepped(trainer: Trainer) -> int:
     """Return the batches after which the optimizer has stepped: what ``log_every_n_steps`` counts."""
     return _inside(trainer.fit_loop.epoch_loop, "_batches_that_stepped")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as torch_dist
 
 from mm2pl.lightning.failures import is_echo, store_of_run
+from mm2pl.lightning.private import start_method
 from mm2pl.utils.process import is_alive
 from mm2pl.utils.users_code import innermost
 
@@ -71,7 +72,9 @@ class Ranks:
         self._prefix = ""
 
     def __enter__(self) -> Ranks:
-        if self._run is not None and self._trainer.world_size > 1:
+        several = self._run is not None and self._trainer.world_size > 1
+        # A process that forks others takes no part in the run, and the thread would not be in its copies.
+        if several and not start_method(self._trainer):
             # Only here: a Trainer of one process, which not every process may have, is not counted.
             start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             self._prefix = f"mm2pl/ranks/{start}/{next(_NUMBERS)}"

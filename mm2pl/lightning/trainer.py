@@ -16,6 +16,7 @@ from mm2pl.checkpoint.marker import read_marker
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
+from mm2pl.lightning.launch import copied
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.ranks import Ranks
 from mm2pl.lightning.refused import refused_options, refused_run
@@ -97,7 +98,7 @@ def _for_a_run(verb: str) -> Any:
             self._mention_checkpoint(verb, run)
         with Ranks(run, self) as ranks:
             try:
-                with refused_run(self), ExitStack() as around:
+                with refused_run(self), copied(run, self, verb), ExitStack() as around:
                     if run is not None:
                         around.enter_context(telling_children(run.timestamp, run.seed))
                     for part in (run.module, run.datamodule) if run is not None else ():

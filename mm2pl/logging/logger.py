@@ -163,6 +163,14 @@ class MMLogger(Logger, ManagerMixin):
         # As in MMEngine 0.10.7, other ranks name the file as well, though only rank 0 writes it.
         self._log_file = log_file
 
+    def follow_rank(self) -> None:
+        """Leave the console and the file to rank 0, where this process is a copy of the one that made the logger."""
+        if _get_rank() != 0:
+            self.handlers[0].setLevel(logging.ERROR)
+            # Not closed: its buffer is a copy too, and would be written a second time.
+            del self.handlers[1:]
+            self._cache.clear()  # type: ignore[attr-defined]
+
     @property
     def log_file(self) -> str | None:
         """The path of the log file, if there is one."""

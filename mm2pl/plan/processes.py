@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -44,6 +45,10 @@ RANK_VARIABLES = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_
 """Where a launcher says which of its processes this is."""
 
 ALONE = {"class_path": "lightning.pytorch.plugins.environments.LightningEnvironment"}
+
+
+ALONE_BY_NAME = "single_device"
+"""Lightning's name for the strategy of one process, which would leave out other devices without a word."""
 
 
 def launched_by(environ: Mapping[str, str]) -> str:
@@ -182,6 +187,9 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
         }
     if kind == DEEPSPEED:
         arguments = _deepspeed(arguments)
+    if kind == DDP and hasattr(sys, "ps1"):
+        # A notebook has no script to start once more, so Lightning takes fork there, as for its own DDP.
+        arguments = {"start_method": "fork", **arguments}
     dist_cfg = (config.get("env_cfg") or {}).get("dist_cfg") or {}
     if backend := dist_cfg.get("backend"):
         arguments["process_group_backend"] = backend

@@ -16,7 +16,7 @@ from mm2pl.plan.containers import as_dicts, live_objects
 from mm2pl.plan.explain import Entry, check
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.length import length_of_run
-from mm2pl.plan.processes import are_several, left_out, processes, several
+from mm2pl.plan.processes import ALONE_BY_NAME, are_several, left_out, processes, several
 
 FIXED: dict[str, Any] = {
     "accelerator": "auto",
@@ -142,8 +142,16 @@ def with_given(
         # A Trainer also takes a single callback without a list.
         own = given["callbacks"]
         arguments["callbacks"] = [*planned["callbacks"], *(own if isinstance(own, list) else [own])]
-    alone = arguments.get("strategy", "auto") == "auto"
-    if alone and are_several(arguments.get("devices", 1), arguments.get("num_nodes", 1)):
+    strategy = arguments.get("strategy", "auto")
+    if strategy not in ("auto", ALONE_BY_NAME):  # whose user says how several processes train
+        return arguments
+    devices, nodes = arguments.get("devices", 1), arguments.get("num_nodes", 1)
+    if are_several(devices, nodes):
+        if strategy == ALONE_BY_NAME:
+            raise ArgumentError(
+                f"strategy={strategy!r} with devices={devices!r}, num_nodes={nodes!r} → it trains in one process; "
+                "leave it out, or take devices=1"
+            )
         arguments.update(several(config))
     return arguments
 

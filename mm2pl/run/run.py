@@ -105,6 +105,7 @@ class Run:
     others: OthersLike | None = None
     teller: TellerLike | None = None
     _model_name: str | None = None
+    _opened_in: int
 
     def __init__(self, plan: Plan, cfg: Config | Mapping[str, Any] | None = None) -> None:
         settings = plan.run
@@ -146,6 +147,7 @@ class Run:
         override.
         """
         runner, settings = self.runner, self.plan.run
+        self._opened_in = os.getpid()
         runner._check_scheduler_cfg(self.plan.model.get("param_scheduler"))
         if settings.get("custom_imports"):
             import_modules_from_strings(**settings["custom_imports"])
@@ -353,6 +355,9 @@ class Run:
         """Begin ``fit``, ``validate``, ``test`` or ``predict``."""
         self.by_hand.end()
         self.stage = stage
+        if os.getpid() != self._opened_in:
+            self._opened_in = os.getpid()
+            self.logger.follow_rank()
         share_with_mmengine(self.message_hub)
 
     def prepare(self, stage: str) -> None:

@@ -30,7 +30,8 @@ class Training:
         batch_counted: Whether the counter has moved on for that batch, as it does between its hooks and the epoch's.
         ahead: What was decided to follow the last batch, until it has happened.
         rng_of_validation: The random state in which the validation began that goes on; one that is resumed begins anew.
-        has_trained: Whether this process has trained on a batch.
+        has_trained: Whether the model has been trained on a batch.
+        is_elsewhere: Whether that was done by forked processes.
         ticks: How often the schedules have ticked, and how often that ought to be.
         loop_steps: Whether a custom loop's ``run_iter`` makes the step, calls the hooks and counts.
         driven: Whether a custom loop goes through the data itself.
@@ -40,12 +41,17 @@ class Training:
         self._run = run
         self.stream: TrainStream | None = None
         self.epoch_open = self.batch_open = self.batch_counted = self.has_trained = False
+        self.is_elsewhere = False
         self.ahead: tuple[Event, ...] = ()
         self.rng_of_validation: dict[str, Any] | None = None
         self.ticks = TickCount()
         self._back_from_validation = self.loop_steps = self.driven = False
         self._loop: TrainLoop
         self._opened: Any = None
+
+    def note_elsewhere(self) -> None:
+        """Take note that processes which were forked from this one have trained the model, and have ended."""
+        self.has_trained = self.is_elsewhere = True
 
     def open_stream(self, loop: TrainLoop) -> TrainStream:
         """Return the data of the train loop as the Trainer is to see them; a second fit goes on in the first's."""

@@ -113,8 +113,14 @@ class FlexibleRunner(Runner):
         return self.trainer.strategy
 
     @classmethod
-    def from_cfg(cls, cfg: Config | dict[str, Any]) -> Self:
+    def from_cfg(
+        cls, cfg: Config | dict[str, Any], *, trainer: dict[str, Any] | None = None
+    ) -> Self:
         """Make a runner from a whole config.
+
+        Args:
+            cfg: The config.
+            trainer: As for the class itself.
 
         Raises:
             KeyError: If ``model`` is missing.
@@ -124,6 +130,8 @@ class FlexibleRunner(Runner):
             raise ReadableKeyError("the config has no 'model' → FlexibleRunner.from_cfg needs it")
         # MMEngine 0.10.7 leaves `compile` out here, although its docstring promises `cfg.compile`.
         given = {name: cfg.get(name, default) for name, default in _ARGUMENTS.items()}
+        if trainer is not None:
+            given["trainer"] = trainer
         return cls(**given, cfg=cfg)
 
 

@@ -93,8 +93,14 @@ class Runner(RunnerFacade):
         assemble(self._run)
 
     @classmethod
-    def from_cfg(cls, cfg: Config | dict[str, Any]) -> Self:
+    def from_cfg(
+        cls, cfg: Config | dict[str, Any], *, trainer: dict[str, Any] | None = None
+    ) -> Self:
         """Make a runner from a whole config.
+
+        Args:
+            cfg: The config.
+            trainer: As for the class itself.
 
         Raises:
             KeyError: If ``model`` or ``work_dir`` is missing.
@@ -107,7 +113,10 @@ class Runner(RunnerFacade):
                     f"the config has no {key!r} → Runner.from_cfg needs 'model' and 'work_dir'"
                 )
         # As in MMEngine, a subclass gets every argument that Runner itself has, even one that its own signature lacks.
-        return cls(**{name: cfg.get(name, default) for name, default in ARGUMENTS.items()}, cfg=cfg)
+        given = {name: cfg.get(name, default) for name, default in ARGUMENTS.items()}
+        if trainer is not None:  # a subclass may have no such argument
+            given["trainer"] = trainer
+        return cls(**given, cfg=cfg)
 
     # The three verbs
 

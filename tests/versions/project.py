@@ -61,20 +61,23 @@ def first_net() -> nn.Linear:
     return net
 
 
-def bare(epochs: int, *, bf16: bool = False) -> dict[str, torch.Tensor]:
-    """Train as PyTorch alone does; return the weights."""
+def bare(
+    epochs: int, *, bf16: bool = False, batch: int = 8, processes: int = 1
+) -> dict[str, torch.Tensor]:
+    """Train as PyTorch alone does; return the weights, which are those of 1 or 2 processes to the last bit."""
     net, data = first_net(), SmokePoints()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1], gamma=0.1)
     for _ in range(epochs):
-        for start in range(0, 40, 8):
-            rows = [data[index] for index in range(start, start + 8)]
-            inputs = torch.stack([row["inputs"] for row in rows])
-            labels = torch.stack([row["labels"] for row in rows])
+        for start in range(0, 40, batch):
+            rows = [data[index] for index in range(start, start + batch)]
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = F.cross_entropy(net(inputs), labels)
-            loss.backward()
+            for rank in range(processes):
+                inputs = torch.stack([row["inputs"] for row in rows[rank::processes]])
+                labels = torch.stack([row["labels"] for row in rows[rank::processes]])
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                    loss = F.cross_entropy(net(inputs), labels)
+                (loss / processes).backward()
             optimizer.step()
         schedule.step()
     return {f"net.{name}": value for name, value in net.state_dict().items()}

@@ -1,0 +1,43 @@
+"""A Runner in the cells of a notebook: ``python notebook.py STRATEGY``, in a folder with the project's config."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+NOTEBOOK = __file__
+
+needs_notebook = pytest.mark.skipif(
+    not (find_spec("nbclient") and find_spec("ipykernel")), reason="needs nbclient and ipykernel"
+)
+
+RUNNER = """
+from mm2pl.config import Config
+from mm2pl.runner import Runner
+
+config = Config.fromfile("config.py")
+flags = dict(devices=2, accelerator="cpu", strategy={strategy!r})
+runner = Runner.from_cfg(config, trainer=flags)
+runner.train()
+"""
+
+
+def executed(*cells: str) -> str:
+    """Run cells in a kernel of their own; return what they print.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: A cell fails.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(book, timeout=200, kernel_name="python3").execute()
+    outputs = [output for cell in book.cells for output in cell.outputs]
+    return "".join(output.get("text", "") for output in outputs)
+
+
+if __name__ == "__main__":
+    print(executed(RUNNER.format(strategy=sys.argv[1])))

@@ -1,0 +1,62 @@
+"""What a run says of the ways to make its processes out of this one."""
+
+from __future__ import annotations
+
+import pytest
+
+from mm2pl.config import Config
+from mm2pl.plan.processes import strategy_of
+from mm2pl.plan.translate import with_given
+from mm2pl.runner import Runner
+from tests.versions.project import CONFIG
+
+FORK = {"devices": 2, "accelerator": "cpu", "strategy": "ddp_fork"}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch) -> Config:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.py").write_text(CONFIG)
+    return Config.fromfile("config.py")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_runner_that_forks(config, tmp_path) -> None:
+    config.default_hooks = {"checkpoint": {"type": "CheckpointHook", "save_best": "auto"}}
+    runner = Runner.from_cfg(config, trainer=FORK)
+    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    runner.train()
+    after = runner.model.state_dict()
+    assert all(not after[name].equal(value) for name, value in before.items())
+    # The other process shows what it has trained, not that nothing was.
+    assert runner.val()["smoke/accuracy"] > 0.8
+    (log,) = tmp_path.glob("run/*/*.log")
+    text = log.read_text()
+    assert text.count("Epoch(train) [2]") == 1
+    assert "without a checkpoint" not in text
+    with pytest.raises(RuntimeError, match=r"has trained in forked processes.*resume=True"):
+        runner.train()
+
+
+REFUSED = {
+    "spawn": ({"strategy": "ddp_spawn"}, {"seed": 1}, "by 'spawn' sends them the run by pickle"),
+    "rank": ({}, {"seed": 1, "diff_rank_seed": True}, "diff_rank_seed=True with forked"),
+}
+
+
+@pytest.mark.parametrize(("flags", "randomness", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused_before_a_process_starts(config, flags, randomness, message) -> None:
+    config.randomness = randomness
+    runner = Runner.from_cfg(config, trainer={**FORK, **flags})
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+def test_one_process_for_two_devices_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"strategy='single_device' with devices=2"):
+        with_given({}, {"strategy": "single_device", "devices": 2}, {})
+
+
+def test_a_notebook_forks(monkeypatch) -> None:
+    monkeypatch.setattr("sys.ps1", ">>>", raising=False)
+    assert strategy_of({})["init_args"]["start_method"] == "fork"
