@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,9 @@ _EXAMPLES = """
   mm2pl migrate --code src --write                        change the files
 """
 
+
+_MANY = 150
+"""Files from which on several processes and a progress bar are worth it."""
 
 _CHOICES = ("toolbox", "scope", "evaluator", "collate")
 
@@ -90,12 +95,23 @@ def _migrate_code(source: str, *, diff: bool, write: bool) -> None:
     # Only here: it needs libcst, which `mm2pl[migrate]` installs.
     from mm2pl.mmcv.codemod import migrate_code
 
-    report = migrate_code(source, write=write)
+    # A process takes seconds to import torch, which small folders do not repay.
+    large = Path(source).is_dir() and sum(1 for _ in Path(source).rglob("*.py")) > _MANY
+    jobs = len(os.sched_getaffinity(0)) if large and hasattr(os, "sched_getaffinity") else 1
+    progress = _progress if large and sys.stderr.isatty() else None
+    report = migrate_code(source, write=write, jobs=jobs, progress=progress)
     for file in report.changed:
         print(file.diff() if diff else f"{file.path}: {'written' if write else 'would change'}")
     print(report)
     if report.changed and not (diff or write):
         print("nothing is written → --diff shows the changes, --write makes them")
+
+
+def _progress(done: int, total: int) -> None:
+    """Show how far it is, on one line."""
+    full = 30 * done // total
+    bar = f"{'#' * full}{'.' * (30 - full)}"
+    print(f"\r[{bar}] {done} of {total} files", end="\n" if done == total else "", file=sys.stderr)
 
 
 def _migrate_configs(options: argparse.Namespace) -> int:

@@ -318,3 +318,20 @@ def test_options_that_do_not_go_together(arguments, said, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["migrate", *arguments])
     assert said in capsys.readouterr().err
+
+
+def test_two_processes_write_what_one_does(tmp_path):
+    for name, text in (
+        ("a.py", "from mmcv import Config\n"),
+        ("b.py", "x = 1\n"),
+        ("c.py", "import mmcv\nx = (\n"),
+    ):
+        (tmp_path / "src" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "src" / name).write_text(text)
+    one = migrate_code(tmp_path / "src")
+    seen: list[tuple[int, int]] = []
+    two = migrate_code(tmp_path / "src", jobs=2, progress=lambda *at: seen.append(at))
+    assert two == one
+    assert [file.path.name for file in two.changed] == ["a.py"]
+    assert [finding.path.name for finding in two.findings] == ["c.py"]
+    assert seen == [(1, 3), (2, 3), (3, 3)]

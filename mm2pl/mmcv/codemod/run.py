@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import difflib
 import io
+import multiprocessing
 import tokenize
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
 from mm2pl.mmcv.codemod.models import with_bases
 from mm2pl.mmcv.codemod.script import as_runner_script
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +84,9 @@ class CodeReport:
         return "\n".join([head, *map(str, self.findings)])
 
 
-def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
+def migrate_code(
+    source: str | Path, *, write: bool = False, jobs: int = 1, progress: Progress | None = None
+) -> CodeReport:
     """Rewrite the imports, renamed APIs and hooks of a file or folder from mmcv 1.x and mmengine to mm2pl.
 
     Formatting and comments stay; a second run changes nothing.
@@ -85,6 +94,8 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
     Args:
         source: A Python file, or a folder of them; hidden folders are left out.
         write: Whether to write the files; else they are only reported.
+        jobs: Processes. More than one need a main module that can be imported.
+        progress: Called after each file with how many are done, and how many there are.
 
     Raises:
         MissingFileError: ``source`` does not exist.
@@ -96,23 +107,43 @@ def migrate_code(source: str | Path, *, write: bool = False) -> CodeReport:
         raise MissingFileError(f"{str(source)!r} does not exist → give a Python file or a folder.")
     changed, findings = [], []
     paths = _sources(source)
-    for path in paths:
-        try:
-            old, encoding = _read(path)
-        # A wrong coding line is a SyntaxError. One bad file must not stop the folder.
-        except (SyntaxError, UnicodeDecodeError) as error:
-            reason = f"cannot be read: {error}"
-            findings.append(Finding(path=path, line=1, what="the file", reason=reason))
-            continue
-        new, found = migrate_text(old, path)
-        findings += found
-        # Files without a change are not written, so that their time stays.
-        if new != old:
-            changed.append(ChangedFile(path=path, old=old, new=new))
-            if write:
-                # Bytes: text mode would change the line ends.
-                path.write_bytes(new.encode(encoding))
+    with ExitStack() as stack:
+        migrated: Iterator[_Result] = map(_migrated, paths)
+        if jobs > 1 and len(paths) > 1:
+            # Not forked: the caller may have threads.
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=context))
+            # Sources differ in size, so small chunks.
+            migrated = pool.map(_migrated, paths, chunksize=4)
+        for done, (path, result) in enumerate(zip(paths, migrated, strict=True), 1):
+            findings += result.findings
+            # Files without a change are not written, so that their time stays.
+            if result.new != result.old:
+                changed.append(ChangedFile(path=path, old=result.old, new=result.new))
+                if write:
+                    # Bytes: text mode would change the line ends.
+                    path.write_bytes(result.new.encode(result.encoding))
+            if progress is not None:
+                progress(done, len(paths))
     return CodeReport(files=len(paths), changed=tuple(changed), findings=tuple(findings))
+
+
+class _Result(NamedTuple):
+    old: str
+    new: str
+    encoding: str
+    findings: list[Finding]
+
+
+def _migrated(path: Path) -> _Result:
+    try:
+        old, encoding = _read(path)
+    # A wrong coding line is a SyntaxError. One bad file must not stop the folder.
+    except (SyntaxError, UnicodeDecodeError) as error:
+        reason = f"cannot be read: {error}"
+        return _Result("", "", "", [Finding(path=path, line=1, what="the file", reason=reason)])
+    new, findings = migrate_text(old, path)
+    return _Result(old, new, encoding, findings)
 
 
 def _sources(source: Path) -> list[Path]:
