@@ -137,6 +137,7 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.plan.plot": {"matplotlib": "optional"},
     "mm2pl.plan.processes": {"torch": "2.30 s"},
     "mm2pl.run.environment": {"resource": "optional: not on Windows"},
+    "mm2pl.runs.listing": {"rich": "optional"},
     "mm2pl.runs.page": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
     "mm2pl.runs.picture": {"matplotlib": "optional"},
     "mm2pl.runs.publish": {"safetensors": "optional"},

@@ -39,12 +39,20 @@ def run(command: str, arguments: list[str]) -> int:
     parser.add_argument(
         "--epoch-length", type=int, help="iterations per epoch, which a config does not say"
     )
+    parser.add_argument(
+        "--build", action="store_true", help="build the training data, and count them"
+    )
     options = parser.parse_args(arguments)
+    if options.build and options.epoch_length is not None:
+        raise ArgumentError("--build and --epoch-length both say how long an epoch is → give one")
     cfg = read(options)
     if cfg is None:
         return 0
     # Only here, because torch comes with it.
-    from mm2pl.plan.plot import plot_schedule
+    from mm2pl.plan.plot import measured_epoch_length, plot_schedule
 
-    print(plot_schedule(cfg, options.out, epoch_length=options.epoch_length))
+    length = options.epoch_length
+    if options.build:
+        length = measured_epoch_length(cfg)
+    print(plot_schedule(cfg, options.out, epoch_length=length))
     return 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from mm2pl.errors import MissingFileError
 from mm2pl.runs.folders import find
-from mm2pl.runs.listing import SORTS, chosen, table
+from mm2pl.runs.listing import SORTS, chosen, print_colored, table
 from mm2pl.runs.record import Run
 
 
@@ -49,6 +51,8 @@ def run(command: str, arguments: list[str]) -> int:
     records = sorted((each.record() for each in runs), key=SORTS[options.sort])
     if options.json:
         print(json.dumps([each.as_dict() for each in records], indent=1, ensure_ascii=False))
+    elif records and sys.stdout.isatty() and find_spec("rich"):
+        print_colored(records)
     elif records:
         print(table(records))
     else:

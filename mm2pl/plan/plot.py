@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.closest import closest, did_you_mean
-from mm2pl.errors import ArgumentError, MissingFileError
+from mm2pl.dataset.loader import build_dataloader
+from mm2pl.dataset.utils import length_of
+from mm2pl.errors import ArgumentError, MissingFileError, UserError
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
 from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
 from mm2pl.optim.scheduler.builder import per_optimizer
@@ -123,6 +125,32 @@ def _length(cfg: Mapping[str, Any], epoch_length: int | None) -> Length:
     return Length(iters=iters, epoch_length=per_epoch, by_epoch=True, assumed=assumed)
 
 
+def measured_epoch_length(cfg: Mapping[str, Any] | Config) -> int:
+    """Return the iterations of an epoch, by the loader of the training in one process, which is built for it.
+
+    Raises:
+        ArgumentError: The config has no such loader, its data cannot be built, or its epochs never end.
+    """
+    loader = getattr(cfg, "_cfg_dict", cfg).get("train_dataloader")
+    if not loader:
+        raise ArgumentError(
+            "the config has no `train_dataloader` → there are no epochs to measure."
+        )
+    try:
+        length = length_of(build_dataloader(loader))
+    except UserError:
+        raise
+    # Anything that a data set of the user's raises where its files are missing.
+    except Exception as error:
+        raise ArgumentError(
+            f"train_dataloader cannot be built ({type(error).__name__}: {error}) → mm2pl plot schedule --epoch-length "
+            "says how long an epoch is"
+        ) from error
+    if not length:
+        raise ArgumentError("the train_dataloader has no length → give --epoch-length instead.")
+    return length
+
+
 def schedule_curves(
     cfg: Mapping[str, Any], run: Length, model: nn.Module | None = None
 ) -> Iterator[Curve]:
@@ -143,11 +171,13 @@ def schedule_curves(
         for entry in ("lr", "momentum"):
             merged: dict[tuple[float, ...], list[str]] = {}
             for labels, curves in zip(groups.values(), traced, strict=True):
-                # SGD without momentum is not a curve.
-                if any(curves.get(entry, ())):
-                    merged.setdefault(tuple(curves[entry]), []).extend(labels)
+                merged.setdefault(tuple(curves.get(entry, ())), []).extend(labels)
             for values, labels in merged.items():
-                yield Curve(entry=entry, label=prefix + _joined(labels), values=list(values))
+                # A momentum that nothing changes is not a curve.
+                if not values or (entry == "momentum" and len(set(values)) == 1):
+                    continue
+                label = _joined(labels) if len(merged) > 1 else "all"
+                yield Curve(entry=entry, label=prefix + label, values=list(values))
 
 
 _Groups = dict[tuple[tuple[str, float], ...], list[str]]

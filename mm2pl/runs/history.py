@@ -241,7 +241,12 @@ def _counts_epochs(rows: list[dict[str, Any]], length: int | None) -> bool:
     places = [place for row in rows if (place := _place(row))]
     if not any(epoch is not None for _, epoch in places):
         return any(row.get("mode") == "val" and "epoch" in row for row in rows) and not places
-    if length is not None or not any("mode" in row for row in rows):
+    if not any("mode" in row for row in rows):
+        # With a log processor that counts epochs, MMEngine 0.10.7 writes epoch 1 all through a run by iterations.
+        at_zero = any(row.get("step") == 0 for row in rows if "iter" not in row)
+        beyond = length is not None and any(i > (epoch or 0) * length for i, epoch in places)
+        return not (at_zero or beyond)
+    if length is not None:
         return True
     pairs = pairwise(places)
     return any(b[0] <= a[0] and (b[1] or 0) > (a[1] or 0) for a, b in pairs)

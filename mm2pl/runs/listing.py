@@ -130,17 +130,50 @@ def size(count: float) -> str:
 
 def table(records: Iterable[Record]) -> str:
     """Return a line per run, and below it what has ended it or what could not be read."""
-    now, lines = time.time(), []
-    rows = [(record, cells(record, now)) for record in records]
-    widths = [max(len(row[i]) for row in [list(COLUMNS), *(c for _, c in rows)]) for i in range(9)]
-    # A column that says nothing of any run is left out.
-    shown = [i for i in range(9) if any(c[i] for _, c in rows)]
+    heads, rows = _shown(records)
+    cells_of_all = [heads, *(row for row, _ in rows)]
+    widths = [max(len(row[i]) for row in cells_of_all) for i in range(len(heads))]
 
     def line(columns: Sequence[str]) -> str:
-        return "  ".join(columns[i].ljust(widths[i]) for i in shown).rstrip()
+        padded = (cell.ljust(width) for cell, width in zip(columns, widths, strict=True))
+        return "  ".join(padded).rstrip()
 
-    lines.append(line(COLUMNS))
-    for record, columns in rows:
-        lines.append(line(columns))
-        lines += [f"    {text}" for text in [record.error, *record.notes] if text]
+    lines = [line(heads)]
+    for columns, notes in rows:
+        lines += [line(columns), *(f"    {note}" for note in notes)]
     return "\n".join(lines)
+
+
+def print_colored(records: Iterable[Record]) -> None:
+    """Print the same table in colours, as wide as the terminal; needs rich."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    heads, rows = _shown(records)
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        made.add_column(head, overflow="fold")
+    for columns, notes in rows:
+        # Text, not a string: rich reads [0] in a name as markup.
+        name = Text("\n  ".join([columns[0], *notes]))
+        state = Text(columns[1], style=_COLORS.get(columns[1], ""))
+        made.add_row(name, state, *map(Text, columns[2:]))
+    Console().print(made)
+
+
+_COLORS = {"running": "green", "failed": "red", "killed": "red", "stopped": "yellow"}
+
+
+def _shown(records: Iterable[Record]) -> tuple[list[str], list[tuple[list[str], list[str]]]]:
+    """Return the heads and the rows, each with its notes, without columns that say nothing of any run."""
+    now = time.time()
+    rows = [
+        (cells(record, now), [text for text in [record.error, *record.notes] if text])
+        for record in records
+    ]
+    kept = [i for i in range(len(COLUMNS)) if any(row[i] for row, _ in rows)]
+    return (
+        [COLUMNS[i] for i in kept],
+        [([row[i] for i in kept], notes) for row, notes in rows],
+    )

@@ -191,7 +191,8 @@ class Run:
         notes = []
         if self.history.damaged:
             notes.append(f"{self.history.damaged} damaged lines in its log are left out")
-        if self.folder.config is not None and not self.config:
+        # A Runner that was made without a config writes an empty one.
+        if self.folder.config is not None and not self.config and size_of(self.folder.config) > 1:
             notes.append(f"{self.folder.config.name} cannot be read")
         return notes
 

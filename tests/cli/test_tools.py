@@ -108,6 +108,19 @@ def test_plot_schedule(tmp_path, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_plot_schedule_counts_the_data(tmp_path, capsys):
+    config = write(
+        tmp_path / "c.py",
+        "train_cfg = dict(by_epoch=True, max_epochs=2)\nmodel = dict(type='M')\n"
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=1))\n"
+        "train_dataloader = dict(batch_size=4, dataset=[1, 2, 3, 4, 5])\n",
+    )
+    assert main(["plot", "schedule", config, "--build"]) == 0
+    assert "2 epochs of 2 iterations" in capsys.readouterr().out
+    assert main(["plot", "schedule", config, "--build", "--epoch-length", "3"]) == 2
+    assert "both say how long an epoch is" in capsys.readouterr().err
+
+
 def test_migrate(tmp_path, capsys):
     old = write(
         tmp_path / "old.py",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from mm2pl.plan.plot import Length, plot_schedule, schedule_curves
+from mm2pl.plan.plot import Length, measured_epoch_length, plot_schedule, schedule_curves
 
 SGD = {"type": "SGD", "lr": 0.1, "momentum": 0.9}
 STEP = {"type": "MultiStepLR", "milestones": [1], "gamma": 0.5}
@@ -28,14 +28,15 @@ def curves(cfg: dict[str, Any], model: nn.Module | None = None) -> dict[str, lis
     return {f"{c.entry} of {c.label}": c.values for c in schedule_curves(cfg, run, model)}
 
 
-LR, MOMENTUM = [0.1, 0.1, 0.05, 0.05], [0.9] * 4
+LR = [0.1, 0.1, 0.05, 0.05]
 BACKBONE = {"custom_keys": {"backbone": {"lr_mult": 0.5}, "neck": {}, "head": {"decay_mult": 0}}}
 
 CURVES: dict[str, tuple[dict[str, Any], dict[str, list[float]]]] = {
-    "one group": (config(), {"lr of all": LR, "momentum of all": MOMENTUM}),
-    "no scheduler": (
-        config(param_scheduler=None),
-        {"lr of all": [0.1] * 4, "momentum of all": MOMENTUM},
+    "one group": (config(), {"lr of all": LR}),
+    "no scheduler": (config(param_scheduler=None), {"lr of all": [0.1] * 4}),
+    "rules without a curve of their own": (
+        config(optim_wrapper={"optimizer": SGD, "paramwise_cfg": {"custom_keys": {"neck": {}}}}),
+        {"lr of all": LR},
     ),
     "no momentum": (config(optim_wrapper={"optimizer": {**SGD, "momentum": 0}}), {"lr of all": LR}),
     "betas": (
@@ -56,7 +57,6 @@ CURVES: dict[str, tuple[dict[str, Any], dict[str, list[float]]]] = {
             "lr of others, neck, head": LR,
             "lr of biases": [0.2, 0.2, 0.1, 0.1],
             "lr of backbone": [0.05, 0.05, 0.025, 0.025],
-            "momentum of others, neck, head and 2 more": MOMENTUM,
         },
     ),
     "several optimizers": (
@@ -85,7 +85,6 @@ def test_with_a_model_groups_are_its_own() -> None:
     assert curves(cfg, model) == {
         "lr of backbone.weight, backbone.bias": [0.05, 0.05, 0.025, 0.025],
         "lr of head.weight": LR,
-        "momentum of backbone.weight, backbone.bias, head.weight": MOMENTUM,
     }
 
 
@@ -94,7 +93,6 @@ def test_text_has_a_line_per_curve_and_marks_epochs() -> None:
     assert text.splitlines() == [
         "2 epochs of 30 iterations",
         "█" * 30 + "▁" * 30 + "  lr of all: 0.1 → 0.05, 0.05 to 0.1",
-        "▁" * 60 + "  momentum of all: 0.9 → 0.9, 0.9 to 0.9",
         "'" + " " * 29 + "'" + " " * 29 + "  epochs",
     ]
 
@@ -179,3 +177,35 @@ def test_without_matplotlib_it_says_what_to_install(
     text = plot_schedule(config(), tmp_path / "lr.png", epoch_length=10)
     assert text.endswith(r"lr.png is not drawn: matplotlib is missing → pip install mm2pl[plot]")
     assert not (tmp_path / "lr.png").exists()
+
+
+DATA = [{"inputs": index} for index in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("loader", "length"),
+    [
+        ({"batch_size": 4, "dataset": DATA}, 3),
+        ({"batch_size": 4, "dataset": DATA, "drop_last": True}, 2),
+    ],
+    ids=["all", "drop_last"],
+)
+def test_an_epoch_is_measured(loader: dict[str, Any], length: int) -> None:
+    assert measured_epoch_length(config(train_dataloader=loader)) == length
+
+
+def test_an_epoch_that_cannot_be_measured() -> None:
+    with pytest.raises(ValueError, match="no `train_dataloader` → there are no epochs to measure"):
+        measured_epoch_length(config())
+
+
+class Missing:
+    def __len__(self) -> int:
+        raise FileNotFoundError("data/train.json")
+
+
+def test_data_that_cannot_be_built() -> None:
+    cfg = config(train_dataloader={"batch_size": 4, "dataset": Missing()})
+    message = r"FileNotFoundError: data/train.json\) → mm2pl plot schedule --epoch-length"
+    with pytest.raises(ValueError, match=message):
+        measured_epoch_length(cfg)

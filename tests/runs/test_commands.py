@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 
+from mm2pl.cli import plot_log
 from mm2pl.cli.main import main
 
 
@@ -114,6 +116,24 @@ def test_a_failed_run_says_why_below_it(made, capsys):
     made.own("a", "failed", error="ValueError: no\nmore")
     _, out = said(capsys, "runs", made.root)
     assert out.out.splitlines()[2] == "    ValueError: no"
+
+
+def test_a_terminal_gets_colours_where_rich_is(made, capsys, monkeypatch):
+    pytest.importorskip("rich")
+    made.own("a[0]", "failed", error="ValueError: [bold]no")
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out = said(capsys, "runs", made.root)
+    found = re.sub(r"\x1b\[[\d;]*m", "", out.out)
+    assert "a[0]" in found
+    assert "ValueError: [bold]no" in found
+
+
+def test_without_matplotlib_there_is_text(made, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(plot_log, "find_spec", lambda name: None)
+    code, out = said(capsys, "plot", "log", made.mmengine(), "-o", tmp_path / "x.png")
+    assert code == 0
+    assert out.out.endswith("x.png is not drawn: matplotlib is missing → pip install mm2pl[plot]\n")
 
 
 def test_plot_log(made, capsys, tmp_path):

@@ -17,6 +17,10 @@ from mm2pl.runs.record import Run
 GONE = {"pid": 2**22 + 1, "started": "1"}
 
 
+def lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
 def record(folder: Any, brief: bool = True) -> dict[str, Any]:
     found = Run(work_dir(folder), brief).record().as_dict()
     json.dumps(found, allow_nan=False)
@@ -119,6 +123,17 @@ def test_of_a_log_as_text_only(tmp_path):
     found = record(tmp_path)
     assert (found["iter"], found["loss"], found["best"]["value"]) == (15, None, 50.0)
     assert found["best"]["iter"] == 10
+
+
+@pytest.mark.parametrize("val_step", [0, 5])
+def test_of_mmengine_by_iterations_with_a_log_that_counts_epochs(made, val_step):
+    folder = made.mmengine()
+    train = [{"loss": 1.0, "epoch": 1, "iter": i, "step": i} for i in (10, 20)]
+    rows = [train[0], {"acc": 50.0, "step": val_step}, train[1], {"acc": 40.0, "step": val_step}]
+    (folder / "20260101_100000" / "vis_data" / "scalars.json").write_text(lines(rows))
+    history = Run(work_dir(folder)).history
+    assert [(row.iter, row.epoch) for row in history.train] == [(10, None), (20, None)]
+    assert [(row.iter, row.epoch) for row in history.val] == [(10, None), (20, None)]
 
 
 def test_parts_are_joined_where_the_run_was_resumed(made):
