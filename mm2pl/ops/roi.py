@@ -44,7 +44,8 @@ def roi_align(
         ArgumentError: An argument has another shape, type or value.
     """
     require(pool_mode in ("avg", "max"), "roi_align", "pool_mode", repr(pool_mode), "avg or max")
-    bins, settings = pair(output_size), (spatial_scale, sampling_ratio)
+    bins = pair("roi_align", "output_size", output_size)
+    settings = (spatial_scale, sampling_ratio)
     if pool_mode == "max":
         return roi_align_maxima(input, rois, bins, *settings, aligned)[0]
     taken = []
@@ -67,7 +68,8 @@ def roi_align_maxima(
     aligned: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the greatest sample of each bin, and where it was taken: y and x in cells, -1 where there is none."""
-    bins, table = pair(output_size), table_of(input)
+    bins = pair("roi_align", "output_size", output_size)
+    table = table_of(input)
     chosen, found = [], []
     for part in _parts(input, rois, bins, spatial_scale, sampling_ratio, aligned):
         for pieces in part.pieces(entries=input.shape[1] if sampling_ratio <= 0 else 0):
@@ -245,7 +247,7 @@ def roi_pool_with_cells(
 ) -> tuple[Tensor, Tensor]:
     """Return RoIPool's output, and the cell ``y * W + x`` of each maximum, -1 where there is none."""
     check_regions("roi_pool", input, rois, 5)
-    bins = pair(output_size)
+    bins = pair("roi_pool", "output_size", output_size)
     _, channels, *sizes = input.shape
     corners = rois.detach().to(input.dtype)[:, 1:]
     start = corners[:, [1, 0]] * spatial_scale

@@ -85,7 +85,9 @@ def grids(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Iterator[
         everyone = torch.arange(len(size), device=size.device)
         groups = iter([([sampling_ratio] * 2, everyone)] if len(size) else [])
     else:
-        groups = alike((size / size.new_tensor(bins)).ceil().clamp(min=0).long())
+        groups = alike(
+            (size / size.new_tensor(bins)).ceil().clamp(min=0).nan_to_num(0, 0, 0).long()
+        )
     for each, chosen in groups:
         parts = []
         for axis, (bins_, samples) in enumerate(zip(bins, each, strict=True)):
