@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -41,7 +42,6 @@ def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...
     Raises:
         ArgumentError: One of them is not.
     """
-    devices = set()
     for argument, (tensor, shape) in tensors.items():
         wanted = f"a floating-point tensor ({', '.join(map(str, shape))})"
         require(isinstance(tensor, Tensor), operator, argument, type(tensor).__name__, wanted)
@@ -51,10 +51,18 @@ def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...
             for size, has in zip(shape, tensor.shape, strict=True)
         )
         require(fits, operator, argument, f"of shape {tuple(tensor.shape)}", wanted)
-        devices.add(tensor.device)
-    if len(devices) > 1:
-        where = ", ".join(f"{name} on {tensor.device}" for name, (tensor, _) in tensors.items())
-        require(False, operator, "the device", where, "one for all of them")
+    require_one(operator, "device", **{name: tensor for name, (tensor, _) in tensors.items()})
+
+
+def require_one(operator: str, what: str, **tensors: Tensor) -> None:
+    """Check that tensors have one ``device``, or one ``dtype``.
+
+    Raises:
+        ArgumentError: They differ.
+    """
+    having = {name: getattr(tensor, what) for name, tensor in tensors.items()}
+    given = ", ".join(f"{value} of {name}" for name, value in having.items())
+    require(len({*having.values()}) <= 1, operator, f"the {what}", given, "one for all of them")
 
 
 def full_precision(operator: Callable[P, Result]) -> Callable[P, Result]:
@@ -67,7 +75,9 @@ def full_precision(operator: Callable[P, Result]) -> Callable[P, Result]:
     def run(*args: P.args, **kwargs: P.kwargs) -> Result:
         everything = (*args, *kwargs.values())
         first: Any = next((each for each in everything if isinstance(each, Tensor)), None)
-        with torch.autocast("cpu" if first is None else first.device.type, enabled=False):
+        device = "cpu" if first is None else first.device.type
+        known = torch.amp.is_autocast_available(device)  # not of meta tensors
+        with torch.autocast(device, enabled=False) if known else contextlib.nullcontext():
             given = [widened(each) for each in args]
             named = {name: widened(each) for name, each in kwargs.items()}
             result = operator(*given, **named)
@@ -95,6 +105,15 @@ def widened(value: Any) -> Any:
     return value.float() if half else value
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Return a size for both axes: y, x."""
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def pair(
+    operator: str, argument: str, value: int | tuple[int, int], least: int = 1
+) -> tuple[int, int]:
+    """Return a size for both axes: y, x.
+
+    Raises:
+        ArgumentError: It is not one or two integers of at least ``least``.
+    """
+    both = value if isinstance(value, tuple | list) else (value, value)
+    fits = len(both) == 2 and all(isinstance(each, int) and each >= least for each in both)
+    require(fits, operator, argument, repr(value), f"an integer, or two, of at least {least}")
+    return both[0], both[1]

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors, values_are_known
+from mm2pl.ops.arguments import (
+    full_precision,
+    require,
+    require_one,
+    require_tensors,
+    values_are_known,
+)
 from mm2pl.ops.gather import corners_of, gather, padded
 
 
@@ -55,6 +61,10 @@ def _check(
     name = "ms_deform_attn"
     require_tensors(name, value=(value, ("B", "N", "heads", "D")))
     batch, cells, heads, _ = value.shape
+    fits = isinstance(spatial_shapes, Tensor) and spatial_shapes.dtype in (torch.int, torch.long)
+    fits = fits and spatial_shapes.dim() == 2 and spatial_shapes.shape[1] == 2
+    accepted = "an int32 or int64 tensor (maps, 2)"
+    require(fits, name, "spatial_shapes", spatial_shapes, accepted)
     shape = (batch, "Q", heads, len(spatial_shapes), "points")
     require_tensors(
         name,
@@ -62,6 +72,9 @@ def _check(
         sampling_locations=(sampling_locations, (*shape, 2)),
         attention_weights=(attention_weights, shape),
     )
+    given = {"sampling_locations": sampling_locations, "attention_weights": attention_weights}
+    require_one(name, "dtype", value=value, **given)
+    require_one(name, "device", value=value, spatial_shapes=spatial_shapes)
     if values_are_known():
         total = int(spatial_shapes.prod(1).sum())
         require(total == cells, name, "spatial_shapes", f"of {total} cells", f"of value's {cells}")

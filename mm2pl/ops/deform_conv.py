@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, pair, require, require_tensors
+from mm2pl.ops.arguments import full_precision, pair, require, require_one, require_tensors
 from mm2pl.ops.gather import corners_of, gather, padded
 
 Size = int | tuple[int, int]
@@ -44,7 +44,9 @@ def deform_conv2d(
     Raises:
         ArgumentError: Shapes do not fit each other.
     """
-    strides, paddings, dilations = pair(stride), pair(padding), pair(dilation)
+    name = "deform_conv2d"
+    strides, dilations = pair(name, "stride", stride), pair(name, "dilation", dilation)
+    paddings = pair(name, "padding", padding, least=0)
     size = _check(
         input, offset, weight, mask, bias, (strides, paddings, dilations), groups, deform_groups
     )
@@ -149,4 +151,5 @@ def _check(
     }
     given = {key: (value, shape) for key, (value, shape) in shapes.items() if value is not None}
     require_tensors(name, input=(input, ("B", "C", "H", "W")), **given)
+    require_one(name, "dtype", input=input, **{key: value for key, (value, _) in given.items()})
     return out[0], out[1]

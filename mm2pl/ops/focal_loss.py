@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors, values_are_known
+from mm2pl.ops.arguments import (
+    full_precision,
+    require,
+    require_one,
+    require_tensors,
+    values_are_known,
+)
 
 LOG_TINY = math.log(torch.finfo(torch.float32).tiny)
 """Where MMCV's kernels cut logarithms off."""
@@ -99,5 +105,8 @@ def _check(operator: str, input: Tensor, target: Tensor, weight: Tensor | None) 
     fits = integers and target.shape == (len(input),)
     given = f"{target.dtype} {tuple(target.shape)}" if isinstance(target, Tensor) else type(target)
     require(fits, operator, "target", given, f"int64 ({len(input)},)")
+    require_one(operator, "device", input=input, target=target)
+    fits = weight is None or isinstance(weight, Tensor)
+    require(fits, operator, "weight", type(weight).__name__, "a tensor, or None")
     if weight is not None and weight.numel():
         require_tensors(operator, input=(input, ("N", "C")), weight=(weight, (input.shape[1],)))

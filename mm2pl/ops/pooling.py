@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, pair, require, require_tensors
+from mm2pl.ops.arguments import full_precision, pair, require, require_one, require_tensors
 from mm2pl.ops.gather import gather
 from mm2pl.ops.sampling import Grid, Taken, alike, bilinear, check_regions, means, sums, table_of
 
@@ -40,7 +40,8 @@ def deform_roi_pool(
     Raises:
         ArgumentError: An argument has another shape or type.
     """
-    name, bins = "deform_roi_pool", pair(output_size)
+    name = "deform_roi_pool"
+    bins = pair(name, "output_size", output_size)
     check_regions(name, input, rois, 5)
     rois = rois.detach().to(input.dtype)
     corners = rois[:, 1:] * spatial_scale - 0.5
@@ -52,6 +53,7 @@ def deform_roi_pool(
         require_tensors(
             name, input=(input, ("B", "C", "H", "W")), offset=(offset, (len(rois), 2, *bins))
         )
+        require_one(name, "dtype", input=input, offset=offset)
         begins = start[:, :, None, None] + gamma * size[:, :, None, None] * offset.flip(1)
 
     def place(grid: Grid) -> tuple[Tensor, Tensor]:
@@ -84,14 +86,14 @@ def prroi_pool(
         Tensor: ``(N, C, *output_size)``; 0 for a bin without an area.
     """
     check_regions("prroi_pool", input, rois, 5)
-    bins, limits = pair(output_size), input.shape[2:]
+    bins, limits = pair("prroi_pool", "output_size", output_size), input.shape[2:]
     corners = rois[:, 1:].to(input.dtype) * spatial_scale
     start = corners[:, [1, 0]]
     one = (corners[:, [3, 2]] - start).clamp(min=0) / corners.new_tensor(bins)
     taken = []
     # No more cells than the map has: a region may be much larger.
     most = torch.minimum(one.detach().ceil() + 2, one.new_tensor(limits))
-    for reach, chosen in alike(most.long()):
+    for reach, chosen in alike(most.nan_to_num(0, 0, 0).long()):
         (rows, tall), (columns, wide) = (
             _integrals(start[chosen, axis], one[chosen, axis], bins[axis], limits[axis], cells)
             for axis, cells in enumerate(reach)
@@ -154,6 +156,7 @@ def border_align(input: Tensor, boxes: Tensor, pool_size: int) -> Tensor:
 def border_align_with_places(input: Tensor, boxes: Tensor, pool_size: int) -> tuple[Tensor, Tensor]:
     """Return what :func:`border_align` does, and which sample was the greatest."""
     name = "border_align"
+    require_tensors(name, input=(input, ("B", "4 * C", "H", "W")))
     require_tensors(name, input=(input, ("B", "C", "H", "W")), boxes=(boxes, (len(input), "N", 4)))
     batch, channels, height, width = input.shape
     require(channels % 4 == 0, name, "input", f"of {channels} channels", "of a multiple of 4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mm2pl.ops.arguments import full_precision, pair, require, values_are_known
 from mm2pl.ops.gather import Corners, clamped, corners_of, gather, zero
-from mm2pl.ops.sampling import Taken, check_regions, grids, sums, table_of
+from mm2pl.ops.sampling import LIMIT, Taken, check_regions, grids, sums, table_of
 
 EMPTY = -10_000.0  # what MMCV's RoIAlign takes for the maximum of no samples
 
@@ -43,7 +44,8 @@ def roi_align(
         ArgumentError: An argument has another shape, type or value.
     """
     require(pool_mode in ("avg", "max"), "roi_align", "pool_mode", repr(pool_mode), "avg or max")
-    bins, settings = pair(output_size), (spatial_scale, sampling_ratio)
+    bins = pair("roi_align", "output_size", output_size)
+    settings = (spatial_scale, sampling_ratio)
     if pool_mode == "max":
         return roi_align_maxima(input, rois, bins, *settings, aligned)[0]
     taken = []
@@ -66,11 +68,14 @@ def roi_align_maxima(
     aligned: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the greatest sample of each bin, and where it was taken: y and x in cells, -1 where there is none."""
-    bins, table = pair(output_size), table_of(input)
+    bins = pair("roi_align", "output_size", output_size)
+    table = table_of(input)
     chosen, found = [], []
     for part in _parts(input, rois, bins, spatial_scale, sampling_ratio, aligned):
-        chosen.append(part.chosen)
-        found.append(_maxima(table, part, bins, input.shape))
+        for pieces in part.pieces(entries=input.shape[1] if sampling_ratio <= 0 else 0):
+            chosen.append(pieces[0].chosen)
+            maxima = (_maxima(table, piece, bins, input.shape) for piece in pieces)
+            found.append(functools.reduce(_greater, maxima))
     if not found:
         none = input.new_zeros(0, input.shape[1], *bins)
         return none + zero(input), none, none
@@ -101,6 +106,12 @@ def _maxima(
     )
 
 
+def _greater(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the greater maxima and their places, the first of equal ones."""
+    better = other[0] > one[0]
+    return tuple(torch.where(better, new, old) for old, new in zip(one, other, strict=True))
+
+
 class Part(NamedTuple):
     """Regions with equally many samples per bin: their sums have one length.
 
@@ -120,6 +131,22 @@ class Part(NamedTuple):
     def samples(self) -> int:
         """Samples of a bin."""
         return self.y.shape[2] * self.x.shape[2]
+
+    def pieces(self, entries: int) -> Iterator[list[Part]]:
+        """Yield some of the regions at a time, in one piece, or one region in pieces of its rows of samples.
+
+        Args:
+            entries: Of each sample; 0: all in one piece.
+        """
+        row = self.y.shape[1] * self.x.shape[1] * self.x.shape[2] * entries
+        if row * self.y.shape[2] * len(self.chosen) <= LIMIT:
+            yield [self]
+            return
+        regions = max(LIMIT // (row * self.y.shape[2]), 1)
+        for some in zip(*(each.split(regions) for each in self), strict=True):
+            chosen, images, y, x = some
+            parts = y.split(max(LIMIT // row, 1), 2) if len(chosen) == 1 else [y]
+            yield [Part(chosen, images, part, x) for part in parts]
 
     def corners(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """Return rows of the table and weights: ``(n, bins of y, bins of x, samples, 4)`` each."""
@@ -220,7 +247,7 @@ def roi_pool_with_cells(
 ) -> tuple[Tensor, Tensor]:
     """Return RoIPool's output, and the cell ``y * W + x`` of each maximum, -1 where there is none."""
     check_regions("roi_pool", input, rois, 5)
-    bins = pair(output_size)
+    bins = pair("roi_pool", "output_size", output_size)
     _, channels, *sizes = input.shape
     corners = rois.detach().to(input.dtype)[:, 1:]
     start = corners[:, [1, 0]] * spatial_scale

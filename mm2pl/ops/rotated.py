@@ -7,7 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, pair, require, require_tensors, values_are_known
+from mm2pl.ops.arguments import (
+    full_precision,
+    pair,
+    require,
+    require_one,
+    require_tensors,
+    values_are_known,
+)
 from mm2pl.ops.gather import gather
 from mm2pl.ops.sampling import Grid, bilinear, check_regions, means, table_of
 
@@ -52,7 +59,8 @@ def roi_align_rotated(
     else:
         size = size.clamp(min=1.0)
     angle = -rois[:, 5] if clockwise else rois[:, 5]
-    return _turned(input, rois[:, 0], centre, size, angle, pair(output_size), sampling_ratio)
+    bins = pair(name, "output_size", output_size)
+    return _turned(input, rois[:, 0], centre, size, angle, bins, sampling_ratio)
 
 
 def _turned(
@@ -103,7 +111,8 @@ def riroi_align_rotated(
     Raises:
         ArgumentError: An argument has another shape, type or value.
     """
-    name, bins = "riroi_align_rotated", pair(output_size)
+    name = "riroi_align_rotated"
+    bins = pair(name, "output_size", output_size)
     check_regions(name, input, rois, 6)
     channels = input.shape[1]
     fits = num_orientations > 0 and channels % num_orientations == 0
@@ -190,7 +199,7 @@ def bezier_align(
     Raises:
         ArgumentError: An argument has another shape or type.
     """
-    bins = pair(output_size)
+    bins = pair("bezier_align", "output_size", output_size)
     check_regions("bezier_align", input, beziers, 17)
     beziers = beziers.detach().to(input.dtype)
     curves = beziers[:, 1:].view(-1, 2, 4, 2) * spatial_scale
@@ -236,6 +245,7 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
     fits = fits and list(indices.shape[:3]) == entry
     given = f"{indices.dtype} {tuple(indices.shape)}" if isinstance(indices, Tensor) else indices
     require(fits, name, "indices", given, f"integers ({', '.join(map(str, entry))}, rotations)")
+    require_one(name, "device", input=input, indices=indices)
     rotations, count = indices.shape[3], math.prod(entry)
     place = indices.reshape(count, rotations).T.long() - 1
     unknown = not place.numel() or not values_are_known()

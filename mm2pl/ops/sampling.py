@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mm2pl.ops.arguments import require, require_tensors, values_are_known
 from mm2pl.ops.gather import clamped, corners_of, gather, zero
+
+LIMIT = 1 << 24
+"""Entries of the tensors that are made at a time where the boxes decide how many samples there are: 200 MB or so."""
 
 
 def check_regions(operator: str, input: Tensor, rois: Tensor, width: int) -> None:
@@ -42,6 +47,7 @@ class Grid(NamedTuple):
         bin_x: ``(n, 1, bins of x, 1, 1)``.
         in_y: Where a bin is sampled: ``(n, 1, 1, samples of y, 1)``.
         in_x: ``(n, 1, 1, 1, samples of x)``.
+        samples: Of a bin, in all pieces together.
     """
 
     chosen: Tensor
@@ -49,11 +55,21 @@ class Grid(NamedTuple):
     bin_x: Tensor
     in_y: Tensor
     in_x: Tensor
+    samples: int
 
-    @property
-    def samples(self) -> int:
-        """Samples of a bin."""
-        return self.in_y.numel() * self.in_x.numel() // len(self.chosen) ** 2
+    def pieces(self, entries: int) -> Iterator[list[Grid]]:
+        """Yield some of the regions at a time, in one piece, or one region in pieces of its rows of samples.
+
+        Args:
+            entries: Of each sample.
+        """
+        row = self.bin_y.shape[1] * self.bin_x.shape[2] * self.in_x.shape[4] * entries
+        regions = max(LIMIT // max(row * self.in_y.shape[3], 1), 1)
+        rows = max(LIMIT // max(row, 1), 1)
+        for some in zip(*(each.split(regions) for each in self[:5]), strict=True):
+            chosen, bin_y, bin_x, in_y, in_x = some
+            parts = in_y.split(rows, 3) if len(chosen) == 1 else [in_y]
+            yield [Grid(chosen, bin_y, bin_x, part, in_x, self.samples) for part in parts]
 
 
 def grids(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Iterator[Grid]:
@@ -69,7 +85,9 @@ def grids(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Iterator[
         everyone = torch.arange(len(size), device=size.device)
         groups = iter([([sampling_ratio] * 2, everyone)] if len(size) else [])
     else:
-        groups = alike((size / size.new_tensor(bins)).ceil().clamp(min=0).long())
+        groups = alike(
+            (size / size.new_tensor(bins)).ceil().clamp(min=0).nan_to_num(0, 0, 0).long()
+        )
     for each, chosen in groups:
         parts = []
         for axis, (bins_, samples) in enumerate(zip(bins, each, strict=True)):
@@ -84,6 +102,7 @@ def grids(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Iterator[
             parts[2][:, None, :, None, None],
             parts[1][:, None, None, :, None],
             parts[3][:, None, None, None, :],
+            each[0] * each[1],
         )
 
 
@@ -151,10 +170,49 @@ def means(
         place: Returns y and x of all samples of a grid, as they are or to be broadcast:
             ``(n, *bins, samples of y, samples of x)``.
     """
-    taken = []
-    for grid in grids(size, bins, sampling_ratio):
-        y, x = torch.broadcast_tensors(*place(grid))
-        own = images[grid.chosen].long().view(-1, 1, 1, 1, 1)
-        index, weight = bilinear(own, y, x, input.shape)
-        taken.append(Taken(grid.chosen, index.flatten(3), weight.flatten(3) / max(grid.samples, 1)))
-    return sums(input, taken, len(images), bins)
+    whole = list(grids(size, bins, sampling_ratio))
+    taking = functools.partial(_taken, images=images, place=place, shape=input.shape)
+    # With a fixed ratio the output bounds the samples, and a graph knows no number of regions.
+    if sampling_ratio > 0 or _entries(whole, bins) <= LIMIT:
+        return sums(input, [taking(grid) for grid in whole], len(images), bins)
+    found, chosen = [], []
+    for grid in whole:
+        for pieces in grid.pieces(entries=4):
+            chosen.append(pieces[0].chosen)
+            found.append(_summed(input, pieces, bins, taking))
+    return torch.cat(found)[torch.cat(chosen).argsort()]
+
+
+def _entries(whole: Sequence[Grid], bins: tuple[int, int]) -> int:
+    return sum(len(grid.chosen) * grid.samples * bins[0] * bins[1] * 4 for grid in whole)
+
+
+def _summed(
+    input: Tensor, pieces: Sequence[Grid], bins: tuple[int, int], taking: Callable[[Grid], Taken]
+) -> Tensor:
+    """Return the means of one grid's pieces. What they take is not kept, but made again for the gradient."""
+
+    def run(input: Tensor, piece: Grid) -> Tensor:
+        taken = taking(piece)
+        own = torch.arange(len(taken.chosen), device=input.device)
+        return sums(input, [taken._replace(chosen=own)], len(own), bins)
+
+    def kept(piece: Grid) -> Tensor:
+        summed: Tensor = checkpoint(
+            run, input, piece, use_reentrant=False, preserve_rng_state=False
+        )
+        return summed
+
+    return functools.reduce(torch.add, map(kept, pieces))
+
+
+def _taken(
+    grid: Grid,
+    images: Tensor,
+    place: Callable[[Grid], tuple[Tensor, Tensor]],
+    shape: torch.Size,
+) -> Taken:
+    y, x = torch.broadcast_tensors(*place(grid))
+    own = images[grid.chosen].long().view(-1, 1, 1, 1, 1)
+    index, weight = bilinear(own, y, x, shape)
+    return Taken(grid.chosen, index.flatten(3), weight.flatten(3) / max(grid.samples, 1))

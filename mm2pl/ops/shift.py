@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import require, require_tensors
+from mm2pl.ops.arguments import require, require_one, require_tensors
 
 
 def tin_shift(input: Tensor, shift: Tensor) -> Tensor:
@@ -28,6 +28,7 @@ def tin_shift(input: Tensor, shift: Tensor) -> Tensor:
     fits = groups > 0 and shift.shape == (batch, groups) and shift.dtype in (torch.int, torch.long)
     given = f"{shift.dtype} {tuple(shift.shape)}" if isinstance(shift, Tensor) else repr(shift)
     require(fits, name, "shift", given, f"int32 or int64 ({batch}, groups)")
+    require_one(name, "device", input=input, shift=shift)
     fits = channels % groups == 0
     require(fits, name, "shift", f"of {groups} groups", f"of a divisor of {channels} channels")
     of_channel = shift.long().repeat_interleave(channels // groups, 1)[:, None]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from mm2pl.ops.arguments import on_host, require
+from mm2pl.ops.arguments import on_host, require, require_tensors
 
 Array = npt.NDArray[np.generic]
 Integers = npt.NDArray[np.integer]
@@ -35,6 +35,7 @@ def contour_expand(
     Raises:
         ArgumentError: Shapes do not fit.
     """
+    _check_tensors("contour_expand", kernel_mask=kernel_mask, kernel_label=kernel_label)
     masks, label = (on_host(each) for each in (kernel_mask, kernel_label))
     fits = masks.ndim == 3 and len(masks) >= 1
     require(fits, "contour_expand", "kernel_mask", f"of shape {masks.shape}", "(kernels, H, W)")
@@ -79,13 +80,14 @@ def pixel_group(
         ArgumentError: Shapes do not fit.
     """
     name = "pixel_group"
+    _check_tensors(name, mask=mask, kernel_label=kernel_label, kernel_contour=kernel_contour)
+    require_tensors(name, embedding=(embedding, ("H", "W", "D")))
+    size = tuple(embedding.shape[:2])
+    require_tensors(name, score=(score, size))
     scores, masks, features, label, contour = (
         on_host(each) for each in (score, mask, embedding, kernel_label, kernel_contour)
     )
-    fits = features.ndim == 3
-    require(fits, name, "embedding", f"of shape {features.shape}", "(H, W, D)")
-    size = features.shape[:2]
-    for argument, given in (("score", scores), ("mask", masks), ("kernel_contour", contour)):
+    for argument, given in (("mask", masks), ("kernel_contour", contour)):
         require(given.shape == size, name, argument, f"of shape {given.shape}", f"{size}")
     _check_map(name, "kernel_label", label, size)
     last = int(label.max(initial=0))
@@ -154,3 +156,8 @@ def _check_map(name: str, argument: str, label: Array, size: tuple[int, ...]) ->
     )
     given = f"{label.dtype} {label.shape}" if label.shape == size else f"of shape {label.shape}"
     require(bool(fits), name, argument, given, f"integers from 0 on {tuple(size)}")
+
+
+def _check_tensors(name: str, **tensors: Tensor) -> None:
+    for argument, given in tensors.items():
+        require(isinstance(given, Tensor), name, argument, type(given).__name__, "a tensor")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors
+from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
 
 
 @full_precision
@@ -42,6 +42,7 @@ def carafe(
         features=(features, ("B", "C", "H", "W")),
         masks=(masks, (batch, group_size * cells, *size)),
     )
+    require_one(name, "dtype", features=features, masks=masks)
     around = functional.unfold(features, kernel_size, padding=kernel_size // 2)
     around = around.view(batch, group_size, channels // group_size, cells, height, width)
     # Each cell's own scale_factor ** 2 results, in place of an enlarged copy of its neighbourhood.

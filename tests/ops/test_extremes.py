@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from mm2pl import ops
+from mm2pl.ops import roi, sampling
 from mm2pl.ops.ext import FUNCTIONS
+from mm2pl.ops.gather import gather
 from tests.ops import loops, region_loops
 from tests.ops.test_graphs import CALLS
 
@@ -195,3 +197,45 @@ def test_a_box_far_larger_than_the_map(name: str) -> None:
     huge = REGIONS[name][1](input, rois * 1000, 2)
     assert huge.shape == (1, 2, 2, 2)
     assert bool(huge.isfinite().all())
+
+
+SAMPLED = {
+    "roi_align": (5, (3, 0.5, 0, "max")),
+    "roi_align_rotated": (6, (3, 0.5, 0)),
+    "riroi_align_rotated": (6, (3, 0.5, 0, 4)),
+    "bezier_align": (17, (3, 0.5, 0)),
+    "deform_roi_pool": (5, (None, 3, 0.5, 0)),
+}
+
+
+@pytest.mark.parametrize("limit", [1, 300])
+@pytest.mark.parametrize("name", SAMPLED)
+def test_pieces_of_few_samples_give_the_same(
+    name: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width, settings = SAMPLED[name]
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 4, 9, 11, generator=generator, dtype=torch.float64, requires_grad=True)
+    rois = torch.rand(7, width, generator=generator, dtype=torch.float64) * 20
+    rois[:, 0] = torch.arange(7) % 2
+    if width == 5:
+        rois[:, 3:] += rois[:, 1:3]
+    whole = getattr(ops, name)(x, rois, *settings)
+    grad = torch.rand(whole.shape, generator=generator, dtype=torch.float64)
+    (to_map,) = torch.autograd.grad(whole, x, grad)
+    largest = 0
+
+    def counting(table: Tensor, index: Tensor, *rest: Tensor) -> Tensor:
+        nonlocal largest
+        largest = max(largest, index.numel())
+        return gather(table, index, *rest)
+
+    for module in (sampling, roi):
+        monkeypatch.setattr(module, "LIMIT", limit)
+        monkeypatch.setattr(module, "gather", counting)
+    pieces = getattr(ops, name)(x, rois, *settings)
+    (again,) = torch.autograd.grad(pieces, x, grad)
+    assert torch.allclose(pieces, whole, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(again, to_map, rtol=1e-12, atol=1e-12)
+    # One row of samples of one region is the least: 9 bins of up to 4 samples of 4 cells.
+    assert 0 < largest <= max(limit, 9 * 4 * 4)

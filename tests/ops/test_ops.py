@@ -287,6 +287,24 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
         ),
         "spatial_shapes is of 4 cells → it must be of value's 5",
     ),
+    (ops.roi_align, (INPUT, torch.zeros(1, 5), (0, 2)), r"output_size is \(0, 2\) → .* at least 1"),
+    (ops.bezier_align, (INPUT, torch.zeros(1, 17), 2.5), "bezier_align: output_size is 2.5"),
+    (ops.deform_conv2d, (INPUT, OFFSET, WEIGHT, None, None, 0), "deform_conv2d: stride is 0"),
+    (ops.deform_conv2d, (INPUT, OFFSET, WEIGHT.double()), "the dtype is .*float64 of weight"),
+    (ops.carafe, (INPUT, torch.zeros(1, 9, 10, 10, **F64), 3, 1, 2), "dtype is .* one for all"),
+    (ops.border_align, (None, torch.zeros(1, 2, 4), 2), "border_align: input is NoneType"),
+    (
+        ops.tin_shift,
+        (INPUT, torch.zeros(1, 1, device="meta").int()),
+        "the device is .*meta of shift",
+    ),
+    (
+        ops.roi_align,
+        (INPUT.to("meta"), torch.zeros(1, 5), 2),
+        "the device is meta of input, cpu of",
+    ),
+    (ops.sigmoid_focal_loss, (BOXES, SCORES.long(), 2.0, 0.25, [1.0]), "weight is list"),
+    (ops.contour_expand, ([[1]], BOXES, 0, 1), "contour_expand: kernel_mask is list"),
 ]
 
 
