@@ -16,7 +16,7 @@ from mm2pl.errors import ArgumentError, under_key
 from mm2pl.lightning.from_file import FromKnownNames
 from mm2pl.lightning.loader_views import EndlessView, TrainView, share_of
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.lightning.settings import Settings
+from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.stream import EvalStream
 
@@ -29,7 +29,7 @@ class MMDataModule(FromKnownNames, LightningDataModule):
 
     Args:
         train_dataloader: A loader, or ``dict(dataset=…, sampler=…, batch_size=…)``.
-        val_dataloader: The same for validation.
+        val_dataloader: The same for validation, or a list of them: a run evaluates one set after the other.
         test_dataloader: The same for testing and predicting.
         seed: Seed of the samplers and workers; ``None``: the samplers agree on one over the processes.
         diff_rank_seed: Whether every process seeds differently.
@@ -38,8 +38,8 @@ class MMDataModule(FromKnownNames, LightningDataModule):
     def __init__(
         self,
         train_dataloader: Settings | DataLoader[Any] | None = None,
-        val_dataloader: Settings | DataLoader[Any] | None = None,
-        test_dataloader: Settings | DataLoader[Any] | None = None,
+        val_dataloader: Settings | SettingsList | DataLoader[Any] | None = None,
+        test_dataloader: Settings | SettingsList | DataLoader[Any] | None = None,
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> None:
@@ -85,6 +85,11 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         if config is None:
             # Lightning takes a list without loaders for "no validation"; None is an error to it.
             return []
+        if isinstance(config, list):
+            raise ArgumentError(
+                f"{stage}_dataloader is a list of {len(config)} → a run evaluates several sets (mm2pl, or a Runner); "
+                "under a Trainer of your own, give one"
+            )
         if stage not in self.loaders or self._shares[stage] != share:
             # A sampler would draw it for its share alone.
             agreed = self.seed is None and share != get_dist_info()

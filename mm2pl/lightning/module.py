@@ -262,7 +262,8 @@ class MMLightningModule(EvaluatedModule):
                     )
         wrappers = wrappers_of(wrapper).values()
         if len(wrappers) == 1:
-            add_own_parameters(wrapper.optimizer, self)
+            # An OptimWrapperDict may hold a single one.
+            add_own_parameters(next(iter(wrappers)).optimizer, self)
         self.driver.remember_parameters([each.optimizer for each in wrappers])
         require_deepspeed(self.trainer, wrappers)
         if self.automatic_optimization:

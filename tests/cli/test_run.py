@@ -60,6 +60,20 @@ def test_a_config_may_hold_objects(tmp_path, capsys):
     assert "val_evaluator is a live Evaluator object" in capsys.readouterr().err
 
 
+def test_several_sets_are_validated(trained, tmp_path, capsys):
+    config = tmp_path / "config.py"
+    config.write_text(
+        f"_base_ = {str(ROOT / CONFIG)!r}\n"
+        "val_dataloader = [_base_.val_dataloader, _base_.val_dataloader]\n"
+        "val_evaluator = [_base_.val_evaluator, [_base_.val_evaluator]]\n"
+    )
+    of_one = str(trained / "epoch_1.pth")
+    assert main(["validate", str(config), "--ckpt_path", of_one, "--work-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "0/accuracy: " in said
+    assert "1/accuracy: " in said
+
+
 def test_fit_leaves_mmengines_files(trained):
     names = {path.name for path in trained.iterdir()}
     assert {

@@ -85,3 +85,14 @@ def _person(rng: np.random.Generator, image: int, number: int, kind: int) -> dic
         "num_keypoints": 17,
         "keypoints": points.ravel().tolist(),
     }
+
+
+def pairs(root: Path) -> None:
+    """MMagic's form: pictures, and the same four times as small."""
+    rng = np.random.default_rng(0)
+    for folder in ("large", "small"):
+        (root / folder).mkdir(parents=True)
+    for index in range(SPLITS["val"]):
+        small = _picture(rng, 16, 16)
+        small.save(root / f"small/{index}.png")
+        small.resize((64, 64)).save(root / f"large/{index}.png")

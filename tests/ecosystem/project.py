@@ -9,13 +9,8 @@ from pathlib import Path
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
-COMMON = {
-    "default_hooks.logger.interval": 1,
-    "randomness.seed": 0,
-    **{f"{loader}.num_workers": 0 for loader in LOADERS},
-    **{f"{loader}.persistent_workers": False for loader in LOADERS},
-}
-"""Every iteration is logged; the data is loaded in the process itself."""
+COMMON = {"default_hooks.logger.interval": 1, "randomness.seed": 0}
+"""Every iteration is logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +25,7 @@ class Project:
         flags: Such as ``--auto-scale-lr``.
         evaluates: Whether it has data to validate and test with.
         needs: Other packages.
+        loaders: Their places in the config.
         ops: Whether it needs mmcv with its operators, not only mmcv-lite.
     """
 
@@ -40,6 +36,7 @@ class Project:
     flags: tuple[str, ...] = ()
     evaluates: bool = True
     needs: tuple[str, ...] = ()
+    loaders: tuple[str, ...] = LOADERS
     ops: bool = True
 
     def path(self) -> Path:
@@ -51,7 +48,12 @@ class Project:
 
     def cfg_options(self, data: Path) -> list[str]:
         """Return the command-line arguments after ``--cfg-options``."""
-        merged = {**COMMON, **self.options}
+        # The data is loaded in the process itself.
+        workers = {"num_workers": 0, "persistent_workers": False}
+        here = {
+            f"{loader}.{key}": value for loader in self.loaders for key, value in workers.items()
+        }
+        merged: dict[str, object] = {**COMMON, **here, **self.options}
         if not self.evaluates:
             merged = {
                 key: value for key, value in merged.items() if key[:4] not in ("val_", "test")

@@ -9,10 +9,26 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from mm2pl.compat.mmcv_ext import serve_mmcv_ext
 
 # MMEngine 0.10.7 cannot load its own checkpoints otherwise: torch 2.6 made True the default.
 torch.load = functools.partial(torch.load, weights_only=False)
+# Where MMCV has no compiled operators, both sides have ours: what is compared here are the runs.
+serve_mmcv_ext()
+
+
+class Metrics(Hook):
+    """Keep the newest metrics: not every loop returns them."""
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.newest = dict(metrics)
+
+    after_test_epoch = after_val_epoch
+
+
 parser = argparse.ArgumentParser()
 parser.add_argument("config")
 parser.add_argument("--work-dir", required=True)
@@ -34,5 +50,8 @@ if cfg.get("val_cfg") is not None:
     cfg.default_hooks.checkpoint.pop("save_best", None)
     for stage, method in {"validate": Runner.val, "test": Runner.test}.items():
         cfg.experiment_name = stage
-        metrics[stage] = method(Runner.from_cfg(cfg))
+        runner, hook = Runner.from_cfg(cfg), Metrics()
+        runner.register_hook(hook)
+        method(runner)
+        metrics[stage] = hook.newest
 Path(options.work_dir, "metrics.json").write_text(json.dumps(metrics, default=float))

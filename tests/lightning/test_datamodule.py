@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from torch.utils.data import DataLoader
 
 from mm2pl.dataset import DefaultSampler, InfiniteSampler
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning import MMDataModule
 from tests.bridges import loader, module, trainer
 from tests.lightning.test_two_processes import PROJECT
@@ -209,3 +210,9 @@ def test_with_one_process_a_built_loader_is_taken_as_it_is() -> None:
     run, bridge = trainer(max_epochs=1), module()
     run.fit(bridge, datamodule=MMDataModule(built, built))
     assert (run.num_training_batches, run.num_val_batches) == (4, [4])
+
+
+def test_a_trainer_of_ones_own_has_one_set() -> None:
+    built = DataLoader(Points(20), batch_size=5)
+    with pytest.raises(ArgumentError, match=r"val_dataloader is a list of 2 → a run evaluates"):
+        trainer(max_epochs=1).fit(module(), datamodule=MMDataModule(built, [built, built]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     EarlyStopping,
@@ -14,9 +15,10 @@ from lightning.pytorch.callbacks import (
 )
 
 from mm2pl.hooks import Hook
-from mm2pl.lightning import MMDataModule
+from mm2pl.lightning import MMDataModule, MMLightningModule
+from mm2pl.optim import OptimWrapper, OptimWrapperDict
 from tests.bridges import SGD, loader, module, trainer
-from tests.scenarios import Points, accuracy
+from tests.scenarios import Points, accuracy, models
 
 pytestmark = pytest.mark.filterwarnings(
     # Lightning's advice to users: no validation loader, few workers, few batches per log line.
@@ -136,3 +138,21 @@ def test_losses_are_logged_undivided_by_the_accumulation_window() -> None:
     assert len(seen[4]) == 4
     assert seen[4][0] == seen[1][0]
     assert min(seen[4]) > 1
+
+
+class ByName(models("mm2pl")["plain"]):
+    """Takes its one optimizer wrapper from a dict, as MMagic's inpaintors do."""
+
+    def train_step(self, data: Any, optim_wrapper: Any) -> Any:
+        return super().train_step(data, optim_wrapper["net"])
+
+
+def test_a_dict_of_one_optimizer_wrapper() -> None:
+    alone = module()
+    trainer(max_epochs=1).fit(alone, loader())
+    torch.manual_seed(3)
+    model = ByName()
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=SGD["lr"]))
+    named = MMLightningModule(model, optim_wrapper=OptimWrapperDict(net=wrapper))
+    trainer(max_epochs=1).fit(named, loader())
+    assert all(map(torch.equal, model.parameters(), alone.model.parameters()))

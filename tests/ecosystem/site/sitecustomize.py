@@ -1,11 +1,14 @@
-"""For the tests' processes only: let a torchvision wheel built for CUDA be imported under a CPU torch.
+"""For the tests' processes only: let wheels be imported that lack something here.
 
-Its Python code extends operators that its library would declare; here they are declared, without a
-kernel, when torchvision is about to be imported.
+The Python code of a torchvision built for CUDA extends operators that its library would declare; under a
+CPU torch they are declared here, without a kernel, when torchvision is about to be imported.
+MMagic 1.2.0 has a name of NumPy 1 in a table, and imports packages that few of its models need.
 """
 
 import importlib.abc
+import importlib.machinery
 import sys
+import types
 
 BOXES = "Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
 GRADIENT = (
@@ -52,4 +55,46 @@ class Declare(importlib.abc.MetaPathFinder):
                 keep_alive = self.library
 
 
-sys.meta_path.insert(0, Declare())
+ABSENT = ("albumentations", "pandas", "resize_right")
+"""What MMagic imports for models that are not run here."""
+
+
+class Absent(types.ModuleType):
+    """A package of which nothing is used: each name in it is a class of its own."""
+
+    __path__ = ()
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+class Complete(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds what no other finder has found."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] in ABSENT:
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return Absent(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+class OldName(importlib.abc.MetaPathFinder):
+    """Finds nothing; gives NumPy its old name back when MMagic is asked for."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname == "mmagic":
+            sys.meta_path.remove(self)
+            import numpy
+
+            numpy.bool8 = numpy.bool_
+
+
+sys.meta_path[:0] = [Declare(), OldName()]
+sys.meta_path.append(Complete())
