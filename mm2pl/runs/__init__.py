@@ -1,1 +1,4 @@
-"""What runs have left in their work folders, read as files: no torch is imported, and nothing is written there."""
+"""What runs have left in their work folders, read as files.
+
+Only `weights` and `publish` import torch, and only `publish` and `clean` change a work folder.
+"""

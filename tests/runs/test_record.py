@@ -125,15 +125,18 @@ def test_of_a_log_as_text_only(tmp_path):
     assert found["best"]["iter"] == 10
 
 
-@pytest.mark.parametrize("val_step", [0, 5])
-def test_of_mmengine_by_iterations_with_a_log_that_counts_epochs(made, val_step):
+@pytest.mark.parametrize(
+    ("iters", "val_step"), [((4, 8), 0), ((10, 20), 5)], ids=["step 0", "beyond the epoch"]
+)
+def test_of_mmengine_by_iterations_with_a_log_that_counts_epochs(made, iters, val_step):
     folder = made.mmengine()
-    train = [{"loss": 1.0, "epoch": 1, "iter": i, "step": i} for i in (10, 20)]
+    train = [{"loss": 1.0, "epoch": 1, "iter": i, "step": i} for i in iters]
     rows = [train[0], {"acc": 50.0, "step": val_step}, train[1], {"acc": 40.0, "step": val_step}]
     (folder / "20260101_100000" / "vis_data" / "scalars.json").write_text(lines(rows))
     history = Run(work_dir(folder)).history
-    assert [(row.iter, row.epoch) for row in history.train] == [(10, None), (20, None)]
-    assert [(row.iter, row.epoch) for row in history.val] == [(10, None), (20, None)]
+    expected = [(i, None) for i in iters]
+    assert [(row.iter, row.epoch) for row in history.train] == expected
+    assert [(row.iter, row.epoch) for row in history.val] == expected
 
 
 def test_parts_are_joined_where_the_run_was_resumed(made):
