@@ -82,6 +82,7 @@ def found(text: str) -> list[tuple[int, str]]:
     [
         (MODEL, []),
         (HEAD, []),
+        (MODEL.partition("    def train_step")[0], [(5, "Net.forward(return_loss=…)")]),
         (
             MODEL.replace("from torch import nn", "from mmdet.models import nn"),
             [
@@ -107,6 +108,7 @@ def found(text: str) -> list[tuple[int, str]]:
         *(
             "model",
             "head",
+            "no-step",
             "of-another-nn",
             "of-a-toolbox",
             "script",

@@ -28,7 +28,7 @@ _MODULES = re.compile(
     r"(torch\.nn(\.modules(\.module)?)?\.Module|(mmcv|mmengine|mm2pl)\..*BaseModule)$"
 )
 _REGISTRY = re.compile(r"(mmcv|mm2pl|mmengine)\.(.*\.)?Registry$")
-_TELLING = re.compile(r"return_loss|def (train|val)_step\b|\bRegistry\(")
+_TELLING = re.compile(r"def (train|val)_step\b|\bRegistry\(")
 
 
 class Edit(NamedTuple):
@@ -64,10 +64,12 @@ def origin(node: ast.expr, bound: dict[str, str]) -> str:
 
 
 def is_old_model(node: ast.ClassDef) -> bool:
-    """Return whether a class has steps of 1.x' signature, which loops of today cannot call."""
+    """Return whether a class has steps of 1.x' signature, which loops of today cannot call.
+
+    ``forward(return_loss=…)`` alone is none: projects with training loops of their own have it too.
+    """
     return any(
-        (method.name in ("train_step", "val_step") and "optimizer" in arguments(method))
-        or (method.name == "forward" and "return_loss" in arguments(method))
+        method.name in ("train_step", "val_step") and "optimizer" in arguments(method)
         for method in node.body
         if isinstance(method, Function)
     )
