@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningCLI
 from mm2pl.config import Config
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.runner import Runner
+from tests.versions import project  # noqa: F401 - LightningCLI builds the model before it comes to custom_imports
 
 
 def flags(strategy: str) -> dict[str, Any]:
