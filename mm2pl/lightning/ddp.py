@@ -23,6 +23,10 @@ def as_timedelta(seconds: float | timedelta) -> timedelta:
     return seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
 
 
+UNREACHED = "Expected to have finished reduction in the prior iteration"
+"""How torch begins to say so, at the step after."""
+
+
 class MMDDPStrategy(DDPStrategy):
     """Broadcast buffers when ``MMDistributedDataParallel`` does: before the forward passes of training, if asked for.
 
@@ -66,6 +70,24 @@ class MMDDPStrategy(DDPStrategy):
         if isinstance(model, DistributedDataParallel) and not module.automatic_optimization:  # type: ignore[union-attr]
             model.require_forward_param_sync = self._averaged
         return output
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Say what to do where a loss has not reached all parameters; Lightning 2.6 names its strategy."""
+        text = str(exception)
+        if UNREACHED not in text or not isinstance(self.model, DistributedDataParallel):
+            return
+        names = [n for n, p in self.model.module.named_parameters() if p.requires_grad]
+        # torch 2.13 counts them in its own order, in the last line for this process.
+        _, _, counted = text.partition("did not receive grad for rank")
+        numbers = [
+            int(n) for n in counted.partition(":")[2].partition("\n")[0].split() if n.isdigit()
+        ]
+        found = [names[n].removeprefix("model.") for n in numbers if n < len(names)]
+        exception.args = (
+            f"the loss has not reached {', '.join(found[:5]) or 'some parameters'}{', …' * (len(found) > 5)} → "
+            "find_unused_parameters=True in the config, if that is meant; else freeze them, or let the loss depend on "
+            "them",
+        )
 
     def validation_step(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module itself."""

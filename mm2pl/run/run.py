@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mm2pl.compat import config_for
 from mm2pl.config import Config, as_config
 from mm2pl.dataset import loader_config
-from mm2pl.dist import get_rank, get_world_size
+from mm2pl.dist import broadcast, get_rank, get_world_size
 from mm2pl.errors import ArgumentError, under_key
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.plan.explain import typed_doubts, warn
@@ -435,7 +435,8 @@ class Run:
             initialize()
             if self.trainer.world_size > 1:
                 for tensor in self.model.state_dict().values():
-                    self.trainer.strategy.broadcast(tensor)
+                    # In place: what Lightning's strategies broadcast is an object, which they return.
+                    broadcast(tensor)
 
     # The log
 

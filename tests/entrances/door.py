@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from mm2pl.config import Config
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
 from mm2pl.runner import Runner
+from tests.versions import project  # noqa: F401 - LightningCLI builds the model before it comes to custom_imports
 
 
 def flags(strategy: str) -> dict[str, Any]:
@@ -41,8 +42,10 @@ def own(strategy: str) -> None:
 def cli(strategy: str) -> None:
     words = [f"--trainer.{name}={value}" for name, value in flags(strategy).items()]
     LightningCLI(
-        MMLightningModule,
-        MMDataModule,
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
         args=["fit", "--config", "run.yaml", *words],
         auto_configure_optimizers=False,
         save_config_callback=None,

@@ -25,8 +25,11 @@ README = Path(__file__).parents[1] / "README.md"
 DOOR = str(Path(__file__).parent / "door.py")
 
 FORK = "a strategy that forks, in processes that"
+INTERACTIVE = "is not compatible with an interactive"
 REFUSALS: dict[str, str] = {
-    "ddp_spawn": "a strategy that starts processes by 'spawn'|in processes that",
+    "ddp": INTERACTIVE,
+    "ddp_find_unused_parameters_true": INTERACTIVE,
+    "ddp_spawn": f"a strategy that starts processes by 'spawn'|{INTERACTIVE}",
     "ddp_fork": FORK,
     "ddp_notebook": FORK,
     "fsdp": "requires a GPU accelerator",

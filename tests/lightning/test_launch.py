@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+import torch
 
 from mm2pl.config import Config
+from mm2pl.hooks import Hook
 from mm2pl.plan.processes import strategy_of
 from mm2pl.plan.translate import with_given
 from mm2pl.runner import Runner
@@ -50,6 +55,59 @@ def test_refused_before_a_process_starts(config, flags, randomness, message) -> 
     runner = Runner.from_cfg(config, trainer={**FORK, **flags})
     with pytest.raises(ValueError, match=message):
         runner.train()
+
+
+OBJECTS = {
+    # For the lock of the work folder, by Lightning for its log folder, and in each of two validations.
+    "broadcast_object_list": 4,
+    # Four for each of two files: the states that each process has of its own; and in each validation.
+    "gather_object": 10,
+    # Two for each file: which buffers and which open gradients each process has.
+    "all_gather_object": 4,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_objects_are_sent_as_often_as_files_are_written(config, tmp_path, monkeypatch) -> None:
+    """MMEngine sends one for each validation; the number of iterations is not in the count."""
+    counts = dict.fromkeys(OBJECTS, 0)
+
+    def counted(name: str, call: Any) -> Any:
+        def count(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return call(*args, **kwargs)
+
+        return count
+
+    for name in OBJECTS:
+        monkeypatch.setattr(
+            torch.distributed, name, counted(name, getattr(torch.distributed, name))
+        )
+
+    class Note(Hook):
+        def after_train(self, runner: Any) -> None:
+            if runner.rank == 0:
+                (tmp_path / "counts.json").write_text(json.dumps(counts))
+
+    config.custom_hooks = [Note()]
+    Runner.from_cfg(config, trainer=FORK).train()
+    assert json.loads((tmp_path / "counts.json").read_text()) == OBJECTS
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_all_processes_begin_with_the_first_ones_weights(config, tmp_path, monkeypatch) -> None:
+    """Already before a strategy makes them alike, as DDP does and others do not."""
+    runner = Runner.from_cfg(config, trainer=FORK)
+    weight = runner.model.net.weight
+    runner.model.init_weights = lambda: weight.data.fill_(runner.rank + 1)
+
+    def note(model: Any, options: Any) -> None:  # what follows the initialisation
+        torch.save(weight, tmp_path / f"{runner.rank}.pt")
+
+    monkeypatch.setattr("mm2pl.run.run.change_model", note)
+    runner.train()
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert torch.equal(first, second)
 
 
 def test_one_process_for_two_devices_is_refused() -> None:

@@ -40,11 +40,12 @@ def set_multi_processing(
         cv2.setNumThreads(opencv_num_threads)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         if distributed and variable not in os.environ:
-            warnings.warn(
-                f"Setting {variable} environment variable for each process to be 1 in default, to "
-                "avoid your system being overloaded, please further tune the variable for optimal "
-                "performance in your application as needed.",
-                stacklevel=2,
-            )
+            if all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID")):
+                warnings.warn(
+                    f"Setting {variable} environment variable for each process to be 1 in default, to "
+                    "avoid your system being overloaded, please further tune the variable for optimal "
+                    "performance in your application as needed.",
+                    stacklevel=2,
+                )
             # It holds for worker processes that start later: this process's OpenMP has read it already.
             os.environ[variable] = "1"
