@@ -165,7 +165,10 @@ def _load(file: File, map_location: MapLocation, weights_only: bool) -> Any:
         raise
     except Exception as error:
         if map_location != "cpu" and _loads_on_the_cpu(file):
-            raise  # the device failed, not the file
+            if map_location != "meta":
+                raise  # the device failed, not the file
+            # torch 2.13 has no quantized tensors without contents.
+            return _load(file, "cpu", weights_only)
         raise _Unreadable(f"is damaged or no checkpoint: {_first_line(error)}") from error
 
 

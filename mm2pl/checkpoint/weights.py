@@ -202,10 +202,7 @@ def load_checkpoint(
         RuntimeError: Keys or shapes differ and ``strict`` is True.
     """
     checkpoint = _load_checkpoint(filename, map_location, logger, weights_only=weights_only)
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(
-            f"No state_dict found in checkpoint file {filename}: it holds a {type(checkpoint).__name__}"
-        )
+    _require_names(checkpoint, filename)
     try:
         return load_checkpoint_to_model(model, checkpoint, strict, logger, revise_keys)
     except CheckpointError as error:
@@ -294,6 +291,17 @@ class MissingPrefixError(CheckpointError, AssertionError):
     """A part of a model that a file does not have, where MMEngine has an ``assert``."""
 
 
+def _require_names(checkpoint: Any, filename: str) -> None:
+    """Refuse the content of a file that has no weights by names."""
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(
+            f"No state_dict found in checkpoint file {filename}: it holds a {type(checkpoint).__name__}"
+        )
+    for name in checkpoint.get("state_dict", checkpoint):
+        if not isinstance(name, str):
+            raise CheckpointError(f"{filename} has the key {name!r} → weights by name are needed")
+
+
 def _load_checkpoint_with_prefix(
     prefix: str, filename: str, map_location: MapLocation = None
 ) -> dict[str, Any]:
@@ -303,6 +311,7 @@ def _load_checkpoint_with_prefix(
         MissingPrefixError: The file has no such part.
     """
     checkpoint = _load_checkpoint(filename, map_location=map_location)
+    _require_names(checkpoint, filename)
     weights = checkpoint.get("state_dict", checkpoint)
     prefix = prefix if prefix.endswith(".") else f"{prefix}."
     part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}

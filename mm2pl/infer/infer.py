@@ -6,7 +6,7 @@ import copy
 import re
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import nn
 
 from mm2pl.checkpoint.weights import _load_checkpoint, _load_checkpoint_to_model
 from mm2pl.config import Config, ConfigDict
+from mm2pl.config.errors import ConfigError
 from mm2pl.dataset import pseudo_collate
 from mm2pl.device import get_device
 from mm2pl.errors import ArgumentError
@@ -212,18 +213,12 @@ class BaseInferencer(metaclass=InferencerMeta):
         """Build the model in eval mode; an empty ``cfg`` is filled with the config in the checkpoint.
 
         Raises:
-            ValueError: ``cfg`` is empty and the checkpoint holds no config.
+            ValueError: ``cfg`` is empty, and the checkpoint holds no config of a model.
         """
         checkpoint = None if weights is None else _load_checkpoint(weights, map_location="cpu")
         # In place, since __init__ goes on with this very object.
         if not cfg:
-            text = _config_in(checkpoint or {})
-            cfg.update(Config.fromstring(text, file_format=".py", safe=True)._cfg_dict)
-            if "model" not in cfg:
-                raise ArgumentError(
-                    f"{weights}: the config in it has no model, only {list(cfg)} → give the config as model=…"
-                )
-            require_known(_built_of(cfg), str(weights), "give the config as model=…")
+            cfg.update(_config_in(checkpoint, str(weights)))
         # The weights come from the checkpoint, so the backbone's must not be downloaded.
         if cfg.model.get("pretrained") is not None:
             del cfg.model.pretrained
@@ -300,13 +295,32 @@ def _built_of(cfg: Any) -> dict[str, Any]:
     return {key: cfg[key] for key in _PARTS if key in cfg}
 
 
-def _config_in(checkpoint: dict) -> str:
-    """Return the text of the config that a checkpoint was trained with."""
+def _config_in(checkpoint: Any, name: str) -> ConfigDict:
+    """Return the config that a checkpoint was trained with.
+
+    Args:
+        checkpoint: The content of a file.
+        name: The file, for messages.
+
+    Raises:
+        ArgumentError: It holds none, or one without a model.
+        ConfigError: It does more than ``safe=True`` allows, or cannot be read.
+        UnknownNameError: It would have something called that is new to this program.
+    """
+    instead = "give the config as model=…"
+    checkpoint = checkpoint if isinstance(checkpoint, Mapping) else {}
+    hub, meta = checkpoint.get("message_hub") or {}, checkpoint.get("meta") or {}
     # MMEngine 0.10.7 saves the config in both places, MMCV 1.x only in `meta`.
-    for place in (
-        checkpoint.get("message_hub", {}).get("runtime_info", {}),
-        checkpoint.get("meta", {}),
-    ):
-        if "cfg" in place:
-            return place["cfg"]
-    raise ArgumentError("Cannot find the config in the checkpoint → give the config as model=…")
+    found = [place["cfg"] for place in (hub.get("runtime_info") or {}, meta) if "cfg" in place]
+    if not found:
+        raise ArgumentError(f"{name}: Cannot find the config in the checkpoint → {instead}")
+    if not isinstance(found[0], str):
+        raise ArgumentError(f"{name}: the config in it is a {type(found[0]).__name__} → {instead}")
+    try:
+        cfg = Config.fromstring(found[0], file_format=".py", safe=True)._cfg_dict
+    except ConfigError as error:
+        raise ConfigError(f"{name}: the config in it: {error} → {instead}") from error
+    if not isinstance(cfg.get("model"), Mapping):
+        raise ArgumentError(f"{name}: the config in it has no model, only {list(cfg)} → {instead}")
+    require_known(_built_of(cfg), name, instead)
+    return cfg

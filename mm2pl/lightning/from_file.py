@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from mm2pl.checkpoint.download import download
+from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.reader import naming, read_outline
 from mm2pl.checkpoint.schema import check
 from mm2pl.fileio import get_file_backend
@@ -67,6 +68,11 @@ def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
             file = BytesIO(get_file_backend(name).get(name))
     outline = read_outline(file, name)
     check(outline, name, whole=False)
+    if "pytorch-lightning_version" not in outline:
+        raise CheckpointError(
+            f"{name}: it is not one of Lightning's checkpoints → make the module, and load its weights with "
+            "mm2pl.runner.load_checkpoint(module.model, path)"
+        )
     for place in (key, *OLD_KEYS):
         values = outline.get(place) or {}
         if isinstance(values, dict):

@@ -227,3 +227,10 @@ def test_a_file_that_somebody_has_compressed_is_read(good):
     compress(good / "epoch_1.pth", good / "small.pth")
     weights = read_checkpoint(good / "small.pth")["state_dict"]["w"]
     assert torch.equal(weights, torch.arange(1000.0))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_outline_of_quantized_tensors(tmp_path):
+    made = torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.quint8)
+    torch.save({"state_dict": {"w": made}}, tmp_path / "x.pth")
+    assert read_outline(tmp_path / "x.pth")["state_dict"]["w"].shape == (2, 2)

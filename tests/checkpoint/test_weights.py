@@ -406,3 +406,22 @@ def test_a_full_disk_is_named_and_changes_nothing(tmp_path):
     with pytest.raises(OSError, match=r"epoch_1\.pth could not be written: No space left"):
         write_atomically(path, lambda file: torch.save({"a": torch.zeros(9)}, Full()))
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (5, "it holds a int"),
+        ([1], "it holds a list"),
+        ({1: torch.ones(1)}, "x.pth has the key 1 → weights by name"),
+    ],
+)
+def test_a_file_without_names_is_refused(tmp_path, content, said):
+    path = str(tmp_path / "x.pth")
+    torch.save(content, path)
+    for load in (
+        lambda: load_checkpoint(nn.Linear(1, 1), path),
+        lambda: _load_checkpoint_with_prefix("l", path),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            load()

@@ -156,6 +156,20 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "version, data": ("data module", {"pytorch-lightning_version": 2.6}, "a version such as"),
     "arguments": ("module", {"hyper_parameters": [1]}, r"hyper_parameters is \[1\] \(list\)"),
     "config": ("inferencer", {"meta": {"cfg": "x = 1"}}, "the config in it has no model"),
+    "no text": ("inferencer", {"meta": {"cfg": {"a": 1}}}, "the config in it is a dict → give"),
+    "model": ("inferencer", {"meta": {"cfg": "model = [1]"}}, "the config in it has no model"),
+    "no Python": (
+        "inferencer",
+        {"meta": {"cfg": "model = ("}},
+        r"the config in it: .*never closed",
+    ),
+    "no config": ("inferencer", {"meta": None}, "Cannot find the config in the checkpoint → give"),
+    "MMEngine's": (
+        "module",
+        {"meta": {}},
+        r"it is not one of Lightning's checkpoints → make the module",
+    ),
+    "MMEngine's, data": ("data module", {}, "it is not one of Lightning's checkpoints"),
 }
 
 
