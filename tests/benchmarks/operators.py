@@ -134,14 +134,15 @@ def compiled() -> Any:
 
 def scenario(name: str, quick: bool = False) -> Scenario:
     """Return the table of one operator: what the functions of ``mmcv._ext`` take, called as MMCV does."""
-    title, call = (OTHERS if name in OTHERS else SCENARIOS)[name]
+    if name in OTHERS:
+        title, call = OTHERS[name]
+        run: Callable[..., Sample] = functools.partial(of_calls, call)
+    else:
+        title, bench = SCENARIOS[name]
+        run = functools.partial(measure, bench, times=1 if quick else 3)
     tables = {"MMCV, compiled": compiled(), "mm2pl": SimpleNamespace(**FUNCTIONS)}
     rows: dict[str, Run] = {
-        label: functools.partial(of_calls, call, table)
-        if name in OTHERS
-        else functools.partial(measure, call, table, 1 if quick else 3)
-        for label, table in tables.items()
-        if table is not None
+        label: functools.partial(run, table) for label, table in tables.items() if table is not None
     }
     return Scenario(title=title, unit="ms", scale=1e3, rows=rows)
 
