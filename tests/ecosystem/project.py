@@ -30,7 +30,7 @@ class Project:
         flags: Such as ``--auto-scale-lr``.
         evaluates: Whether it has data to validate and test with.
         needs: Other packages.
-        ops: Whether it needs mmcv with its operators, not only mmcv-lite.
+        calls: The functions of ``mmcv._ext`` that its run must call.
     """
 
     package: str
@@ -40,7 +40,7 @@ class Project:
     flags: tuple[str, ...] = ()
     evaluates: bool = True
     needs: tuple[str, ...] = ()
-    ops: bool = True
+    calls: tuple[str, ...] = ()
 
     def path(self) -> Path:
         """Return the config's file."""

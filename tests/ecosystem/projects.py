@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ecosystem import detection, pose, pretrain, segmentation
+from tests.ecosystem import detection, pose, pretrain, rotation, segmentation
 from tests.ecosystem.project import Project
 
 PROJECTS: dict[str, Project] = {
@@ -10,4 +10,5 @@ PROJECTS: dict[str, Project] = {
     **segmentation.PROJECTS,
     **detection.PROJECTS,
     **pose.PROJECTS,
+    **rotation.PROJECTS,
 }

@@ -11,6 +11,10 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from mm2pl.compat import serve_mmcv_ext
+
+serve_mmcv_ext()  # both sides run on the same operators
+
 # MMEngine 0.10.7 cannot load its own checkpoints otherwise: torch 2.6 made True the default.
 torch.load = functools.partial(torch.load, weights_only=False)
 parser = argparse.ArgumentParser()

@@ -1,11 +1,15 @@
 """For the tests' processes only: let a torchvision wheel built for CUDA be imported under a CPU torch.
 
 Its Python code extends operators that its library would declare; here they are declared, without a
-kernel, when torchvision is about to be imported.
+kernel, when torchvision is about to be imported. Packages that must be compiled have a stand-in, which an
+installed one precedes. MMRotate 1.0.0rc1 is told that MMDetection is 3.1.0, the last that it accepts, and
+finds a name where Python had it up to 3.9.
 """
 
+import collections.abc
 import importlib.abc
 import sys
+from pathlib import Path
 
 BOXES = "Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
 GRADIENT = (
@@ -39,17 +43,22 @@ SCHEMAS = [
 class Declare(importlib.abc.MetaPathFinder):
     """Finds nothing; declares the operators when torchvision is asked for."""
 
+    library = None
+
     def find_spec(self, fullname, path=None, target=None):
-        if fullname == "torchvision":
-            sys.meta_path.remove(self)
+        if fullname == "mmrotate":
+            import mmdet
+
+            mmdet.__version__ = "3.1.0"
+            collections.Sequence = collections.abc.Sequence
+        if fullname == "torchvision" and not self.library:
             import torch
 
             self.library = torch.library.Library("torchvision", "DEF")
             if not torch.version.cuda:
                 for schema in SCHEMAS:
                     self.library.define(schema)
-                global keep_alive
-                keep_alive = self.library
 
 
 sys.meta_path.insert(0, Declare())
+sys.path.append(str(Path(__file__).parents[1] / "standins"))
