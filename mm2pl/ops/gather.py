@@ -140,7 +140,8 @@ def padded(position: Tensor, size: Tensor | int) -> Corners:
     low = position.floor()
     share = position - low
     cells = torch.stack([low, low + 1])
-    inside = (cells >= 0) & (cells <= size - 1)
+    # At -1 exactly, where offsets of 0 begin next to a padding, MMCV's kernels have no gradient of the position.
+    inside = (cells >= 0) & (cells <= size - 1) & (position > -1)
     shares = torch.stack([1 - share, share])
     last = torch.as_tensor(size - 1, device=position.device).to(position)
     # NaN, which a diverging offset gives, lies outside, as in MMCV's kernels.

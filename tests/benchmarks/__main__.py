@@ -19,7 +19,7 @@ Maker = Callable[[str, bool], Scenario]
 SCENARIOS: dict[str, Maker] = {
     **dict.fromkeys(iterations.TASKS, iterations.scenario),
     **dict.fromkeys(parts.SCENARIOS, parts.scenario),
-    **dict.fromkeys(operators.SCENARIOS, operators.scenario),
+    **dict.fromkeys([*operators.SCENARIOS, *operators.OTHERS], operators.scenario),
     **dict.fromkeys(processes.SCENARIOS, processes.scenario),
     **dict.fromkeys(two_processes.SCENARIOS, two_processes.scenario),
 }

@@ -15,6 +15,7 @@ from torch import Tensor
 from mm2pl.ops.ext import FUNCTIONS
 from tests.benchmarks.measure import Run, Sample, Scenario
 from tests.benchmarks.parts import timed
+from tests.ops import compiled as oracle
 
 Work = Callable[[], Any]
 Bench = Callable[[Any], Work]
@@ -93,6 +94,33 @@ SCENARIOS: dict[str, tuple[str, Bench]] = {
 }
 """Option → title and what makes a turn."""
 
+OTHERS = {
+    name.replace(" ", "_"): (f"{name}, forward and backward where there is one", call)
+    for name, (call, _) in oracle.CALLS.items()
+    if name not in ("roi_align", "modulated_deform_conv", "nms", "nms_rotated")
+}
+"""Option → title and call, of the operators that are compared with compiled MMCV's, at the sizes of that comparison."""
+
+
+class Timed:
+    """Functions of ``mmcv._ext`` whose times are added up: what the comparison does around them is not counted."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.sample = Sample(wall=0.0, cpu=0.0)
+
+    def __getattr__(self, name: str) -> Work:
+        function = getattr(self.table, name)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            results: list[Any] = []
+            one = timed(lambda: results.append(function(*args, **kwargs)), 1)
+            wall, cpu = self.sample.wall + one.wall, self.sample.cpu + one.cpu
+            self.sample = Sample(wall=wall, cpu=cpu)
+            return results[0]
+
+        return run
+
 
 def compiled() -> Any:
     """Return compiled MMCV's functions, or None."""
@@ -105,13 +133,16 @@ def compiled() -> Any:
 
 
 def scenario(name: str, quick: bool = False) -> Scenario:
-    """Return the table of one of :data:`SCENARIOS`: what the functions of ``mmcv._ext`` take, called as MMCV does."""
-    title, bench = SCENARIOS[name]
+    """Return the table of one operator: what the functions of ``mmcv._ext`` take, called as MMCV does."""
+    if name in OTHERS:
+        title, call = OTHERS[name]
+        run: Callable[..., Sample] = functools.partial(of_calls, call)
+    else:
+        title, bench = SCENARIOS[name]
+        run = functools.partial(measure, bench, times=1 if quick else 3)
     tables = {"MMCV, compiled": compiled(), "mm2pl": SimpleNamespace(**FUNCTIONS)}
     rows: dict[str, Run] = {
-        label: functools.partial(measure, bench, table, 1 if quick else 3)
-        for label, table in tables.items()
-        if table is not None
+        label: functools.partial(run, table) for label, table in tables.items() if table is not None
     }
     return Scenario(title=title, unit="ms", scale=1e3, rows=rows)
 
@@ -120,3 +151,10 @@ def measure(bench: Bench, table: Any, times: int) -> Sample:
     """Return what one of ``times`` turns takes, without making its inputs."""
     torch.manual_seed(0)
     return timed(bench(table), times)
+
+
+def of_calls(call: oracle.Call, table: Any) -> Sample:
+    """Return what the functions of a table take in a call of the comparison with compiled MMCV."""
+    functions = Timed(table)
+    call(functions, oracle.Given(True, torch.float32))
+    return functions.sample

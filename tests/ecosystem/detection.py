@@ -22,16 +22,81 @@ COCO = {
 
 R18 = {"model.backbone.depth": 18, "model.neck.in_channels": "[64,128,256,512]"}
 
+ALL = {"model.test_cfg.score_thr": 0.0}
+"""Every box is kept: after so short a training NMS would be given none."""
+
+NARROW = {
+    "model.neck.out_channels": 32,
+    "model.bbox_head.in_channels": 32,
+    "model.bbox_head.feat_channels": 32,
+    "model.bbox_head.stacked_convs": 1,
+}
+
+TWO_STAGES = {
+    **R18,
+    "model.test_cfg.rcnn.score_thr": 0.0,
+    "model.test_cfg.rcnn.max_per_img": 20,
+    "model.neck.out_channels": 32,
+    "model.rpn_head.in_channels": 32,
+    "model.rpn_head.feat_channels": 32,
+    "model.roi_head.bbox_roi_extractor.out_channels": 32,
+    "model.roi_head.bbox_head.in_channels": 32,
+    "model.roi_head.bbox_head.fc_out_channels": 64,
+    "model.train_cfg.rcnn.sampler.num": 32,
+    "model.train_cfg.rpn_proposal.max_per_img": 100,
+    "model.test_cfg.rpn.max_per_img": 100,
+}
+
+VARIED = "train_dataloader.dataset.pipeline.3.transforms"
+DETR = {
+    **{key: value for key, value in COCO.items() if ".2.scale" not in key},
+    f"{VARIED}.0.0.scales": "[(64,96),(80,112)]",
+    f"{VARIED}.1.0.scales": "[(64,128),(72,128)]",
+    f"{VARIED}.1.1.crop_size": "(48,64)",
+    f"{VARIED}.1.2.scales": "[(64,96),(80,112)]",
+    "model.backbone.depth": 18,
+    "model.num_queries": 20,
+    "model.test_cfg.max_per_img": 20,
+}
+
 detecting = functools.partial(Project, package="mmdet", data=pictures.boxes)
+
+FCOS = "fpn_gn-head-center-normbbox-centeronreg-giou"
 
 PROJECTS = {
     "MMDetection RetinaNet": detecting(
         config="retinanet/retinanet_r18_fpn_1x_coco.py",
-        options=COCO,
+        options={**COCO, **ALL, **NARROW},
+        calls=("nms",),
     ),
     "MMDetection Faster R-CNN": detecting(
         config="faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-        options={**COCO, **R18},
+        options={**COCO, **TWO_STAGES},
+        calls=("nms", "roi_align"),
+    ),
+    "MMDetection Mask R-CNN": detecting(
+        config="mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
+        options={
+            **COCO,
+            **TWO_STAGES,
+            "model.roi_head.mask_roi_extractor.out_channels": 32,
+            "model.roi_head.mask_head.in_channels": 32,
+            "model.roi_head.mask_head.conv_out_channels": 32,
+            "model.roi_head.mask_head.num_convs": 1,
+        },
+        calls=("nms", "roi_align"),
+    ),
+    "MMDetection FCOS with DCN": detecting(
+        config=f"fcos/fcos_r50-dcn-caffe_{FCOS}_1x_coco.py",
+        options={
+            **COCO,
+            **ALL,
+            **NARROW,
+            "model.bbox_head.feat_channels": 64,
+            "model.backbone.base_channels": 16,
+            "model.neck.in_channels": "[64,128,256,512]",
+        },
+        calls=("nms", "modulated_deform_conv2d"),
     ),
     "MMDetection YOLOX": detecting(
         config="yolox/yolox_tiny_8xb8-300e_coco.py",
@@ -57,20 +122,21 @@ PROJECTS = {
             "train_cfg.max_epochs": 4,
             "train_cfg.val_interval": 2,
             "default_hooks.checkpoint.interval": 2,
+            **ALL,
         },
+        calls=("nms",),
     ),
     "MMDetection DETR": detecting(
         config="detr/detr_r50_8xb2-150e_coco.py",
+        options={**DETR, "model.neck.in_channels": "[512]"},
+    ),
+    "MMDetection Deformable DETR": detecting(
+        config="deformable_detr/deformable-detr_r50_16xb2-50e_coco.py",
         options={
-            **{key: value for key, value in COCO.items() if ".2.scale" not in key},
-            "train_dataloader.dataset.pipeline.3.transforms.0.0.scales": "[(64,96),(80,112)]",
-            "train_dataloader.dataset.pipeline.3.transforms.1.0.scales": "[(64,128),(72,128)]",
-            "train_dataloader.dataset.pipeline.3.transforms.1.1.crop_size": "(48,64)",
-            "train_dataloader.dataset.pipeline.3.transforms.1.2.scales": "[(64,96),(80,112)]",
-            "model.backbone.depth": 18,
-            "model.neck.in_channels": "[512]",
-            "model.num_queries": 20,
-            "model.test_cfg.max_per_img": 20,
+            **DETR,
+            "model.neck.in_channels": "[128,256,512]",
+            "model.encoder.num_layers": 2,
+            "model.decoder.num_layers": 2,
         },
     ),
     "MMDetection RTMDet": detecting(
@@ -96,6 +162,8 @@ PROJECTS = {
             "train_cfg.max_epochs": 4,
             "train_cfg.val_interval": 2,
             "train_cfg.dynamic_intervals": "[(3,1)]",
+            **ALL,
         },
+        calls=("nms",),
     ),
 }

@@ -34,6 +34,5 @@ PROJECTS = {
         options=SUPER_RESOLUTION,
         loaders=SETS,
         needs=("diffusers", "transformers", "lpips"),
-        ops=False,
     ),
 }

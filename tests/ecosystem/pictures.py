@@ -96,3 +96,21 @@ def pairs(root: Path) -> None:
         small = _picture(rng, 16, 16)
         small.save(root / f"small/{index}.png")
         small.resize((64, 64)).save(root / f"large/{index}.png")
+
+
+def turned_boxes(root: Path) -> None:
+    """DOTA's form: pictures, and a text for each with the corners of turned boxes."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "annfiles"):
+        (root / "trainval" / folder).mkdir(parents=True)
+    for index in range(SPLITS["train"]):
+        _picture(rng, 96, 96).save(root / f"trainval/images/{index}.png")
+        lines = []
+        for _ in range(3):
+            centre, half, angle = rng.uniform(30, 66, 2), rng.uniform(8, 24, 2), rng.uniform(0, 3)
+            along = np.array([np.cos(angle), np.sin(angle)]) * half[0]
+            across = np.array([-np.sin(angle), np.cos(angle)]) * half[1]
+            corners = [-along - across, along - across, along + across, across - along]
+            places = " ".join(f"{value:.1f}" for corner in corners for value in centre + corner)
+            lines.append(f"{places} plane 0\n")
+        (root / f"trainval/annfiles/{index}.txt").write_text("".join(lines))

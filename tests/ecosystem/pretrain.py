@@ -33,7 +33,7 @@ RESNET18 = {
 }
 WARM_UP = {"param_scheduler.0.end": 1, "param_scheduler.1.begin": 1}
 
-pretraining = functools.partial(Project, package="mmpretrain", data=pictures.classes, ops=False)
+pretraining = functools.partial(Project, package="mmpretrain", data=pictures.classes)
 
 PROJECTS = {
     "MMPretrain ResNet-18": pretraining(

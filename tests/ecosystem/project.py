@@ -26,7 +26,7 @@ class Project:
         evaluates: Whether it has data to validate and test with.
         needs: Other packages.
         loaders: Their places in the config.
-        ops: Whether it needs mmcv with its operators, not only mmcv-lite.
+        calls: The functions of ``mmcv._ext`` that its run must call.
     """
 
     package: str
@@ -37,7 +37,7 @@ class Project:
     evaluates: bool = True
     needs: tuple[str, ...] = ()
     loaders: tuple[str, ...] = LOADERS
-    ops: bool = True
+    calls: tuple[str, ...] = ()
 
     def path(self) -> Path:
         """Return the config's file."""

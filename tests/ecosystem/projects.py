@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.ecosystem import detection, loops, pose, pretrain, segmentation
+from tests.ecosystem import detection, loops, pose, pretrain, rotation, segmentation
 from tests.ecosystem.project import Project
 
 PROJECTS: dict[str, Project] = {
@@ -11,4 +11,5 @@ PROJECTS: dict[str, Project] = {
     **detection.PROJECTS,
     **pose.PROJECTS,
     **loops.PROJECTS,
+    **rotation.PROJECTS,
 }

@@ -12,7 +12,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mm2pl.compat.mmcv_ext import serve_mmcv_ext
+from mm2pl.compat import serve_mmcv_ext
 
 # MMEngine 0.10.7 cannot load its own checkpoints otherwise: torch 2.6 made True the default.
 torch.load = functools.partial(torch.load, weights_only=False)

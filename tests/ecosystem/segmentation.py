@@ -40,4 +40,41 @@ PROJECTS = {
             "param_scheduler.1.end": 20,
         },
     ),
+    "MMSegmentation PSANet": Project(
+        package="mmseg",
+        config="psanet/psanet_r50-d8_4xb2-40k_cityscapes-512x1024.py",
+        data=pictures.masks,
+        options={
+            **SIZES,
+            "model.pretrained": "None",
+            "model.backbone.depth": 18,
+            "model.decode_head.in_channels": 512,
+            "model.decode_head.channels": 64,
+            "model.decode_head.mask_size": "(9,13)",
+            "model.auxiliary_head.in_channels": 256,
+        },
+        calls=("psamask_forward", "psamask_backward"),
+    ),
+    "MMSegmentation Mask2Former": Project(
+        package="mmseg",
+        config="mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py",
+        data=pictures.masks,
+        options={
+            **{
+                key: value
+                for key, value in SIZES.items()
+                if "train_dataloader.dataset.p" not in key
+            },
+            "train_dataloader.dataset.pipeline.2.scales": "[48,64,80]",
+            "train_dataloader.dataset.pipeline.3.crop_size": "(64,96)",
+            "model.backbone.depth": 18,
+            "model.backbone.init_cfg": "None",
+            "model.decode_head.in_channels": "[64,128,256,512]",
+            "model.decode_head.num_queries": 20,
+            "model.decode_head.pixel_decoder.encoder.num_layers": 2,
+            "model.decode_head.transformer_decoder.num_layers": 2,
+            "model.decode_head.train_cfg.num_points": 256,
+        },
+        needs=("mmdet",),
+    ),
 }

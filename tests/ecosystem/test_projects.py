@@ -23,6 +23,9 @@ from tests.ecosystem.projects import PROJECTS
 pytestmark = [pytest.mark.ecosystem, pytest.mark.slow]
 HERE = Path(__file__).parent
 MMENGINE = os.environ.get("MM2PL_MMENGINE")
+COMPILED = HERE.parent / "data/ops/trainings.json"
+"""Losses with MMCV 2.1.0's compiled operators, by config: written where those are installed, with ``GOLDEN`` set."""
+GOLDEN = "MM2PL_WRITE_GOLDEN"
 CLOCKS = ("time", "data_time", "memory", "eta")
 
 
@@ -34,12 +37,7 @@ def installed(package: str) -> bool:
 def missing_parts(project: Project) -> list[str]:
     """Return what must be installed before a project can run."""
     needed = (project.package, "mmcv", "torchvision", *project.needs)
-    missing = [name for name in needed if not installed(name)]
-    if "mmcv" not in missing and project.ops:
-        spec = importlib.util.find_spec("mmcv")
-        folder = Path(spec.origin or "").parent if spec else Path()
-        missing += [] if list(folder.glob("_ext*")) else ["mmcv with its operators"]
-    return missing
+    return [name for name in needed if not installed(name)]
 
 
 def run(*command: str, mmengine: bool) -> None:
@@ -91,6 +89,11 @@ def metrics_of(work_dir: Path, files: str) -> dict[str, float]:
     return {key: row[key] for key in row if key not in (*CLOCKS, "step")}
 
 
+def losses_of(work_dir: Path) -> list[float]:
+    """Return the loss of each iteration."""
+    return [row["loss"] for row in logged(work_dir) if "loss" in row]
+
+
 def weights(work_dir: Path) -> dict[str, torch.Tensor]:
     """Return the weights after the last iteration; MMEngine's own files are read without MMEngine."""
     from mm2pl.checkpoint.loader import CheckpointLoader
@@ -124,13 +127,51 @@ def test_fit_validate_and_test_equal_mmengine(project, data, reference, tmp_path
     if project.evaluates:
         for stage in ("validate", "test"):
             commands.append([stage, config, "--ckpt_path", "last", *options])
-    run(str(HERE / "commands.py"), json.dumps(commands), mmengine=mmengine)
+    calls = tmp_path / "calls.json"
+    run(str(HERE / "commands.py"), json.dumps(commands), str(calls), mmengine=mmengine)
+    assert set(project.calls) <= json.loads(calls.read_text()).keys()
     expected = logged(reference)
     assert sum("loss" in row for row in expected) >= 20
     assert logged(tmp_path) == expected
+    losses = losses_of(tmp_path)
+    compiled = json.loads(COMPILED.read_text()).get(project.config, losses)
+    assert losses[0] == pytest.approx(compiled[0], rel=1e-5)
+    # FCOS: ten. Its offsets begin at 0, where a last digit decides which side of a cell has the gradient.
+    assert losses[: len(compiled)] == pytest.approx(compiled, rel=2e-3)
     ours, theirs = weights(tmp_path), weights(reference)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     metrics = json.loads((reference / "metrics.json").read_text())
     files = {"validate": "*/vis_data/scalars.json", "test": "*/*.json"}
     assert {stage: metrics_of(tmp_path, files[stage]) for stage in metrics} == metrics
+
+
+def has_compiled_operators() -> bool:
+    """Say whether mmcv is there with its operators."""
+    spec = importlib.util.find_spec("mmcv")
+    return spec is not None and bool(list(Path(spec.origin or "").parent.glob("_ext*")))
+
+
+def test_compiled_operators_give_the_same(project, data, tmp_path, monkeypatch):
+    if not project.calls or not has_compiled_operators():
+        pytest.skip("needs a project that calls operators, and compiled ones")
+    config, checkpoint, losses, metrics = str(project.path()), "last", {}, {}
+    for operators in ("mmcv", "mm2pl"):
+        monkeypatch.setenv("MM2PL_MMCV_EXT", operators)
+        work_dir = tmp_path / operators
+        options = ["--work-dir", str(work_dir), "--cfg-options", *project.cfg_options(data)]
+        # Both validate what the compiled operators have trained.
+        check = ["validate", config, "--ckpt_path", checkpoint, *options]
+        commands = [["fit", config, *project.flags, *options], check]
+        arguments = (json.dumps(commands), str(tmp_path / "calls.json"))
+        run(str(HERE / "commands.py"), *arguments, mmengine=False)
+        losses[operators] = losses_of(work_dir)
+        metrics[operators] = metrics_of(work_dir, "*/vis_data/scalars.json")
+        checkpoint = (tmp_path / "mmcv/last_checkpoint").read_text().strip()
+    if GOLDEN in os.environ:
+        golden = {**json.loads(COMPILED.read_text()), project.config: losses["mmcv"]}
+        COMPILED.write_text(json.dumps(golden, indent=1) + "\n")
+    assert losses["mm2pl"][0] == pytest.approx(losses["mmcv"][0], rel=1e-5)
+    assert losses["mm2pl"] == pytest.approx(losses["mmcv"], rel=2e-3)
+    assert metrics["mm2pl"] == metrics["mmcv"]
+    assert metrics["mm2pl"]

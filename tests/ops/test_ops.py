@@ -254,6 +254,18 @@ def test_no_regions(operator: Callable[..., Tensor]) -> None:
     assert not input.grad.any()
 
 
+def test_offsets_of_zero_have_no_gradient_in_the_padding() -> None:
+    # They are what every layer begins with. A value of MMCV 2.1.0's compiled operator: its kernels want > -1.
+    input, weight = torch.ones(1, 1, 3, 3, **F64), torch.ones(1, 1, 3, 3, **F64)
+    offset = torch.zeros(1, 18, 3, 3, **F64, requires_grad=True)
+    ops.deform_conv2d(input, offset, weight, padding=1).sum().backward()
+    assert offset.grad is not None
+    upper = offset.grad[0, [0, 2, 4]]  # y of the kernel's first row
+    assert not upper.any()
+    lower = offset.grad[0, [12, 14, 16]]  # and of its last, where the next cell is outside
+    assert lower[1].tolist() == [[0, 0, 0], [-1, -1, -1], [0, 0, 0]]
+
+
 INPUT, OFFSET, WEIGHT = torch.zeros(1, 4, 5, 5), torch.zeros(1, 18, 3, 3), torch.zeros(2, 4, 3, 3)
 BOXES, SCORES = torch.zeros(3, 4), torch.zeros(3)
 BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [

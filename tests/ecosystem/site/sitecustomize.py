@@ -3,12 +3,16 @@
 The Python code of a torchvision built for CUDA extends operators that its library would declare; under a
 CPU torch they are declared here, without a kernel, when torchvision is about to be imported.
 MMagic 1.2.0 has a name of NumPy 1 in a table, and imports packages that few of its models need.
+Packages that must be compiled have a stand-in, which an installed one precedes. MMRotate 1.0.0rc1 is told
+that MMDetection is 3.1.0, the last that it accepts, and finds a name where Python had it up to 3.9.
 """
 
+import collections.abc
 import importlib.abc
 import importlib.machinery
 import sys
 import types
+from pathlib import Path
 
 BOXES = "Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
 GRADIENT = (
@@ -42,17 +46,21 @@ SCHEMAS = [
 class Declare(importlib.abc.MetaPathFinder):
     """Finds nothing; declares the operators when torchvision is asked for."""
 
+    library = None
+
     def find_spec(self, fullname, path=None, target=None):
-        if fullname == "torchvision":
-            sys.meta_path.remove(self)
+        if fullname == "mmrotate":
+            import mmdet
+
+            mmdet.__version__ = "3.1.0"
+            collections.Sequence = collections.abc.Sequence
+        if fullname == "torchvision" and not self.library:
             import torch
 
             self.library = torch.library.Library("torchvision", "DEF")
             if not torch.version.cuda:
                 for schema in SCHEMAS:
                     self.library.define(schema)
-                global keep_alive
-                keep_alive = self.library
 
 
 ABSENT = ("albumentations", "pandas", "resize_right")
@@ -98,3 +106,4 @@ class OldName(importlib.abc.MetaPathFinder):
 
 sys.meta_path[:0] = [Declare(), OldName()]
 sys.meta_path.append(Complete())
+sys.path.append(str(Path(__file__).parents[1] / "standins"))

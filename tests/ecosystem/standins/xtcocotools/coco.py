@@ -1,0 +1,3 @@
+"""COCO's annotations."""
+
+from pycocotools.coco import COCO as COCO

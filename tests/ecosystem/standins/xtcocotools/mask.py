@@ -1,0 +1,3 @@
+"""COCO's masks."""
+
+from pycocotools.mask import *  # noqa: F403
