@@ -225,7 +225,8 @@ def kept(folder):
 @pytest.mark.parametrize(
     ("answer", "words", "code", "left"),
     [
-        ("y", [], 0, ["epoch_4.pth"]),
+        ("y", [], 0, ["epoch_2.pth", "epoch_4.pth"]),
+        ("y", ["--keep", "last"], 0, ["epoch_4.pth"]),
         ("", [], 1, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
         (None, [], 1, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
         (None, ["--dry-run"], 0, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
