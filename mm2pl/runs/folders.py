@@ -183,9 +183,12 @@ def _below(folder: Path, depth: int) -> Iterator[WorkDir]:
 
 def _may_hold_runs(entry: os.DirEntry[str]) -> bool:
     # A folder with a dot (.git) is not looked into. An entry knows its kind: a data folder has a million files.
-    if entry.name.startswith(".") or entry.name == "vis_data" or not entry.is_dir():
+    try:
+        is_folder = entry.is_dir()
+    except OSError:  # a link to itself
         return False
-    return not _is_start(Path(entry.path))
+    hidden = entry.name.startswith(".") or entry.name == "vis_data"
+    return is_folder and not hidden and not _is_start(Path(entry.path))
 
 
 def _is_work_dir(folder: WorkDir) -> bool:

@@ -92,10 +92,11 @@ def read_history(
     history = History()
     for part in folder.parts:
         length = _length_in_text(part.text)
-        # Without it the length follows from the rows, which must then all be there.
-        rows = list(_rows(part, history, brief and length is not None)) if part.scalars else []
+        # Without it the length, and the place of a validation, follow from the rows: then all must be there.
+        short = brief and length is not None
+        rows = list(_rows(part, history, short)) if part.scalars else []
         if not rows and part.text is not None:
-            rows = list(_rows_of_text(part.text, brief))
+            rows = list(_rows_of_text(part.text, short))
         by_epoch = _counts_epochs(rows, length)
         if by_epoch:
             history.epoch_length = length or _length_of(rows) or history.epoch_length

@@ -125,6 +125,21 @@ def test_of_a_log_as_text_only(tmp_path):
     assert found["best"]["iter"] == 10
 
 
+@pytest.mark.parametrize("brief", [True, False])
+def test_of_a_log_by_iterations_as_text_only(tmp_path, brief):
+    start = tmp_path / "20260101_100000"
+    start.mkdir()
+    said = "2026/01/01 10:00:00 - mmengine - INFO - "
+    train = [f"{said}Iter(train) [{i:3}/800]  loss: 1.5\n" for i in range(10, 801, 10)]
+    for position, i in enumerate(range(100, 801, 100)):
+        train.insert(i // 10 + position, f"{said}Iter(val) [5/5]    acc: {i / 10}  time: 0.2\n")
+    (start / f"{start.name}.log").write_text("".join(train))
+    history = Run(work_dir(tmp_path), brief).history
+    assert [(row.iter, row.values["acc"]) for row in history.val] == [
+        (i, i / 10) for i in range(100, 801, 100)
+    ]
+
+
 @pytest.mark.parametrize("val_step", [0, 5])
 def test_of_mmengine_by_iterations_with_a_log_that_counts_epochs(made, val_step):
     folder = made.mmengine()
@@ -202,6 +217,7 @@ def test_a_link_is_followed_to_a_run(made, tmp_path):
     (made.root / "again").symlink_to(real)
     (made.root / "linked").symlink_to(elsewhere.parent)
     (made.root / "round").symlink_to(made.root)
+    (made.root / "itself").symlink_to("itself")
     assert [each.path for each in find([made.root])] == [real, made.root / "linked" / "far"]
 
 
