@@ -56,8 +56,8 @@ class WorkDir:
     @cached_property
     def parts(self) -> list[Part]:
         """What its starts have left, the oldest first."""
-        own = [name for name in self.names if _is_start(self.path / name)]
-        found = [_part_of_folder(self.path / name) for name in own]
+        timed = (self.path / name for name in self.names if _START.fullmatch(name))
+        found = [_part_of_folder(path) for path in timed if _is_start(path)]
         # MMCV 1.x writes TIME.log and TIME.log.json into the folder itself. A log of another name is a shell's.
         logs = {name.removesuffix(".log.json") for name in self.names if name.endswith(".log.json")}
         texts = (name.removesuffix(".log") for name in self.names if name.endswith(".log"))
@@ -202,7 +202,8 @@ def _has_run(folder: Path, names: list[str]) -> bool:
         name in (NAME, "last_checkpoint", "latest.pth")
         or name.endswith(".log.json")
         or _PERIODIC.fullmatch(name)
-        or _is_start(folder / name)
+        # Its name first: a path for each of a million files takes a while.
+        or (_START.fullmatch(name) and _is_start(folder / name))
         for name in names
     )
 
