@@ -16,7 +16,7 @@ def run(command: str, arguments: list[str]) -> int:
 
     Raises:
         MissingFileError: The folder is not that of a run.
-        StateError: The run is alive.
+        StateError: The run is alive, or may be.
         ArgumentError: ``--keep`` names nothing.
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
@@ -57,7 +57,7 @@ def run(command: str, arguments: list[str]) -> int:
 def _asked(count: int) -> bool:
     try:
         return input(f"remove {count} of them? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         print()
         return False
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from mm2pl.cli.optional import with_default
 from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.runs.compare import as_text, compare
 from mm2pl.runs.curves import Curve, axis_of, curves
@@ -25,14 +26,13 @@ def run(command: str, arguments: list[str]) -> None:
     parser.add_argument("folders", nargs="+", metavar="RUN", help="work folders of runs")
     parser.add_argument(
         "--weights",
-        nargs="?",
-        const="last",
-        metavar="best|last|NAME",
+        metavar="[best|last|NAME]",
         help="read a checkpoint of each, and say which weights differ from the first run's; default: last",
     )
     parser.add_argument("--html", metavar="FILE", help="write one page, with the curves")
     parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
+    words = with_default(arguments, "--weights", "last", _names_a_checkpoint)
+    options = parser.parse_intermixed_args(words)
     if len(options.folders) < 2:
         raise ArgumentError(
             f"{options.folders[0]!r} is one run → name two or more: mm2pl {command} RUN RUN"
@@ -59,12 +59,18 @@ def run(command: str, arguments: list[str]) -> None:
         print(as_text(found))
 
 
+def _names_a_checkpoint(word: str) -> bool:
+    return word in ("best", "last") or (bool(word) and word[0] != "-" and not Path(word).is_dir())
+
+
 def _logged(runs: list[Run]) -> list[Curve]:
     return curves(runs) if any(run.history.train or run.history.val for run in runs) else []
 
 
 def _checkpoint(folder: WorkDir, wanted: str) -> Path:
-    """Return the checkpoint of a run that is meant: the newest one, the newest best one, or one by its name."""
+    """Return the checkpoint of a run that is meant: where it goes on, the newest best one, or one by its name."""
+    if wanted == "last" and folder.goes_on:
+        return folder.goes_on[0]
     for path in reversed(folder.checkpoints):
         is_best = path.name.startswith("best_")
         if (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from mm2pl.cli.faults import speaks_for_all, told, users_line
 from mm2pl.cli.habits import command_instead_of
@@ -59,7 +60,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code: 0, or 2 for a mistake that one message explains."""
+    """Run a command line; return the exit code: 0, 1 after Ctrl-C, or 2 for a mistake that one message explains."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     # Wherever they stand: they belong to mm2pl and not to one command's parser. But a script has options of its own.
     words = (i for i, each in enumerate(arguments) if each not in ("--verbose", "--as-mmengine"))
@@ -75,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mm2pl {__version__}")
         return 0
     command, *rest = arguments
+    if command != "run" and isinstance(sys.stdout, TextIOWrapper):
+        # A name of a file may be no text, and a terminal of Windows has no arrows.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if command not in COMMANDS:
         print(f"mm2pl: {_no_command(command, rest)}", file=sys.stderr)
         return 2
@@ -101,6 +105,12 @@ def _run(command: str, rest: list[str], verbose: bool) -> int:
             f"mm2pl.cli.{COMMANDS[command][0]}"
         ).run
         return run(command, rest) or 0
+    except KeyboardInterrupt:
+        # As Lightning ends a training. A script of the user's has a say of its own.
+        if verbose or command == "run":
+            raise
+        print(f"mm2pl {command}: interrupted", file=sys.stderr)
+        return 1
     # Not SystemExit: argparse has said its message already, with an exit code.
     except Exception as error:
         if not speaks_for_all(error):

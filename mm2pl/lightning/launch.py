@@ -60,8 +60,11 @@ def copied(run: Run | None, trainer: Trainer, verb: str) -> Iterator[None]:
     trainer.callback_metrics.clear()  # what comes back is added to it
     yield
     module: Any = run.module
-    # As the Trainer holds them: scalars of float32.
-    module.eval_metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    if verb != "predict":
+        # As the Trainer holds them: scalars of float32.
+        module.eval_metrics = {
+            name: value.item() for name, value in trainer.callback_metrics.items()
+        }
     if verb == "fit":
         run.training.note_elsewhere()
         run.logger.info(

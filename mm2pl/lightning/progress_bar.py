@@ -133,9 +133,10 @@ _CELLS = 8
 
 def _fitting(values: dict[str, Any], bar: Tqdm) -> dict[str, Any]:
     """Return what fits the width of the bar, the learning rates going first, and then what is longest."""
-    width = bar.ncols
-    if not width:
+    # tqdm 4.70 gives a disabled bar no `ncols`: Lightning's of every process but the first.
+    if bar.disable or not bar.ncols:
         return values
+    width = bar.ncols
     bar.bar_format = _SHORT_FORMAT if width < _NARROW else RunProgressBar.BAR_FORMAT
     count = 2 * len(str(bar.total)) + 1
     times = 0 if width < _NARROW else len("00:00<00:00, ")

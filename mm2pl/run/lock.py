@@ -235,7 +235,7 @@ def _why_stale(facts: Mapping[str, Any], path: Path) -> str | None:
     job = _me()["job"]
     if job is not None and job == facts.get("job") and _starts(job[0]):
         return "it is the same job, which was started again"
-    silent = _seconds_since_written(path)
+    silent = seconds_since_written(path)
     return None if silent < STALE else f"it has given no sign of life for {silent / 60:.0f} minutes"
 
 
@@ -260,7 +260,7 @@ def _starts(job: str) -> int:
     return int(os.environ.get(dict(_JOBS)[job]) or 0)
 
 
-def _seconds_since_written(path: Path) -> float:
+def seconds_since_written(path: Path) -> float:
     """Return the age of a file by the clock of its disk: those of two hosts may differ."""
     probe = path.with_name(f"{NAME}.{os.getpid()}.now")
     try:

@@ -17,6 +17,9 @@ from mm2pl.runs.record import Run
 MISSING = "–"
 """What stands where a run has no such value."""
 
+_ABSENT = object()
+_WIDTH = 60
+
 _PLACES = ("work_dir", "_base_", "cfg_options", "local_rank")
 """Keys that differ between any two runs, and say only where they are."""
 
@@ -80,9 +83,9 @@ def differing(values: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]
     names = dict.fromkeys(name for each in values for name in each)
     rows = []
     for name in names:
-        found = [shown(each[name]) if name in each else MISSING for each in values]
-        if len(set(found)) > 1:
-            rows.append((name, found))
+        found = [each.get(name, _ABSENT) for each in values]
+        if len(set(map(repr, found))) > 1:
+            rows.append((name, shown(found)))
     return rows
 
 
@@ -104,14 +107,12 @@ def _config_rows(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[s
         if start == name:
             found[name] = values
         else:
-            found[start] = [
-                shown(
-                    {p[len(start) + 1 :]: v for p, v in each.items() if p.startswith(f"{start}.")}
-                )
-                if there
-                else MISSING
-                for there, each in zip(below, configs, strict=True)
+            cells = [
+                {p[len(start) + 1 :]: v for p, v in each.items() if p.startswith(f"{start}.")}
+                for each in configs
             ]
+            there = zip(below, cells, strict=True)
+            found[start] = shown([cell if is_there else _ABSENT for is_there, cell in there])
     return list(found.items())
 
 
@@ -121,10 +122,25 @@ def _said(values: Sequence[Mapping[str, Any]], what: str) -> str:
     return "the same in all"
 
 
-def shown(value: object) -> str:
-    """Write a value in one line of at most 60 characters."""
-    text = " ".join(str(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def shown(values: Sequence[object]) -> list[str]:
+    """Write values in one line each, of at most 60 characters; those that differ are written so that one sees it.
+
+    >>> shown([1, 1.5]), shown([1, "1"])
+    (['1', '1.5'], ['1', "'1'"])
+    >>> shown(["a" * 90 + "b", "a" * 90 + "c"])
+    ['...aaaaaaaaaaaaaaaaaaaab', '...aaaaaaaaaaaaaaaaaaaac']
+    """
+    different = len(set(map(repr, values)))
+    texts = [MISSING if each is _ABSENT else " ".join(str(each).split()) for each in values]
+    if len(set(texts)) < different:
+        texts = [MISSING if each is _ABSENT else repr(each) for each in values]
+    if len({text[: _WIDTH - 3] for text in texts}) < different:
+        there = [t for t, v in zip(texts, values, strict=True) if v is not _ABSENT]
+        letters = enumerate(zip(*there, strict=False))
+        alike = next((i for i, each in letters if len(set(each)) > 1), min(map(len, there)))
+        start = max(0, alike - 20)
+        texts = [f"...{text[start:]}" if start and text in there else text for text in texts]
+    return [text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..." for text in texts]
 
 
 def _results(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

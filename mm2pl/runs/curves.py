@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.errors import ArgumentError
@@ -119,7 +120,8 @@ def short_names(names: Sequence[str]) -> list[str]:
     """
     paths = [os.path.abspath(name) for name in names]
     parts = [path.split(os.sep) for path in paths]
-    common = len(os.path.commonpath(paths).rstrip(os.sep).split(os.sep))
+    alike = (len(set(each)) == 1 for each in zip(*parts, strict=False))
+    common = sum(1 for _ in takewhile(bool, alike))
     # A run that is the parent of another, or the only one, keeps its own name.
     common = min([common, *(len(each) - 1 for each in parts)])
     return ["/".join(each[common:]) for each in parts]

@@ -68,30 +68,40 @@ class History:
     def _add(self, row: Row, of_training: bool) -> None:
         """Add a row; one of the training that is not after the last one begins a part that was resumed earlier."""
         if of_training:
-            while self.train and self.train[-1].iter >= row.iter:
-                self.train.pop()
-            while self.val and self.val[-1].iter >= row.iter:
-                self.val.pop()
+            self._cut(row.iter - 1)
         (self.train if of_training else self.val).append(row)
 
+    def _cut(self, iteration: int) -> None:
+        """Forget what was logged after an iteration."""
+        for rows in (self.train, self.val):
+            while rows and rows[-1].iter > iteration:
+                rows.pop()
 
-def read_history(folder: WorkDir, brief: bool = False) -> History:
+
+def read_history(
+    folder: WorkDir, brief: bool = False, place: tuple[str | None, int | None] = (None, None)
+) -> History:
     """Read what a run has logged: MMEngine's and MMCV 1.x's JSON, or else the text.
 
     Args:
         folder: The work folder.
         brief: Read of the training's rows only the last ones: a long run has a million.
+        place: A start, and the iteration at which it is by its own account. If it has logged nothing yet, the rows
+            after that iteration are those of an older run in the same folder.
     """
     history = History()
     for part in folder.parts:
         length = _length_in_text(part.text)
-        # Without it the length follows from the rows, which must then all be there.
-        rows = list(_rows(part, history, brief and length is not None)) if part.scalars else []
+        # Without it the length, and the place of a validation, follow from the rows: then all must be there.
+        short = brief and length is not None
+        rows = list(_rows(part, history, short)) if part.scalars else []
         if not rows and part.text is not None:
-            rows = list(_rows_of_text(part.text, brief))
+            rows = list(_rows_of_text(part.text, short))
         by_epoch = _counts_epochs(rows, length)
         if by_epoch:
             history.epoch_length = length or _length_of(rows) or history.epoch_length
+        if part.start == place[0] and place[1] is not None and not any(map(_place, rows)):
+            history._cut(place[1])
         for row, of_training in _placed(rows, by_epoch, history):
             history._add(row, of_training)
     return history

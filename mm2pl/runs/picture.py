@@ -114,9 +114,13 @@ def _fill(
         axis.plot(xs, ys, color=color, linewidth=1.3, alpha=0.3 if weight else 1.0)
         if weight:  # a schedule stays as it is, one line on the other
             axis.plot(xs, smoothed(curve, weight).ys[::stride], color=color, linewidth=1.5)
-    # On a logarithmic axis nothing is left of values below zero, and matplotlib warns.
-    if log and all(y > 0 for curve in curves for y in curve.ys if math.isfinite(y)):
-        axis.set_yscale("log")
+    if log and any(y > 0 for curve in curves for y in curve.ys if math.isfinite(y)):
+        # Gaps, as in the text; "clip" would draw a line down to the edge.
+        axis.set_yscale("log", nonpositive="mask")
+    elif log:
+        axis.set_title(
+            f"{axis.get_title()} (not logarithmic: no value is above 0)", fontsize="medium"
+        )
     axis.grid(alpha=0.25)
 
 

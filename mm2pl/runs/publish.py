@@ -36,7 +36,7 @@ def publish(
     """Write the weights and the ``meta`` of a checkpoint; of a run with EMA the averaged ones.
 
     The eight hex digits in the name are those of the file's SHA-256, by which ``load_from_url`` and torch's hub check
-    a download. A hash that the name has already is replaced.
+    a download. If the name has that of ``source`` already, it is replaced.
 
     Args:
         source: A path, URL or model zoo name.
@@ -58,23 +58,30 @@ def publish(
     )
     made = weights_of(checkpoint)
     ending = ".safetensors" if safetensors else ".pth"
-    stem = re.sub(r"-[0-9a-f]{8}$", "", re.sub(r"\.(pth|pt|ckpt|safetensors)$", "", out.name))
+    stem = re.sub(r"\.(pth|pt|ckpt|safetensors)$", "", out.name)
+    # Eight digits may be a date.
+    if re.search(r"-[0-9a-f]{8}$", stem) and Path(source).is_file():
+        stem = stem.removesuffix(f"-{_digest(Path(source))[:8]}")
     unnamed = out.with_name(f".{stem}.{os.getpid()}{ending}")
     try:
         if safetensors:
             _save_safetensors(made, unnamed)
         else:
             save_checkpoint(made, str(unnamed))
-        content = hashlib.sha256()
-        with unnamed.open("rb") as file:
-            while block := file.read(1 << 20):
-                content.update(block)
-        digest, count = content.hexdigest(), unnamed.stat().st_size
+        digest, count = _digest(unnamed), unnamed.stat().st_size
         final = out.with_name(f"{stem}-{digest[:8]}{ending}")
         os.replace(unnamed, final)
     finally:
         unnamed.unlink(missing_ok=True)
     return Published(str(final), digest, count, len(made["state_dict"]))
+
+
+def _digest(path: Path) -> str:
+    content = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            content.update(block)
+    return content.hexdigest()
 
 
 def _save_safetensors(made: Mapping[str, Any], path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,7 @@ class Best:
     """The best value of the metric by which a run is judged.
 
     Attributes:
-        rule: ``greater``, ``less``, or ``""`` where nothing tells: the value is then the last one.
+        rule: ``greater``, ``less``, or ``""`` if it is not known which is better: the value is then the last one.
     """
 
     key: str
@@ -97,7 +98,8 @@ class Run:
     @cached_property
     def history(self) -> History:
         """What it has logged."""
-        return read_history(self.folder, self._brief)
+        place = self.state.start, self.state.position.get("iter")
+        return read_history(self.folder, self._brief, place)
 
     @cached_property
     def state(self) -> State:
@@ -124,14 +126,21 @@ class Run:
         except ArgumentError:
             return key, ""
 
-    def best(self, key: str | None = None) -> Best | None:
-        """Return the best value of the metric that decides, or of another one."""
+    def best(
+        self, key: str | None = None, among: Callable[[Row], bool] = lambda row: True
+    ) -> Best | None:
+        """Return the best value of the metric that decides, or of another one.
+
+        Args:
+            key: The other metric.
+            among: Whether a validation counts.
+        """
         judged = self.judged_by()
         if judged is None or (key is not None and key not in self.history.metrics()):
             return None
         rule = judged[1] if key in (None, judged[0]) else _rule_of(str(key))
         name = key or judged[0]
-        rows = [row for row in self.history.val if finite(row.values.get(name)) is not None]
+        rows = [r for r in self.history.val if finite(r.values.get(name)) is not None and among(r)]
         if not rows:
             return None
         row = rows[-1] if not rule else rows[0]
@@ -235,6 +244,5 @@ def _started(folder: WorkDir) -> float | None:
 
 
 def _updated(folder: WorkDir) -> float:
-    files = [file for part in folder.parts for file in (part.scalars, part.text) if file]
-    held = [folder.held] if folder.held else []
-    return max(map(modified, [*files, *folder.checkpoints, *held]), default=modified(folder.path))
+    files = [*folder.logs, *folder.checkpoints]
+    return max(map(modified, files), default=modified(folder.path))

@@ -12,7 +12,7 @@ from mm2pl.run.lock import STALE, lives
 from mm2pl.runs.folders import WorkDir, modified
 
 STATES = ("running", "finished", "stopped", "failed", "killed", "unknown")
-"""``killed``: the process is gone, and could not say why. ``unknown``: another program's run, or nobody can ask."""
+"""``killed``: the process is gone, and could not say why. ``unknown``: there is no file that says more."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class State:
         position: ``epoch``, ``iter``, ``max_epochs`` and ``max_iters`` as far as they are known.
         since: When it was started, in seconds since 1970.
         heartbeat: When it gave its last sign of life.
+        start: The start of which it speaks.
+        ended: Until when it is known that nobody trains, by the clock of the disk; 0 where that is not known.
     """
 
     name: str = "unknown"
@@ -32,14 +34,19 @@ class State:
     position: dict[str, int] = field(default_factory=dict)
     since: float | None = None
     heartbeat: float | None = None
+    start: str | None = None
+    ended: float = 0.0
 
 
 def state_of(folder: WorkDir) -> State:
     """Return the state of the training that was started last in a folder."""
+    starts = [part for part in folder.parts if part.scalars or part.text or part.facts]
     if folder.held is not None:
         facts = _read(folder.held)
-        return _state(facts, _of_holder(facts, folder.held))
-    starts = [part for part in folder.parts if part.scalars or part.text or part.facts]
+        start = starts[-1].start if starts else None
+        # The silence of a process that cannot be asked proves nothing.
+        ended = modified(folder.held) if lives(facts) is False else 0.0
+        return _state(facts, _of_holder(facts, folder.held), start, ended)
     # A later validation has a folder too, and says nothing of the training.
     told = [part for part in starts if part.facts]
     if not told or _trained_since(starts, told[-1].start):
@@ -47,7 +54,9 @@ def state_of(folder: WorkDir) -> State:
     assert told[-1].facts is not None
     facts = _read(told[-1].facts)
     name = facts.get("state")
-    return _state(facts, name if name in STATES else "unknown")
+    if name not in ("finished", "stopped", "failed"):
+        return _state(facts, "unknown", told[-1].start)
+    return _state(facts, name, told[-1].start, modified(told[-1].facts))
 
 
 def _trained_since(parts: list[Any], start: str) -> bool:
@@ -73,7 +82,7 @@ def _of_holder(facts: dict[str, Any], path: Path) -> str:
     return "running" if alive else "killed"
 
 
-def _state(facts: dict[str, Any], name: str) -> State:
+def _state(facts: dict[str, Any], name: str, start: str | None, ended: float = 0.0) -> State:
     error, position = facts.get("error"), facts.get("position")
     return State(
         name=name,
@@ -83,6 +92,8 @@ def _state(facts: dict[str, Any], name: str) -> State:
         else {},
         since=_number(facts.get("since")),
         heartbeat=_number(facts.get("heartbeat")),
+        start=start,
+        ended=ended,
     )
 
 

@@ -43,8 +43,8 @@ def _row(name: str, states: Sequence[Mapping[str, Any]]) -> tuple[float, list[st
     first, cells, most = values[0], ["" if name in states[0] else MISSING], 0.0
     for value in values[1:]:
         if not isinstance(value, torch.Tensor) or not isinstance(first, torch.Tensor):
-            same = value is None and first is None
-            cells.append("" if same or value is not None else MISSING)
+            same = _equal(first, value)
+            cells.append(MISSING if value is None else "the same" if same else "")
             most = most if same else float("inf")
             continue
         if value.shape != first.shape:
@@ -55,6 +55,17 @@ def _row(name: str, states: Sequence[Mapping[str, Any]]) -> tuple[float, list[st
         cells.append("the same" if distance == 0 else f"{distance:.3g}")
         most = max(most, distance)
     return most, cells
+
+
+def _equal(one: object, other: object) -> bool:
+    """Return whether two entries that are no weights are equal: an extra state may hold anything."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def _distance(first: torch.Tensor, value: torch.Tensor) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from mm2pl.config import Config
 from mm2pl.hooks import Hook
+from mm2pl.lightning import launch
 from mm2pl.plan.processes import strategy_of
 from mm2pl.plan.translate import with_given
 from mm2pl.runner import Runner
@@ -118,3 +120,13 @@ def test_one_process_for_two_devices_is_refused() -> None:
 def test_a_notebook_forks(monkeypatch) -> None:
     monkeypatch.setattr("sys.ps1", ">>>", raising=False)
     assert strategy_of({})["init_args"]["start_method"] == "fork"
+
+
+@pytest.mark.parametrize(("verb", "kept"), [("predict", {"acc": 1.0}), ("validate", {})])
+def test_a_prediction_leaves_the_metrics(monkeypatch, verb, kept) -> None:
+    monkeypatch.setattr(launch, "start_method", lambda trainer: "fork")
+    module = SimpleNamespace(eval_metrics={"acc": 1.0})
+    run = SimpleNamespace(module=module, diff_rank_seed=False)
+    with launch.copied(run, SimpleNamespace(callback_metrics={}), verb):
+        pass
+    assert module.eval_metrics == kept

@@ -110,6 +110,20 @@ def test_a_validation_does_not_foretell_the_end(
     assert all(etas[: -len(before_the_end) or None])
 
 
+def test_a_disabled_bar_says_nothing(tmp_path, open_terminal, monkeypatch):
+    # As Lightning has it on every process but the first.
+    monkeypatch.setattr(RunProgressBar, "setup", lambda bar, trainer, *_, **__: hold(bar, trainer))
+
+    def hold(bar, trainer):
+        TQDMProgressBar.setup(bar, trainer, None, "fit")
+        bar.disable()
+
+    terminal = open_terminal()
+    runner = run(tmp_path)
+    assert (runner.epoch, bars(runner)[0].is_enabled) == (3, False)
+    assert "it/s" not in terminal.getvalue()
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 200])
 def test_the_bar_fits_the_terminal(tmp_path, open_terminal, monkeypatch, columns):
     terminal = open_terminal()

@@ -129,7 +129,8 @@ class Made:
         scalars.write_bytes(
             b"\x00\xff{\n[1]\n" + whole + b'{"loss": NaN, "iter": 45, "epoch": 5}\n{"lo'
         )
-        (folder / "config.py").write_text("train_cfg = dict(\n")
+        for config in (folder / "config.py", scalars.with_name("config.py")):
+            config.write_text("train_cfg = dict(\n")
         (folder / STARTS[0] / lock.LAST).write_text('{"state": "fin')
         return folder
 

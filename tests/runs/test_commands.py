@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
 
 from mm2pl.cli import plot_log
 from mm2pl.cli.main import main
@@ -132,8 +135,8 @@ def test_a_terminal_gets_colours_where_rich_is(made, capsys, monkeypatch):
 def test_without_matplotlib_there_is_text(made, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(plot_log, "find_spec", lambda name: None)
     code, out = said(capsys, "plot", "log", made.mmengine(), "-o", tmp_path / "x.png")
-    assert code == 0
-    assert out.out.endswith("x.png is not drawn: matplotlib is missing → pip install mm2pl[plot]\n")
+    assert (code, out.out.splitlines()[0]) == (2, "loss")
+    assert out.err.endswith("x.png is not drawn: matplotlib is missing → pip install mm2pl[plot]\n")
 
 
 def test_plot_log(made, capsys, tmp_path):
@@ -165,11 +168,56 @@ def test_watching_ends_with_the_run(made, capsys, monkeypatch):
     assert (code, out.out.count("acc\n")) == (0, 2)
 
 
+def test_a_run_is_watched_from_its_start(made, capsys, monkeypatch):
+    folder = made.own("a", "running")
+    log = folder / "20260101_100000" / "vis_data" / "scalars.json"
+    rows = log.read_text()
+    log.write_text("")
+    (folder / "20260101_100000" / "20260101_100000.log").unlink()
+
+    def go_on(seconds):
+        if log.read_text():
+            raise KeyboardInterrupt
+        log.write_text(rows)
+
+    monkeypatch.setattr(time, "sleep", go_on)
+    code, out = said(capsys, "plot", "log", "--watch", folder)
+    assert (code, out.out.splitlines()[:2]) == (0, ["nothing was logged yet", "loss"])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
+def test_any_name_can_be_printed_everywhere(made, monkeypatch, encoding):
+    folder = made.mmengine("a")
+    folder = folder.rename(folder.with_name(os.fsdecode(b"a\xff")))
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", output)
+    assert main(["plot", "log", str(folder)]) == 0
+    output.flush()
+    assert b"a\\udcff: " in output.buffer.getvalue()
+
+
+def test_ctrl_c_is_no_traceback(made, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    folder = ended(made)
+    monkeypatch.setattr("builtins.input", interrupt)
+    code, out = said(capsys, "clean", folder)
+    assert (code, out.out.splitlines()[-1]) == (1, "nothing was removed")
+    assert len(kept(folder)) == 3
+    monkeypatch.setattr(plot_log, "as_text", interrupt)
+    code, out = said(capsys, "plot", "log", folder)
+    assert (code, out.err) == (1, "mm2pl plot: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--json", "--smooth", "0.5", "--log"], "leave out --smooth, --log"),
+        (["--json", "-o", "x.png", "--watch"], "leave out --out, --watch"),
+        (["--dark", "--size", "9x9"], "--dark, --size is of a picture → name its file with --out"),
         (["--smooth", "1"], "a number from 0 to below 1"),
-        (["--size", "big"], "width and height in inches"),
+        (["--size", "big", "-o", "x.png"], "width and height in inches"),
         (["--watch", "0"], "a number of seconds above 0"),
         (["--keys", "los"], "Did you mean 'loss'"),
     ],
@@ -186,6 +234,15 @@ def test_compare(made, capsys):
     found = json.loads(out.out)
     assert (code, found["runs"]) == (0, ["a", "b"])
     assert found["config"] == {"optim_wrapper.optimizer.lr": {"a": "0.1", "b": "0.3"}}
+
+
+def test_last_is_what_last_checkpoint_names(made, capsys):
+    folders = made.mmengine("a"), made.mmengine("b")
+    for folder in folders:
+        torch.save({"meta": {}, "state_dict": {"w": torch.ones(1)}}, folder / "epoch_4.pth")
+        (folder / "epoch_2.pth").write_bytes(b"copied later")
+    code, out = said(capsys, "compare", "--weights", *folders, "--json")
+    assert (code, json.loads(out.out)["weights"]["file"]["a"]) == (0, "epoch_4.pth")
 
 
 def test_compare_writes_a_page(made, capsys, tmp_path):
@@ -225,7 +282,8 @@ def kept(folder):
 @pytest.mark.parametrize(
     ("answer", "words", "code", "left"),
     [
-        ("y", [], 0, ["epoch_4.pth"]),
+        ("y", [], 0, ["epoch_2.pth", "epoch_4.pth"]),
+        ("y", ["--keep", "last"], 0, ["epoch_4.pth"]),
         ("", [], 1, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
         (None, [], 1, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),
         (None, ["--dry-run"], 0, ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]),

@@ -54,6 +54,27 @@ def test_the_same_run_twice(made):
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (
+            "'" + "x" * 90 + "1'",
+            "'" + "x" * 90 + "2'",
+            ["..." + "x" * 20 + "1", "..." + "x" * 20 + "2"],
+        ),
+        ("1", "'1'", ["1", "'1'"]),
+        ("'a  b'", "'a b'", ["'a  b'", "'a b'"]),
+    ],
+    ids=["far behind", "a number and a text", "spaces"],
+)
+def test_values_are_compared_and_not_what_is_shown(made, one, other, expected):
+    folders = made.mmengine("a"), made.mmengine("b")
+    for folder, value in zip(folders, (one, other), strict=True):
+        config = folder / "20260101_100000" / "vis_data" / "config.py"
+        config.write_text(config.read_text() + f"name = {value}\n")
+    assert sections(*folders)["config"] == {"name": expected}
+
+
 CONFIGS = {
     "a tuple": ("a = (1, dict(b=2))\n", {"a": (1, {"b": 2})}),
     "a call": (
@@ -87,6 +108,16 @@ def test_weights(tmp_path):
         "gone": ["", MISSING],
     }
     assert found.note == "1 of 4 are the same in all"
+
+
+def test_entries_that_are_no_weights_are_compared(tmp_path):
+    extra = {"a": [torch.ones(2)], "b": "x"}
+    paths = [tmp_path / "a.pth", tmp_path / "b.pth"]
+    for path, other in zip(paths, (1, 2), strict=True):
+        state = {"w": torch.ones(1), "head._extra_state": extra, "other._extra_state": {"n": other}}
+        torch.save({"meta": {}, "state_dict": state}, path)
+    found = compare_weights(paths)
+    assert [name for name, _ in found.rows] == ["file", "other._extra_state"]
 
 
 def test_weights_of_a_damaged_file(tmp_path):

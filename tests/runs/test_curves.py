@@ -9,7 +9,7 @@ import pytest
 from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.runs.curves import Curve, as_text, curves, smoothed
 from mm2pl.runs.folders import work_dir
-from mm2pl.runs.picture import draw
+from mm2pl.runs.picture import _fill, draw
 from mm2pl.runs.record import Run
 
 
@@ -90,3 +90,23 @@ def test_a_picture_needs_a_folder_and_an_ending(tmp_path):
         draw([line(1.0)], tmp_path / "x.doc", axis="iter")
     with pytest.raises(MissingFileError, match="does not exist"):
         draw([line(1.0)], tmp_path / "no" / "x.png", axis="iter")
+
+
+@pytest.mark.parametrize(
+    ("ys", "scale", "title"),
+    [
+        ([1.0, 0.0, 10.0], "log", "a"),
+        ([-1.0, 0.0], "linear", "a (not logarithmic: no value is above 0)"),
+    ],
+    ids=["some", "none"],
+)
+def test_values_that_are_not_above_zero_on_a_logarithmic_axis(ys, scale, title):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    axis.set_title("a")
+    xs = [float(i) for i in range(len(ys))]
+    curve = Curve(run="r", key="a", of_training=True, xs=xs, ys=ys)
+    _fill(axis, [curve], {"r": "k"}, 0.0, log=True)
+    assert (axis.get_yscale(), axis.get_title()) == (scale, title)

@@ -46,6 +46,11 @@ def test_published_again_it_has_one_hash(source):
     assert again == made
 
 
+def test_a_date_is_no_hash(source):
+    made = publish(str(source), source.parent / "resnet-20260101.pth")
+    assert made.out == str(source.parent / f"resnet-20260101-{made.sha256[:8]}.pth")
+
+
 def test_safetensors(source):
     reader = pytest.importorskip("safetensors")
     made = publish(str(source), source, safetensors=True)

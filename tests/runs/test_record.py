@@ -125,6 +125,21 @@ def test_of_a_log_as_text_only(tmp_path):
     assert found["best"]["iter"] == 10
 
 
+@pytest.mark.parametrize("brief", [True, False])
+def test_of_a_log_by_iterations_as_text_only(tmp_path, brief):
+    start = tmp_path / "20260101_100000"
+    start.mkdir()
+    said = "2026/01/01 10:00:00 - mmengine - INFO - "
+    train = [f"{said}Iter(train) [{i:3}/800]  loss: 1.5\n" for i in range(10, 801, 10)]
+    for position, i in enumerate(range(100, 801, 100)):
+        train.insert(i // 10 + position, f"{said}Iter(val) [5/5]    acc: {i / 10}  time: 0.2\n")
+    (start / f"{start.name}.log").write_text("".join(train))
+    history = Run(work_dir(tmp_path), brief).history
+    assert [(row.iter, row.values["acc"]) for row in history.val] == [
+        (i, i / 10) for i in range(100, 801, 100)
+    ]
+
+
 @pytest.mark.parametrize(
     ("iters", "val_step"), [((4, 8), 0), ((10, 20), 5)], ids=["step 0", "beyond the epoch"]
 )
@@ -144,6 +159,69 @@ def test_parts_are_joined_where_the_run_was_resumed(made):
     history = Run(work_dir(folder)).history
     assert [row.iter for row in history.train] == [5, 15, 25, 35]
     assert [(row.iter, row.epoch) for row in history.val] == [(10, 1), (20, 2), (30, 3), (40, 4)]
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["running", "failed"])
+def test_a_new_run_does_not_show_the_figures_of_an_older_one(made, held):
+    folder = made.mmengine()
+    start = folder / "20260105_100000"
+    start.mkdir()
+    (start / f"{start.name}.log").write_text("hello\n")
+    facts = {**made.me(), "state": "running" if held else "failed"}
+    facts["position"] = {"epoch": 0, "iter": 0, "max_epochs": 4, "max_iters": 40}
+    (folder / NAME if held else start / "run.json").write_text(json.dumps(facts))
+    found = record(folder)
+    assert [found[key] for key in ("epoch", "iter", "loss", "best")] == [0, 0, None, None]
+    # It was resumed after the third epoch, and has logged nothing since.
+    facts["position"] |= {"epoch": 3, "iter": 30}
+    (folder / NAME if held else start / "run.json").write_text(json.dumps(facts))
+    found = record(folder, brief=False)
+    assert (found["epoch"], found["iter"], found["loss"]) == (3, 30, 2 / 3 + 0.1)
+
+
+CONFIGS = {
+    "of a run that is alive": (NAME, '{"host": "here", "pid": 1}'),
+    "results": ("results.bbox.json", "[{}]"),
+    "an evaluation of MMDet 2.x": ("eval_20220101_110000.json", '{"metric": {"bbox_mAP": 0.1}}'),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("kind", ["mmengine", "mmcv"])
+def test_a_file_next_to_the_config_is_not_the_config(made, kind, name, text):
+    folder = getattr(made, kind)()
+    (folder / name).write_text(text)
+    before = work_dir(made.mmcv("before") if kind == "mmcv" else made.mmengine("before"))
+    found = Run(work_dir(folder)).config
+    assert found == Run(before).config
+    assert len(found) >= 3
+
+
+def test_a_log_of_the_shell_is_not_a_start(made):
+    folder = made.mmengine()
+    (folder / "nohup.log").write_text("Epoch(train) [1][ 1/10]  loss: 9.0\n")
+    assert record(folder)["loss"] == 0.6
+
+
+def test_a_work_folder_may_be_named_by_the_time(made):
+    names = ["exp/20260105_120000", "exp/20260105_130000", "exp/20260105_140000"]
+    folders = [made.mmengine(names[0]), made.mmcv(names[1]), made.own(names[2], "finished")]
+    (folders[1] / "20260105_130000.log").write_text("")
+    (folders[2] / "train.log").write_text("")
+    assert [each.path for each in find([made.root])] == folders
+    assert [work_dir(each).path for each in folders] == folders
+    assert work_dir(folders[0] / "20260101_100000").path == folders[0]
+
+
+def test_a_link_is_followed_to_a_run(made, tmp_path):
+    real = made.mmengine("real")
+    elsewhere = tmp_path / "disk" / "far"
+    made.mmengine("far").rename((elsewhere.parent.mkdir(), elsewhere)[1])
+    (made.root / "again").symlink_to(real)
+    (made.root / "linked").symlink_to(elsewhere.parent)
+    (made.root / "round").symlink_to(made.root)
+    (made.root / "itself").symlink_to("itself")
+    assert [each.path for each in find([made.root])] == [real, made.root / "linked" / "far"]
 
 
 def test_each_run_is_found_once(made):
