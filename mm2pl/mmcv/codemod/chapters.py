@@ -17,7 +17,7 @@ from mm2pl.mmcv.codemod.models import (
     origins,
     scope_of,
 )
-from mm2pl.mmcv.codemod.script import BUILDERS
+from mm2pl.mmcv.codemod.training import BUILDERS
 
 Note = Callable[[int, str, str], None]
 

@@ -39,6 +39,19 @@ class Edit(NamedTuple):
     text: str
 
 
+def parsed(text: str) -> ast.Module | None:
+    """Return the tree of a text; None if it is not Python."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines as Python counts them, with their ends: a form feed is none."""
+    return re.findall(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text)
+
+
 def origins(tree: ast.Module) -> dict[str, str]:
     """Return what names of the file are imported as, in full; relative ones begin with a dot."""
     found: dict[str, str] = {}
@@ -167,7 +180,7 @@ class _Places:
     """
 
     def __init__(self, text: str) -> None:
-        self._lines = re.findall(r"[^\n]*\n|[^\n]+$", text)
+        self._lines = lines_of(text)
         self.newline = "\r\n" if "\r\n" in text else "\n"
         self._begins = [0]
         for line in self._lines:

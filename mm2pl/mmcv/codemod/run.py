@@ -16,7 +16,7 @@ from typing import NamedTuple
 from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
-from mm2pl.mmcv.codemod.models import with_bases
+from mm2pl.mmcv.codemod.models import lines_of, with_bases
 from mm2pl.mmcv.codemod.script import as_runner_script
 
 Progress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ class ChangedFile:
 
     def diff(self) -> str:
         """Return the change as a unified diff."""
-        old, new = self.old.splitlines(keepends=True), self.new.splitlines(keepends=True)
+        old, new = lines_of(self.old), lines_of(self.new)
         # `git apply` strips one component, and refuses absolute paths.
         name = self.path.as_posix().lstrip("/")
         return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
@@ -188,7 +188,7 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         if finding not in found:
             found.append(finding)
 
-    text, note = as_runner_script(text, add)
+    text, note = as_runner_script(text, add, Path(path))
     # A model need not name MMCV to be one of 1.x.
     note_chapters(text, Path(path), note)
     new = text
