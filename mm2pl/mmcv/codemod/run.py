@@ -106,6 +106,7 @@ def migrate_code(
     if not source.exists():
         raise MissingFileError(f"{str(source)!r} does not exist → give a Python file or a folder.")
     changed, findings = [], []
+    written: list[tuple[Path, bytes]] = []
     paths = _sources(source)
     with ExitStack() as stack:
         migrated: Iterator[_Result] = map(_migrated, paths)
@@ -120,11 +121,13 @@ def migrate_code(
             # Files without a change are not written, so that their time stays.
             if result.new != result.old:
                 changed.append(ChangedFile(path=path, old=result.old, new=result.new))
-                if write:
-                    # Bytes: text mode would change the line ends.
-                    path.write_bytes(result.new.encode(result.encoding))
+                # Bytes: text mode would change the line ends.
+                written.append((path, result.new.encode(result.encoding)))
             if progress is not None:
                 progress(done, len(paths))
+    # At the end: while one file is rewritten others of its package are read.
+    for path, data in written if write else ():
+        path.write_bytes(data)
     return CodeReport(files=len(paths), changed=tuple(changed), findings=tuple(findings))
 
 
