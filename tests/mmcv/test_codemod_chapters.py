@@ -202,13 +202,18 @@ def test_a_parent_has_one_child_of_a_package(tmp_path, write):
         (
             "from torch.nn import Module\r\nclass B(A, Module):\r\n    def val_step(self, d, optimizer): 1\r\n"
             "class C(B):\r\n    def train_step(self, d, optimizer): 1\r\n",
-            "from torch.nn import Module\r\nfrom mm2pl.mmcv import MMCVModel\r\nclass B(A, MMCVModel):\r\n"
+            "from torch.nn import Module\r\nfrom mm2pl.mmcv import MMCVPlainModel\r\nclass B(A, MMCVPlainModel):\r\n"
             "    def val_step(self, d, optimizer): 1\r\n"
             "class C(B):\r\n    def train_step(self, d, optimizer): 1\r\n",
         ),
         ("class B(nn.Module):\r  def val_step(self, d, optimizer): 1\r", None),
+        (
+            "from mmcv.runner import BaseModule\nclass B(BaseModule):\n    def val_step(self, d, optimizer): 1\n",
+            "from mm2pl.model import BaseModule\nfrom mm2pl.mmcv import MMCVModel\nclass B(MMCVModel):\n"
+            "    def val_step(self, d, optimizer): 1\n",
+        ),
     ],
-    ids=["comments", "nothing-old", "CRLF-and-subclass", "CR"],
+    ids=["comments", "nothing-old", "CRLF-and-subclass", "CR", "BaseModule"],
 )
 def test_the_base_is_put_in(text, new):
     assert migrate_text(text)[0] == (text if new is None else new)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 BASE = "MMCVModel"
+PLAIN = "MMCVPlainModel"
+"""The base for models of ``torch.nn.Module``, which has no ``init_weights``."""
 PARENTS = {
     "HOOKS": ("hook",),
     "DATASETS": ("dataset",),
@@ -92,16 +94,17 @@ def arguments(method: Function) -> list[str]:
 
 
 def adapted(tree: ast.Module, bound: dict[str, str]) -> dict[str, ast.expr | None]:
-    """Return the classes that run under the loops of today afterwards, with the base that gives way.
+    """Return by name the classes that `MMCVModel` lets run under the loops of today.
 
-    None stands for a class that inherits from another one of them, or has the base already.
+    The value is the base that it replaces; None if the class inherits from another one of them, or derives from
+    `MMCVModel` already.
     """
     found: dict[str, ast.expr | None] = {}
     # In the order of the text, since a base stands above its subclass.
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     for node in sorted(classes, key=lambda each: each.lineno):
         names = [origin(base, bound) for base in node.bases]
-        if any(name in found or name.rpartition(".")[2] == BASE for name in names):
+        if any(name in found or name.rpartition(".")[2] in (BASE, PLAIN) for name in names):
             found[node.name] = None
         elif is_old_model(node):
             roots = [b for b, n in zip(node.bases, names, strict=True) if _MODULES.match(n)]
@@ -222,9 +225,12 @@ def with_bases(text: str, path: Path) -> str:
         return text  # others tell it
     bound, place = origins(tree), _Places(text)
     edits = [
-        Edit(*place.of(base), BASE) for base in adapted(tree, bound).values() if base is not None
+        Edit(*place.of(base), PLAIN if origin(base, bound).startswith("torch.") else BASE)
+        for base in adapted(tree, bound).values()
+        if base is not None
     ]
-    imports = [f"from mm2pl.mmcv import {BASE}"] if edits else []
+    bases = ", ".join(sorted({edit.text for edit in edits}))
+    imports = [f"from mm2pl.mmcv import {bases}"] if bases else []
     scope = scope_of(path)
     for call, _, parent in new_registries(tree, path):
         if parent:
