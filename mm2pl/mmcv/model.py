@@ -67,8 +67,10 @@ class MMCVModel(BaseModel):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A parent's too: `forward(self, img, **kwargs)` may hand the mode on to it.
-        forwards = [c.forward for c in cls.__mro__ if "forward" in vars(c) and _is_1x(c)]
-        cls._has_own_mode = any("mode" in inspect.signature(f).parameters for f in forwards)
+        own = [vars(c).get("forward") for c in cls.__mro__ if c not in MMCVModel.__mro__]
+        cls._has_own_mode = any(
+            "mode" in inspect.signature(forward).parameters for forward in own if callable(forward)
+        )
         for name, both in _BOTH.items():
             owner = next(each for each in cls.__mro__ if name in vars(each))
             # A mixin's method is one of 1.x too; that of a parent has been taken when the parent was made.
@@ -271,11 +273,6 @@ def _forward(method: Method) -> Method:
 
 _BOTH = {"train_step": _train_step, "val_step": _val_step, "forward": _forward}
 """Methods of 1.x that loops of today call otherwise → what serves both."""
-
-
-def _is_1x(kind: type) -> bool:
-    """Return whether a class is one of the project's, and not ours or torch's below it."""
-    return kind not in MMCVModel.__mro__
 
 
 class _Built(ABCMeta):

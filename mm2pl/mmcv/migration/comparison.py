@@ -238,7 +238,7 @@ def _of_arrays(
     arrays = [v if isinstance(v, torch.Tensor) else np.array(v, order="C") for v in (old, new)]
     if any(isinstance(v, np.ndarray) and v.dtype.kind not in "biufc" for v in arrays):
         # Texts and objects; `tolist` gives them back as they are.
-        yield from differences(*(v.tolist() for v in arrays), path, seen)
+        yield from differences(arrays[0].tolist(), arrays[1].tolist(), path, seen)
         return
     a, b = (torch.as_tensor(v).detach().cpu() for v in arrays)
     if a.shape != b.shape:
