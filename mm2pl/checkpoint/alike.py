@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mm2pl.checkpoint.errors import CheckpointError
@@ -51,3 +51,24 @@ def require_alike(own: Any, found: Any, place: str) -> None:
     elif isinstance(own, list | tuple):
         for index, (mine, other) in enumerate(zip(own, found, strict=False)):
             require_alike(mine, other, f"{place}.{index}")
+
+
+def require_own_kind(
+    owner: Any, known: Collection[Callable[..., Any]], found: Any, place: str
+) -> None:
+    """Refuse a state that is no dict, or not of the form that ``owner`` has now.
+
+    Only methods of known form are asked for one: a user's may begin with 0 or False where it has a vector, None or a
+    count later.
+
+    Args:
+        owner: Who is to take it.
+        known: Methods ``state_dict`` whose values keep their kinds.
+        found: The state of the file.
+        place: See `require_alike`.
+
+    Raises:
+        CheckpointError: See `require_alike`.
+    """
+    own = owner.state_dict() if getattr(type(owner), "state_dict", None) in known else {}
+    require_alike(own, found, place)

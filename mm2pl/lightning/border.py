@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
+
 from mm2pl.checkpoint import format as files
-from mm2pl.checkpoint.alike import require_alike
+from mm2pl.checkpoint.alike import require_own_kind
 from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from lightning.pytorch.strategies import Strategy
 
     from mm2pl.lightning.driver import ModuleDriver
+
+_KNOWN = [each.state_dict for each in (EarlyStopping, ModelCheckpoint, Timer)]
 
 
 class Border:
@@ -139,7 +143,7 @@ class Border:
 
 
 def _require_own_kind(callback: Callback, states: dict[str, Any]) -> None:
-    """Refuse a callback's state of another kind than what it has now; Lightning 2.6 hands it over as it is.
+    """Refuse a callback's state of another kind; Lightning 2.6 hands it over as it is.
 
     Raises:
         CheckpointError: Naming the place, what was found and what is needed.
@@ -147,8 +151,4 @@ def _require_own_kind(callback: Callback, states: dict[str, Any]) -> None:
     state = states.get(callback.state_key)
     if not state:
         return  # Lightning asks the same
-    try:
-        own = callback.state_dict()
-    except Exception:  # a user's, which may need what the start of the training makes
-        own = {}
-    require_alike(own or {}, state, f"callbacks.{callback.state_key}")
+    require_own_kind(callback, _KNOWN, state, f"callbacks.{callback.state_key}")

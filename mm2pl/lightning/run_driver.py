@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from mm2pl.checkpoint.alike import require_own_kind
 from mm2pl.checkpoint.progress import loops_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
+from mm2pl.hooks.early_stopping_hook import EarlyStoppingHook
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from mm2pl.lightning.module import MMLightningModule
     from mm2pl.run.loops import TrainLoop
     from mm2pl.run.run import Run
+
+
+_KNOWN = [EarlyStoppingHook.state_dict]
 
 
 class RunDriver(ModuleDriver):
@@ -332,15 +337,17 @@ class RunDriver(ModuleDriver):
         """Hand each hook its state; a hook that is new in this run has none.
 
         Raises:
-            CheckpointError: A hook cannot read it.
+            CheckpointError: It is of another kind, or a hook cannot read it.
         """
         with naming(str(self.trainer.ckpt_path)):
             for name, hook in self._stateful_hooks().items():
                 if name in state_dict:
+                    place = f"callbacks.RunDriver.{name}"
+                    require_own_kind(hook, _KNOWN, state_dict[name], place)
                     try:
                         hook.load_state_dict(state_dict[name])
                     except (LookupError, TypeError, ValueError, AttributeError) as error:
                         raise CheckpointError(
-                            f"callbacks.RunDriver.{name} is no state of {type(hook).__name__} "
+                            f"{place} is no state of {type(hook).__name__} "
                             f"({type(error).__name__}: {error}) → take an undamaged file"
                         ) from error

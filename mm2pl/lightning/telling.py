@@ -361,7 +361,7 @@ def whole_run(driver: RunDriver) -> Any:
 
 
 class Listener:
-    """One callback's method for a stage, which also says whose it is."""
+    """One callback's method for a stage, which also names the callback."""
 
     def __init__(self, trainer: Any, module: Any, callback: Callback, stage: str) -> None:
         self.callback = callback

@@ -39,7 +39,7 @@ class MMCVOptimWrapperConstructor:
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: Any = None) -> None:
         if paramwise_cfg is not None:
             # MMEngine 0.10.7's constructors apply one `paramwise_cfg` to
-            # one optimizer; here it would be unclear whose it is.
+            # one optimizer; here it would be unclear which optimizer it is for.
             raise ArgumentError(
                 f"paramwise_cfg={paramwise_cfg!r} for several optimizers → each wrapper takes its own: "
                 "move it into them."

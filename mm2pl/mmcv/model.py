@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
 from typing import Any, ClassVar
@@ -25,13 +26,16 @@ class MMCVModel(BaseModel):
     A subclass keeps ``train_step(data, optimizer)``, ``val_step(data, optimizer)`` and ``forward(…, return_loss=…)``,
     called by each other as before. Called as the loops of today do,
 
-    - ``train_step(data, optim_wrapper=…)`` runs the old one and takes the step that `OptimizerHook` took, with the
-      ``loss`` that was returned. A model that has stepped by itself, or returned no loss, has done so already.
-      The old method gets the wrapper as its ``optimizer``: it has ``step``, ``zero_grad`` and ``param_groups``, and
-      several are found by name. It returns ``log_vars``; each iteration counts the same in the log, as in MMEngine.
+    - ``train_step(data, optim_wrapper=…)`` runs the old one. If that returns a ``loss``, it then runs backward and
+      steps, as `OptimizerHook` did; but not if the old one has stepped or run backward on the loss itself. The old
+      method gets the wrapper as its ``optimizer``, which has ``step``, ``zero_grad`` and ``param_groups``; of several
+      optimizers it takes one by its name, ``optimizer["name"]``. The result is ``log_vars``; each iteration counts
+      the same in the log, as in MMEngine.
     - ``val_step(data)`` and ``test_step(data)`` return ``forward(return_loss=False, **data)``.
     - ``forward(…, mode=…)``: ``"loss"`` and ``"predict"`` are ``return_loss=True`` and ``False`` (or
       ``test_mode=False`` and ``True``), ``"tensor"`` is ``forward_dummy``.
+    - A ``forward(…, mode="train")`` with a mode of the project's own stays as it is: training calls ``forward(…)``,
+      and ``test_arguments = dict(mode="test")`` says how to ask for predictions.
 
     A loss that the model scales and steps by itself needs an `OptimWrapper` without AMP.
 
@@ -58,12 +62,20 @@ class MMCVModel(BaseModel):
     """
 
     test_arguments: ClassVar[Mapping[str, Any]] = {}
+    _has_own_mode: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # A parent's too: `forward(self, img, **kwargs)` may hand the mode on to it.
+        own = [vars(c).get("forward") for c in cls.__mro__ if c not in MMCVModel.__mro__]
+        cls._has_own_mode = any(
+            "mode" in inspect.signature(forward).parameters for forward in own if callable(forward)
+        )
         for name, both in _BOTH.items():
             owner = next(each for each in cls.__mro__ if name in vars(each))
             # A mixin's method is one of 1.x too; that of a parent has been taken when the parent was made.
+            if name == "forward" and cls._has_own_mode:
+                continue
             if owner is cls or not issubclass(owner, BaseModel):
                 setattr(cls, name, both(vars(owner)[name]))
 
@@ -75,9 +87,22 @@ class MMCVModel(BaseModel):
         super().__init__(data_preprocessor, init_cfg)
 
     def _run_forward(self, data: Any, mode: str) -> Any:
-        results = self(**data, mode=mode) if isinstance(data, dict) else self(*data, mode=mode)
+        given = self._own_mode(mode) if self._has_own_mode else {"mode": mode}
+        results = self(**data, **given) if isinstance(data, dict) else self(*data, **given)
         # MMEditing 0.x returns one dict for a batch of one; metrics go through the samples.
         return [results] if mode == "predict" and isinstance(results, Mapping) else results
+
+    def _own_mode(self, mode: str) -> Mapping[str, Any]:
+        """Return what a ``forward`` with a mode of its own is given."""
+        if mode == "loss":
+            return {}
+        if "mode" not in self.test_arguments:
+            kind = type(self).__name__
+            raise ArgumentError(
+                f"{kind}.forward has a mode of its own, so it is unknown which one returns predictions → say what the "
+                f"project's test function gave it, such as test_arguments = dict(mode='test') in {kind}."
+            )
+        return self.test_arguments
 
     def _in_mode(self, mode: str, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return what ``forward(mode=…)`` stands for."""
@@ -122,18 +147,21 @@ class MMCVModel(BaseModel):
                 "'loss', 'log_vars' and 'num_samples'."
             )
         loss = outputs.get("loss")
-        if not stepped and loss is not None:
-            if several:
-                raise ArgumentError(
-                    f"{type(self).__name__}.train_step returned a loss and has not stepped, with several optimizers → "
-                    "call backward and optimizer[name].step() in it."
-                )
-            wrapper.update_params(loss)
-        elif not stepped and all(parameter.grad is None for parameter in self.parameters()):
+        graded = any(parameter.grad is not None for parameter in self.parameters())
+        if stepped or (graded and (loss is None or _is_spent(loss))):
+            pass  # the model has done what there was to do
+        elif loss is None:
             raise ArgumentError(
                 f"{type(self).__name__}.train_step returned no 'loss', called no backward and took no step → return "
                 f"dict(loss=…, log_vars=…, num_samples=…); it has {sorted(map(str, outputs))}."
             )
+        elif several:
+            raise ArgumentError(
+                f"{type(self).__name__}.train_step returned a loss and has not stepped, with several optimizers → "
+                "call backward and optimizer[name].step() in it."
+            )
+        else:
+            wrapper.update_params(loss)
         logged = outputs.get("log_vars")
         return dict(logged) if logged else {"loss": loss} if loss is not None else {}
 
@@ -147,12 +175,51 @@ def _steps(wrapper: Any) -> Iterator[list[Any]]:
     def note(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         taken.append(optimizer)
 
-    handles = [each.optimizer.register_step_post_hook(note) for each in wrappers]
-    try:
+    with ExitStack() as stack:
+        for each in wrappers:
+            stack.callback(each.optimizer.register_step_post_hook(note).remove)
+            if hasattr(each, "loss_scaler"):
+                stack.enter_context(_scaled(each))
         yield taken
+
+
+@contextmanager
+def _scaled(wrapper: Any) -> Iterator[None]:
+    """Refuse a step on gradients of a loss that the wrapper has not scaled; torch 2.x fails an assertion there."""
+    step, count = wrapper.step, wrapper.inner_count
+
+    def scaled_step(**kwargs: Any) -> None:
+        if wrapper.loss_scaler.is_enabled() and wrapper.inner_count == count:
+            raise ArgumentError(
+                f"train_step has called backward and optimizer.step() itself, with {type(wrapper).__name__}, which "
+                "scales the loss → return the loss and leave both to the run, or train with type='OptimWrapper' in "
+                "optim_wrapper."
+            )
+        step(**kwargs)
+
+    wrapper.step = scaled_step
+    try:
+        yield
     finally:
-        for handle in handles:
-            handle.remove()
+        del wrapper.step
+
+
+def _is_spent(loss: Any) -> bool:
+    """Return whether backward has been run on a loss: that drops what its graph has saved."""
+    nodes = [loss.grad_fn] if isinstance(loss, torch.Tensor) else []
+    while nodes:
+        node = nodes.pop()
+        if node is None:
+            continue
+        for name in ("saved_tensors", *(n for n in dir(node) if n.startswith("_saved_"))):
+            try:
+                saved = getattr(node, name, None)
+            except RuntimeError:
+                return True
+            if isinstance(saved, torch.Tensor) or (isinstance(saved, tuple) and saved):
+                return False
+        nodes += [each for each, _ in node.next_functions]
+    return False
 
 
 _validates_as_1x: ContextVar[bool] = ContextVar("validates_as_1x", default=False)
@@ -178,6 +245,8 @@ def _train_step(method: Method) -> Method:
             return method(self, data, *args, **kwargs)
         return self._update(partial(method, **kwargs), data, optim_wrapper)
 
+    # What it takes, not what the old method did: an error inside would look like a call that does not fit.
+    train_step.__signature__ = inspect.signature(train_step, follow_wrapped=False)  # type: ignore[attr-defined]
     return train_step
 
 
@@ -204,3 +273,61 @@ def _forward(method: Method) -> Method:
 
 _BOTH = {"train_step": _train_step, "val_step": _val_step, "forward": _forward}
 """Methods of 1.x that loops of today call otherwise → what serves both."""
+
+
+class _Built(ABCMeta):
+    """Mark what is made: its ``__init__`` has returned."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        model = super().__call__(*args, **kwargs)
+        model._is_built = True
+        return model
+
+
+class MMCVPlainModel(MMCVModel, metaclass=_Built):
+    """`MMCVModel` for models that were a ``torch.nn.Module``: only what the class itself defines initialises weights.
+
+    `MMCVModel` has the ``init_weights`` of `BaseModule`, which calls that of every child and so overwrites weights that
+    ``__init__`` has loaded. Here nothing is done, unless the class has its own ``init_weights``. A run calls that once,
+    as the scripts of 1.x did; not if ``__init__`` has called it, and not if it needs arguments.
+
+    Args:
+        init_cfg: As for `MMCVModel`; nothing applies it.
+        data_preprocessor: See `BaseModel`.
+
+    Example:
+        >>> class Net(MMCVPlainModel):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.slope = nn.Parameter(torch.tensor(2.0))
+        ...     def forward(self, x, return_loss=True):
+        ...         return dict(loss=self.slope * x) if return_loss else [self.slope * x]
+        >>> Net().init_weights()
+    """
+
+    _is_built = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        owner = next(each for each in cls.__mro__ if "init_weights" in vars(each))
+        if owner is cls or not issubclass(owner, BaseModel):
+            cls.init_weights = _once(vars(owner)["init_weights"])  # type: ignore[method-assign]
+
+    def init_weights(self) -> None:
+        """Do nothing, since ``torch.nn.Module`` has no such method."""
+
+
+def _once(method: Method) -> Method:
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needs = any(p.default is p.empty and p.kind not in kinds for p in parameters)
+
+    @wraps(method)
+    def init_weights(self: MMCVPlainModel, *args: Any, **kwargs: Any) -> Any:
+        if self._is_built and not args and not kwargs and (self._is_init or needs):
+            return None
+        result = method(self, *args, **kwargs)
+        self._is_init = True
+        return result
+
+    return init_weights

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mm2pl.checkpoint.alike import require_alike
+from mm2pl.checkpoint.alike import require_alike, require_own_kind
 from mm2pl.checkpoint.errors import CheckpointError
 
 
@@ -45,3 +45,22 @@ def test_of_a_kind(own, found):
 def test_of_another_kind(own, found, said):
     with pytest.raises(CheckpointError, match=said):
         require_alike(own, found, "x")
+
+
+class Counts:
+    def state_dict(self):
+        return {"count": 0}
+
+
+class CountsOnItsOwn(Counts):
+    def state_dict(self):
+        return {"count": 0}
+
+
+def test_only_known_forms_are_asked():
+    known = [Counts.state_dict]
+    with pytest.raises(CheckpointError, match=r"x\.count is \[1\] \(list\) → a number is needed"):
+        require_own_kind(Counts(), known, {"count": [1]}, "x")
+    with pytest.raises(CheckpointError, match=r"x is 1 \(int\) → a dict is needed"):
+        require_own_kind(CountsOnItsOwn(), known, 1, "x")
+    assert require_own_kind(CountsOnItsOwn(), known, {"count": [1]}, "x") is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mm2pl.checkpoint.fitting import Differences, differences, take_weights
+from mm2pl.checkpoint.fitting import Differences, differences, take_weights, told_by_name
 from mm2pl.checkpoint.reader import CheckpointError
 
 
@@ -143,3 +143,10 @@ def test_any_object_of_get_extra_state_has_no_shape():
     found = differences({"a._extra_state": {"x": 1}}, {"a._extra_state": torch.zeros(2)})
     assert not found
     assert str(found) == ""
+
+
+def test_weights_that_fit_are_not_gathered():
+    model = net()
+    model.register_state_dict_pre_hook(lambda *_: pytest.fail("gathered"))
+    with told_by_name(model, {}, True):
+        assert model.training

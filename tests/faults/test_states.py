@@ -24,12 +24,16 @@ class Counter(Callback):
 
     def __init__(self) -> None:
         self.count = 0
+        self.total: Any = 0
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         self.begun = True
 
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.total = [1.0, 2.0]  # of another kind than at first
+
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "begun": self.begun}
+        return {"count": self.count, "total": self.total, "begun": getattr(self, "begun", None)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.count = state_dict["count"]

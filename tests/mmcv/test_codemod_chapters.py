@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("libcst")
 
-from mm2pl.mmcv.codemod import migrate_text
+from mm2pl.mmcv.codemod import migrate_code, migrate_text
 from mm2pl.mmcv.codemod.masking import Masked
 
 MODEL = """\
@@ -145,6 +145,50 @@ def test_a_registry_gets_the_parent_of_its_kind(tmp_path, name, parent):
 
 
 @pytest.mark.parametrize(
+    ("call", "new"),
+    [
+        ("Registry('m', scope='own')", "Registry('m', scope='own')"),
+        ("Registry('model', scope='own')", "Registry('model', scope='own', parent=ROOT_MODELS)"),
+        ("Registry(('model'))", "Registry(('model'), parent=ROOT_MODELS, scope='mine')"),
+        (
+            "Registry(('model'  # :)\n  ),  # ;)\n)",
+            "Registry(('model'  # :)\n  ), parent=ROOT_MODELS, scope='mine',  # ;)\n)",
+        ),
+        ("Registry('model', None, PARENT)", "Registry('model', None, PARENT)"),
+        ("Registry('model', **more)", "Registry('model', **more)"),
+        ("Registry('Transformer')", "Registry('Transformer')"),
+        ("Registry('optimizer builder')", "Registry('optimizer builder')"),
+        (
+            "Registry('BBoxDetectors')",
+            "Registry('BBoxDetectors', parent=ROOT_MODELS, scope='mine')",
+        ),
+    ],
+)
+def test_what_a_registry_gets(tmp_path, call, new):
+    (tmp_path / "mine").mkdir()
+    text = f"from mm2pl.registry import Registry\nR = {call}\n"
+    result, _ = migrate_text(text, tmp_path / "mine/parts.py")
+    compile(result, "parts.py", "exec")
+    assert result.endswith(f"R = {new}\n")
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_a_parent_has_one_child_of_a_package(tmp_path, write):
+    (tmp_path / "mine/b").mkdir(parents=True)
+    for name, title in (("__init__", "detectors"), ("a", "hook"), ("b/__init__", "models")):
+        text = f"from mmcv import Registry\nR = Registry({title!r})\n"
+        (tmp_path / f"mine/{name}.py").write_text(text)
+    report = migrate_code(tmp_path, write=write)
+    new = {c.path.relative_to(tmp_path).as_posix(): c.new for c in report.changed}
+    assert {path: "parent=" in text for path, text in new.items()} == {
+        "mine/__init__.py": True,
+        "mine/a.py": True,
+        "mine/b/__init__.py": False,
+    }
+    assert not write or not migrate_code(tmp_path).changed
+
+
+@pytest.mark.parametrize(
     ("text", "new"),
     [
         (
@@ -160,13 +204,18 @@ def test_a_registry_gets_the_parent_of_its_kind(tmp_path, name, parent):
         (
             "from torch.nn import Module\r\nclass B(A, Module):\r\n    def val_step(self, d, optimizer): 1\r\n"
             "class C(B):\r\n    def train_step(self, d, optimizer): 1\r\n",
-            "from torch.nn import Module\r\nfrom mm2pl.mmcv import MMCVModel\r\nclass B(A, MMCVModel):\r\n"
+            "from torch.nn import Module\r\nfrom mm2pl.mmcv import MMCVPlainModel\r\nclass B(A, MMCVPlainModel):\r\n"
             "    def val_step(self, d, optimizer): 1\r\n"
             "class C(B):\r\n    def train_step(self, d, optimizer): 1\r\n",
         ),
         ("class B(nn.Module):\r  def val_step(self, d, optimizer): 1\r", None),
+        (
+            "from mmcv.runner import BaseModule\nclass B(BaseModule):\n    def val_step(self, d, optimizer): 1\n",
+            "from mm2pl.model import BaseModule\nfrom mm2pl.mmcv import MMCVModel\nclass B(MMCVModel):\n"
+            "    def val_step(self, d, optimizer): 1\n",
+        ),
     ],
-    ids=["comments", "nothing-old", "CRLF-and-subclass", "CR"],
+    ids=["comments", "nothing-old", "CRLF-and-subclass", "CR", "BaseModule"],
 )
 def test_the_base_is_put_in(text, new):
     assert migrate_text(text)[0] == (text if new is None else new)

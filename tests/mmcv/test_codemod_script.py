@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 pytest.importorskip("libcst")
 
+from mm2pl.config import Config
 from mm2pl.mmcv.codemod import migrate_text
 from mm2pl.model import BaseModel
 from mm2pl.registry import DATASETS, MODELS
@@ -63,6 +65,8 @@ def main():
 if __name__ == "__main__":
     main()
 '''
+
+TORCH = "def train_detector(net, data, cfg, **more):\n    net.train(data)\n"
 
 MAIN = """\
 def main():
@@ -123,11 +127,108 @@ def test_what_is_written():
         ("Config.fromfile(args.config)", "Config.fromfile('one.py')"),
         ("from mmcv import Config", "from mine import Config"),
         ("def main():", "class A:\n  def main():"),
+        ("train_detector(model, [1]", "build_train_loader(cfg, [1]"),
+        ("from mmdet.apis import set_random_seed, train_detector", TORCH),
+        ("fromfile(args.config)", "fromfile(args.config); a = 1"),
     ],
-    ids=["no-training", "no-option", "another-config", "no-function"],
+    ids=[
+        "no-training",
+        "no-option",
+        "another-config",
+        "no-function",
+        "loader",
+        "torch",
+        "one-line",
+    ],
 )
 def test_other_scripts_are_left(change, by):
     assert "Runner.from_cfg" not in migrate_text(SCRIPT.replace(change, by))[0]
+
+
+LOCAL = """\
+from mmcv.runner import build_runner
+from mmcv import gone
+def fit(net, data, cfg):
+    {call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "changes"),
+    [
+        ("build_runner(cfg.runner)", True),
+        ("cfg.runner.register_training_hooks(cfg.lr_config)", True),
+        ("net.step(data)", False),
+    ],
+)
+def test_a_function_of_the_project_is_read(tmp_path, call, changes):
+    for folder in ("apis", "tools"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "apis/__init__.py").write_text("from .train import fit as train_net\n")
+    (tmp_path / "apis/train.py").write_text(LOCAL.format(call=call))
+    text = SCRIPT.replace("mine import build_model", "apis import train_net")
+    text = text.replace("train_detector(model", "train_net(model")
+    path = tmp_path / "tools/train.py"
+    assert ("Runner.from_cfg" in migrate_text(text, path)[0]) == changes
+    (tmp_path / "apis/train.py").unlink()
+    new, found = migrate_text(text, path)
+    assert "Runner.from_cfg" not in new
+    assert next(f.reason for f in found if f.what == "train_net()").startswith("is not found here")
+
+
+@pytest.mark.parametrize(
+    ("change", "by", "expected"),
+    [
+        ("    ", "\t", "\n\tif args.work_dir is not None:\n\t\tcfg.work_dir = args.work_dir\n"),
+        ("def parse_args", "\f\ndef parse_args", "fromfile(args.config)\n    if args.cfg_options"),
+        ("import argparse, time", "import argparse; import time  # 2", "\nimport argparse  # 2\n"),
+        (
+            "import argparse, time",
+            "import argparse; x = 1; import time",
+            "\nimport argparse; x = 1\n",
+        ),
+    ],
+    ids=["tabs", "form-feed", "two-imports", "three-statements"],
+)
+def test_text(change, by, expected):
+    new, _ = migrate_text(SCRIPT.replace(change, by))
+    compile(new, "train.py", "exec")
+    assert expected in new
+
+
+def test_a_rewritten_import_keeps_its_findings():
+    text = SCRIPT.replace(
+        "from mmcv import Config", "from mmcv import mkdir_or_exist, gone, Config"
+    )
+    text = text.replace("mmcv.mkdir_or_exist(", "mkdir_or_exist(").replace(
+        "main()\n", "main(gone)\n"
+    )
+    assert (7, "mmcv.gone") in [(f.line, f.what) for f in migrate_text(text)[1]]
+
+
+def test_an_option_that_is_used_before_stays():
+    text = SCRIPT.replace("    cfg = Config", "    print(args.early)\n    cfg = Config")
+    new, found = migrate_text(text)
+    assert "print(args.early)" in new
+    assert "args.early" not in [f.what for f in found]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_auto_resume_takes_the_newest_checkpoint_first(tmp_path, saved):
+    text = SCRIPT.replace("cfg.gpu_ids = range(args.gpus)", "cfg.auto_resume = args.auto_resume")
+    new = migrate_text(text)[0]
+    begin = new.index("    if args.auto_resume")
+    lines = textwrap.dedent(new[begin : new.index("    if args.no_validate")])
+    if saved:
+        torch.save({"meta": {}, "state_dict": {}, "optimizer": {}}, tmp_path / "epoch_1.pth")
+        (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_1.pth"))
+    cfg = Config({"work_dir": str(tmp_path), "load_from": "pretrained.pth"})
+    names = {"cfg": cfg, "args": Config({"auto_resume": True})}
+    exec("from mm2pl.runner import Runner, find_latest_checkpoint\n" + lines, names)
+    assert "from mm2pl.runner import Runner, find_latest_checkpoint\n" in new
+    assert (cfg.load_from, cfg.get("resume")) == (
+        (None, True) if saved else ("pretrained.pth", None)
+    )
 
 
 def test_a_module_that_the_script_imports_is_told():

@@ -17,9 +17,9 @@ from mm2pl.errors import ArgumentError
 from mm2pl.hooks import Hook
 from mm2pl.mmcv import MMCVModel, migrate_with_report
 from mm2pl.mmcv.migration.decisions import Choices
-from mm2pl.mmcv.model import validating_as_1x
+from mm2pl.mmcv.model import MMCVPlainModel, validating_as_1x
 from mm2pl.mmcv.runner import HOOKS as OLD_HOOKS
-from mm2pl.optim import OptimWrapper, OptimWrapperDict
+from mm2pl.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mm2pl.registry import HOOKS
 from mm2pl.run.model import train_step
 from mm2pl.runner import Runner
@@ -73,6 +73,13 @@ class StepsByName(New):
         return {"log_vars": {"stepped": 1.0}, "num_samples": 1}
 
 
+class Accumulates(New):
+    def train_step(self, data, optimizer):
+        loss = self(**data) * 1.0
+        loss.square().backward()
+        return {"loss": loss, "log_vars": {"a": 1.0}, "num_samples": 1}
+
+
 X = torch.tensor([[1.0, 2.0]])
 
 
@@ -102,6 +109,103 @@ def test_accumulation_is_the_wrappers():
     for expected in (torch.ones(1, 2), torch.ones(1, 2) - 0.1 * X):
         model.train_step({"x": X}, optim_wrapper=wrapper)
         assert torch.equal(model.fc.weight, expected)
+
+
+def test_a_model_that_accumulates_is_left_alone():
+    model = Accumulates()
+    for times in (1, 2):
+        model.train_step({"x": X}, optim_wrapper=wrapper_of(model))
+        assert torch.equal(model.fc.weight.grad, 6 * times * X)
+    assert torch.equal(model.fc.weight, torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("kind", [Steps, New])
+def test_amp_with_a_step_of_its_own(kind):
+    model = kind()
+    wrapper = AmpOptimWrapper(dtype="bfloat16", optimizer=wrapper_of(model).optimizer)
+    if kind is New:  # which leaves it to the wrapper
+        model.train_step({"x": X}, optim_wrapper=wrapper)
+        assert torch.equal(model.fc.weight, torch.ones(1, 2) - 0.1 * X)
+        return
+    with pytest.raises(ArgumentError, match=r"has called backward and optimizer.step\(\) itself"):
+        model.train_step({"x": X}, optim_wrapper=wrapper)
+    assert "step" not in vars(wrapper)
+
+
+class OwnMode(MMCVModel):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(2, 1)
+
+    def forward(self, x, mode="train", **kwargs):
+        return self(x, mode="extract").sum() if mode == "train" else f"{mode} {kwargs}"
+
+    def train_step(self, data, optimizer):
+        return {"loss": self(**data).sum(), "log_vars": {}, "num_samples": 1}
+
+
+class HandsOn(OwnMode):
+    test_arguments: ClassVar = {"mode": "test", "a": 1}
+
+    def forward(self, x, **kwargs):
+        if kwargs.get("mode") == "extract":
+            return self.fc(x)
+        return super().forward(x, **kwargs)
+
+
+def test_a_mode_of_its_own():
+    model = HandsOn()
+    before = model.fc.bias.item()
+    model.train_step({"x": X}, optim_wrapper=wrapper_of(model))
+    assert model.fc.bias.item() == pytest.approx(before - 0.1)
+    assert model.val_step({"x": X}) == "test {'a': 1}"
+    with pytest.raises(ArgumentError, match=r"test_arguments = dict\(mode='test'\) in OwnMode"):
+        OwnMode().test_step({"x": X})
+
+
+class Backbone(nn.Linear):
+    def init_weights(self, pretrained=None):
+        nn.init.zeros_(self.weight)
+
+
+class Loaded(MMCVPlainModel):
+    def __init__(self):
+        super().__init__()
+        self.net, self.calls = Backbone(1, 1), []
+        nn.init.ones_(self.net.weight)
+
+    def forward(self, x, return_loss=True):
+        return x
+
+
+class Initialises(Loaded):
+    def init_weights(self, pretrained=None):
+        self.calls.append(pretrained)
+
+
+class InInit(Initialises):
+    def __init__(self):
+        super().__init__()
+        self.init_weights()
+        self.init_weights("again")
+
+
+class Needs(Loaded):
+    def init_weights(self, pretrained):
+        self.calls.append(pretrained)
+
+
+@pytest.mark.parametrize(
+    ("kind", "calls"),
+    [(Loaded, []), (Initialises, [None]), (InInit, [None, "again"]), (Needs, [])],
+)
+def test_weights_of_a_former_module_are_its_own(kind, calls):
+    model = kind()
+    model.init_weights()
+    assert (model.net.weight.item(), model.calls) == (1.0, calls)
+    if calls != []:
+        model.init_weights("path")
+        assert model.calls == [*calls, "path"]
 
 
 def test_the_ways_of_1x_stay():
@@ -175,13 +279,20 @@ def test_one_message(call, message):
         call()
 
 
-def test_an_error_inside_of_a_step_is_the_users():
-    class Wrong(Old):
-        def train_step(self, data, optim_wrapper):
-            return len(1)
+class Wrong(nn.Module):
+    def train_step(self, data, optim_wrapper):
+        return len(1)
 
+
+class WrongOf1x(New):
+    def train_step(self, data, optimizer):
+        return len(1)
+
+
+@pytest.mark.parametrize("kind", [Wrong, WrongOf1x])
+def test_an_error_inside_of_a_step_is_the_users(kind):
     with pytest.raises(TypeError, match="object of type 'int' has no len"):
-        train_step(Wrong(), {}, None)
+        train_step(kind(), {}, wrapper_of(New()))
 
 
 @pytest.fixture

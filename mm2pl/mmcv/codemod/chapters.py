@@ -17,7 +17,7 @@ from mm2pl.mmcv.codemod.models import (
     origins,
     scope_of,
 )
-from mm2pl.mmcv.codemod.script import BUILDERS
+from mm2pl.mmcv.codemod.training import BUILDERS
 
 Note = Callable[[int, str, str], None]
 
@@ -72,7 +72,7 @@ def note_chapters(text: str, path: Path, note: Note) -> None:
             found += _of_class(node, bound)
         elif isinstance(node, ast.Call):
             found += _of_call(node, bound)
-    found += _of_registries(tree, bound, scope_of(path))
+    found += _of_registries(tree, path)
     for line, what, why in found:
         note(line, what, why)
 
@@ -107,10 +107,13 @@ def _is_module(path: str) -> bool:
     return path.rpartition(".")[2] in ("Module", "BaseModule", "Sequential", "ModuleList")
 
 
-def _of_registries(tree: ast.Module, bound: dict[str, str], scope: str) -> Iterator[_Found]:
-    for call, title, parent in new_registries(tree, bound):
+def _of_registries(tree: ast.Module, path: Path) -> Iterator[_Found]:
+    scope = scope_of(path)
+    for call, title, parent in new_registries(tree, path):
+        given = (k.value for k in call.keywords if k.arg == "scope")
+        own = next((str(v.value) for v in given if isinstance(v, ast.Constant)), scope)
         why = (
-            _CHILD.format(parent=parent, scope=scope or "<your package>")
+            _CHILD.format(parent=parent, scope=own or "<your package>")
             if parent
             else _ALONE.format(name=title)
         )

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
+from mm2pl.mmcv.codemod.models import lines_of
 from mm2pl.mmcv.codemod.names import is_old
 
 Block = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -33,10 +34,7 @@ class Masked:
             return  # libcst says what is wrong
         names = _words(tree)
         self._named = re.compile(rf"\b({'|'.join(map(re.escape, sorted(names)))})\b")
-        self._lines = text.splitlines(keepends=True)
-        # Only where the two agree on what a line is: a form feed ends one for `splitlines`.
-        if len(self._lines) != len(re.findall(r"[^\n]*\n|[^\n]+$", text)):
-            return
+        self._lines = lines_of(text)
         for block in self._blocks(tree.body, _hooks(tree)):
             self._mask(block)
         self.text = "".join(self._lines)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 BASE = "MMCVModel"
+PLAIN = "MMCVPlainModel"
+"""The base for models of ``torch.nn.Module``, which has no ``init_weights``."""
 PARENTS = {
     "HOOKS": ("hook",),
     "DATASETS": ("dataset",),
@@ -37,6 +39,19 @@ class Edit(NamedTuple):
     begin: int
     end: int
     text: str
+
+
+def parsed(text: str) -> ast.Module | None:
+    """Return the tree of a text; None if it is not Python."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines as Python counts them, with their ends: a form feed is none."""
+    return re.findall(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+", text)
 
 
 def origins(tree: ast.Module) -> dict[str, str]:
@@ -81,16 +96,17 @@ def arguments(method: Function) -> list[str]:
 
 
 def adapted(tree: ast.Module, bound: dict[str, str]) -> dict[str, ast.expr | None]:
-    """Return the classes that run under the loops of today afterwards, with the base that gives way.
+    """Return by name the classes that `MMCVModel` lets run under the loops of today.
 
-    None stands for a class that inherits from another one of them, or has the base already.
+    The value is the base that it replaces; None if the class inherits from another one of them, or derives from
+    `MMCVModel` already.
     """
     found: dict[str, ast.expr | None] = {}
     # In the order of the text, since a base stands above its subclass.
     classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     for node in sorted(classes, key=lambda each: each.lineno):
         names = [origin(base, bound) for base in node.bases]
-        if any(name in found or name.rpartition(".")[2] == BASE for name in names):
+        if any(name in found or name.rpartition(".")[2] in (BASE, PLAIN) for name in names):
             found[node.name] = None
         elif is_old_model(node):
             roots = [b for b, n in zip(node.bases, names, strict=True) if _MODULES.match(n)]
@@ -99,38 +115,106 @@ def adapted(tree: ast.Module, bound: dict[str, str]) -> dict[str, ast.expr | Non
     return found
 
 
-def new_registries(tree: ast.Module, bound: dict[str, str]) -> Iterator[tuple[ast.Call, str, str]]:
-    """Yield the calls that make a registry without parent, what it is called, and the parent of its kind if any.
+class NewRegistry(NamedTuple):
+    """A call that makes a registry without a parent.
 
-    Only the first of a kind gets one: a parent has one child of a scope.
+    Args:
+        call: The call.
+        title: What the registry is called.
+        parent: The registry of its kind in mm2pl; empty if there is none, or another child of the scope has it.
     """
-    calls = [
+
+    call: ast.Call
+    title: str
+    parent: str
+
+
+def new_registries(tree: ast.Module, path: Path) -> list[NewRegistry]:
+    """Return the registries without parent that a file makes.
+
+    Only the first of a kind in a package gets a parent, since that has one child of a scope.
+    """
+    calls = _registry_calls(tree)
+    if all(_has_parent(call) for call in calls):
+        return []
+    package = _package(path)
+    trees = {path: tree}
+    for other in sorted(_files(package)) if package is not None else ():
+        text = other.read_text(errors="replace")
+        found = parsed(text) if other != path.resolve() and "Registry(" in text else None
+        if found is not None:
+            trees[other] = found
+    taken = {kind for each in trees.values() for kind in _parents(each)}
+    for each in sorted(trees, key=Path.resolve):
+        made = []
+        for call in _registry_calls(trees[each]):
+            if not _has_parent(call):
+                title = call.args[0].value if isinstance(call.args[0], ast.Constant) else "…"
+                parent = next(iter(_kinds(str(title)) - taken), "")
+                taken.add(parent)
+                made.append(NewRegistry(call, str(title), parent))
+        if each == path:
+            return made
+    return []
+
+
+def _registry_calls(tree: ast.Module) -> list[ast.Call]:
+    bound = origins(tree)
+    return [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and _REGISTRY.match(origin(node.func, bound)) and node.args
     ]
-    given = [k.value for call in calls for k in call.keywords if k.arg == "parent"]
-    taken = {origin(parent, bound).rpartition(".")[2] for parent in given}
-    for call in calls:
-        if any(k.arg == "parent" for k in call.keywords):
-            continue
-        first = call.args[0]
-        title = first.value if isinstance(first, ast.Constant) else "…"
-        words = str(title).lower()
-        parents = (kind for kind, all_ in PARENTS.items() if any(word in words for word in all_))
-        parent = next((kind for kind in parents if kind not in taken), "")
-        taken.add(parent)
-        yield call, str(title), parent
+
+
+def _has_parent(call: ast.Call) -> bool:
+    """Return whether a call gives a parent, or arguments that cannot be read."""
+    starred = any(isinstance(each, ast.Starred) for each in call.args)
+    # The third argument in MMCV 1.x and MMEngine.
+    return starred or len(call.args) > 2 or any(k.arg in ("parent", None) for k in call.keywords)
+
+
+def _parents(tree: ast.Module) -> Iterator[str]:
+    bound = origins(tree)
+    for call in _registry_calls(tree):
+        for given in (*call.args[2:3], *(k.value for k in call.keywords if k.arg == "parent")):
+            yield origin(given, bound).rpartition(".")[2]
+
+
+def _kinds(title: str) -> set[str]:
+    """Return the registry of mm2pl for a title: its last word says what the entries are.
+
+    >>> [_kinds(title) for title in ("ObjectDetectors", "data pipeline", "Transformer", "optimizer builder")]
+    [{'MODELS'}, {'TRANSFORMS'}, set(), set()]
+    """
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", title)
+    last = words[-1].lower().removesuffix("s") if words else ""
+    return {kind for kind, names in PARENTS.items() if last in names}
 
 
 def scope_of(path: Path) -> str:
     """Return the name of a file's outermost package, or of its folder; empty for a text without file."""
+    folder = _package(path)
+    return folder.name if folder is not None and folder.name.isidentifier() else ""
+
+
+def _package(path: Path) -> Path | None:
     if path.suffix != ".py":
-        return ""
+        return None
     folder = path.resolve().parent
     while (folder / "__init__.py").exists() and (folder.parent / "__init__.py").exists():
         folder = folder.parent
-    return folder.name if folder.name.isidentifier() else ""
+    return folder
+
+
+def _files(package: Path) -> Iterator[Path]:
+    """Yield the files whose scope a package or folder is."""
+    if not (package / "__init__.py").exists():
+        yield from (path for path in package.glob("*.py") if path.is_file())
+        return
+    for path in package.rglob("*.py"):
+        if path.is_file() and _package(path) == package:
+            yield path
 
 
 def with_bases(text: str, path: Path) -> str:
@@ -138,27 +222,39 @@ def with_bases(text: str, path: Path) -> str:
     # A lone carriage return ends a line for Python alone.
     if not _TELLING.search(text) or "\r" in text.replace("\r\n", ""):
         return text
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parsed(text)
+    if tree is None:
         return text  # others tell it
     bound, place = origins(tree), _Places(text)
     edits = [
-        Edit(*place.of(base), BASE) for base in adapted(tree, bound).values() if base is not None
+        Edit(*place.of(base), PLAIN if origin(base, bound).startswith("torch.") else BASE)
+        for base in adapted(tree, bound).values()
+        if base is not None
     ]
-    imports = [f"from mm2pl.mmcv import {BASE}"] if edits else []
+    bases = ", ".join(sorted({edit.text for edit in edits}))
+    imports = [f"from mm2pl.mmcv import {bases}"] if bases else []
     scope = scope_of(path)
-    for call, _, parent in new_registries(tree, bound):
+    for call, _, parent in new_registries(tree, path):
         if parent:
-            last = max(place.of(a)[1] for a in (*call.args, *(k.value for k in call.keywords)))
-            more = f", parent=ROOT_{parent}" + (f", scope={scope!r}" if scope else "")
-            edits.append(Edit(last, last, more))
+            behind = _behind_arguments(call, place, text)
+            named = scope and not any(k.arg == "scope" for k in call.keywords)
+            more = f", parent=ROOT_{parent}" + (f", scope={scope!r}" if named else "")
+            edits.append(Edit(behind, behind, more))
             imports.append(f"from mm2pl.registry import {parent} as ROOT_{parent}")
     if edits:
         edits.append(_import_edit(tree.body, imports, place))
+    new = text
     for edit in sorted(edits, reverse=True):
-        text = text[: edit.begin] + edit.text + text[edit.end :]
-    return text
+        new = new[: edit.begin] + edit.text + new[edit.end :]
+    # A file that cannot be imported is worse than one that is left.
+    return text if parsed(new) is None else new
+
+
+def _behind_arguments(call: ast.Call, place: _Places, text: str) -> int:
+    """Return where a call's last argument ends, with the parentheses around it."""
+    last = max(place.of(a)[1] for a in (*call.args, *(k.value for k in call.keywords)))
+    rest = re.finditer(r"#[^\n]*|\)", text[last : place.of(call)[1] - 1])
+    return max([last, *(last + found.end() for found in rest if found.group() == ")")])
 
 
 class _Places:
@@ -169,7 +265,7 @@ class _Places:
     """
 
     def __init__(self, text: str) -> None:
-        self._lines = re.findall(r"[^\n]*\n|[^\n]+$", text)
+        self._lines = lines_of(text)
         self.newline = "\r\n" if "\r\n" in text else "\n"
         self._begins = [0]
         for line in self._lines:

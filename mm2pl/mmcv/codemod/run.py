@@ -16,7 +16,7 @@ from typing import NamedTuple
 from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
-from mm2pl.mmcv.codemod.models import with_bases
+from mm2pl.mmcv.codemod.models import lines_of, with_bases
 from mm2pl.mmcv.codemod.script import as_runner_script
 
 Progress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ class ChangedFile:
 
     def diff(self) -> str:
         """Return the change as a unified diff."""
-        old, new = self.old.splitlines(keepends=True), self.new.splitlines(keepends=True)
+        old, new = lines_of(self.old), lines_of(self.new)
         # `git apply` strips one component, and refuses absolute paths.
         name = self.path.as_posix().lstrip("/")
         return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
@@ -106,6 +106,7 @@ def migrate_code(
     if not source.exists():
         raise MissingFileError(f"{str(source)!r} does not exist → give a Python file or a folder.")
     changed, findings = [], []
+    written: list[tuple[Path, bytes]] = []
     paths = _sources(source)
     with ExitStack() as stack:
         migrated: Iterator[_Result] = map(_migrated, paths)
@@ -120,11 +121,13 @@ def migrate_code(
             # Files without a change are not written, so that their time stays.
             if result.new != result.old:
                 changed.append(ChangedFile(path=path, old=result.old, new=result.new))
-                if write:
-                    # Bytes: text mode would change the line ends.
-                    path.write_bytes(result.new.encode(result.encoding))
+                # Bytes: text mode would change the line ends.
+                written.append((path, result.new.encode(result.encoding)))
             if progress is not None:
                 progress(done, len(paths))
+    # At the end: while one file is rewritten others of its package are read.
+    for path, data in written if write else ():
+        path.write_bytes(data)
     return CodeReport(files=len(paths), changed=tuple(changed), findings=tuple(findings))
 
 
@@ -188,7 +191,7 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         if finding not in found:
             found.append(finding)
 
-    text, note = as_runner_script(text, add)
+    text, note = as_runner_script(text, add, Path(path))
     # A model need not name MMCV to be one of 1.x.
     note_chapters(text, Path(path), note)
     new = text

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from mm2pl.mmcv.codemod.imports import Note
-from mm2pl.mmcv.codemod.models import origin, origins
-from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES
-
-BUILDERS = frozenset(
-    {"register_training_hooks", "build_runner", "EpochBasedRunner", "IterBasedRunner"}
-)
-"""What only training code of 1.x calls."""
+from mm2pl.mmcv.codemod.models import lines_of, origin, parsed
+from mm2pl.mmcv.codemod.training import BUILDERS, OPENMMLAB, Source, name_of, trains
 
 _WORK_DIR = """\
 if {args}.work_dir is not None:
@@ -38,7 +33,13 @@ _LINES = {
         "if {args}.resume_from is not None:\n"
         "    {cfg}.load_from, {cfg}.resume = {args}.resume_from, True\n"
     ),
-    "auto_resume": "if {args}.auto_resume:\n    {cfg}.resume = True\n",
+    # MMEngine 0.10.7 looks for the newest checkpoint only without load_from; 1.x' scripts took load_from only if
+    # there was none.
+    "auto_resume": (
+        'if {args}.auto_resume and not {cfg}.get("resume"):\n'
+        '    if find_latest_checkpoint({cfg}.get("work_dir") or "") is not None:\n'
+        "        {cfg}.load_from, {cfg}.resume = None, True\n"
+    ),
     "no_validate": _NO_VALIDATION,
     "auto_scale_lr": (
         "if {args}.auto_scale_lr:\n"
@@ -51,14 +52,6 @@ _LINES = {
 }
 """Options of 1.x' scripts → what they do to a config of today, in this order."""
 
-_PACKAGES = frozenset(
-    {
-        *("mmcv", "mmengine", "torch", "numpy", "mmdet3d", "mmpose", "mmaction", "mmocr", "mmedit"),
-        *("mmgen", "mmrotate", "mmtrack", "mmselfsup", "mmfewshot", "mmrazor", "mmyolo", "mmflow"),
-        *KNOWN_SCOPES,
-    }
-)
-"""Whose 1.x functions a rewritten ``main`` no longer needs; of those today many are gone."""
 _DEVICES = frozenset({"gpus", "gpu_ids", "gpu_id", "local_rank"})
 _REPLACED = (
     "lines {first} to {last} are `Runner.from_cfg({cfg}).train()` now, which builds all of it from the new config → "
@@ -67,6 +60,10 @@ _REPLACED = (
 _UNKNOWN = "does nothing now → add its line in front of Runner.from_cfg, or delete the option"
 _DEVICE = "does nothing now: a launcher or `mm2pl fit CONFIG --trainer.devices` chooses the devices"
 _IMPORTS = "is gone → name the module in the config: custom_imports = dict(imports=['your.module'])"
+_MAY_TRAIN = (
+    "is not found here, so {main}() stays → if it trains by MMCV 1.x, put `Runner.from_cfg({cfg}).train()` of "
+    "mm2pl.runner in the place of all that follows on the config"
+)
 
 
 class _Script(NamedTuple):
@@ -76,8 +73,22 @@ class _Script(NamedTuple):
     args: str
     config: str
 
+    @property
+    def replaced(self) -> list[ast.stmt]:
+        """What gives way."""
+        return self.main.body[self.loads + 1 :]
 
-def as_runner_script(text: str, note: Note) -> tuple[str, Note]:
+
+class _Edit(NamedTuple):
+    """Lines that replace others, counted from 0; `line` is the one whose findings they have, counted from 1."""
+
+    begin: int
+    end: int
+    new: list[str]
+    line: int = 0
+
+
+def as_runner_script(text: str, note: Note, path: Path) -> tuple[str, Note]:
     """Return the new text, and what to tell its findings, which are given the lines of the old one.
 
     Only a script is rewritten whose ``main`` loads the config by ``Config.fromfile(args.…)`` and then trains; the
@@ -85,69 +96,91 @@ def as_runner_script(text: str, note: Note) -> tuple[str, Note]:
     """
     if "Config.fromfile" not in text or not any(n in text for n in ("train_", *BUILDERS)):
         return text, note
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    tree = parsed(text)
+    source = (
+        None if tree is None else Source(tree, path.resolve() if path.suffix == ".py" else None)
+    )
+    script = None if source is None else next(_scripts(source, note), None)
+    lines = lines_of(text)
+    if tree is None or script is None or _shares_lines(script.main, script.loads, lines):
         return text, note
-    script = next(_scripts(tree), None)
-    if script is None:
-        return text, note
-    lines = text.splitlines(keepends=True)
-    body, last = script.main.body, script.main.end_lineno or 0
-    kept = body[script.loads].end_lineno or 0
-    new = _lines(script, note)
+    last, kept = script.main.end_lineno or 0, script.main.body[script.loads].end_lineno or 0
     end = "\r\n" if lines[0].endswith("\r\n") else "\n"
-    indent = " " * body[0].col_offset
-    rest = [f"{indent}{line}{end}" for line in new]
-    changed = "".join([*lines[:kept], *rest, *lines[last:]])
+    indent = _before(script.main.body[0], lines)
+    step = "\t" if "\t" in indent else "    "
+    new = [f"{indent}{line.replace('    ', step)}{end}" for line in _lines(script, note)]
     note(
         script.main.lineno,
         f"{script.main.name}()",
         _REPLACED.format(first=kept + 1, last=last, cfg=script.cfg),
     )
-    changed = _with_imports(changed, tree, end)
-    return changed, _of_old_lines(note, text, changed)
+    now = "".join([*lines[:kept], *new, *lines[last:]])
+    edits = [_Edit(kept, last, new), *_import_edits(tree, now, lines, end)]
+    numbers = list(range(1, len(lines) + 1))
+    for edit in sorted(edits, reverse=True):
+        lines[edit.begin : edit.end] = edit.new
+        numbers[edit.begin : edit.end] = [edit.line] * len(edit.new)
+
+    def told(line: int, what: str, why: str) -> None:
+        # What is written here anew has nothing to tell.
+        if numbers[line - 1]:
+            note(numbers[line - 1], what, why)
+
+    return "".join(lines), told
 
 
-def _scripts(tree: ast.Module) -> Iterator[_Script]:
-    bound = origins(tree)
-    for main in tree.body:
-        if not isinstance(main, ast.FunctionDef):
+def _before(node: ast.stmt, lines: list[str]) -> str:
+    """Return what stands in front of a statement in its line."""
+    return lines[node.lineno - 1].encode()[: node.col_offset].decode()
+
+
+def _shares_lines(main: ast.FunctionDef, loads: int, lines: list[str]) -> bool:
+    """Return whether the statements that stay cannot be cut from the others by lines."""
+    following = main.body[loads + 1 : loads + 2]
+    shared = any(each.lineno == main.body[loads].end_lineno for each in following)
+    return shared or _before(main.body[0], lines).strip() != ""
+
+
+def _scripts(source: Source, note: Note) -> Iterator[_Script]:
+    for main in source.tree.body:
+        script = _script(main, source) if isinstance(main, ast.FunctionDef) else None
+        if script is None:
             continue
-        calls = [node for node in ast.walk(main) if isinstance(node, ast.Call)]
-        if not any(_trains(call, bound) for call in calls):
+        calls = [n for s in script.replaced for n in ast.walk(s) if isinstance(n, ast.Call)]
+        verdicts = [(call, trains(call, source)) for call in calls]
+        if any(verdict for _, verdict in verdicts):
+            yield script
             continue
-        for position, statement in enumerate(main.body):
-            if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
-                continue
-            call, target = statement.value, statement.targets[0]
-            path = origin(call.func, bound)
-            loads = path.startswith(("mmcv.", "mmengine.")) and path.endswith("Config.fromfile")
-            config = call.args[0] if call.args else None
-            if (
-                loads
-                and isinstance(target, ast.Name)
-                and isinstance(config, ast.Attribute)
-                and isinstance(config.value, ast.Name)
-            ):
-                shown = ast.unparse(config)
-                yield _Script(main, position, target.id, config.value.id, shown)
-                break
+        for call, verdict in verdicts:
+            if verdict is None:
+                why = _MAY_TRAIN.format(main=script.main.name, cfg=script.cfg)
+                note(call.lineno, f"{name_of(call)}()", why)
 
 
-def _trains(call: ast.Call, bound: dict[str, str]) -> bool:
-    path = origin(call.func, bound)
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else path.rpartition(".")[2]
-    # `train_detector(model, datasets, cfg, …)` of a toolbox or of the project's own `apis`.
-    trains = "_train_" in f"_{name}" and len(call.args) > 1
-    old = path.startswith("mmcv.") or name == "register_training_hooks"
-    return trains or (name in BUILDERS and old)
+def _script(main: ast.FunctionDef, source: Source) -> _Script | None:
+    """Return where a function loads a config that an option names."""
+    for position, statement in enumerate(main.body):
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+            continue
+        call, target = statement.value, statement.targets[0]
+        path = origin(call.func, source.bound)
+        loads = path.startswith(("mmcv.", "mmengine.")) and path.endswith("Config.fromfile")
+        config = call.args[0] if call.args else None
+        if (
+            loads
+            and isinstance(target, ast.Name)
+            and isinstance(config, ast.Attribute)
+            and isinstance(config.value, ast.Name)
+        ):
+            return _Script(main, position, target.id, config.value.id, ast.unparse(config))
+    return None
 
 
 def _lines(script: _Script, note: Note) -> list[str]:
     """Return what follows on the loading of the config; tell what is left out."""
     seen: dict[str, int] = {}
-    for node in ast.walk(script.main):
+    # What stands in front of them stays, and does what it did.
+    for node in (each for statement in script.replaced for each in ast.walk(statement)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == script.args:
             seen.setdefault(node.attr, node.lineno)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
@@ -164,36 +197,64 @@ def _lines(script: _Script, note: Note) -> list[str]:
     return [*text.splitlines(), f"Runner.from_cfg({script.cfg}).train()"]
 
 
-def _with_imports(text: str, old: ast.Module, end: str) -> str:
-    """Return the text with the imports that it needs, and without those that only the old ``main`` used.
+def _import_edits(old: ast.Module, text: str, lines: list[str], end: str) -> Iterator[_Edit]:
+    """Yield the imports that ``text`` needs, and those that only the old ``main`` used as they are without it.
 
     Imports of the project's own modules stay: they may register its classes.
     """
-    tree = ast.parse(text)
-    before, now = _names(old), _names(tree)
-    lines = text.splitlines(keepends=True)
-    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    for node in reversed(imports):
-        gone = [a for a in node.names if _binding(a) in before - now and _is_foreign(node, a)]
-        if gone:
-            node.names = [alias for alias in node.names if alias not in gone]
-            new = [ast.unparse(node) + end] if node.names else []
-            lines[node.lineno - 1 : node.end_lineno] = new
-    needed = ["from mm2pl.runner import Runner"]
-    if "os.path." in text and not any(
-        isinstance(n, ast.Import) and "os" in _all(n) for n in imports
-    ):
+    unused = _names(old) - _names(ast.parse(text))
+    for statements in _by_line(old.body):
+        parts = [_without(node, unused) for node in statements]
+        if parts == statements:
+            continue
+        first, last = statements[0], statements[-1]
+        tail = lines[(last.end_lineno or 0) - 1].encode()[last.end_col_offset or 0 :].decode()
+        kept = "; ".join(_text(part, lines) for part in parts if part is not None)
+        new = [kept + (tail if end in tail else tail + end)] if kept else []
+        yield _Edit(first.lineno - 1, last.end_lineno or 0, new, first.lineno)
+    names = ["Runner", *(["find_latest_checkpoint"] if "find_latest_checkpoint(" in text else [])]
+    needed = [f"from mm2pl.runner import {', '.join(names)}"]
+    imports = [node for node in old.body if isinstance(node, ast.Import)]
+    if "os.path." in text and not any("os" in _all(node) for node in imports):
         needed.insert(0, "import os")
     # After the docstring and the imports from `__future__`, where Python takes them.
     after = max(
         [0]
-        + [n.end_lineno or 0 for n in tree.body[:1] if isinstance(n, ast.Expr)]
-        + [n.end_lineno or 0 for n in imports if getattr(n, "module", "") == "__future__"]
+        + [n.end_lineno or 0 for n in old.body[:1] if isinstance(n, ast.Expr)]
+        + [n.end_lineno or 0 for n in old.body if getattr(n, "module", "") == "__future__"]
     )
     if not after:
         after = next((k for k, line in enumerate(lines) if not line.startswith("#")), 0)
-    lines[after:after] = [line + end for line in needed]
-    return "".join(lines)
+    yield _Edit(after, after, [line + end for line in needed])
+
+
+def _by_line(body: list[ast.stmt]) -> Iterator[list[ast.stmt]]:
+    """Yield the statements, together those that stand in one line."""
+    group: list[ast.stmt] = []
+    for node in body:
+        if group and node.lineno != group[-1].end_lineno:
+            yield group
+            group = []
+        group.append(node)
+    yield group
+
+
+def _without(node: ast.stmt, unused: set[str]) -> ast.stmt | None:
+    """Return a statement without the foreign imports among ``unused``; None if nothing of it is left."""
+    if not isinstance(node, ast.Import | ast.ImportFrom):
+        return node
+    names = [a for a in node.names if _binding(a) not in unused or not _is_foreign(node, a)]
+    if len(names) == len(node.names):
+        return node
+    if isinstance(node, ast.Import):
+        return ast.Import(names) if names else None
+    return ast.ImportFrom(node.module, names, node.level) if names else None
+
+
+def _text(node: ast.stmt, lines: list[str]) -> str:
+    """Return a statement as it is written; as Python writes it if it is a new one."""
+    written = hasattr(node, "lineno")
+    return (written and ast.get_source_segment("".join(lines), node)) or ast.unparse(node)
 
 
 def _names(tree: ast.Module) -> set[str]:
@@ -214,21 +275,4 @@ def _is_foreign(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
         return False
     module = node.module if isinstance(node, ast.ImportFrom) and node.module else alias.name
     package = module.partition(".")[0]
-    return package in sys.stdlib_module_names | _PACKAGES
-
-
-def _of_old_lines(note: Note, old: str, new: str) -> Note:
-    """Return a note that takes lines of the new text, and tells those of the old one."""
-    matcher = difflib.SequenceMatcher(a=old.splitlines(), b=new.splitlines(), autojunk=False)
-    lines = {
-        block.b + k + 1: block.a + k + 1
-        for block in matcher.get_matching_blocks()
-        for k in range(block.size)
-    }
-
-    def told(line: int, what: str, why: str) -> None:
-        # What is written here anew has nothing to tell.
-        if line in lines:
-            note(lines[line], what, why)
-
-    return told
+    return package in sys.stdlib_module_names | OPENMMLAB | {"torch", "numpy"}

@@ -1,4 +1,4 @@
-"""The first batches of an old config and of the migrated one, side by side: samples, learning rates and losses."""
+"""The first batches of an old config and of the migrated one, side by side: samples, rates, losses, gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import copy
 import logging
 import random
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -18,34 +18,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mm2pl.config import Config
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks import Hook
 from mm2pl.mmcv.adapters import MMCVConcatDataset, MMCVRepeatDataset
+from mm2pl.mmcv.migration.comparison import Record, Row, compared, of_samples
 from mm2pl.registry import DATASETS, MODELS, DefaultScope
 from mm2pl.runner import Runner
 
 _ITERATIONS = 2  # the second loss shows that the first step was the same
-_CLOSE = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One thing that was compared.
-
-    Args:
-        what: What it is.
-        old: What the old side has.
-        new: What the new side has.
-        difference: Where they differ; empty if they do not.
-    """
-
-    what: str
-    old: str
-    new: str
-    difference: str = ""
-
-    def __str__(self) -> str:
-        verdict = f"DIFFERS: {self.difference}" if self.difference else "equal"
-        return f"  {self.what}: {self.old} | {self.new}  {verdict}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,37 +80,44 @@ def check_migration(old: Mapping[str, Any], new: Mapping[str, Any]) -> Check:
     """Train two iterations of both configs, with equal weights, samples and seeds, and compare them.
 
     This runs the project's code, which must be importable, as the codemod has rewritten it. Both sides take the first
-    samples in order, each drawn with a seed of its own; nothing is validated, and files go to a scratch folder.
+    samples in order, each drawn with a seed of its own; nothing is validated, custom hooks and visualizers stay out,
+    and files go to a scratch folder.
 
     Args:
         old: The 1.x config.
         new: The migrated one.
     """
     runtime, side = _runtime()
+    name = "old"
     with tempfile.TemporaryDirectory() as folder:
-        name = "new"
         try:
+            size = _batch_size(old)
+            name = "new"
             cfg = _shortened(new, folder)
             runner = Runner.from_cfg(cfg)
-            samples, dataset = _drawn(runner.build_dataloader(cfg.train_dataloader).dataset, old)
+            dataset = runner.build_dataloader(cfg.train_dataloader).dataset
+            samples = _drawn(dataset, size)
             name = "old"
             model = MODELS.build(copy.deepcopy(dict(old["model"])))
-            before_samples, before_set = _drawn(_dataset(old["data"]["train"]), old)
+            before = _dataset(old["data"]["train"])
+            before_samples = _drawn(before, size)
             weights = copy.deepcopy(model.state_dict())
-            first = _First(before_set, before_samples)
-            # 1.x' registries of runners and hooks stand apart; the new side's scope would hide them.
-            with DefaultScope.overwrite_default_scope("mmcv"):
-                old_run = _old(old, model, first, runtime, folder)
             name = "new"
             cfg.train_dataloader["dataset"] = _First(dataset, samples)
             new_run = _new(Runner.from_cfg(cfg), weights)
+            name = "old"
+            # Where the new side was: 1.x' scripts move the model themselves.
+            model.to(new_run.device)
+            # 1.x' registries of runners and hooks stand apart; the new side's scope would hide them.
+            with DefaultScope.overwrite_default_scope("mmcv"):
+                old_run = _old(old, model, _First(before, before_samples), runtime, folder)
+            name = "comparison"
+            rows = (of_samples(before_samples, samples), *compared(old_run, new_run))
         except Exception as error:  # a user's code may raise anything
+            what = name if name == "comparison" else f"{name} side"
             why = f"{type(error).__name__}: {error}"
-            return Check(side=side, error=f"not compared: the {name} side does not run: {why}")
-    rows = [_of_samples(before_samples, samples)]
-    for what in ("learning rates", "losses"):
-        rows.append(_of_values(what, old_run[what], new_run[what]))
-    return Check(side=side, rows=tuple(rows))
+            return Check(side=side, error=f"not compared: the {what} does not run: {why}")
+    return Check(side=side, rows=rows)
 
 
 def _runtime() -> tuple[str, str]:
@@ -147,14 +134,18 @@ def _runtime() -> tuple[str, str]:
 def _shortened(new: Mapping[str, Any], folder: str) -> Any:
     """Return the config without what is not compared."""
     cfg = Config(copy.deepcopy(dict(new)))
-    for key in ("val_cfg", "val_dataloader", "val_evaluator", "test_cfg", "test_dataloader"):
+    # A visualizer may open a run of a service. 1.x' runner cannot call hooks of today.
+    for key in (
+        *("val_cfg", "val_dataloader", "val_evaluator", "test_cfg", "test_dataloader"),
+        *("visualizer", "vis_backends", "custom_hooks"),
+    ):
         cfg[key] = None
     cfg.update(test_evaluator=None, work_dir=folder, load_from=None, resume=False, launcher="none")
     cfg.log_level = "ERROR"
     loader = cfg.train_dataloader
-    loader.update(num_workers=0, persistent_workers=False)
-    if loader.get("sampler") is not None:
-        loader.sampler["shuffle"] = False
+    # The same order as the old side, which no sampler of a project need be able to give.
+    in_order = {"type": "DefaultSampler", "shuffle": False}
+    loader.update(num_workers=0, persistent_workers=False, sampler=in_order, batch_sampler=None)
     cfg.default_hooks = {**(cfg.get("default_hooks") or {}), "checkpoint": None}
     return cfg
 
@@ -172,16 +163,19 @@ def _dataset(config: Any) -> Any:
 
 def _batch_size(old: Mapping[str, Any]) -> int:
     data = old["data"]
-    return int((data.get("train_dataloader") or {}).get("samples_per_gpu", data["samples_per_gpu"]))
+    for part in (data.get("train_dataloader") or {}, data):
+        if "samples_per_gpu" in part:
+            return int(part["samples_per_gpu"])
+    raise ArgumentError("data has no samples_per_gpu → give it, or data.train_dataloader its own")
 
 
-def _drawn(dataset: Any, old: Mapping[str, Any]) -> tuple[list[Any], Any]:
-    """Return the first samples, each with a seed of its own, and the data set."""
+def _drawn(dataset: Any, size: int) -> list[Any]:
+    """Return the first samples, each with a seed of its own."""
     samples = []
-    for index in range(min(len(dataset), _ITERATIONS * _batch_size(old))):
+    for index in range(min(len(dataset), _ITERATIONS * size)):
         _seed(index)
         samples.append(dataset[index])
-    return samples, dataset
+    return samples
 
 
 def _seed(seed: int) -> None:
@@ -190,29 +184,30 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _old(
-    old: Mapping[str, Any], model: Any, dataset: _First, runtime: str, folder: str
-) -> dict[str, list[float]]:
+def _old(old: Mapping[str, Any], model: Any, dataset: _First, runtime: str, folder: str) -> Record:
     """Train by 1.x' runner and hooks."""
     api, parallel = import_module(f"{runtime}.runner"), import_module(f"{runtime}.parallel")
-    rates: list[float] = []
-    losses: list[float] = []
+    record = Record()
 
     class Recorder(api.Hook):  # type: ignore[name-defined]
+        def before_run(self, runner: Any) -> None:
+            record.watch(model, _optimizers(runner.optimizer))
+
         def before_train_iter(self, runner: Any) -> None:
-            found = runner.current_lr()
-            rates.append(next(iter(found.values()))[0] if isinstance(found, dict) else found[0])
-            _seed(len(losses))
+            record.begin(model, _optimizers(runner.optimizer))
+            _seed(len(record.losses))
 
         def after_train_iter(self, runner: Any) -> None:
-            losses.append(_loss(runner.outputs.get("log_vars") or runner.outputs))
-            if len(losses) == _ITERATIONS:
+            record.end(runner.outputs.get("log_vars") or runner.outputs)
+            if len(record.losses) == _ITERATIONS:
                 raise _Enough
 
     size = _batch_size(old)
     loader = DataLoader(
         dataset, batch_size=size, collate_fn=partial(parallel.collate, samples_per_gpu=size)
     )
+    device = next(model.parameters()).device
+    ids = {"device_ids": [device.index or 0]} if device.type == "cuda" else {}
     length = old.get("runner") or {
         "type": "EpochBasedRunner",
         "max_epochs": old.get("total_epochs"),
@@ -220,7 +215,7 @@ def _old(
     runner = api.build_runner(
         dict(length),
         default_args={
-            "model": parallel.MMDataParallel(model.train()),
+            "model": parallel.MMDataParallel(model.train(), **ids),
             "optimizer": api.build_optimizer(model, copy.deepcopy(dict(old["optimizer"]))),
             "work_dir": folder,
             "logger": logging.getLogger("mm2pl.check"),
@@ -238,93 +233,37 @@ def _old(
     runner.register_hook(Recorder(), priority="LOWEST")
     with contextlib.suppress(_Enough):
         runner.run([loader], [("train", 1)])
-    return {"learning rates": rates, "losses": losses}
+    return record
 
 
-def _new(runner: Runner, weights: Mapping[str, Any]) -> dict[str, list[float]]:
+def _new(runner: Runner, weights: Mapping[str, Any]) -> Record:
     """Train by the runner of today."""
-    rates: list[float] = []
-    losses: list[float] = []
+    record = Record()
 
     class Recorder(Hook):
         def before_train(self, runner: Any) -> None:
             # The last hook: what init_weights and load_from have done is replaced.
             runner.model.load_state_dict(weights)
+            record.watch(runner.model, _optimizers(runner.optim_wrapper))
 
         def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-            found = runner.optim_wrapper.get_lr()
-            rates.append(found.get("lr", next(iter(found.values())))[0])
-            _seed(len(losses))
+            record.begin(runner.model, _optimizers(runner.optim_wrapper))
+            _seed(len(record.losses))
 
         def after_train_iter(
             self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
         ) -> None:
-            losses.append(_loss(outputs))
-            if len(losses) == _ITERATIONS:
+            record.end(outputs)
+            if len(record.losses) == _ITERATIONS:
                 raise _Enough
 
     runner.register_hook(Recorder(), priority="LOWEST")
     with contextlib.suppress(_Enough):
         runner.train()
-    return {"learning rates": rates, "losses": losses}
+    return record
 
 
-def _loss(values: Mapping[str, Any]) -> float:
-    if "loss" in values:
-        return float(values["loss"])
-    return float(sum(float(value) for name, value in values.items() if "loss" in name))
-
-
-def _of_values(what: str, old: Sequence[float], new: Sequence[float]) -> Row:
-    worst = max(
-        (abs(a - b) / max(abs(a), 1e-12) for a, b in zip(old, new, strict=False)), default=0.0
-    )
-    difference = f"relative difference {worst:.1e}" if worst > _CLOSE else ""
-    if len(old) != len(new):
-        difference = f"{len(old)} and {len(new)} iterations"
-    return Row(what=what, old=_shown(old), new=_shown(new), difference=difference)
-
-
-def _shown(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.6g}" for value in values)
-
-
-def _of_samples(old: list[Any], new: list[Any]) -> Row:
-    found = list(_differences(old, new, ""))
-    difference = "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
-    return Row(
-        what="samples",
-        old=f"the first {len(old)}",
-        new=f"the first {len(new)}",
-        difference=difference,
-    )
-
-
-def _differences(old: Any, new: Any, path: str) -> Iterator[str]:
-    """Yield where two samples differ."""
-    old, new = (v.data if hasattr(v, "cpu_only") else v for v in (old, new))
-    place = path.lstrip(".") or "the whole"
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in (*old, *(key for key in new if key not in old)):
-            if key not in old or key not in new:
-                yield f"{path.lstrip('.')} {key!r} is only in the {'old' if key in old else 'new'}".strip()
-            else:
-                yield from _differences(old[key], new[key], f"{path}.{key}")
-    elif isinstance(old, list | tuple) and isinstance(new, list | tuple):
-        if len(old) != len(new):
-            yield f"{place}: {len(old)} and {len(new)} items"
-        for index, (a, b) in enumerate(zip(old, new, strict=False)):
-            yield from _differences(a, b, f"{path}[{index}]")
-    elif isinstance(old, torch.Tensor | np.ndarray) and isinstance(new, torch.Tensor | np.ndarray):
-        a, b = torch.as_tensor(old), torch.as_tensor(new)
-        if a.shape != b.shape:
-            yield f"{place}: shapes {tuple(a.shape)} and {tuple(b.shape)}"
-        elif not torch.equal(a, b.to(a.dtype)):
-            yield f"{place}: up to {(a.double() - b.double()).abs().max():.3g}"
-    elif type(old) is not type(new) or (_is_plain(old) and old != new):
-        yield f"{place}: {old!r} and {new!r}"
-
-
-def _is_plain(value: object) -> bool:
-    # Objects of a project may compare by identity.
-    return isinstance(value, str | int | float | bool | None)
+def _optimizers(found: Any) -> list[torch.optim.Optimizer]:
+    """Return torch's optimizers of a runner: one or several, of 1.x or wrapped."""
+    several = list(found.values()) if hasattr(found, "values") else [found]
+    return [getattr(each, "optimizer", each) for each in several]
