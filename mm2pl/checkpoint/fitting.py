@@ -119,11 +119,11 @@ def told_by_name(model: nn.Module, given: Mapping[str, Any], strict: bool) -> It
     Raises:
         CheckpointError: torch has refused them; what fits has been taken, as it does.
     """
-    own = get_state_dict(model)
     try:
         yield
     except RuntimeError as error:
-        found = differences(own, given)
+        # Only now: of a sharded model this gathers all weights.
+        found = differences(get_state_dict(model), given)
         fitting = len(given) - len(found.unexpected) - len(found.shapes)
         if isinstance(error, CheckpointError) or not (
             found if strict else found.shapes or not fitting

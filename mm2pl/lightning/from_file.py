@@ -14,7 +14,7 @@ from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.reader import naming, read_outline
 from mm2pl.checkpoint.schema import check
 from mm2pl.fileio import get_file_backend
-from mm2pl.registry.known import require_known
+from mm2pl.registry.known import naming_source, require_known
 
 restricted_classmethod: Any = type(vars(LightningModule)["load_from_checkpoint"])
 """Lightning's decorator for a class method that an instance refuses, whose result would be taken for its own."""
@@ -40,7 +40,7 @@ class FromKnownNames:
             key = made.CHECKPOINT_HYPER_PARAMS_KEY
             checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
         loader: Any = super()
-        with naming(name):
+        with naming(name), naming_source(name):
             return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
 
 
