@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextvars import ContextVar
 from io import BytesIO
 from typing import Any
 
@@ -22,6 +23,9 @@ restricted_classmethod: Any = type(vars(LightningModule)["load_from_checkpoint"]
 OLD_KEYS = ("hparams", "module_arguments")
 """Where Lightning before 1.0 kept what a module was made with; it still looks there."""
 
+reads_file: ContextVar[bool] = ContextVar("reads_file", default=False)
+"""Whether the weights that a module is given are a whole file's."""
+
 
 class FromKnownNames:
     """Let a module or data module be made from a checkpoint; names in the file call nothing new."""
@@ -31,7 +35,7 @@ class FromKnownNames:
         """Make one as Lightning's own method does.
 
         Raises:
-            CheckpointError: The file is damaged or no checkpoint.
+            CheckpointError: The file is damaged or no checkpoint, or none of its weights is the module's.
             UnknownNameError: What a hyper-parameter names is new to this program.
         """
         made: Any = cls
@@ -40,8 +44,12 @@ class FromKnownNames:
             key = made.CHECKPOINT_HYPER_PARAMS_KEY
             checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
         loader: Any = super()
-        with naming(name), naming_source(name):
-            return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        before = reads_file.set(True)
+        try:
+            with naming(name), naming_source(name):
+                return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        finally:
+            reads_file.reset(before)
 
 
 def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:
