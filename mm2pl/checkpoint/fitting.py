@@ -122,18 +122,21 @@ def told_by_name(model: nn.Module, given: Mapping[str, Any], strict: bool) -> It
     try:
         yield
     except RuntimeError as error:
-        # Only now: some wrappers gather a model of several processes for it.
+        # Only now: of a sharded model this gathers all weights.
         found = differences(get_state_dict(model), given)
-        fitting = len(given) - len(found.unexpected) - len(found.shapes)
-        if isinstance(error, CheckpointError) or not (
-            found if strict else found.shapes or not fitting
-        ):
+        if isinstance(error, CheckpointError) or not (found if strict else found.shapes):
             raise
-        some = "take what fits with mm2pl.runner.load_checkpoint(module.model, path)"
-        raise CheckpointError(
-            f"these weights do not fit {type(model).__name__}: {found}. {fitting} of {len(given)} fit → make it with "
-            f"the model that they are of{f', or {some}' if fitting else ''}"
-        ) from error
+        raise misfit(model, found, len(given)) from error
+
+
+def misfit(model: nn.Module, found: Differences, count: int) -> CheckpointError:
+    """Return what to say of ``count`` weights that differ from a model's."""
+    fitting = count - len(found.unexpected) - len(found.shapes)
+    some = ", or take what fits with mm2pl.runner.load_checkpoint(module.model, path)"
+    return CheckpointError(
+        f"these weights do not fit {type(model).__name__}: {found}. {fitting} of {count} fit → make it with the model "
+        f"that they are of{some if fitting else ''}"
+    )
 
 
 def require_tensors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -205,8 +205,8 @@ def load_checkpoint(
     _require_names(checkpoint, filename)
     try:
         return load_checkpoint_to_model(model, checkpoint, strict, logger, revise_keys)
-    except CheckpointError as error:
-        raise CheckpointError(f"{filename}: {error}") from None
+    except (CheckpointError, StateError) as error:
+        raise type(error)(f"{filename}: {error}") from None
 
 
 def load_checkpoint_to_model(

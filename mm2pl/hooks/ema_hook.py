@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.checkpoint.errors import CheckpointError
+from mm2pl.checkpoint.fitting import differences
 from mm2pl.checkpoint.weights import load_state_dict
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.hook import DATA_BATCH, Hook
@@ -208,9 +209,10 @@ def _load_average(average: torch.nn.Module, state: dict, strict: bool) -> None:
     try:
         average.load_state_dict(state, strict=strict)
     except RuntimeError as error:
-        # torch has a line for each weight under its own.
-        faults = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        # torch has a line for each weight; without `strict` it refuses another shape all the same.
+        found = differences(average.state_dict(), state)
+        names_only = strict and not found.shapes
+        way_out = "EMAHook(strict_load=False)" if names_only else "load_from without resume"
         raise CheckpointError(
-            f"the average of the weights does not fit {type(average).__name__}: {faults} → is this the checkpoint of "
-            "another model? EMAHook(strict_load=False) takes what fits"
+            f"the average of the weights does not fit this model: {found or error} → {way_out} takes what fits"
         ) from error

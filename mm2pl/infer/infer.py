@@ -7,6 +7,7 @@ import re
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from mm2pl.fileio import isdir, join_path, list_dir_or_file
 from mm2pl.infer import metafile
 from mm2pl.logging import print_log
 from mm2pl.registry import FUNCTIONS, MODELS, VISUALIZERS, DefaultScope
-from mm2pl.registry.known import require_known
+from mm2pl.registry.known import naming_source, require_known
 from mm2pl.utils.package_utils import MODULE2PACKAGE
 from mm2pl.visualization import Visualizer
 
@@ -217,12 +218,14 @@ class BaseInferencer(metaclass=InferencerMeta):
         """
         checkpoint = None if weights is None else _load_checkpoint(weights, map_location="cpu")
         # In place, since __init__ goes on with this very object.
-        if not cfg:
+        from_file = not cfg
+        if from_file:
             cfg.update(_config_in(checkpoint, str(weights)))
         # The weights come from the checkpoint, so the backbone's must not be downloaded.
         if cfg.model.get("pretrained") is not None:
             del cfg.model.pretrained
-        model = MODELS.build(cfg.model)
+        with naming_source(str(weights)) if from_file else nullcontext():
+            model = MODELS.build(cfg.model)
         # As MMEngine 0.10.7 does: toolboxes find the test pipeline there.
         model.cfg = cfg
         self._load_weights_to_model(model, checkpoint, cfg)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mm2pl.errors import StateError
-from mm2pl.lightning.from_file import FromKnownNames
-from mm2pl.lightning.private import LeanModule, trainer_of
+from mm2pl.lightning.named_weights import NamedWeights
+from mm2pl.lightning.private import trainer_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mm2pl.run.eval_loops import EvalLoop
 
 
-class EvaluatedModule(FromKnownNames, LeanModule):
+class EvaluatedModule(NamedWeights):
     """The stages of :class:`~mm2pl.lightning.MMLightningModule` in which nothing is learned.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextvars import ContextVar
 from io import BytesIO
 from typing import Any
 
@@ -14,13 +15,16 @@ from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.reader import naming, read_outline
 from mm2pl.checkpoint.schema import check
 from mm2pl.fileio import get_file_backend
-from mm2pl.registry.known import require_known
+from mm2pl.registry.known import naming_source, require_known
 
 restricted_classmethod: Any = type(vars(LightningModule)["load_from_checkpoint"])
 """Lightning's decorator for a class method that an instance refuses, whose result would be taken for its own."""
 
 OLD_KEYS = ("hparams", "module_arguments")
 """Where Lightning before 1.0 kept what a module was made with; it still looks there."""
+
+reads_file: ContextVar[bool] = ContextVar("reads_file", default=False)
+"""Whether the weights that a module is given are a whole file's."""
 
 
 class FromKnownNames:
@@ -31,7 +35,7 @@ class FromKnownNames:
         """Make one as Lightning's own method does.
 
         Raises:
-            CheckpointError: The file is damaged or no checkpoint.
+            CheckpointError: The file is damaged or no checkpoint, or none of its weights is the module's.
             UnknownNameError: What a hyper-parameter names is new to this program.
         """
         made: Any = cls
@@ -40,8 +44,12 @@ class FromKnownNames:
             key = made.CHECKPOINT_HYPER_PARAMS_KEY
             checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
         loader: Any = super()
-        with naming(name):
-            return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        before = reads_file.set(True)
+        try:
+            with naming(name), naming_source(name):
+                return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        finally:
+            reads_file.reset(before)
 
 
 def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mm2pl.checkpoint.fitting import require_tensors, told_by_name
-from mm2pl.checkpoint.names import INNER, OUTER, rename_for_module
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
@@ -128,13 +125,9 @@ class MMLightningModule(EvaluatedModule):
         self.compile_options = compile
         self._compiled: set[str] = set()
         self.call_train = call_train
-        self._loads_strictly = False
         self.driver: ModuleDriver = OwnTrainer(self)
         self.batches_stay_raw = False
         self.schedules_replaced = False
-        # `load_from_checkpoint`, averaging and `load_state_dict` by hand come past here; a Trainer's files are renamed
-        # at its border.
-        self.register_load_state_dict_pre_hook(_take_names_of_files)
         self.automatic_optimization = not needs_manual_optimization(self.model, optim_wrapper)
 
     @property
@@ -195,40 +188,6 @@ class MMLightningModule(EvaluatedModule):
         if tensor is not None:
             set_preprocessor_device(self.model, tensor.device)
         return self
-
-    @property
-    def strict_loading(self) -> bool:
-        """Whether a Trainer's checkpoint must fit exactly: only if that was asked for, since MMEngine's need not."""
-        return self._loads_strictly
-
-    @strict_loading.setter
-    def strict_loading(self, value: bool) -> None:
-        self._loads_strictly = value
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Load weights as torch does, under the module's names or those of a file.
-
-        Raises:
-            CheckpointError: They do not fit; one message says which do not.
-        """
-        given = OrderedDict(state_dict)
-        rename_for_module(given, "", self.own_names())
-        with told_by_name(self, given, strict):
-            keys = super().load_state_dict(state_dict, strict, assign)
-            if given and len(keys.unexpected_keys) >= len(given):
-                raise RuntimeError("nothing was taken")  # Lightning 2.6 would warn and go on
-        return keys
-
-    def outer_weights(self) -> dict[str, Any]:
-        """Return the weights of a subclass, those that are not the model's, under their names in a file."""
-        own = self.state_dict().items()
-        return {OUTER + name: part for name, part in own if not name.startswith(INNER)}
-
-    def own_names(self) -> list[str]:
-        """Return the names of the weights, as :meth:`state_dict` has them, without collecting the weights."""
-        return [name for name, _ in chain(self.named_parameters(), self.named_buffers())]
 
     # Optimization
 
@@ -421,14 +380,6 @@ class MMLightningModule(EvaluatedModule):
             # Under manual optimization Lightning 2.6 knows of no window (its `accumulate_grad_batches` is 1) and
             # calls this before every validation.
             super().on_validation_model_zero_grad()
-
-
-def _take_names_of_files(
-    module: MMLightningModule, state_dict: dict[str, Any], prefix: str, *_: Any
-) -> None:
-    rename_for_module(state_dict, prefix, module.own_names())
-    own = (*module.named_parameters(), *module.named_buffers())
-    require_tensors({prefix + name: tensor for name, tensor in own}, state_dict)
 
 
 # Lightning 2.6 inspects this method's parameters in every iteration; a stored signature is found at once.

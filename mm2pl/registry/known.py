@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from inspect import isclass
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from mm2pl.errors import UserError
+from mm2pl.errors import UserError, add_note
+from mm2pl.registry.errors import RegistryKeyError
 from mm2pl.registry.registry import Registry, canonical
 
 KEYS = (
@@ -24,6 +26,16 @@ SCOPES = ("_scope_", "default_scope")
 
 class UnknownNameError(UserError, ValueError):
     """A name in a file that stands for nothing which this program knows already."""
+
+
+@contextmanager
+def naming_source(source: str) -> Iterator[None]:
+    """Add to a failed look-up the file that has caused it, for a user who has written no such name."""
+    try:
+        yield
+    except RegistryKeyError as error:
+        add_note(error, f"While building from {source}.")
+        raise
 
 
 def require_known(values: object, source: str, instead: str) -> None:

@@ -70,13 +70,17 @@ def test_one_message_for_what_does_not_come(url, tmp_path, monkeypatch, name, re
 
 
 @pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:{port}/x.pth", "http://no.such.host.invalid/x.pth"]
+    ("address", "reason"),
+    [
+        ("http://127.0.0.1:{port}/x.pth", r"\[Errno \d+\] Connection refused"),
+        ("http://no.such.host.invalid/x.pth", r"\[Errno -?\d+\] "),
+    ],
 )
-def test_nobody_there(tmp_path, address):
+def test_nobody_there(tmp_path, address, reason):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(CheckpointError, match=r"x\.pth could not be downloaded: .*"):
+    with pytest.raises(CheckpointError, match=rf"x\.pth could not be downloaded: {reason}"):
         download(address.format(port=port), tmp_path, progress=False)
 
 

@@ -263,6 +263,13 @@ def test_another_width_is_reported_in_full(tmp_path):
         load_checkpoint(net(2), str(tmp_path / "wide.pth"), strict=True)
 
 
+def test_a_strict_refusal_names_the_file(tmp_path):
+    torch.save({"weight": torch.ones(3, 1)}, tmp_path / "x.pth")
+    said = r"x\.pth: The model and loaded state dict do not match exactly\n+size mismatch .*\nmissing keys"
+    with pytest.raises(RuntimeError, match=said):
+        load_checkpoint(nn.Linear(1, 1), str(tmp_path / "x.pth"), strict=True)
+
+
 def test_a_file_without_weights(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(
@@ -393,6 +400,21 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda a, b: (events.append("rename"), replace(a, b)))
     write_atomically(tmp_path / "x.pth", lambda file: None)
     assert events == ["sync", "rename", "sync"]
+
+
+def test_two_processes_write_one_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.pth"
+
+    def first(file):
+        with monkeypatch.context() as second:
+            second.setattr(os, "getpid", os.getppid)
+            write_atomically(path, lambda other: other.write(b"second"))
+        assert path.read_bytes() == b"second"
+        file.write(b"first")
+
+    write_atomically(path, first)
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["x.pth"]
 
 
 def test_a_full_disk_is_named_and_changes_nothing(tmp_path):

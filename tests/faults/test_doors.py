@@ -15,6 +15,7 @@ import mm2pl
 from mm2pl.checkpoint.format import convert_checkpoint
 from mm2pl.checkpoint.loader import CheckpointLoader, load_from_local
 from mm2pl.checkpoint.reader import CheckpointError, read_checkpoint, read_outline
+from mm2pl.cli.faults import message_of
 from mm2pl.config.errors import ConfigError
 from mm2pl.errors import UserError
 from mm2pl.infer import BaseInferencer
@@ -140,6 +141,21 @@ def test_a_name_in_a_file_is_not_called(tmp_path, monkeypatch, door, content):
     with pytest.raises(UnknownNameError, match=r"x\.pth: .*type='os\.system'"):
         door(str(tmp_path / "x.pth"))
     assert not Path("ran").exists()
+
+
+UNKNOWN = {
+    "module": ("module", {"hyper_parameters": {"model": {"type": "Nowhere"}}}),
+    "inferencer": ("inferencer", {"meta": {"cfg": "model = dict(type='Nowhere')"}}),
+}
+
+
+@pytest.mark.parametrize(("door", "content"), UNKNOWN.values(), ids=UNKNOWN)
+def test_a_name_that_nothing_has_is_said_with_the_file(tmp_path, door, content):
+    path = tmp_path / "x.pth"
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.0", **content}, path)
+    with pytest.raises(KeyError, match=r"Nowhere is not in the mm2pl::model") as error:
+        DOORS[door](str(path))
+    assert f"While building from {path}." in message_of(error.value)
 
 
 def test_a_config_in_a_file_is_not_executed(tmp_path, monkeypatch):

@@ -481,3 +481,19 @@ def test_publishing_keeps_only_some_keys(make_runner):
     assert [path.name.split("-")[0] for path in published] == ["best_acc_epoch_1", "epoch_1"]
     for path in published:
         assert set(torch.load(path, weights_only=True)) == {"state_dict"}
+
+
+def test_the_marker_is_on_the_disk_before_it_gets_its_name(make_runner, monkeypatch):
+    events = []
+    replace = os.replace
+
+    def noted(source, target):
+        events.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append("sync"))
+    monkeypatch.setattr(os, "replace", noted)
+    runner = make_runner(CheckpointHook(interval=1), epochs=1)
+    runner.train()
+    assert events[-3:] == ["sync", "last_checkpoint", "sync"]
+    assert Path(runner.work_dir, "last_checkpoint").read_text().endswith("epoch_1.pth")

@@ -341,3 +341,55 @@ def test_a_subclass_step_is_logged_as_it_is() -> None:
     run = trainer(max_epochs=1)
     run.fit(OwnStep(models("mm2pl")["plain"](), optim_wrapper={"optimizer": SGD}), loader())
     assert run.callback_metrics["loss"] == 5
+
+
+PARTS: dict[str, tuple[dict[str, Any], bool]] = {
+    "empty": ({}, False),
+    "none fits": ({"other": torch.ones(1)}, False),
+    "one fits": ({"model.weight": torch.ones(1, 2), "other": torch.ones(1)}, False),
+    "a file's names": ({"weight": torch.ones(1, 2), "bias": torch.ones(1)}, True),
+}
+
+
+@pytest.mark.parametrize(("part", "strict"), PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_parts_of_the_weights_are_taken_as_torch_does(
+    part: Any, strict: bool, nested: bool
+) -> None:
+    made = MMLightningModule(torch.nn.Linear(2, 1))
+    torch.nn.init.zeros_(made.model.weight)
+    outer = torch.nn.ModuleDict({"inner": made}) if nested else made
+    given = {f"inner.{name}": value for name, value in part.items()} if nested else dict(part)
+    keys = outer.load_state_dict(given, strict=strict)
+    assert made.model.weight.sum().item() == (2.0 if len(part) > 1 else 0.0)
+    assert [name.rpartition(".")[2] for name in keys.unexpected_keys] == ["other"] * (
+        "other" in part
+    )
+    assert len(given) == len(part)
+
+
+class OlderNames(MMLightningModule):
+    """Know older names, in the way of torch's users."""
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        renamed = {name.replace("old_", ""): value for name, value in state_dict.items()}
+        return super().load_state_dict(renamed, *args, **kwargs)
+
+
+def test_a_subclass_renames_what_it_loads(tmp_path: Any) -> None:
+    weights = {"model.old_weight": torch.ones(1, 2), "model.old_bias": torch.ones(1)}
+    file = {"state_dict": weights, "pytorch-lightning_version": "2.6.0"}
+    torch.save(file, tmp_path / "x.ckpt")
+    made = OlderNames.load_from_checkpoint(
+        tmp_path / "x.ckpt", model=torch.nn.Linear(2, 1), strict=True
+    )
+    assert made.model.weight.sum().item() == 2.0
+
+
+def test_weights_that_fit_are_not_collected(monkeypatch: Any) -> None:
+    """A sharded model would be gathered for that."""
+    asked: list[Any] = []
+    monkeypatch.setattr("mm2pl.checkpoint.fitting.get_state_dict", asked.append)
+    made = MMLightningModule(torch.nn.Linear(2, 1))
+    made.load_state_dict(made.state_dict())
+    assert asked == []

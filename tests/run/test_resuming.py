@@ -154,6 +154,23 @@ def test_a_parameter_of_another_shape_keeps_its_own_values_and_begins_its_state_
     assert report[2].startswith("optimizer: the state of parameters of another shape begins anew")
 
 
+AVERAGE = [{"type": "EMAHook", "momentum": 0.05}]
+
+
+def test_an_average_of_another_width_is_one_message_and_load_from_takes_it(tmp_path):
+    path = written(tmp_path / "file", custom_hooks=AVERAGE)
+    file = torch.load(path, weights_only=True)
+    file["state_dict"]["net.4.bias"] = file["ema_state_dict"]["module.net.4.bias"] = torch.ones(7)
+    torch.save(file, path)
+    said = (
+        r"file/epoch_2\.pth: the average .*: module\.net\.4\.bias is \(7,\) in the file and \(4,\) "
+    )
+    with pytest.raises(CheckpointError, match=f"{said}.* → load_from without resume takes"):
+        run(tmp_path / "rest", scenario(STEPS, custom_hooks=AVERAGE), load_from=path, resume=True)
+    again = run(tmp_path / "new", scenario(STEPS, custom_hooks=AVERAGE), load_from=path)
+    assert len(again["loss"]) == 3 * PER_EPOCH
+
+
 @pytest.mark.parametrize("verb", ["val", "test"])
 def test_weights_that_differ_are_taken_by_an_evaluation_too(tmp_path, verb):
     path = with_weights(written(tmp_path / "file"), lambda weights: weights.pop("net.4.bias"))
