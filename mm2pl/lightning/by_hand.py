@@ -10,8 +10,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from mm2pl.dist import is_distributed
 from mm2pl.errors import ArgumentError, StateError
 from mm2pl.lightning.ddp import averaged_outside
-from mm2pl.lightning.optimization import wrappers_of
 from mm2pl.optim import TorchExecutor
+from mm2pl.optim.optimizer import has_executor, is_optim_wrapper, wrappers_of
 
 if TYPE_CHECKING:
     from mm2pl.run.run import Run
@@ -70,9 +70,10 @@ class ByHand:
 
     def equip(self, optim_wrapper: Any) -> None:
         """Let optimizer wrappers accumulate without averaging before the window ends."""
-        if self._wrapped is not None and hasattr(optim_wrapper, "update_params"):
+        if self._wrapped is not None and is_optim_wrapper(optim_wrapper):
             for wrapper in wrappers_of(optim_wrapper).values():
-                wrapper.executor = HandExecutor(self._wrapped)
+                if has_executor(wrapper):
+                    wrapper.executor = HandExecutor(self._wrapped)
 
     def end(self) -> None:
         """Leave the model to a fit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,15 +12,15 @@ from mm2pl.errors import StateError
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
+from mm2pl.lightning.executor import LightningExecutor, following
 from mm2pl.lightning.optimization import (
     needs_manual_optimization,
     refuse_flags,
-    wrappers_of,
 )
 from mm2pl.lightning.parameters import NamedGroups
 from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import are_replaced
-from mm2pl.run.facts import named
+from mm2pl.optim.optimizer import has_executor, wrappers_of
 from mm2pl.run.model import train_step
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class ModuleDriver(HookStages):
         self._restored_wrapper: Any = None
         self._trainer_accumulates: int | None = None
         self._groups: list[NamedGroups] = []
+        self._followed = ExitStack()
 
     @property
     def trainer(self) -> Any:
@@ -127,7 +129,7 @@ class ModuleDriver(HookStages):
         wrappers, optimizers = wrappers_of(self.module.optim_wrapper), self.trainer.optimizers
         known = [getattr(wrapper, "optimizer", None) for wrapper in wrappers.values()]
         if any(optimizer is each for optimizer in optimizers for each in known):
-            return named(self.module.optim_wrapper)
+            return wrappers
         one = len(optimizers) == 1
         return {"" if one else f"optimizer_{i}": each for i, each in enumerate(optimizers)}
 
@@ -154,6 +156,19 @@ class ModuleDriver(HookStages):
         for groups in self._groups:
             groups.follow(self.module, leave_out_frozen=adds)
 
+    def act_for(self, wrappers: Iterable[Any]) -> None:
+        """Let the Trainer act for the wrappers of a fit under manual optimization, or follow those that act themselves.
+
+        Raises:
+            ValueError: One acts itself, and only the strategy's engine could.
+        """
+        self._followed.close()  # what an exception has left
+        for wrapper in wrappers:
+            if has_executor(wrapper):
+                wrapper.executor = LightningExecutor(self.module)
+            else:
+                self._followed.enter_context(following(wrapper, self.trainer))
+
     def borrow_accumulation(self) -> None:
         """Note the Trainer's own accumulation, before the optimizer wrapper's is written there for a fit."""
         self._give_back(self.trainer)  # what an exception has left
@@ -173,6 +188,7 @@ class ModuleDriver(HookStages):
         super().withdraw(trainer)
 
     def _give_back(self, trainer: Trainer) -> None:
+        self._followed.close()
         if self._trainer_accumulates is not None:
             trainer.accumulate_grad_batches = self._trainer_accumulates
             self._trainer_accumulates = None

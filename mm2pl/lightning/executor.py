@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch.strategies import DeepSpeedStrategy
+
+from mm2pl.errors import ArgumentError
 from mm2pl.optim import TorchExecutor
 
 if TYPE_CHECKING:
     import torch
-    from lightning.pytorch import LightningModule
+    from lightning.pytorch import LightningModule, Trainer
     from torch import nn
 
 
@@ -66,3 +70,49 @@ class LightningExecutor:
     def autocast(self, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
         """Return the precision plugin's context, computing in ``dtype``."""
         return self._strategy.precision_plugin.autocast_context_manager(dtype)
+
+
+@contextmanager
+def following(wrapper: Any, trainer: Trainer) -> Iterator[None]:
+    """Do inside what a Trainer must around an optimizer wrapper that runs backward and steps itself, as MMEngine's do.
+
+    DDP averages gradients at the end of an accumulation window, and ``global_step`` counts the steps. Callbacks are not
+    told of them: ``on_before_backward``, ``on_after_backward`` and ``on_before_optimizer_step`` are not called.
+
+    Args:
+        wrapper: Its ``backward`` is another one inside.
+        trainer: The Trainer of the fit.
+
+    Raises:
+        ValueError: The strategy's engine would have to act.
+    """
+    own = wrapper.backward
+    strategy: Any = trainer.strategy
+    if isinstance(strategy, DeepSpeedStrategy):
+        raise ArgumentError(
+            f"{type(wrapper).__module__}.{type(wrapper).__name__} runs backward and steps itself, and with "
+            "DeepSpeedStrategy only the engine can → let the constructor make mm2pl.optim.optimizer's "
+            "DeepSpeedOptimWrapper, or take another strategy"
+        )
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+
+    def backward(loss: torch.Tensor, **kwargs: Any) -> None:
+        # MMEngine 0.10.7 holds back in `optim_context`, of what it is given there: here the model without DDP.
+        adds = hasattr(wrapper, "should_sync") and not wrapper.should_sync()
+        hold = adds and hasattr(strategy.model, "no_sync")
+        with strategy.model.no_sync() if hold else nullcontext():
+            strategy.pre_backward(loss)
+            own(loss, **kwargs)
+            strategy.post_backward(loss)
+
+    def count(*_: Any) -> None:
+        progress.increment_ready()
+        progress.increment_completed()
+
+    handle = wrapper.optimizer.register_step_post_hook(count)
+    wrapper.backward = backward
+    try:
+        yield
+    finally:
+        del wrapper.backward
+        handle.remove()

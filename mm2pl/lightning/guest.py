@@ -17,12 +17,12 @@ from mm2pl.lightning.optimization import (
     let_trainer_clip_and_accumulate,
     require_deepspeed,
     updates_its_own_way,
-    wrappers_of,
 )
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
 from mm2pl.optim import OptimWrapper, OptimWrapperDict
+from mm2pl.optim.optimizer import casts, has_executor, wrappers_of
 
 if TYPE_CHECKING:
     import torch
@@ -254,18 +254,21 @@ class GuestModule:
 
     def _refuse_conflicts(self, wrappers: dict[str, Any]) -> None:
         name = self._name
-        if self.automatic_optimization:
-            if len(wrappers) > 1:
-                raise ArgumentError(
-                    f"optim_wrapper makes {len(wrappers)} optimizers ({', '.join(wrappers)}), and under automatic "
-                    f"optimization Lightning drives one → {name}.automatic_optimization = False, and steps in its "
-                    "training_step; or one optimizer"
-                )
-            if updates_its_own_way(self._given):
-                raise ArgumentError(
-                    f"{type(self._given).__name__} updates in its own way, and Lightning drives the optimizer of "
-                    f"{name} → type='OptimWrapper' or 'AmpOptimWrapper'"
-                )
+        automatic = self.automatic_optimization
+        if automatic and len(wrappers) > 1:
+            raise ArgumentError(
+                f"optim_wrapper makes {len(wrappers)} optimizers ({', '.join(wrappers)}), and under automatic "
+                f"optimization Lightning drives one → {name}.automatic_optimization = False, and steps in its "
+                "training_step; or one optimizer"
+            )
+        # Nothing of what MMEngine's own AmpOptimWrapper does would be done.
+        casts_alone = any(casts(each) and not has_executor(each) for each in wrappers.values())
+        if casts_alone or (automatic and updates_its_own_way(self._given)):
+            raise ArgumentError(
+                f"{type(self._given).__name__} updates in its own way, and Lightning drives the optimizer of "
+                f"{name} → type='OptimWrapper' or 'AmpOptimWrapper', of mm2pl.optim"
+            )
+        if automatic:
             return
         if self.lightning_schedulers:
             raise ArgumentError(
@@ -274,8 +277,8 @@ class GuestModule:
             )
         for wrapper in wrappers.values():
             asked = {
-                "accumulative_counts": (wrapper._accumulative_counts, 1),
-                "clip_grad": (wrapper.clip_grad_kwargs or {}, {}),
+                "accumulative_counts": (getattr(wrapper, "_accumulative_counts", 1), 1),
+                "clip_grad": (getattr(wrapper, "clip_grad_kwargs", None) or {}, {}),
             }
             for key, (value, default) in asked.items():
                 if value != default:

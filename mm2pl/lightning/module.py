@@ -17,7 +17,6 @@ from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
-from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimization import (
     is_config,
     let_trainer_clip_and_accumulate,
@@ -26,7 +25,6 @@ from mm2pl.lightning.optimization import (
     require_deepspeed,
     updates_its_own_way,
     with_tensor_loss,
-    wrappers_of,
 )
 from mm2pl.lightning.own_trainer import OwnTrainer
 from mm2pl.lightning.parameters import add_own_parameters
@@ -37,6 +35,7 @@ from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_sch
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
+from mm2pl.optim.optimizer import has_executor, wrappers_of
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model
@@ -231,8 +230,7 @@ class MMLightningModule(EvaluatedModule):
                 self.trainer, wrapper, flags_win=self.driver.flags_win
             )
         else:
-            for single in wrappers:
-                single.executor = LightningExecutor(self)
+            self.driver.act_for(wrappers)
         use_wrappers_precision(self.trainer, wrappers, self.automatic_optimization)
         return notes
 
@@ -362,7 +360,9 @@ class MMLightningModule(EvaluatedModule):
     def holds_back_gradients(self) -> bool:
         """Whether an optimizer wrapper is about to add gradients that are not to be averaged yet."""
         wrappers = wrappers_of(self.optim_wrapper).values()
-        return any(getattr(each.executor, "holds_back", False) for each in wrappers)
+        return any(
+            has_executor(each) and getattr(each.executor, "holds_back", False) for each in wrappers
+        )
 
     def has_gradients_waiting(self) -> bool:
         """Return whether automatic optimization is inside an accumulation window."""

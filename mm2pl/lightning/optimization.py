@@ -12,23 +12,14 @@ from torch import nn
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.precision import trainers_precision
 from mm2pl.model import BaseModel
-from mm2pl.optim import OptimWrapper, OptimWrapperDict
-from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
+from mm2pl.optim import AmpOptimWrapper, OptimWrapper
+from mm2pl.optim.optimizer import DeepSpeedOptimWrapper, has_executor, holds_several
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 PLAIN_TRAIN_STEPS = ("mm2pl.model", "mmengine.model.base_model")
 """Modules whose ``train_step`` is the standard one: forward, parse losses, update."""
-
-
-def wrappers_of(optim_wrapper: object) -> dict[str, Any]:
-    """Return the single wrappers by name; one alone has the name ``""``."""
-    return (
-        dict(optim_wrapper.items())
-        if isinstance(optim_wrapper, OptimWrapperDict)
-        else {"": optim_wrapper}
-    )
 
 
 INSTEAD_OF = {
@@ -52,7 +43,7 @@ def needs_manual_optimization(model: nn.Module, optim_wrapper: object) -> bool:
     if isinstance(optim_wrapper, dict):
         # Then it is a dict of wrappers by name, from which a constructor makes an OptimWrapperDict.
         return "optimizer" not in optim_wrapper
-    return isinstance(optim_wrapper, OptimWrapperDict)
+    return holds_several(optim_wrapper)
 
 
 UPDATES = (
@@ -67,12 +58,17 @@ UPDATES = (
 )
 """Methods of an optimizer wrapper in whose place the loop of automatic optimization stands."""
 
+FOLLOWED = (OptimWrapper, AmpOptimWrapper)
+"""Classes of which that loop and its precision plugin do the same as these methods."""
+
 
 def updates_its_own_way(wrapper: object) -> bool:
     """Return whether a built wrapper does what automatic optimization would leave out."""
-    methods = (getattr(type(wrapper), name) for name in UPDATES)
-    return isinstance(wrapper, OptimWrapperDict) or any(
-        not method.__module__.startswith("mm2pl.optim") for method in methods
+    if holds_several(wrapper) or not has_executor(wrapper):
+        return True
+    return any(
+        all(getattr(type(wrapper), name) is not getattr(kind, name) for kind in FOLLOWED)
+        for name in UPDATES
     )
 
 

@@ -9,11 +9,12 @@ from mm2pl.dataset import batch_size_of
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.hooks.stages import HookStages
-from mm2pl.lightning.optimization import UPDATES, wrappers_of
+from mm2pl.lightning.optimization import UPDATES
 from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, ScheduleTicks, schedules_for
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.optim import OptimWrapper, _ParamScheduler, as_optim_wrapper, scale_lr
+from mm2pl.optim.optimizer import wrappers_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -87,8 +88,8 @@ def refuse_what_trainers_do(wrapper: OptimWrapper) -> None:
     Raises:
         ValueError: Naming the Trainer's flag.
     """
-    counts = wrapper._accumulative_counts
-    clip = wrapper.clip_grad_kwargs or {}
+    counts = getattr(wrapper, "_accumulative_counts", 1)
+    clip = getattr(wrapper, "clip_grad_kwargs", None) or {}
     asked = {
         f"accumulative_counts={counts!r}": (
             counts != 1,
@@ -100,7 +101,8 @@ def refuse_what_trainers_do(wrapper: OptimWrapper) -> None:
         ),
         f"type={type(wrapper).__name__!r}": (
             any(
-                getattr(type(wrapper), name) is not getattr(OptimWrapper, name) for name in UPDATES
+                getattr(type(wrapper), name, None) is not getattr(OptimWrapper, name)
+                for name in UPDATES
             ),
             "type='OptimWrapper', and Trainer(precision=…) for mixed precision",
         ),

@@ -13,7 +13,7 @@ from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
-from mm2pl.lightning.optimization import is_config, wrappers_of
+from mm2pl.lightning.optimization import is_config
 from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.private import (
@@ -28,6 +28,7 @@ from mm2pl.optim import (
     OptimWrapperDict,
     as_optim_wrapper,
 )
+from mm2pl.optim.optimizer import wrappers_of
 from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
@@ -137,7 +138,7 @@ class OwnTrainer(ModuleDriver):
         self.build_optimizer()
         wrappers = wrappers_of(module.optim_wrapper).values()
         if len(wrappers) == 1:
-            add_own_parameters(module.optim_wrapper.optimizer, module)
+            add_own_parameters(next(iter(wrappers)).optimizer, module)
         if module.param_schedulers is None and module.param_scheduler is not None:
             module.param_schedulers = schedules_for(
                 None, module.param_scheduler, module.optim_wrapper

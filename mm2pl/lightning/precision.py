@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.private import before_optimizer_step
-from mm2pl.optim import AmpOptimWrapper
+from mm2pl.optim.optimizer import casts, has_executor
 from mm2pl.optim.optimizer.autocast import autocast, default_dtype
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ LABELS: dict[torch.dtype, str] = {torch.float16: "16-mixed", torch.bfloat16: "bf
 
 # One for all: it keeps no state, and a new one in each iteration costs time.
 _NOTHING = nullcontext()
+
+
+def label_of(wrapper: Any, device: str) -> str:
+    """Return Lightning's name of what a wrapper that casts computes in."""
+    return LABELS.get(wrapper.cast_dtype or default_dtype(device), "32-true")
 
 
 class ManualPrecision(Precision):
@@ -101,14 +106,14 @@ class AmpPrecision(MixedPrecision):
         self._wrappers = {
             id(wrapper.optimizer): wrapper
             for wrapper in wrappers
-            if isinstance(wrapper, AmpOptimWrapper)
+            if casts(wrapper) and has_executor(wrapper)
         }
         first = next(iter(self._wrappers.values()))
         # With "16-mixed" Lightning 2.6 makes a GradScaler of its own, and the loss would be scaled twice.
         super().__init__("bf16-mixed", device)
         self._dtype = first.cast_dtype or default_dtype(device)
         self._automatic = automatic
-        self.precision = LABELS.get(self._dtype, "32-true")  # type: ignore[assignment]
+        self.precision = label_of(first, device)  # type: ignore[assignment]
 
     def autocast_context_manager(self, dtype: torch.dtype | None = None) -> torch.autocast:
         """Return the context that casts; to the first wrapper's type if none is given."""
@@ -166,19 +171,23 @@ def use_wrappers_precision(trainer: Trainer, wrappers: Iterable[Any], automatic:
         ValueError: The Trainer was given another precision.
     """
     wrappers, own = list(wrappers), trainers_precision(trainer)
-    if not any(isinstance(wrapper, AmpOptimWrapper) for wrapper in wrappers):
-        # A subclass such as DoublePrecision casts in the methods that ManualPrecision leaves out.
-        manual = type(own) is Precision and not automatic
-        trainer.strategy.precision_plugin = ManualPrecision(own) if manual else own
-        return
-    plugin = AmpPrecision(wrappers, trainer.strategy.root_device.type, automatic, own)
-    fits = type(own) is MixedPrecision and own.precision == plugin.precision
-    if not fits and type(own) is not Precision:
-        name = getattr(own, "precision", type(own).__name__)
-        raise ArgumentError(
-            f"Trainer(precision={name!r}) and AmpOptimWrapper, which computes in {plugin.precision!r}, both set the "
-            f"precision → use OptimWrapper to leave it to the Trainer, or drop the flag"
-        )
+    # A subclass such as DoublePrecision casts in the methods that ManualPrecision leaves out.
+    plugin = ManualPrecision(own) if type(own) is Precision and not automatic else own
+    casting = [wrapper for wrapper in wrappers if casts(wrapper)]
+    device = trainer.strategy.root_device.type
+    if casting and type(own) is not Precision:
+        computed = label_of(casting[0], device)
+        if type(own) is not MixedPrecision or own.precision != computed:
+            name = getattr(own, "precision", type(own).__name__)
+            raise ArgumentError(
+                f"Trainer(precision={name!r}) and {type(casting[0]).__name__}, which computes in {computed!r}, both "
+                "set the precision → use OptimWrapper to leave it to the Trainer, or drop the flag"
+            )
+        # What the wrapper casts and scales itself, Lightning's plugin would cast and scale once more.
+        plugin = ManualPrecision(own)
+    # MMEngine's own wrapper needs no plugin: it casts in `optim_context`, and scales in `backward`.
+    if any(has_executor(wrapper) for wrapper in casting):
+        plugin = AmpPrecision(wrappers, device, automatic, own)
     trainer.strategy.precision_plugin = plugin
 
 

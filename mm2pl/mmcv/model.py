@@ -15,7 +15,8 @@ from torch import nn
 
 from mm2pl.errors import ArgumentError
 from mm2pl.model import BaseModel
-from mm2pl.optim import OptimWrapper, OptimWrapperDict
+from mm2pl.optim import OptimWrapper
+from mm2pl.optim.optimizer import holds_several, wrappers_of
 
 Method = Callable[..., Any]
 
@@ -134,7 +135,7 @@ class MMCVModel(BaseModel):
 
     def _update(self, step: Method, data: Any, wrapper: OptimWrapper) -> dict[str, Any]:
         """Run the old ``train_step``, and take the optimizer's step where it has not."""
-        several = isinstance(wrapper, OptimWrapperDict)
+        several = holds_several(wrapper)
         data = self.data_preprocessor(data, True)
         with (
             _steps(wrapper) as stepped,
@@ -169,14 +170,13 @@ class MMCVModel(BaseModel):
 @contextmanager
 def _steps(wrapper: Any) -> Iterator[list[Any]]:
     """Collect the steps that optimizers take inside."""
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     taken: list[Any] = []
 
     def note(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         taken.append(optimizer)
 
     with ExitStack() as stack:
-        for each in wrappers:
+        for each in wrappers_of(wrapper).values():
             stack.callback(each.optimizer.register_step_post_hook(note).remove)
             if hasattr(each, "loss_scaler"):
                 stack.enter_context(_scaled(each))

@@ -15,8 +15,9 @@ from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.schema import check
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.errors import MissingFileError
+from mm2pl.optim.optimizer import wrappers_of
 from mm2pl.plan.resume import Choice, Resume
-from mm2pl.run.facts import facts_of, named
+from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption
 from mm2pl.run.saving import buffered, loops_of
 from mm2pl.run.ticks import make_up
@@ -331,7 +332,7 @@ class Continuing:
             load_checkpoint_to_model(run.model, checkpoint)
             self.has_loaded = True
             self._go_to_its_place(checkpoint, Resumption(checkpoint, self.choice))
-            self.fit_optimizers(checkpoint, named(run.optim_wrapper))
+            self.fit_optimizers(checkpoint, wrappers_of(run.optim_wrapper))
         self.restore_optimizer()
         # As in MMEngine, random numbers and data go on as they are.
         self._resumed = None

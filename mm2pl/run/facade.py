@@ -15,8 +15,9 @@ from mm2pl.dataset.utils import length_of
 from mm2pl.dist import is_distributed
 from mm2pl.errors import ArgumentError, under_key
 from mm2pl.model import revert_sync_batchnorm
-from mm2pl.optim import OptimWrapperDict, as_optim_wrapper, build_param_schedulers
+from mm2pl.optim import as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
+from mm2pl.optim.optimizer import holds_several, is_optim_wrapper, wrappers_of
 from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.plan.resume import Choice
 from mm2pl.plan.translate import check_schedules
@@ -221,16 +222,17 @@ class RunnerFacade(RunnerView):
             ArgumentError: If there is no built optimizer wrapper yet.
         """
         wrapper = self.optim_wrapper
-        if isinstance(wrapper, dict) or not hasattr(wrapper, "param_groups"):
+        if not is_optim_wrapper(wrapper):
             raise ArgumentError(
                 f"optim_wrapper={wrapper!r} → `build_optim_wrapper` should be called before "
                 "`build_param_scheduler`"
             )
-        if not isinstance(wrapper, OptimWrapperDict):
+        if not holds_several(wrapper):
             return self._build_param_scheduler(scheduler, wrapper)
-        parts = per_optimizer(scheduler, list(wrapper.keys()))
+        wrappers = wrappers_of(wrapper)
+        parts = per_optimizer(scheduler, list(wrappers))
         return {
-            name: self._build_param_scheduler(parts[name], one) for name, one in wrapper.items()
+            name: self._build_param_scheduler(parts[name], one) for name, one in wrappers.items()
         }
 
     def _build_param_scheduler(

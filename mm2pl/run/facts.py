@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.checkpoint.compare import groups_of, versions
 from mm2pl.dataset import batch_size_of
 from mm2pl.errors import ArgumentError
+from mm2pl.optim.optimizer import wrappers_of
 
 if TYPE_CHECKING:
     from mm2pl.run.view import RunnerView
@@ -28,7 +29,9 @@ def facts_of(runner: RunnerView) -> dict[str, Any]:
         "seed": runner.seed,
         "processes": runner.world_size,
         "versions": versions(),
-        "optimizers": {name: _class(each) for name, each in named(runner.optim_wrapper).items()},
+        "optimizers": {
+            name: _class(each) for name, each in wrappers_of(runner.optim_wrapper).items()
+        },
         "schedules": {
             name: [type(each).__name__ for each in group]
             for name, group in named_lists(runner.param_schedulers).items()
@@ -42,11 +45,6 @@ def groups_by_name(wrappers: Mapping[str, Any]) -> dict[str, list[dict[str, Any]
         name: groups_of(getattr(each, "optimizer", each).param_groups)
         for name, each in wrappers.items()
     }
-
-
-def named(wrapper: Any) -> dict[str, Any]:
-    """Return optimizer wrappers by name; a single one is called ``""``."""
-    return dict(wrapper.items()) if isinstance(wrapper.param_groups, dict) else {"": wrapper}
 
 
 def named_lists(schedules: Any) -> dict[str, list[Any]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
 from mm2pl.logging import MessageHub, MMLogger
+from mm2pl.optim.optimizer import wrappers_of
 from mm2pl.run.log_processor import LogProcessor
 from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.priority import get_priority
@@ -210,8 +211,7 @@ class TrainerLoop:
         trainer = self._trainer
         steps_per_batch = Fraction(1, trainer.accumulate_grad_batches)
         if not self._view.module.automatic_optimization:
-            wrapper = self._view.optim_wrapper
-            wrappers = wrapper.values() if hasattr(wrapper, "values") else [wrapper]
+            wrappers = wrappers_of(self._view.optim_wrapper).values()
             counts = [getattr(each, "_accumulative_counts", 1) for each in wrappers]
             steps_per_batch = sum((Fraction(1, count) for count in counts), Fraction())
         return math.ceil(max(trainer.max_steps, 0) / steps_per_batch)

@@ -273,6 +273,11 @@ def test_what_the_trainer_does_is_refused(given: Any, message: str) -> None:
     module = ByHand()
     if given is AmpOptimWrapper:
         given = object.__new__(AmpOptimWrapper)
-        vars(given).update(_accumulative_counts=1, clip_grad_kwargs={})
+        vars(given).update(
+            optimizer=torch.optim.SGD(module.parameters()),
+            base_param_settings=None,
+            _accumulative_counts=1,
+            clip_grad_kwargs={},
+        )
     with pytest.raises(ValueError, match=message):
         configure_optimizers(module, given)

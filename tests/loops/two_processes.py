@@ -40,6 +40,22 @@ def backward_by_hand(package: str) -> type:
     return ByHand
 
 
+def mmengines_constructor() -> str:
+    """Register what makes MMEngine's own optimizer wrapper under both packages, and return its name."""
+
+    class MMEngines:
+        def __init__(self, optim_wrapper_cfg: Any, paramwise_cfg: Any = None) -> None:
+            self.cfg = optim_wrapper_cfg
+
+        def __call__(self, model: Any) -> Any:
+            return importlib.import_module("mmengine.optim").build_optim_wrapper(model, self.cfg)
+
+    for package in ("mm2pl", "mmengine"):
+        registry = importlib.import_module(f"{package}.registry").OPTIM_WRAPPER_CONSTRUCTORS
+        registry.register_module(module=MMEngines)
+    return MMEngines.__name__
+
+
 def main(package: str, folder: str, name: str, broadcast: str = "") -> None:
     """Train, and save losses, metrics and weights."""
     rank = int(os.environ["RANK"])
@@ -48,7 +64,7 @@ def main(package: str, folder: str, name: str, broadcast: str = "") -> None:
     }
     made = {
         "by hand": backward_by_hand(package),
-        "no loop": "EpochBasedTrainLoop",
+        **dict.fromkeys(("no loop", "own wrapper"), "EpochBasedTrainLoop"),
         **loops(package),
     }[name]
     settings = {
@@ -60,6 +76,7 @@ def main(package: str, folder: str, name: str, broadcast: str = "") -> None:
             "optimizer": {"type": "SGD", "lr": 0.1, "momentum": 0.9},
             # MMEngine rescales a last window by `max_iters`, which two loaders go beyond.
             "accumulative_counts": 1 if name in ("by hand", "two loaders") else 2,
+            **({"constructor": mmengines_constructor()} if name == "own wrapper" else {}),
         },
         train_cfg={"type": made, **settings},
         custom_hooks=[{"type": "EMAHook", "momentum": 0.1}],

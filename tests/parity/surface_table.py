@@ -31,7 +31,10 @@ CLASSES = {
 }
 """Class → where it stands in both packages."""
 
-MORE_ARGUMENTS = {"Runner": ["__init__"], "FlexibleRunner": ["__init__"]}
+MORE_ARGUMENTS = {
+    "Runner": ["__init__", "from_cfg"],
+    "FlexibleRunner": ["__init__", "from_cfg"],
+}
 """Methods that also take ``trainer``: arguments of Lightning's Trainer."""
 
 OTHER_DEFAULTS = {

@@ -126,7 +126,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "loops" / "two_processes.py"
 @pytest.mark.parametrize(
     "arguments",
     [["two loaders"], ["by iterations"], ["by hand"], ["by hand", "broadcast"], ["by epochs", "broadcast"],
-     ["no loop"], ["no loop", "broadcast"]],
+     ["own wrapper"], ["no loop"], ["no loop", "broadcast"]],
     ids=" ".join,
 )  # fmt: skip
 def test_two_processes_are_mmengines(arguments: list[str], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from mm2pl.closest import closest
 from mm2pl.errors import ArgumentError, StateError
 from mm2pl.logging import print_log
+from mm2pl.optim.optimizer.abilities import is_optim_wrapper, wrappers_of
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
@@ -53,16 +54,16 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
 
     Args:
         model: Whose parameters are optimized.
-        value: A wrapper; a config; a config whose ``optimizer`` is built already; or a dict of
-            built wrappers.
+        value: A wrapper, of MMEngine's own classes too; a config; a config whose ``optimizer`` is
+            built already; or a dict of built wrappers.
 
     Raises:
         TypeError: It is none of these.
         ValueError: A dict with neither ``optimizer`` nor ``constructor`` holds anything but
             wrappers.
     """
-    if isinstance(value, OptimWrapper):
-        return value
+    if is_optim_wrapper(value):
+        return value  # type: ignore[return-value]
     # A Config, ours or MMEngine's, is not a dict and keeps one there.
     value = getattr(value, "_cfg_dict", value)
     if not isinstance(value, dict):
@@ -76,7 +77,7 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
     # A constructor of several optimizers needs no `optimizer` key; GANs name theirs freely.
     if optimizer is not None or "constructor" in value:
         return build_optim_wrapper(model, value)
-    unbuilt = [name for name, wrapper in value.items() if not isinstance(wrapper, OptimWrapper)]
+    unbuilt = [name for name, wrapper in value.items() if not is_optim_wrapper(wrapper)]
     if unbuilt:
         close = closest("optimizer", unbuilt, 1)
         hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
@@ -120,8 +121,7 @@ def scale_lr(
         f"{real_batch_size}. Scaling the original LR by {ratio}.",
         logger="current",
     )
-    is_dict = isinstance(optim_wrapper, OptimWrapperDict)
-    for wrapper in optim_wrapper.values() if is_dict else [optim_wrapper]:  # type: ignore[attr-defined]
+    for wrapper in wrappers_of(optim_wrapper).values():
         # Not `wrapper.param_groups`: those include `base_param_settings`.
         for group in wrapper.optimizer.param_groups:
             # MMEngine 0.10.7 asks the runner's schedulers instead; this function has no runner.

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.optim.optimizer.abilities import is_optim_wrapper
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 
 
@@ -32,7 +33,7 @@ class OptimWrapperDict(OptimWrapper):
 
     def __init__(self, **optim_wrapper_dict: OptimWrapper) -> None:
         for name, wrapper in optim_wrapper_dict.items():
-            if not isinstance(wrapper, OptimWrapper):
+            if not is_optim_wrapper(wrapper):
                 raise ArgumentError(
                     f"{name}={type(wrapper).__name__} → `OptimWrapperDict` only accepts OptimWrappers."
                 )

@@ -11,8 +11,7 @@ from typing import Any
 
 from mm2pl.errors import ArgumentError, ReadableKeyError, under_key
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.base import BaseOptimWrapper
-from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
+from mm2pl.optim.optimizer.abilities import holds_several, is_optim_wrapper, wrappers_of
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
 
@@ -51,12 +50,13 @@ def build_param_schedulers(
     elif max_iters is None and max_epochs is not None and epoch_length is not None:
         max_iters = max_epochs * epoch_length
     ends = {True: max_epochs, False: max_iters}
-    if not isinstance(optim_wrapper, OptimWrapperDict):
+    if not holds_several(optim_wrapper):
         return _build_all(cfg, optim_wrapper, ends, epoch_length)
-    per_name = per_optimizer(cfg, list(optim_wrapper.keys()))
+    wrappers = wrappers_of(optim_wrapper)
+    per_name = per_optimizer(cfg, list(wrappers))
     return {
         name: _build_all(per_name[name], wrapper, ends, epoch_length)
-        for name, wrapper in optim_wrapper.items()
+        for name, wrapper in wrappers.items()
     }
 
 
@@ -130,10 +130,12 @@ def _optimizer_for(kind: Any, optim_wrapper: Any) -> Any:
     """Return what a scheduler drives: one of the real MMEngine's classes wants a wrapper of MMEngine's."""
     cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
     homes = {base.__module__.partition(".")[0] for base in getattr(cls, "__mro__", ())}
-    if "mmengine" not in homes or not isinstance(optim_wrapper, BaseOptimWrapper):
+    if "mmengine" not in homes or not is_optim_wrapper(optim_wrapper):
         return optim_wrapper
     # Loaded for sure: the class comes from there. Importing it here would make MMEngine a requirement.
     theirs: Any = sys.modules["mmengine.optim"].OptimWrapper
+    if isinstance(optim_wrapper, theirs):
+        return optim_wrapper
 
     class Twin(theirs):
         """The same param groups; its own step is never called, and need not be."""
