@@ -56,10 +56,10 @@ def require_alike(own: Any, found: Any, place: str) -> None:
 def require_own_kind(
     owner: Any, known: Collection[Callable[..., Any]], found: Any, place: str
 ) -> None:
-    """Refuse a state that is no dict, or not of the form that ``owner`` has now.
+    """Refuse a state that is not of the form that ``owner`` has now.
 
-    Only methods of known form are asked for one: a user's may begin with 0 or False where it has a vector, None or a
-    count later.
+    Only methods of known form are asked for one: a user's may return anything, and begin with 0 or False where it has
+    a vector, None or a count later.
 
     Args:
         owner: Who is to take it.
@@ -70,5 +70,5 @@ def require_own_kind(
     Raises:
         CheckpointError: See `require_alike`.
     """
-    own = owner.state_dict() if getattr(type(owner), "state_dict", None) in known else {}
-    require_alike(own, found, place)
+    if getattr(type(owner), "state_dict", None) in known:
+        require_alike(owner.state_dict(), found, place)

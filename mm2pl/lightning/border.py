@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, Timer
 
 from mm2pl.checkpoint import format as files
-from mm2pl.checkpoint.alike import require_own_kind
+from mm2pl.checkpoint.alike import require_alike, require_own_kind
 from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
@@ -151,4 +151,6 @@ def _require_own_kind(callback: Callback, states: dict[str, Any]) -> None:
     state = states.get(callback.state_key)
     if not state:
         return  # Lightning asks the same
-    require_own_kind(callback, _KNOWN, state, f"callbacks.{callback.state_key}")
+    place = f"callbacks.{callback.state_key}"
+    require_alike({}, state, place)  # Lightning's callbacks return dicts
+    require_own_kind(callback, _KNOWN, state, place)

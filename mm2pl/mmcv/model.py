@@ -16,7 +16,7 @@ from torch import nn
 from mm2pl.errors import ArgumentError
 from mm2pl.model import BaseModel
 from mm2pl.optim import OptimWrapper
-from mm2pl.optim.optimizer import holds_several, wrappers_of
+from mm2pl.optim.optimizer import casts, holds_several, wrappers_of
 
 Method = Callable[..., Any]
 
@@ -178,7 +178,7 @@ def _steps(wrapper: Any) -> Iterator[list[Any]]:
     with ExitStack() as stack:
         for each in wrappers_of(wrapper).values():
             stack.callback(each.optimizer.register_step_post_hook(note).remove)
-            if hasattr(each, "loss_scaler"):
+            if casts(each) and hasattr(each, "inner_count"):
                 stack.enter_context(_scaled(each))
         yield taken
 
@@ -216,7 +216,9 @@ def _is_spent(loss: Any) -> bool:
                 saved = getattr(node, name, None)
             except RuntimeError:
                 return True
-            if isinstance(saved, torch.Tensor) or (isinstance(saved, tuple) and saved):
+            # Sizes and dimensions stay; only tensors are dropped.
+            kept = saved if isinstance(saved, tuple) else (saved,)
+            if any(isinstance(each, torch.Tensor) for each in kept):
                 return False
         nodes += [each for each, _ in node.next_functions]
     return False

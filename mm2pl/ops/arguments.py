@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 
 import numpy.typing as npt
@@ -114,6 +115,6 @@ def pair(
         ArgumentError: It is not one or two integers of at least ``least``.
     """
     both = value if isinstance(value, tuple | list) else (value, value)
-    fits = len(both) == 2 and all(isinstance(each, int) and each >= least for each in both)
+    fits = len(both) == 2 and all(isinstance(each, Integral) and each >= least for each in both)
     require(fits, operator, argument, repr(value), f"an integer, or two, of at least {least}")
-    return both[0], both[1]
+    return int(both[0]), int(both[1])

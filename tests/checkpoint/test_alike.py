@@ -61,6 +61,5 @@ def test_only_known_forms_are_asked():
     known = [Counts.state_dict]
     with pytest.raises(CheckpointError, match=r"x\.count is \[1\] \(list\) → a number is needed"):
         require_own_kind(Counts(), known, {"count": [1]}, "x")
-    with pytest.raises(CheckpointError, match=r"x is 1 \(int\) → a dict is needed"):
-        require_own_kind(CountsOnItsOwn(), known, 1, "x")
-    assert require_own_kind(CountsOnItsOwn(), known, {"count": [1]}, "x") is None
+    for found in ({"count": [1]}, [1], 1):  # a user's hook may return anything
+        assert require_own_kind(CountsOnItsOwn(), known, found, "x") is None

@@ -17,7 +17,7 @@ from mm2pl.errors import ArgumentError
 from mm2pl.hooks import Hook
 from mm2pl.mmcv import MMCVModel, migrate_with_report
 from mm2pl.mmcv.migration.decisions import Choices
-from mm2pl.mmcv.model import MMCVPlainModel, validating_as_1x
+from mm2pl.mmcv.model import MMCVPlainModel, _is_spent, validating_as_1x
 from mm2pl.mmcv.runner import HOOKS as OLD_HOOKS
 from mm2pl.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mm2pl.registry import HOOKS
@@ -109,6 +109,23 @@ def test_accumulation_is_the_wrappers():
     for expected in (torch.ones(1, 2), torch.ones(1, 2) - 0.1 * X):
         model.train_step({"x": X}, optim_wrapper=wrapper)
         assert torch.equal(model.fc.weight, expected)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: (x**2).mean(),
+        lambda x: x.abs().mean(),
+        lambda x: (x * x).sum(),
+        lambda x: nn.functional.cross_entropy(x, torch.tensor([0, 1]), reduction="none").mean(),
+    ],
+    ids=["square", "abs", "product", "cross entropy"],
+)
+def test_whether_backward_was_run(loss):
+    value = loss(torch.rand(2, 3, requires_grad=True) + 1)
+    assert not _is_spent(value)
+    value.backward()
+    assert _is_spent(value)
 
 
 def test_a_model_that_accumulates_is_left_alone():

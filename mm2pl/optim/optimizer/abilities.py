@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_OF_WRAPPERS = ("update_params", "optim_context", "param_groups", "state_dict", "load_state_dict")
+_OF_WRAPPERS = ("update_params", "param_groups", "state_dict", "load_state_dict")
 
 
 def is_optim_wrapper(value: object) -> bool:

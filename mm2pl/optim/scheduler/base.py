@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.abilities import holds_several, is_optim_wrapper
+from mm2pl.optim.optimizer.abilities import holds_several
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 
 INF = int(1e9)
@@ -193,9 +193,9 @@ def per_group(name: str, value: float | Sequence[float], count: int) -> list[flo
 
 def check_optimizer(optimizer: Any) -> None:
     """Raise TypeError unless ``optimizer`` has one list of param groups."""
-    several = holds_several(optimizer)
-    if (isinstance(optimizer, Optimizer) or is_optim_wrapper(optimizer)) and not several:
+    if isinstance(getattr(optimizer, "param_groups", None), list):
         return
+    several = holds_several(optimizer)
     hint = " Schedule each of its wrappers." if several else ""
     raise ArgumentError(
         f"optimizer={type(optimizer).__name__} → it should be an Optimizer of torch, or an OptimWrapper.{hint}"
