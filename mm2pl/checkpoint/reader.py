@@ -81,6 +81,8 @@ def _verified(
 ) -> Any:
     path = None if isinstance(file, BytesIO) else Path(file)
     if path is not None and not path.is_file():
+        if path.is_dir():
+            raise MissingFileError(f"{path} is a folder → name a checkpoint in it")
         raise MissingFileError(f"{path} can not be found.")
     try:
         _refuse_bomb(file)

@@ -91,11 +91,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _no_command(command: str, rest: list[str]) -> str:
-    """Return a message about a word that is no command."""
+    """Return a message about a word that is not a command."""
     if meant := command_instead_of(command, rest):
-        return f"{command!r} is no command → {meant}"
+        return f"{command!r} is not a command → {meant}"
     hint = did_you_mean(closest(command, COMMANDS, 1))
-    return f"{command!r} is no command → one of {', '.join(COMMANDS)}.{hint}"
+    return f"{command!r} is not a command → one of {', '.join(COMMANDS)}.{hint}"
 
 
 def _run(command: str, rest: list[str], verbose: bool) -> int:

@@ -108,6 +108,8 @@ def test_files_without_checksums_are_read(tmp_path):
 def test_a_missing_file_is_not_found(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.pth can not be found"):
         read_checkpoint(tmp_path / "nothing.pth")
+    with pytest.raises(FileNotFoundError, match="is a folder → name a checkpoint in it"):
+        read_checkpoint(tmp_path)
 
 
 def test_a_wrong_device_is_no_damage(good):

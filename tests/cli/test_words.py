@@ -287,4 +287,4 @@ COMMANDS = {
 @pytest.mark.parametrize(("typed", "meant"), COMMANDS.items(), ids=COMMANDS)
 def test_commands_of_other_programs(typed: str, meant: str, capsys: Any) -> None:
     assert main(typed.split()) == 2
-    assert capsys.readouterr().err == f"mm2pl: {typed.split()[0]!r} is no command → {meant}\n"
+    assert capsys.readouterr().err == f"mm2pl: {typed.split()[0]!r} is not a command → {meant}\n"
