@@ -197,11 +197,12 @@ def alias_mmengine(say_so: bool = False, *, force: bool = False) -> MMEngineAlia
         ImportError: ``force``, and MMEngine has been imported already.
 
     Example:
+        >>> import sys
+        >>> before = list(sys.meta_path)
         >>> with alias_mmengine() as alias:  # or: alias = alias_mmengine(); ...; alias.remove()
         ...     import mmengine.structures
-        >>> import sys
-        >>> alias.active, any(type(finder).__module__.startswith("mm2pl") for finder in sys.meta_path)
-        (False, False)
+        >>> alias.active, sys.meta_path == before
+        (False, True)
     """
     served = any(isinstance(finder, _AliasFinder) for finder in sys.meta_path)
     if served:
