@@ -378,7 +378,7 @@ def convert_checkpoint(
         weights_only: ``False`` runs whatever code ``src`` contains.
 
     Raises:
-        CheckpointError: ``src`` cannot be read or is no checkpoint.
+        CheckpointError: ``src`` cannot be read or is not a checkpoint.
         ValueError: ``to`` is none of the three, or ``epoch_length`` is no number of batches.
     """
     if epoch_length is not None and epoch_length < 1:

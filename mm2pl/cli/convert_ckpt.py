@@ -12,7 +12,7 @@ def run(command: str, arguments: list[str]) -> None:
     """Convert a checkpoint.
 
     Raises:
-        CheckpointError: If the source cannot be read or is no checkpoint.
+        CheckpointError: If the source cannot be read or is not a checkpoint.
         FileExistsError: If the output exists and ``--force`` is not given.
     """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
@@ -28,7 +28,7 @@ def run(command: str, arguments: list[str]) -> None:
     parser.add_argument(
         "--unsafe-pickle",
         action="store_true",
-        help="run whatever code the source contains; only for files whose origin you trust",
+        help="run the code that the source contains; only for files whose origin you trust",
     )
     options = parser.parse_args(arguments)
     if Path(options.out).exists() and not options.force:

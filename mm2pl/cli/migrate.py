@@ -158,7 +158,7 @@ def _checked(files: Sequence[MigratedFile]) -> bool:
     from mm2pl.mmcv.migration.check import check_migration
 
     passed = True
-    # Files with a schedule or a model alone are no runs.
+    # Files with a schedule or a model alone are not runs.
     runs = [file for file in files if {"model", "data", "optimizer"} <= set(file.old)]
     for file in runs:
         result = check_migration(file.old, file.new)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 def with_default(
     arguments: Sequence[str], option: str, default: str, is_value: Callable[[str], bool]
 ) -> list[str]:
-    """Write the default of an option next to it where the word after it is no value.
+    """Write the default of an option next to it where the word after it is not a value.
 
     argparse gives such an option the next word, though that is a folder.
 

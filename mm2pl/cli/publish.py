@@ -14,7 +14,7 @@ def run(command: str, arguments: list[str]) -> None:
     """Write the file.
 
     Raises:
-        CheckpointError: The source cannot be read or is no checkpoint.
+        CheckpointError: The source cannot be read or is not a checkpoint.
         MissingFileError: The folder of the output is not there.
         ArgumentError: A source without a folder of its own needs ``--out``.
     """
@@ -35,12 +35,14 @@ def run(command: str, arguments: list[str]) -> None:
     parser.add_argument(
         "--unsafe-pickle",
         action="store_true",
-        help="run whatever code the source contains; only for files whose origin you trust",
+        help="run the code that the source contains; only for files whose origin you trust",
     )
     options = parser.parse_args(arguments)
     source, out = options.checkpoint, options.out
     if out is None and "://" in source:
-        raise ArgumentError(f"{source!r} is no file of this machine → name one with --out NAME.pth")
+        raise ArgumentError(
+            f"{source!r} is not a file of this machine → name one with --out NAME.pth"
+        )
     path = Path(out or source)
     if not path.parent.is_dir():
         raise MissingFileError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")

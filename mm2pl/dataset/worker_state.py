@@ -27,7 +27,7 @@ class WorkerStates:
     """Remember, by worker, the random state after the last batch taken from it.
 
     ``lived_on`` says that the workers of the current pass have served another one before; ``loaded``,
-    that they did so in a process that is no more; ``ahead`` are the indices of the batches that they load.
+    that they did so in a process that has ended; ``ahead`` are the indices of the batches that they load.
     """
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from mm2pl.checkpoint.reader import MapLocation
 from mm2pl.checkpoint.writer import save_checkpoint
 
 HANDED_BACK = "mm2pl_handed_back"
-"""The one key of a file that is read as it was written, since it is no checkpoint."""
+"""The one key of a file that is read as it was written, since it is not a checkpoint."""
 
 
 class MMCheckpointIO(CheckpointIO):

@@ -32,7 +32,7 @@ class Row:
     Attributes:
         iter: Iterations finished by then.
         epoch: The epoch, from 1; ``None`` for a run that counts iterations.
-        values: Finite or not; what is no number is left out.
+        values: Finite or not; what is not a number is left out.
     """
 
     iter: int

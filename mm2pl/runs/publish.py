@@ -42,10 +42,10 @@ def publish(
         source: A path, URL or model zoo name.
         out: What the name begins with, with or without its ending.
         safetensors: Write a ``.safetensors`` file, in which ``meta`` is text.
-        weights_only: ``False`` runs whatever code ``source`` contains.
+        weights_only: ``False`` runs the code that ``source`` contains.
 
     Raises:
-        CheckpointError: ``source`` cannot be read or is no checkpoint.
+        CheckpointError: ``source`` cannot be read or is not a checkpoint.
         ArgumentError: It holds something else than tensors, and is to become a ``.safetensors`` file.
         MissingPackageError: safetensors is not installed.
     """

@@ -25,7 +25,7 @@ class State:
         position: ``epoch``, ``iter``, ``max_epochs`` and ``max_iters`` as far as they are known.
         since: When it was started, in seconds since 1970.
         heartbeat: When it gave its last sign of life.
-        start: The start of which it speaks.
+        start: The start that it is about.
         ended: Until when it is known that nobody trains, by the clock of the disk; 0 where that is not known.
     """
 

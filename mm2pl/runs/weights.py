@@ -58,7 +58,7 @@ def _row(name: str, states: Sequence[Mapping[str, Any]]) -> tuple[float, list[st
 
 
 def _equal(one: object, other: object) -> bool:
-    """Return whether two entries that are no weights are equal: an extra state may hold anything."""
+    """Return whether two entries that are not weights are equal: an extra state may hold anything."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):

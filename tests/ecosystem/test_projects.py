@@ -134,10 +134,10 @@ def test_fit_validate_and_test_equal_mmengine(project, data, reference, tmp_path
     assert sum("loss" in row for row in expected) >= 20
     assert logged(tmp_path) == expected
     losses = losses_of(tmp_path)
-    compiled = json.loads(COMPILED.read_text()).get(project.config, losses)
-    assert losses[0] == pytest.approx(compiled[0], rel=1e-5)
-    # FCOS: ten. Its offsets begin at 0, where a last digit decides which side of a cell has the gradient.
-    assert losses[: len(compiled)] == pytest.approx(compiled, rel=2e-3)
+    if compiled := json.loads(COMPILED.read_text()).get(project.config):
+        assert losses[0] == pytest.approx(compiled[0], rel=1e-5)
+        # FCOS: ten. Its offsets begin at 0, where a last digit decides which side of a cell has the gradient.
+        assert losses[: len(compiled)] == pytest.approx(compiled, rel=2e-3)
     ours, theirs = weights(tmp_path), weights(reference)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

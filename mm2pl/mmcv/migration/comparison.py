@@ -122,7 +122,7 @@ def compared(old: Record, new: Record) -> Iterator[Row]:
 def _shared(
     old: Sequence[Mapping[str, float]], new: Sequence[Mapping[str, float]]
 ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    """Return the numbers that both sides log: a metric of one generation alone is no difference."""
+    """Return the numbers that both sides log: a metric of one generation alone is not a difference."""
     names = set.intersection(*(set(each) for each in (*old, *new))) if old and new else set()
     pick = [[{n: each[n] for n in each if n in names} for each in side] for side in (old, new)]
     return pick[0], pick[1]
