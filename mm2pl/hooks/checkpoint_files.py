@@ -36,6 +36,7 @@ class CheckpointFiles:
         self.folder = folder
         self.backend = backend
         self._written: set[str] = set()
+        self._replaced: dict[str, str] = {}
 
     def path(self, name: str) -> str:
         """Return the path of a file of this folder."""
@@ -75,6 +76,22 @@ class CheckpointFiles:
         for path in paths:
             if (remove := self.remover(path, kept)) is not None:
                 remove()
+
+    def replace(self, old: str, new: str) -> bool:
+        """Plan to remove ``old`` once ``new`` is there; return whether that is this process's task."""
+        # What this process saved may be in a plugin's queue still.
+        queued = is_main_process() and old in self._written and not is_among(old, [new])
+        planned = queued or self.remover(old, [new]) is not None
+        if planned:
+            self._replaced[old] = new
+        return planned
+
+    def remove_replaced(self, kept: Iterable[str | None]) -> None:
+        """Remove what is replaced by files that are there by now, but for those ``kept``."""
+        ready = [old for old, new in self._replaced.items() if self.backend.exists(new)]
+        for old in ready:
+            del self._replaced[old]
+        self.remove(ready, [*kept])
 
     def name_newest(self, path: str, work_dir: str) -> None:
         """Write into the work folder which file is the newest."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -114,6 +113,7 @@ class CheckpointHook(Hook, CheckpointCallback):
         self._outdated: list[str] = []
         self.last_ckpt: str | None = None
         self.published_keys = names("published_keys", published_keys)
+        self._unpublished: list[str] = []
         self.greater_keys = keys("greater_keys", greater_keys, self._default_greater_keys)
         self.less_keys = keys("less_keys", less_keys, self._default_less_keys)
         self.save_best = names("save_best", save_best)
@@ -257,8 +257,19 @@ class CheckpointHook(Hook, CheckpointCallback):
             return
         paths = [self.last_ckpt] if self.save_last else []
         for path in [*paths, *map(self.get_best, self.key_indicators)]:
-            if path is not None:
+            if path is not None and self.file_backend.exists(path):
                 self._publish_model(runner, path)
+            elif path is not None:
+                self._unpublished.append(path)
+
+    def after_run(self, runner: RunnerLike) -> None:
+        """Do what had to wait for a plugin that writes in the background: by now it has written everything."""
+        if self._memory is None or self._is_trial:
+            return
+        self._settle(runner)
+        self._files.remove_replaced(self._kept)
+        while self._unpublished:
+            self._publish_model(runner, self._unpublished.pop(0))
 
     def _saves(self, *, by_epoch: bool) -> bool:
         return self.by_epoch == by_epoch and not self._is_trial
@@ -267,11 +278,8 @@ class CheckpointHook(Hook, CheckpointCallback):
 
     def _save_checkpoint(self, runner: RunnerLike) -> None:
         step = (runner.epoch if self.by_epoch else runner.iter) + 1
-        meta = (
-            {"epoch": step, "iter": runner.iter}
-            if self.by_epoch
-            else {"epoch": runner.epoch, "iter": step}
-        )
+        meta = {"epoch": runner.epoch, "iter": runner.iter}
+        meta["epoch" if self.by_epoch else "iter"] = step
         self._save_checkpoint_with_step(runner, step, meta)
 
     def _save_checkpoint_with_step(self, runner: RunnerLike, step: int, meta: dict) -> None:
@@ -321,7 +329,6 @@ class CheckpointHook(Hook, CheckpointCallback):
         if "auto" in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
 
-        replaced: dict[str, Callable[[], None]] = {}
         improved = False
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             assert rule is not None
@@ -336,9 +343,7 @@ class CheckpointHook(Hook, CheckpointCallback):
             name, previous = name_at(step), self.get_best(key)
             path = self._files.path(name)
             own = previous is not None and number_in(previous, name_at) is not None
-            remove = self._files.remover(str(previous), [path]) if own else None
-            if previous and remove is not None:
-                replaced[previous] = remove
+            if own and self._files.replace(str(previous), path):
                 runner.logger.info(f"The previous best checkpoint {previous} is removed")
             self.set_best(key, path)
             self._files.note(path)
@@ -356,12 +361,10 @@ class CheckpointHook(Hook, CheckpointCallback):
             runner.logger.info(
                 f"The best checkpoint with {score:0.4f} {key} at {step} {unit} is saved to {name}."
             )
-        # The periodic checkpoint, written before this validation, knows the previous best only.
+        # The periodic checkpoint, written before this validation, knows only the previous best.
         if improved and self._memory.get("last_ckpt") is not None:
             self._save_checkpoint_with_step(runner, step, meta)
-        for path, remove in replaced.items():
-            if not is_among(path, self._kept):
-                remove()
+        self._files.remove_replaced(self._kept)
 
     @master_only
     def _publish_model(self, runner: RunnerLike, ckpt_path: str) -> None:

@@ -12,6 +12,7 @@ from mm2pl.checkpoint.alike import require_alike, require_own_kind
 from mm2pl.checkpoint.kinds import with_own_states
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.names import fits, to_file, to_module
+from mm2pl.checkpoint.plain import to_plain
 from mm2pl.checkpoint.reader import is_sharded, naming
 from mm2pl.checkpoint.schema import check
 from mm2pl.lightning.best_files import keep_own_files
@@ -97,6 +98,9 @@ class Border:
             if not self._keeps_names and not loads_by_name(self.strategy):
                 checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
             runner_of(trainer).complete_checkpoint(checkpoint)
+            if hasattr(self.strategy.checkpoint_io, "checkpoint_io"):
+                # Lightning's AsyncCheckpointIO copies tensors alone and writes later; a hook may change its arrays.
+                checkpoint = to_plain(checkpoint)
         self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)
 
     def load_checkpoint(self, checkpoint_path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:

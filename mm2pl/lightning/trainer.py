@@ -8,11 +8,13 @@ import inspect
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import RunningStage
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.marker import read_marker
+from mm2pl.lightning.checkpoint_io import MMCheckpointIO
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
@@ -35,7 +37,13 @@ class RunTrainer(Trainer):
     """A Trainer whose ``ckpt_path="last"`` is the run's newest checkpoint, and which returns the run's metrics.
 
     Lightning 2.6 looks for ``"last"`` in its own ``ModelCheckpoint`` only; ``"best"`` it asks of any ``Checkpoint``.
+    Files are written and read by :class:`MMCheckpointIO`, unless ``plugins`` name another ``CheckpointIO``.
     """
+
+    # With the signature of Lightning's own: LightningCLI makes the options from it.
+    @functools.wraps(Trainer.__init__)  # type: ignore[misc]
+    def __init__(self, *args: Any, plugins: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, plugins=_with_own_files(plugins), **kwargs)
 
     @property
     def training(self) -> bool:
@@ -80,6 +88,19 @@ class RunTrainer(Trainer):
         # At each call: a user may have put a loop in here since, and `in_place_of` leaves that alone.
         self.validate_loop = LeanEvaluationLoop.in_place_of(self.validate_loop)
         self.test_loop = LeanEvaluationLoop.in_place_of(self.test_loop)
+
+
+def _with_own_files(plugins: Any) -> list[Any]:
+    """Return a Trainer's plugins with :class:`MMCheckpointIO`, where the user has not named what writes.
+
+    A plugin that hands files on to another, such as Lightning's ``AsyncCheckpointIO``, hands them on to ours.
+    """
+    listed = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    writers: list[Any] = [each for each in listed if isinstance(each, CheckpointIO)]
+    for writer in writers:
+        if getattr(writer, "checkpoint_io", writer) is None:
+            writer.checkpoint_io = MMCheckpointIO()
+    return listed if writers else [*listed, MMCheckpointIO()]
 
 
 def _for_a_run(verb: str) -> Any:
