@@ -171,6 +171,13 @@ class MMLogger(Logger, ManagerMixin):
             del self.handlers[1:]
             self._cache.clear()  # type: ignore[attr-defined]
 
+    def rest(self) -> None:
+        """Close the file until there is another record, which goes to its end."""
+        for handler in self.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.mode = "a"
+                handler.close()
+
     @property
     def log_file(self) -> str | None:
         """The path of the log file, if there is one."""

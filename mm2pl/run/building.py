@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,10 +85,13 @@ def log_processor(given: LogProcessor | dict) -> LogProcessor:
     return LOG_PROCESSORS.build({"type": LogProcessor, **as_config(given)})
 
 
-def logger(run_name: str, file: Path, level: int | str, **options: Any) -> MMLogger:
-    """Make the logger of a run; it writes to the console and to ``file``."""
+def logger(owner: object, run_name: str, file: Path, level: int | str, **options: Any) -> MMLogger:
+    """Make the logger of a run; it writes to the console, and to ``file``, which is closed when its owner is gone."""
     options = {"name": run_name, "log_file": str(file), "file_mode": "a", **options}
-    return MMLogger.get_instance(log_level=level, **options)
+    made = MMLogger.get_instance(log_level=level, **options)
+    # The logger stays known by its name; a process that makes a thousand runs may not have that many files open.
+    weakref.finalize(owner, made.rest).atexit = False
+    return made
 
 
 def message_hub(name: str, given: MessageHub | dict | None) -> MessageHub:

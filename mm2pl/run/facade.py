@@ -282,7 +282,7 @@ class RunnerFacade(RunnerView):
     ) -> MMLogger:
         """Make the run's logger; it writes to the console and to ``work_dir/<timestamp>/<timestamp>.log``."""
         file = Path(log_file) if log_file else Path(self.log_dir) / f"{self.timestamp}.log"
-        return building.logger(self.experiment_name, file, log_level, **kwargs)
+        return building.logger(self, self.experiment_name, file, log_level, **kwargs)
 
     def build_message_hub(self, message_hub: MessageHub | dict | None = None) -> MessageHub:
         """Make the run's message hub; a built one is returned as it is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 from pathlib import Path
 
@@ -335,3 +337,23 @@ def test_a_modules_own_transfer_stays(tmp_path):
     with made_by(OwnParts()):
         runner = build("mm2pl", Scenario(optim_wrapper=SGD), str(tmp_path), fresh_book())
     assert runner.module.transfer_batch_to_device.__func__ is Own.transfer_batch_to_device
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads Linux's list of open files")
+def test_runs_that_are_over_hold_no_file(tmp_path):
+    def open_files():
+        gc.collect()
+        links = (os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+        return [path for path in links if path.startswith(str(tmp_path))]
+
+    loggers = []
+    for number in range(4):
+        folder = str(tmp_path / str(number))
+        runner = build("mm2pl", Scenario(optim_wrapper=SGD), folder, fresh_book())
+        runner.train()
+        loggers.append(runner.logger)
+    del runner
+    assert len(open_files()) <= 1  # what pytest has recorded of warnings may hold a run
+    loggers[0].error("afterwards")
+    assert Path(loggers[0].log_file).read_text().count("afterwards") == 1
+    loggers[0].rest()
