@@ -124,7 +124,7 @@ def serve_mmcv_ext() -> MmcvExt | None:
 def _table() -> ModuleType:
     ext = importlib.import_module("mm2pl.ops.ext")
     module = ModuleType(NAME, ext.__doc__)
-    vars(module).update({name: ext.missing(name) for name in ext.MISSING}, **ext.FUNCTIONS)
+    vars(module).update(ext.FUNCTIONS)
     return module
 
 

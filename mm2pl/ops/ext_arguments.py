@@ -20,9 +20,16 @@ from mm2pl.ops.arguments import require
 TABLE = """
 active_rotated_filter_backward: grad_output D*R C*O h w, indices:int O h w R, grad_input D C O h w
 active_rotated_filter_forward: input D C O h w, indices:int O h w R, output D*R C*O h w
+assign_score_withk_backward: grad_out B O N1 K, points B N0 M O, centers B N0 M O,
+    scores B N1 K M, knn_idx:int B N1 K, grad_points B N0 M O, grad_centers B N0 M O,
+    grad_scores B N1 K M
+assign_score_withk_forward: points B N0 M O, centers B N0 M O, scores B N1 K M,
+    knn_idx:int B N1 K, output B O N1 K
+ball_query_forward: new_xyz_tensor b m 3, xyz_tensor b n 3, idx_tensor:int b m nsample
 bbox_overlaps: bboxes1 N 4, bboxes2 M 4
 bezier_align_backward: grad_output N C aligned_height aligned_width, rois N 17, grad_input B C H W
 bezier_align_forward: input B C H W, rois N 17, output N C aligned_height aligned_width
+bias_act: *
 border_align_backward: grad_output B C N 4, boxes B N 4, argmax_idx:int B C N 4,
     grad_input B 4*C H W
 border_align_forward: input B 4*C H W, boxes B N 4, output B C N 4, argmax_idx:int B C N 4
@@ -39,6 +46,9 @@ chamfer_distance_backward: xyz1 B N 2, xyz2 B M 2, idx1:int B N, idx2:int B M, g
 chamfer_distance_forward: xyz1 B N 2, xyz2 B M 2, dist1 B N, dist2 B M, idx1:int B N, idx2:int B M
 convex_giou: pointsets N 18, polygons N 8, output N 19
 convex_iou: pointsets N 18, polygons M 8, ious N M
+correlation_backward: grad_output N patchH patchW h w, input1 N C H W, input2 N C H W,
+    grad_input1 N C H W, grad_input2 N C H W
+correlation_forward: input1 N C H W, input2 N C H W, output N patchH patchW h w
 deform_conv_backward_input: input B C H W, offset B F h w, grad_output B D h w,
     grad_input B C H W, grad_offset B F h w, weight D E kH kW
 deform_conv_backward_parameters: input B C H W, offset B F h w, grad_output B D h w,
@@ -48,6 +58,39 @@ deform_roi_pool_backward: grad_output N C pooled_height pooled_width, input B C 
     grad_input B C H W
 deform_roi_pool_forward: input B C H W, rois N 5, *, output N C pooled_height pooled_width
 diff_iou_rotated_sort_vertices_forward: vertices B N K 2, mask:bool B N K
+dynamic_point_to_voxel_backward: grad_feats N C, grad_reduced_feats V C, feats N C,
+    reduced_feats V C, coors_idx:int N, reduce_count:int V
+dynamic_point_to_voxel_forward: feats N C, coors:int N D
+dynamic_voxelize_forward: points N D, *, *, coors:int N 3
+filtered_lrelu: x N C H W, *, *, b C
+filtered_lrelu_act_: x N C H W
+furthest_point_sampling_forward: points_tensor b n 3, temp_tensor b n, idx_tensor:int b m
+furthest_point_sampling_with_dist_forward: points_tensor b n n, temp_tensor b n,
+    idx_tensor:int b m
+fused_bias_leakyrelu: *
+fused_indice_conv_forward: features N C, *, *, indicePairs:int K 2 P
+gather_points_backward: grad_out_tensor b c npoints, idx_tensor:int b npoints,
+    grad_points_tensor b c n
+gather_points_forward: points_tensor b c n, idx_tensor:int b npoints, out_tensor b c npoints
+get_indice_pairs_2d_backward: indices:int N columns, gridOut:int cells
+get_indice_pairs_2d_forward: indices:int N columns
+get_indice_pairs_3d_backward: indices:int N columns, gridOut:int cells
+get_indice_pairs_3d_forward: indices:int N columns
+get_indice_pairs_4d_forward: indices:int N columns
+group_points_backward: grad_out_tensor b c npoints nsample, idx_tensor:int b npoints nsample,
+    grad_points_tensor b c n
+group_points_forward: points_tensor b c n, idx_tensor:int b npoints nsample,
+    out_tensor b c npoints nsample
+hard_voxelize_forward: points N D, *, *, voxels V P D, coors:int V 3, num_points_per_voxel:int V
+indice_conv_backward: features N C, *, outGrad M O, indicePairs:int K 2 P
+indice_conv_forward: features N C, *, indicePairs:int K 2 P
+indice_maxpool_backward: features N C, outFeatures M C, outGrad M C, indicePairs:int K 2 P
+indice_maxpool_forward: features N C, indice_pairs:int K 2 P
+iou3d_boxes_overlap_bev_forward: boxes_a N 7, boxes_b M 7, ans_iou N M
+iou3d_nms3d_forward: boxes N 7, keep:int N
+iou3d_nms3d_normal_forward: boxes N 7, keep:int N
+knn_forward: xyz_tensor b n 3, new_xyz_tensor b m 3, idx_tensor:int b m nsample,
+    dist2_tensor b m nsample
 masked_col2im_forward: data_col channels N, mask_h_idx:int N, mask_w_idx:int N,
     data_im 1 channels height width
 masked_im2col_forward: features 1 C H W, mask_h_idx:int N, mask_w_idx:int N,
@@ -65,6 +108,11 @@ ms_deform_attn_forward: value B S heads D, spatial_shapes:int L 2, level_start_i
     sampling_locations B Q heads L P 2, attention_weights B Q heads L P
 nms_quadri: dets N columns, scores N
 nms_rotated: dets N columns, scores N
+points_in_boxes_all_forward: boxes_tensor B N 7, pts_tensor B P 3,
+    box_idx_of_points_tensor:int B P N
+points_in_boxes_cpu_forward: boxes_tensor N 7, pts_tensor P 3, pts_indices_tensor:int N P
+points_in_boxes_part_forward: boxes_tensor B N 7, pts_tensor B P 3,
+    box_idx_of_points_tensor:int B P
 points_in_polygons_forward: points N 2, polygons M 8, output N M
 prroi_pool_backward: grad_output N C pooled_height pooled_width, rois N 5, grad_input B C H W
 prroi_pool_coor_backward: output N C pooled_height pooled_width,
@@ -87,6 +135,12 @@ roi_pool_backward: grad_output N C pooled_height pooled_width, rois N 5,
     argmax:int N C pooled_height pooled_width, grad_input B C H W
 roi_pool_forward: input B C H W, rois N 5, output N C pooled_height pooled_width,
     argmax:int N C pooled_height pooled_width
+roiaware_pool3d_backward: pts_idx_of_voxels:int N x y z most, argmax:int N x y z C,
+    grad_out N x y z C, grad_in P C
+roiaware_pool3d_forward: rois N 7, pts P 3, pts_feature P C, argmax:int N x y z C,
+    pts_idx_of_voxels:int N x y z most, pooled_features N x y z C
+roipoint_pool3d_forward: xyz B N 3, boxes3d B M 7, pts_feature B N C,
+    pooled_features B M samples width, pooled_empty_flag:int B M
 rotated_feature_align_backward: grad_output B C H W, boxes B H W 5, grad_input B C H W
 rotated_feature_align_forward: features B C H W, boxes B H W 5, output B C H W
 sigmoid_focal_loss_backward: input N C, target:int N, *, grad_input N C
@@ -94,6 +148,12 @@ sigmoid_focal_loss_forward: input N C, target:int N, *, output N C
 softmax_focal_loss_backward: input N C, target:int N, *, buff N, grad_input N C
 softmax_focal_loss_forward: input N C, target:int N, *, output N
 softnms: boxes N 4, scores N, dets N 5
+stack_ball_query_forward: new_xyz_tensor M 3, new_xyz_batch_cnt:int B, xyz_tensor N 3,
+    xyz_batch_cnt:int B, idx_tensor:int M nsample
+stack_group_points_backward: grad_out_tensor m c nsample, idx_tensor:int m nsample,
+    idx_batch_cnt_tensor:int b, features_batch_cnt_tensor:int b, grad_features_tensor n c
+stack_group_points_forward: features_tensor N c, features_batch_cnt_tensor:int b,
+    idx_tensor:int m nsample, idx_batch_cnt_tensor:int b, out_tensor m c nsample
 sync_bn_backward_data: grad_output B C L, weight C, grad_weight C, grad_bias C, norm B C L, std C,
     grad_input B C L
 sync_bn_backward_param: grad_output B C L, norm B C L, grad_weight C, grad_bias C
@@ -101,8 +161,15 @@ sync_bn_forward_mean: input B C L, mean C
 sync_bn_forward_output: input B C L, mean C, var C, weight C, bias C, *, *, norm B C L, std C,
     output B C L
 sync_bn_forward_var: input B C L, mean C, var C
+three_interpolate_backward: grad_out_tensor b c n, idx_tensor:int b n 3, weight_tensor b n 3,
+    grad_points_tensor b c m
+three_interpolate_forward: points_tensor b c m, idx_tensor:int b n 3, weight_tensor b n 3,
+    out_tensor b c n
+three_nn_forward: unknown_tensor b n 3, known_tensor b m 3, dist2_tensor b n 3,
+    idx_tensor:int b n 3
 tin_shift_backward: grad_output B T C L, shift:int B G, grad_input B T C L
 tin_shift_forward: input B T C L, shift:int B G, output B T C L
+upfirdn2d: input N C H W, filter h w
 """
 """Function: its tensors in order, each with its shape. ``*`` is one that the function checks itself or ignores.
 

@@ -57,7 +57,8 @@ def test_an_argument_that_does_not_fit(name: str, argument: str) -> None:
     assert refused(name, argument, lambda x: x.tolist()).startswith(f"{begin}list → it must be a")
     assert refused(name, argument, lambda x: x[None]).startswith(f"{begin}of shape (1, ")
     assert refused(name, argument, other_kind).startswith(f"{begin}torch.")
-    assert "one for all" in refused(name, argument, lambda x: x.to("meta"))
+    if sum(entry.argument != "*" for entry in TENSORS[name]) > 1:
+        assert "one for all" in refused(name, argument, lambda x: x.to("meta"))
 
 
 @pytest.mark.parametrize(

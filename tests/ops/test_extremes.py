@@ -13,7 +13,7 @@ from mm2pl import ops
 from mm2pl.ops import roi, sampling
 from mm2pl.ops.ext import FUNCTIONS
 from mm2pl.ops.gather import gather
-from tests.ops import loops, region_loops
+from tests.ops import calls, loops, region_loops
 from tests.ops.test_graphs import CALLS
 
 HALVES = [torch.float16, torch.bfloat16]
@@ -147,6 +147,7 @@ for _name, (_width, _run) in REGIONS.items():
     _call = lambda x, w=_width, run=_run: run(x, Z(0, w), 2)  # noqa: E731
     EMPTY[_name] = (_call, (1, 8, 4, 5), (0, 8, 2, 2))
     EMPTY[f"{_name}, no images"] = (_call, (0, 8, 4, 5), (0, 8, 2, 2))
+EMPTY |= calls.NOTHING
 ON_HOST = {"contour_expand", "nms_match", "pixel_group"}
 
 

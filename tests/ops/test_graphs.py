@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mm2pl import ops
+from tests.ops import calls
 
 README = Path(__file__).parents[2] / "mm2pl" / "ops" / "README.md"
 ROIS = torch.tensor([[0, 1, 1, 5, 4.0], [0, 2, 1, 6, 5]])
@@ -74,6 +75,7 @@ CALLS: dict[str, Call] = {
     "softmax_focal_loss": (lambda x: ops.softmax_focal_loss(x, torch.tensor([0, 2])), (2, 3)),
     "tin_shift": (lambda x: ops.tin_shift(x, torch.ones(1, 2).int()), (1, 3, 4, 2)),
 }
+CALLS |= calls.CALLS
 ON_HOST = {"contour_expand", "pixel_group"}
 """They take arrays of numbers and return lists."""
 COLUMNS = ("compile", "export", "twice")
