@@ -9,6 +9,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -176,6 +177,26 @@ upfirdn2d: input N C H W, filter h w
 A size is a number, an argument of the call, a product of known sizes, or a name that stands for one size throughout.
 """
 
+NODES = [
+    f"{name}_forward"
+    for name in [
+        "border_align",
+        "carafe",
+        "carafe_naive",
+        "deform_conv",
+        "deform_roi_pool",
+        "masked_im2col",
+        "modulated_deform_conv",
+        "prroi_pool",
+        "psamask",
+        "roi_align",
+        "roi_align_rotated",
+        "roi_pool",
+        "rotated_feature_align",
+    ]
+]
+"""What MMCV exports to ONNX as one node (``symbolic`` of its autograd Function): that fails where steps are traced."""
+
 KINDS = {"": "a floating-point", "int": "an integer", "bool": "a boolean"}
 
 
@@ -211,6 +232,20 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         known = {key: value for key, value in bound.arguments.items() if isinstance(value, int)}
         _check(name, list(bound.arguments.values()), known | bound.kwargs)
         return function(*args, **kwargs)
+
+    return _untraced(run) if name in NODES else run
+
+
+def _untraced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose steps a trace does not see, as it sees none of a compiled kernel."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not torch.jit.is_tracing():
+            return function(*args, **kwargs)
+        # A trace belongs to one thread, and torch has no public way to interrupt it.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.no_grad()(function), *args, **kwargs).result()
 
     return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,13 @@ from mm2pl.ops.arguments import on_host, require, require_tensors
 
 BLOCK = 256  # boxes compared with each other at a time
 TILE = 32  # of these with all later ones near them: what that makes stays in the cache
+SOME = 64  # boxes that soft-NMS compares with all others at a time
 
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.intp]
 Booleans = npt.NDArray[np.bool_]
+Weights = Callable[[Integers, Integers], Floats]
+"""Boxes ``(n,)`` and others ``(m,)`` → what the first multiply the scores of the others by, ``(n, m)``."""
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
@@ -36,24 +40,42 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) ->
     """
     _check("nms", boxes, scores, offset)
     order = best_first(scores)
-    x1, y1, x2, y2 = (
-        np.ascontiguousarray(side) for side in on_host(boxes[order.to(boxes.device)]).T
-    )
-    area = (x2 - x1 + offset) * (y2 - y1 + offset)
+    sides = _Sides.of(boxes[order.to(boxes.device)], offset)
 
     def hits(one: Integers, other: Integers) -> Booleans:
-        # In the order of operations of MMCV's CPU kernel.
-        i = one[:, None]
-        shared = _side(x1[i], x2[i], x1[other], x2[other], offset)
-        shared *= _side(y1[i], y2[i], y1[other], y2[other], offset)
-        union = area[i] + area[other]
-        union -= shared
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.divide(shared, union, out=union) > area.dtype.type(iou_threshold)
+        return sides.ious(one, other) > sides.area.dtype.type(iou_threshold)
 
     # Below 0 a threshold also drops boxes that are apart.
     beyond = 2 * offset if iou_threshold >= 0 else np.inf
-    return order[torch.from_numpy(suppress(x1 - beyond, x2 + beyond, hits))].to(boxes.device)
+    kept = suppress(sides.x1 - beyond, sides.x2 + beyond, hits)
+    return order[torch.from_numpy(kept)].to(boxes.device)
+
+
+class _Sides(NamedTuple):
+    """Boxes by their sides, ``(N,)`` each."""
+
+    x1: Floats
+    y1: Floats
+    x2: Floats
+    y2: Floats
+    area: Floats
+    offset: int
+
+    @classmethod
+    def of(cls, boxes: Tensor, offset: int) -> _Sides:
+        """Return the sides of boxes ``(N, 4)``."""
+        x1, y1, x2, y2 = (np.ascontiguousarray(side) for side in on_host(boxes).T)
+        return cls(x1, y1, x2, y2, (x2 - x1 + offset) * (y2 - y1 + offset), offset)
+
+    def ious(self, one: Integers, other: Integers) -> Floats:
+        """Return the IoU of boxes with others, ``(len(one), len(other))``, in MMCV's order of operations."""
+        i = one[:, None]
+        shared = _side(self.x1[i], self.x2[i], self.x1[other], self.x2[other], self.offset)
+        shared *= _side(self.y1[i], self.y2[i], self.y1[other], self.y2[other], self.offset)
+        union = self.area[i] + self.area[other]
+        union -= shared
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.divide(shared, union, out=union)
 
 
 def _side(low: Floats, high: Floats, lows: Floats, highs: Floats, offset: int) -> Floats:
@@ -159,50 +181,155 @@ def soft_nms(
     """
     _check("softnms", boxes, scores, offset)
     require(method in (0, 1, 2), "softnms", "method", method, "0, 1 or 2")
-    rows = on_host(torch.cat([boxes, scores[:, None]], 1)).copy()
-    area = (rows[:, 2] - rows[:, 0] + offset) * (rows[:, 3] - rows[:, 1] + offset)
-    index = np.arange(len(rows))
-    i, end = 0, len(rows)
-    while i < end:
-        # Equal scores are decided by position, so elements change places as in MMCV's loop.
-        best = i + int(rows[i:end, 4].argmax())
-        for values in (rows, area, index):
-            values[[i, best]] = values[[best, i]]
-        later = slice(i + 1, end)
-        iou = _iou_with(rows[i], area[i], rows[later], area[later], offset)
-        rows[later, 4] *= _weights(iou, iou_threshold, sigma, method)
-        end = i + 1 + _drop(rows[later, 4] < min_score, rows[later], area[later], index[later])
-        i += 1
-    dets = torch.from_numpy(rows[:end]).to(boxes)
-    return dets, torch.from_numpy(index[:end]).to(boxes.device)
+    sides, values = _Sides.of(boxes, offset), on_host(scores).copy()
+    kind = values.dtype.type
 
+    def weights(one: Integers, other: Integers) -> Floats:
+        iou = sides.ious(one, other)
+        if method == 2:
+            # In float64, which gives the digits of C's expf; NumPy's own differs in the last one.
+            gaussian: Floats = np.exp((-(iou * iou) / kind(sigma)).astype(np.float64)).astype(kind)
+            return gaussian
+        lowered = 1 - iou if method == 1 else np.zeros_like(iou)
+        return np.where(iou >= kind(iou_threshold), lowered, kind(1))
 
-def _iou_with(box: Floats, area: Floats, others: Floats, areas: Floats, offset: int) -> Floats:
-    first, last = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:4], others[:, 2:4])
-    sides = np.maximum(last - first + offset, 0).astype(others.dtype)
-    shared = sides[:, 0] * sides[:, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        iou: Floats = shared / (area + areas - shared)
-    return iou
+        kept = _kept_by_score(values.copy(), weights, kind(min_score))
+        if kept is None:
+            kept = _Lowering(values, weights, kind(min_score)).run()
+    index = torch.tensor([box for box, _ in kept], dtype=torch.int64).to(boxes.device)
+    new = torch.from_numpy(np.array([score for _, score in kept], dtype=kind)).to(boxes)
+    return torch.cat([boxes.detach()[index], new[:, None]], 1), index
 
 
-def _weights(iou: Floats, iou_threshold: float, sigma: float, method: int) -> Floats:
-    kind = iou.dtype.type
-    if method == 2:
-        gaussian: Floats = np.exp(-(iou * iou) / kind(sigma))
-        return gaussian
-    lowered = 1 - iou if method == 1 else np.zeros_like(iou)
-    return np.where(iou >= kind(iou_threshold), lowered, kind(1))
+def _kept_by_score(
+    scores: Floats, weights: Weights, min_score: np.floating
+) -> list[tuple[int, np.floating]] | None:
+    """Return the boxes that are kept and their scores, or None if that takes positions, as in :class:`_Lowering`.
+
+    Where scores only fall, and no two are the greatest, positions decide nothing: a third of the time.
+    """
+    if not (min_score > 0 and len(scores) and 0 <= scores.min() <= scores.max() < np.inf):
+        return None
+    kept: list[tuple[int, np.floating]] = []
+    left = np.arange(len(scores))
+    rows: dict[int, Floats] = {}
+    while True:
+        best = int(scores.argmax())
+        score = scores[best]
+        if kept and score < min_score:
+            return kept
+        if best not in rows:
+            if kept:
+                stay = scores >= min_score
+                left, scores = left[stay], scores[stay]
+                best = int(scores.argmax())
+            rows, lowers = _rows(scores, best, left, weights)
+            if not lowers:
+                return None
+        scores[best] = 0
+        if scores[scores.argmax()] == score:
+            return None
+        kept.append((int(left[best]), score))
+        np.multiply(scores, rows[best], scores)
 
 
-def _drop(goes: npt.NDArray[np.bool_], *values: npt.NDArray[np.generic]) -> int:
-    """Fill the places of what goes with the last that stay; return how many stay."""
-    stay = int((~goes).sum())
-    holes = np.flatnonzero(goes[:stay])
-    fillers = stay + np.flatnonzero(~goes[stay:])[::-1]
-    for array in values:
-        array[holes] = array[fillers]
-    return stay
+def _rows(
+    scores: Floats, best: int, left: Integers, weights: Weights
+) -> tuple[dict[int, Floats], bool]:
+    """Return the weights of the boxes with the greatest scores, mostly the next, and whether all are of 0 to 1."""
+    some = np.argsort(scores)[-SOME:]
+    some[0] = best
+    rows = weights(left[some], left)
+    return dict(zip(some.tolist(), rows, strict=True)), bool(0 <= rows.min() <= rows.max() <= 1)
+
+
+class _Lowering:
+    """Scores that are lowered by what is kept, one box after the other.
+
+    Equal scores are decided by position, so boxes change places as in MMCV's loop: the best one with the first of
+    those that are left, the last one with one that goes.
+
+    Args:
+        scores: ``(N,)``; they are changed.
+        weights: Of boxes on others.
+        min_score: Boxes of lower scores go.
+
+    Attributes:
+        order: Boxes by position: those that are kept, then those that are left, up to ``end``.
+        left: Boxes whose scores are in ``scores``; of those that have gone since, ``alive`` is false and the score 0.
+        rows: Number in ``left`` → weights of that box, for those that are likely to be next.
+    """
+
+    def __init__(self, scores: Floats, weights: Weights, min_score: np.floating) -> None:
+        self.scores, self.weights, self.min_score = scores, weights, min_score
+        self.order, self.place = list(range(len(scores))), list(range(len(scores)))
+        self.first, self.end = 0, len(scores)
+        self.left, self.alive = np.arange(len(scores)), np.ones(len(scores), dtype=bool)
+        self.rows: dict[int, Floats] = {}
+
+    def run(self) -> list[tuple[int, np.floating]]:
+        """Return the boxes that are kept, and their scores."""
+        kept = []
+        while self.first < self.end:
+            kept.append(self.step())
+        return kept
+
+    def step(self) -> tuple[int, np.floating]:
+        """Keep the best box, and lower the others; return it with its score."""
+        best = self._best()
+        if best not in self.rows:
+            self._look_ahead()
+            best = self._best()
+        box = int(self.left[best])
+        self._move(self.order[self.first], self.place[box])
+        self._move(box, self.first)
+        self.first += 1
+        scores = self.scores
+        score: np.floating = scores[best]
+        scores[best], self.alive[best] = 0, False
+        np.multiply(scores, self.rows[best], scores)
+        low = scores < self.min_score
+        low &= self.alive
+        if low[low.argmax()]:
+            self._drop(low.nonzero()[0])
+        return box, score
+
+    def _best(self) -> int:
+        """Return the first box with the greatest score, as ``<`` finds it from the first one on."""
+        scores = self.scores
+        best = int(scores.argmax())
+        if not scores[best] > 0:
+            # What is gone has 0, and one without a number comes before all others.
+            first = int((self.left == self.order[self.first]).argmax())
+            scores = np.where(self.alive & ~np.isnan(scores), scores, -np.inf)
+            best = int(scores.argmax())
+            if np.isnan(self.scores[first]) or scores[best] == -np.inf:
+                return first
+        equal = (scores == scores[best]).nonzero()[0]
+        if len(equal) == 1:
+            return best
+        return min(equal.tolist(), key=lambda number: self.place[self.left[number]])
+
+    def _look_ahead(self) -> None:
+        self.left, self.scores = self.left[self.alive], self.scores[self.alive]
+        self.alive = np.ones(len(self.left), dtype=bool)
+        self.rows, _ = _rows(self.scores, self._best(), self.left, self.weights)
+
+    def _move(self, box: int, place: int) -> None:
+        self.order[place], self.place[box] = box, place
+
+    def _drop(self, numbers: Integers) -> None:
+        """Fill the places of boxes that go with the last that stay."""
+        self.scores[numbers], self.alive[numbers] = 0, False
+        boxes = self.left[numbers].tolist()
+        gone = set(boxes)
+        for place in sorted(self.place[box] for box in boxes):
+            while self.end > place and self.order[self.end - 1] in gone:
+                self.end -= 1
+            if place < self.end:
+                self.end -= 1
+                self._move(self.order[self.end], place)
 
 
 def _check(operator: str, boxes: Tensor, scores: Tensor, offset: int) -> None:

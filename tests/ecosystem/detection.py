@@ -59,7 +59,7 @@ DETR = {
     "model.test_cfg.max_per_img": 20,
 }
 
-detecting = functools.partial(Project, package="mmdet", data=pictures.boxes)
+detecting = functools.partial(Project, package="mmdet", data=pictures.boxes, predicts=True)
 
 FCOS = "fpn_gn-head-center-normbbox-centeronreg-giou"
 

@@ -58,6 +58,7 @@ def boxes(root: Path) -> None:
             annotations += [
                 _person(rng, index, len(annotations) + 1 + count, kind)
                 for count, kind in enumerate((1, int(rng.integers(1, len(names) + 1))))
+                if not (split == "val" and kind > 1)
             ]
         for kind in ("instances", "person_keypoints"):
             kept = [a for a in annotations if kind == "instances" or a["category_id"] == 1]

@@ -27,6 +27,7 @@ class Project:
         needs: Other packages.
         loaders: Their places in the config.
         calls: The functions of ``mmcv._ext`` that its run must call.
+        predicts: Whether its evaluators write what they are given into files (``outfile_prefix``).
     """
 
     package: str
@@ -38,6 +39,7 @@ class Project:
     needs: tuple[str, ...] = ()
     loaders: tuple[str, ...] = LOADERS
     calls: tuple[str, ...] = ()
+    predicts: bool = False
 
     def path(self) -> Path:
         """Return the config's file."""
@@ -46,7 +48,7 @@ class Project:
         assert spec.origin is not None
         return Path(spec.origin).parent / ".mim/configs" / self.config
 
-    def cfg_options(self, data: Path) -> list[str]:
+    def cfg_options(self, data: Path, work_dir: Path) -> list[str]:
         """Return the command-line arguments after ``--cfg-options``."""
         # The data is loaded in the process itself.
         workers = {"num_workers": 0, "persistent_workers": False}
@@ -54,6 +56,8 @@ class Project:
             f"{loader}.{key}": value for loader in self.loaders for key, value in workers.items()
         }
         merged: dict[str, object] = {**COMMON, **here, **self.options}
+        for stage in ("val", "test") if self.predicts else ():
+            merged[f"{stage}_evaluator.outfile_prefix"] = work_dir / stage
         if not self.evaluates:
             merged = {
                 key: value for key, value in merged.items() if key[:4] not in ("val_", "test")

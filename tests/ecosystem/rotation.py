@@ -35,6 +35,7 @@ PROJECTS = {
             "train_cfg.val_interval": 2,
         },
         needs=("mmdet",),
+        predicts=True,
         calls=("nms", "nms_rotated", "box_iou_rotated", "roi_align_rotated_forward"),
     ),
 }

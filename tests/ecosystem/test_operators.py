@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +13,13 @@ import torch
 from torch import Tensor
 
 from mm2pl.compat import alias_mmengine
+from tests.processes import ROOT, torchrun
 
 pytestmark = [
     pytest.mark.ecosystem,
     pytest.mark.skipif(importlib.util.find_spec("mmcv") is None, reason="needs mmcv-lite"),
 ]
+HERE = Path(__file__).parent
 ROIS = torch.tensor([[0, 1, 1, 9, 8.0], [1, 2, 3, 6, 9]])
 TURNED = torch.tensor([[0, 5, 5, 6, 3, 0.3], [1, 6, 6, 8, 4, -0.7]])
 TURNS = torch.stack([torch.arange(72).roll(9 * k) for k in range(8)], 1).view(8, 3, 3, 8).int() + 1
@@ -115,3 +119,12 @@ def test_the_differentiable_iou_is_the_other_one(mmcv_ops: Any) -> None:
     ious.sum().backward()
     assert one.grad is not None
     assert one.grad.any()
+
+
+@pytest.mark.parametrize("kinds", [("float32", "float16"), ("float64",)], ids=["both", "double"])
+def test_two_processes_normalise_one_batch(kinds: tuple[str, ...]) -> None:
+    path = os.pathsep.join([str(HERE / "site"), ROOT, os.environ.get("PYTHONPATH", "")])
+    done = torchrun(HERE / "sync_bn.py", *kinds, PYTHONPATH=path, MM2PL_MMCV_EXT="mm2pl")
+    refused = "only support Half or Float Tensor, but torch.DoubleTensor"  # by MMCV's file itself
+    assert (done.returncode == 0) == (len(kinds) == 2), done.stderr[-3000:]
+    assert (refused in done.stderr) == (len(kinds) == 1)

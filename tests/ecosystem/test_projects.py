@@ -89,6 +89,11 @@ def metrics_of(work_dir: Path, files: str) -> dict[str, float]:
     return {key: row[key] for key in row if key not in (*CLOCKS, "step")}
 
 
+def predictions(work_dir: Path, stages: str = "*") -> dict[str, Any]:
+    """Return what the evaluators were given, by file: boxes or keypoints with their scores."""
+    return {file.name: json.loads(file.read_text()) for file in work_dir.glob(f"{stages}.*.json")}
+
+
 def losses_of(work_dir: Path) -> list[float]:
     """Return the loss of each iteration."""
     return [row["loss"] for row in logged(work_dir) if "loss" in row]
@@ -112,7 +117,7 @@ def reference(project: Project, data: Path, tmp_path_factory: pytest.TempPathFac
         pytest.skip("needs MMEngine, installed or in the folder of MM2PL_MMENGINE")
     folder = tmp_path_factory.mktemp("reference")
     arguments = [str(project.path()), "--work-dir", str(folder)]
-    options = [*project.flags, "--cfg-options", *project.cfg_options(data)]
+    options = [*project.flags, "--cfg-options", *project.cfg_options(data, folder)]
     run(str(HERE / "reference.py"), *arguments, *options, mmengine=True)
     return folder
 
@@ -122,7 +127,7 @@ def test_fit_validate_and_test_equal_mmengine(project, data, reference, tmp_path
     if not mmengine and installed("mmengine"):
         pytest.skip("needs an environment without MMEngine")
     work_dir, config = str(tmp_path), str(project.path())
-    options = ["--work-dir", work_dir, "--cfg-options", *project.cfg_options(data)]
+    options = ["--work-dir", work_dir, "--cfg-options", *project.cfg_options(data, tmp_path)]
     commands = [["explain", config, *options[2:]], ["fit", config, *project.flags, *options]]
     if project.evaluates:
         for stage in ("validate", "test"):
@@ -144,6 +149,8 @@ def test_fit_validate_and_test_equal_mmengine(project, data, reference, tmp_path
     metrics = json.loads((reference / "metrics.json").read_text())
     files = {"validate": "*/vis_data/scalars.json", "test": "*/*.json"}
     assert {stage: metrics_of(tmp_path, files[stage]) for stage in metrics} == metrics
+    assert predictions(tmp_path) == predictions(reference)
+    assert bool(predictions(tmp_path)) == project.predicts
 
 
 def has_compiled_operators() -> bool:
@@ -155,11 +162,16 @@ def has_compiled_operators() -> bool:
 def test_compiled_operators_give_the_same(project, data, tmp_path, monkeypatch):
     if not project.calls or not has_compiled_operators():
         pytest.skip("needs a project that calls operators, and compiled ones")
-    config, checkpoint, losses, metrics = str(project.path()), "last", {}, {}
+    config, checkpoint, losses, metrics, found = str(project.path()), "last", {}, {}, {}
     for operators in ("mmcv", "mm2pl"):
         monkeypatch.setenv("MM2PL_MMCV_EXT", operators)
         work_dir = tmp_path / operators
-        options = ["--work-dir", str(work_dir), "--cfg-options", *project.cfg_options(data)]
+        options = [
+            "--work-dir",
+            str(work_dir),
+            "--cfg-options",
+            *project.cfg_options(data, work_dir),
+        ]
         # Both validate what the compiled operators have trained.
         check = ["validate", config, "--ckpt_path", checkpoint, *options]
         commands = [["fit", config, *project.flags, *options], check]
@@ -167,6 +179,7 @@ def test_compiled_operators_give_the_same(project, data, tmp_path, monkeypatch):
         run(str(HERE / "commands.py"), *arguments, mmengine=False)
         losses[operators] = losses_of(work_dir)
         metrics[operators] = metrics_of(work_dir, "*/vis_data/scalars.json")
+        found[operators] = predictions(work_dir, "val")
         checkpoint = (tmp_path / "mmcv/last_checkpoint").read_text().strip()
     if GOLDEN in os.environ:
         golden = {**json.loads(COMPILED.read_text()), project.config: losses["mmcv"]}
@@ -175,3 +188,8 @@ def test_compiled_operators_give_the_same(project, data, tmp_path, monkeypatch):
     assert losses["mm2pl"] == pytest.approx(losses["mmcv"], rel=2e-3)
     assert metrics["mm2pl"] == metrics["mmcv"]
     assert metrics["mm2pl"]
+    assert found["mm2pl"].keys() == found["mmcv"].keys()
+    for name, rows in found["mmcv"].items():
+        assert rows
+        for ours, theirs in zip(found["mm2pl"][name], rows, strict=True):
+            assert ours == {key: pytest.approx(theirs[key], rel=1e-3, abs=1e-3) for key in theirs}

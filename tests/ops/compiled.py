@@ -227,6 +227,21 @@ def contour_expand(ext: Any, given: Given) -> list[Any]:
     return [torch.tensor(ext.contour_expand(masks, pixels["label"], 2, 2))]
 
 
+def psamask(ext: Any, given: Given) -> list[Any]:
+    """Collect, then distribute."""
+    rows, columns = given.size(3, 30), given.size(2, 24)
+    mask = (2 * rows - 3, 2 * columns - 1)
+    named = {"num_": 2, "h_feature": rows, "w_feature": columns, "h_mask": mask[0]}
+    named |= {"w_mask": mask[1], "half_h_mask": mask[0] // 2, "half_w_mask": mask[1] // 2}
+    input, results = given.randn(2, mask[0] * mask[1], rows, columns), []
+    for kind in (0, 1):
+        output, buffer = input.new_zeros(2, rows * columns, rows, columns), torch.zeros_like(input)
+        ext.psamask_forward(input, output, psa_type=kind, **named)
+        ext.psamask_backward(given.randn(*output.shape), buffer, psa_type=kind, **named)
+        results += [output, buffer]
+    return results
+
+
 ALIGN = {"sampling_ratio": 0, "aligned": True}
 BOTH = (torch.float64, torch.float32)
 SINGLE = (torch.float32,)
@@ -239,6 +254,7 @@ CALLS: dict[str, tuple[Call, tuple[torch.dtype, ...]]] = {
     "active_rotated_filter": (active_rotated_filter, BOTH),
     "deform_conv": (deform_conv, BOTH),
     "modulated_deform_conv": (modulated_deform_conv, BOTH),
+    "psamask": (psamask, SINGLE),
     "bbox_overlaps": (bbox_overlaps, SINGLE),
     "box_iou_rotated": (overlaps("box_iou_rotated", 5), SINGLE),
     "box_iou_quadri": (overlaps("box_iou_quadri", 8), SINGLE),

@@ -189,7 +189,9 @@ def soft_nms(
     """Element by element: what goes is replaced by the last one, which is then looked at in its place."""
     left, kept = [[*box, score, i] for i, (box, score) in enumerate(zip(boxes, scores))], []  # noqa: B905
     while left:
-        best = max(range(len(left)), key=lambda k: (left[k][4], -k))
+        best = 0
+        for k in range(1, len(left)):
+            best = k if left[best][4] < left[k][4] else best
         left[0], left[best] = left[best], left[0]
         first = left[0]
         kept.append((first[5], first[4]))

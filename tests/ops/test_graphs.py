@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from mm2pl import ops
+from mm2pl.ops.ext import FUNCTIONS
 from tests.ops import calls
 
 README = Path(__file__).parents[2] / "mm2pl" / "ops" / "README.md"
@@ -78,7 +81,7 @@ CALLS: dict[str, Call] = {
 CALLS |= calls.CALLS
 ON_HOST = {"contour_expand", "pixel_group"}
 """They take arrays of numbers and return lists."""
-COLUMNS = ("compile", "export", "twice")
+COLUMNS = ("compile", "export", "twice", "onnx")
 
 
 class Module(torch.nn.Module):
@@ -99,13 +102,37 @@ def exports(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     return torch.equal(torch.export.export(Module(call), (x,)).module()(x), call(x))
 
 
+def exports_to_onnx(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    import onnxruntime
+
+    file, wanted = io.BytesIO(), call(x)
+    program = torch.onnx.export(Module(call), (x,), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(file)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    return torch.allclose(torch.from_numpy(found), wanted, rtol=0, atol=1e-5)
+
+
 def is_differentiated_twice(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     x = x.clone().requires_grad_()
     (grad,) = torch.autograd.grad(call(x).square().sum(), x, create_graph=True)
     return bool(torch.autograd.grad(grad.square().sum(), x)[0].any())
 
 
-QUESTIONS = dict(zip(COLUMNS, (compiles, exports, is_differentiated_twice), strict=True))
+QUESTIONS = dict(
+    zip(COLUMNS, (compiles, exports, is_differentiated_twice, exports_to_onnx), strict=True)
+)
+
+
+def answer(name: str, column: str) -> str:
+    """Ask one question of one operator."""
+    call, shape = CALLS[name]
+    torch.manual_seed(0)
+    try:
+        return "yes" if QUESTIONS[column](call, torch.rand(shape)) else "no"
+    except Exception:  # torch has many kinds for what it cannot trace
+        return "no"
 
 
 def table() -> dict[str, list[str]]:
@@ -125,13 +152,47 @@ def test_every_operator_has_a_row() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_what_the_readme_says(name: str) -> None:
-    call, shape = CALLS[name]
-    torch.manual_seed(0)
-    x = torch.rand(shape)
-    answers = []
-    for question in QUESTIONS.values():
-        try:
-            answers.append("yes" if question(call, x) else "no")
-        except Exception:  # torch has many kinds for what it cannot trace
-            answers.append("no")
-    assert answers == table()[name]
+    assert [answer(name, column) for column in COLUMNS[:3]] == table()[name][:3]
+
+
+@pytest.mark.ecosystem
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+@pytest.mark.parametrize("name", CALLS)
+def test_onnx_as_the_readme_says(name: str) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    assert answer(name, "onnx") == table()[name][3]
+
+
+class Node(torch.autograd.Function):
+    """An operator as MMCV's files have them."""
+
+    @staticmethod
+    def symbolic(graph: Any, input: Any, rois: Any) -> Any:
+        return graph.op("mmcv::OneNode", input, rois)
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, rois: Tensor) -> Tensor:
+        output = input.new_zeros(rois.shape[0], input.shape[1], 2, 2)
+        settings = {"pooled_height": 2, "pooled_width": 2, "spatial_scale": 1.0}
+        settings |= {"sampling_ratio": 0, "aligned": True, "clockwise": False}
+        FUNCTIONS["roi_align_rotated_forward"](input, rois, output, **settings)
+        return output
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_trace_does_not_see_steps_of_a_node_of_mmcvs() -> None:
+    seen = Module(lambda x: Node.apply(x, TURNED))
+    steps = str(torch.jit.trace(seen, (torch.rand(MAP),), check_trace=False).inlined_graph)
+    assert "^Node" in steps
+    assert "aten::embedding_bag" not in steps
+
+
+@pytest.mark.ecosystem
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_of_mmcvs_stays_one_in_onnx() -> None:
+    pytest.importorskip("onnx")
+    file, seen = io.BytesIO(), Module(lambda x: Node.apply(x, TURNED))
+    torch.onnx.export(seen, (torch.rand(MAP),), file, dynamo=False, custom_opsets={"mmcv": 1})
+    assert b"OneNode" in file.getvalue()

@@ -197,15 +197,27 @@ def test_nms_match(count: int) -> None:
     assert ops.nms_match(dets, 0.4) == loops.nms_match(dets.tolist(), dets[:, 4], 0.4)
 
 
+SOFT: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "distinct": (lambda scores: scores, 0.15),
+    "equal": (lambda scores: scores.mul(20).round().div(20), 0.15),
+    "none goes": (lambda scores: scores, 0.0),
+    "negative": (lambda scores: scores - 0.5, -0.3),
+    "not a number": (lambda scores: scores.where(scores > 0.2, torch.nan), 0.15),
+}
+"""Scores → others, and the least that stays."""
+
+
 @pytest.mark.parametrize("method", [0, 1, 2])
 @pytest.mark.parametrize("offset", [0, 1])
-def test_soft_nms(method: int, offset: int) -> None:
-    boxes, scores = boxes_of(60).double(), torch.rand(60).mul(20).round().div(20).double()  # ties
-    arguments = (0.3, 0.5, 0.15, method, offset)
+@pytest.mark.parametrize("kind", SOFT)
+def test_soft_nms(kind: str, offset: int, method: int) -> None:
+    change, least = SOFT[kind]
+    boxes, scores = boxes_of(150).double(), change(torch.rand(150)).double()
+    arguments = (0.3, 0.5, least, method, offset)
     dets, index = ops.soft_nms(boxes, scores, *arguments)
     wanted = loops.soft_nms(boxes.tolist(), scores.tolist(), *arguments)
     assert index.tolist() == [i for i, _ in wanted]
-    assert dets[:, 4].tolist() == pytest.approx([score for _, score in wanted], abs=1e-12)
+    assert dets[:, 4].tolist() == pytest.approx([x for _, x in wanted], abs=1e-12, nan_ok=True)
     assert torch.equal(dets[:, :4], boxes[index])
 
 
