@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 #: torchrun's own store takes a free port itself: one that was looked for beforehand may be taken when it is used.
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -26,7 +27,7 @@ def torchrun(
     )
 
 
-def trained(*arguments: object, **options: str) -> None:
+def trained(*arguments: object, **options: Any) -> None:
     """Run two processes that must end well; what they wrote to stderr is the failure's message.
 
     Raises:

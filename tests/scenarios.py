@@ -154,7 +154,9 @@ def pair_constructor(package: str) -> type:
         def __call__(self, model: nn.Module) -> Any:
             return optim.OptimWrapperDict(
                 **{
-                    name: optim.build_optim_wrapper(getattr(model, name), dict(cfg))
+                    name: optim.build_optim_wrapper(
+                        getattr(getattr(model, "module", model), name), dict(cfg)
+                    )
                     for name, cfg in self.cfg.items()
                 }
             )
@@ -213,7 +215,7 @@ def build(
     runner_class = own_class or importlib.import_module(f"{package}.runner").Runner
     wrapper = dict(scenario.optim_wrapper)
     torch.manual_seed(11)
-    if scenario.model == "pair":
+    if scenario.model == "pair" and "constructor" not in wrapper:
         wrapper["constructor"] = pair_constructor(package)
         registry = importlib.import_module(f"{package}.registry").OPTIM_WRAPPER_CONSTRUCTORS
         registry.register_module(name="PairConstructor", module=wrapper["constructor"], force=True)

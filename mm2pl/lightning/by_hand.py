@@ -10,6 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from mm2pl.dist import is_distributed
 from mm2pl.errors import ArgumentError, StateError
 from mm2pl.lightning.ddp import averaged_outside
+from mm2pl.lightning.executor import told_of_accumulation
 from mm2pl.optim import TorchExecutor
 from mm2pl.optim.optimizer import has_executor, is_optim_wrapper, wrappers_of
 
@@ -28,6 +29,7 @@ class ByHand:
         self._run = run
         self._open = ExitStack()
         self._wrapped: Any = None
+        self._told: list[Any] = []
         self.begun = False
 
     def begin(self) -> None:
@@ -70,15 +72,19 @@ class ByHand:
 
     def equip(self, optim_wrapper: Any) -> None:
         """Let optimizer wrappers accumulate without averaging before the window ends."""
-        if self._wrapped is not None and is_optim_wrapper(optim_wrapper):
-            for wrapper in wrappers_of(optim_wrapper).values():
-                if has_executor(wrapper):
-                    wrapper.executor = HandExecutor(self._wrapped)
+        if self._wrapped is None or not is_optim_wrapper(optim_wrapper):
+            return
+        for wrapper in wrappers_of(optim_wrapper).values():
+            if has_executor(wrapper):
+                wrapper.executor = HandExecutor(self._wrapped)
+            elif all(wrapper is not each for each in self._told):
+                self._told.append(wrapper)
+                self._open.enter_context(told_of_accumulation(wrapper, self._wrapped.no_sync))
 
     def end(self) -> None:
         """Leave the model to a fit."""
         self._open.close()
-        self._wrapped, self.begun = None, False
+        self._wrapped, self._told, self.begun = None, [], False
 
 
 class HandExecutor(TorchExecutor):

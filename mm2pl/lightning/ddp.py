@@ -101,9 +101,7 @@ class MMDDPStrategy(DDPStrategy):
 
 
 @contextmanager
-def averaged_outside(
-    wrapped: DistributedDataParallel, model: Any, holds_back: Callable[[], bool]
-) -> Iterator[None]:
+def averaged_outside(wrapped: Any, model: Any, holds_back: Callable[[], bool]) -> Iterator[None]:
     """Let forward passes of a model do what those of DDP do, where its steps do not go through DDP.
 
     DDP averages the gradients of the one backward pass that follows its ``forward``. Under manual optimization
@@ -111,10 +109,13 @@ def averaged_outside(
     each process with its own gradients.
 
     Args:
-        wrapped: DDP around the module that has the model.
+        wrapped: DDP around the module that has the model; nothing is done for anything else.
         model: What is called.
         holds_back: Return whether the next backward pass only adds to the gradients.
     """
+    if not isinstance(wrapped, DistributedDataParallel):
+        yield
+        return
 
     def before(model: Any, args: Any) -> None:
         if (

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from torch.nn.parallel import DistributedDataParallel
-
+from mm2pl.lightning.counting import EndOfRun
 from mm2pl.lightning.ddp import averaged_outside
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.limits import limited, refuse
 from mm2pl.lightning.private import FitLoop
-from mm2pl.lightning.telling import EndOfRun, Teller
+from mm2pl.lightning.telling import Teller
 from mm2pl.run.base_loop import drives
 
 if TYPE_CHECKING:
@@ -33,19 +32,19 @@ class DrivenFitLoop(FitLoop):
             return
         run = driver.run
         loop = run.train_loop
-        self.begin_drive(getattr(loop, "dataloader", ()), loop.epoch_length or float("inf"))
-        driver.started = True
-        run.training.prepare()
-        manual = self.epoch_loop.manual_optimization
-        manual.on_run_start()
-        try:
-            with averaging(driver), telling(driver, "train", "val") as teller:
+        module: Any = driver.module
+        loader, length = getattr(loop, "dataloader", ()), loop.epoch_length or float("inf")
+        with self.driven(loader, length):
+            driver.started = True
+            run.training.prepare()
+            averaging = averaged_outside(
+                self.trainer.strategy.model, module.model, lambda: module.holds_back_gradients
+            )
+            with averaging, telling(driver, "train", "val") as teller:
                 try:
                     run.returned["train"] = loop.run()
                 except EndOfRun:
                     teller.conclude()
-        finally:
-            manual.on_run_end()
 
 
 class DrivenEvaluationLoop(LeanEvaluationLoop):
@@ -100,18 +99,6 @@ def telling(driver: RunDriver, *stages: str) -> Iterator[Teller]:
         finally:
             teller.leave_contexts()
             run.teller = outer
-
-
-@contextmanager
-def averaging(driver: RunDriver) -> Iterator[None]:
-    """Average gradients over the processes inside, for each backward pass that follows a forward pass of the model."""
-    module: Any = driver.module
-    wrapped = driver.trainer.strategy.model
-    with ExitStack() as stack:
-        if isinstance(wrapped, DistributedDataParallel):
-            outside = averaged_outside(wrapped, module.model, lambda: module.holds_back_gradients)
-            stack.enter_context(outside)
-        yield
 
 
 PLACES = {

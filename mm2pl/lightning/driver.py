@@ -12,7 +12,7 @@ from mm2pl.errors import StateError
 from mm2pl.hooks.stages import HookStages
 from mm2pl.lightning.border import Border
 from mm2pl.lightning.evaluation import scalars_of
-from mm2pl.lightning.executor import LightningExecutor, following
+from mm2pl.lightning.executor import Follower, LightningExecutor
 from mm2pl.lightning.optimization import (
     needs_manual_optimization,
     refuse_flags,
@@ -58,6 +58,12 @@ class ModuleDriver(HookStages):
         self._trainer_accumulates: int | None = None
         self._groups: list[NamedGroups] = []
         self._followed = ExitStack()
+        self._followers: list[Follower] = []
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether an optimizer wrapper that acts itself is about to add gradients that are not to be averaged yet."""
+        return any(each.holds_back for each in self._followers)
 
     @property
     def trainer(self) -> Any:
@@ -163,11 +169,13 @@ class ModuleDriver(HookStages):
             ValueError: One acts itself, and only the strategy's engine could.
         """
         self._followed.close()  # what an exception has left
+        self._followers = []
         for wrapper in wrappers:
             if has_executor(wrapper):
                 wrapper.executor = LightningExecutor(self.module)
             else:
-                self._followed.enter_context(following(wrapper, self.trainer))
+                self._followers.append(Follower(wrapper, self.trainer))
+                self._followed.enter_context(self._followers[-1].on())
 
     def borrow_accumulation(self) -> None:
         """Note the Trainer's own accumulation, before the optimizer wrapper's is written there for a fit."""

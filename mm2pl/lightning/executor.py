@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -72,47 +72,85 @@ class LightningExecutor:
         return self._strategy.precision_plugin.autocast_context_manager(dtype)
 
 
-@contextmanager
-def following(wrapper: Any, trainer: Trainer) -> Iterator[None]:
-    """Do inside what a Trainer must around an optimizer wrapper that runs backward and steps itself, as MMEngine's do.
+class Follower:
+    """Do what a Trainer must around an optimizer wrapper that runs backward and steps itself, as MMEngine's do.
 
     DDP averages gradients at the end of an accumulation window, and ``global_step`` counts the steps. Callbacks are not
     told of them: ``on_before_backward``, ``on_after_backward`` and ``on_before_optimizer_step`` are not called.
 
     Args:
-        wrapper: Its ``backward`` is another one inside.
+        wrapper: The optimizer wrapper.
         trainer: The Trainer of the fit.
 
     Raises:
         ValueError: The strategy's engine would have to act.
     """
-    own = wrapper.backward
-    strategy: Any = trainer.strategy
-    if isinstance(strategy, DeepSpeedStrategy):
-        raise ArgumentError(
-            f"{type(wrapper).__module__}.{type(wrapper).__name__} runs backward and steps itself, and with "
-            "DeepSpeedStrategy only the engine can → let the constructor make mm2pl.optim.optimizer's "
-            "DeepSpeedOptimWrapper, or take another strategy"
-        )
-    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
 
-    def backward(loss: torch.Tensor, **kwargs: Any) -> None:
-        # MMEngine 0.10.7 holds back in `optim_context`, of what it is given there: here the model without DDP.
-        adds = hasattr(wrapper, "should_sync") and not wrapper.should_sync()
-        hold = adds and hasattr(strategy.model, "no_sync")
+    def __init__(self, wrapper: Any, trainer: Trainer) -> None:
+        self._wrapper, self._backward = wrapper, wrapper.backward
+        self._strategy: Any = trainer.strategy
+        self.holds_back = False
+        if isinstance(self._strategy, DeepSpeedStrategy):
+            raise ArgumentError(
+                f"{type(wrapper).__module__}.{type(wrapper).__name__} runs backward and steps itself, and with "
+                "DeepSpeedStrategy only the engine can → let the constructor make mm2pl.optim.optimizer's "
+                "DeepSpeedOptimWrapper, or take another strategy"
+            )
+        epochs = trainer.fit_loop.epoch_loop
+        self._progress = epochs.manual_optimization.optim_step_progress
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Replace the wrapper's ``backward`` and ``optim_context`` inside."""
+        wrapper = self._wrapper
+        handle = wrapper.optimizer.register_step_post_hook(self._count)
+        wrapper.backward = self._go_backward
+        try:
+            with told_of_accumulation(wrapper, self._note):
+                yield
+        finally:
+            del wrapper.backward
+            handle.remove()
+
+    def _note(self) -> AbstractContextManager[None]:
+        self.holds_back = True
+        return nullcontext()
+
+    def _go_backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
+        strategy = self._strategy
+        hold = self.holds_back and hasattr(strategy.model, "no_sync")
+        self.holds_back = False
         with strategy.model.no_sync() if hold else nullcontext():
             strategy.pre_backward(loss)
-            own(loss, **kwargs)
+            self._backward(loss, **kwargs)
             strategy.post_backward(loss)
 
-    def count(*_: Any) -> None:
-        progress.increment_ready()
-        progress.increment_completed()
+    def _count(self, *_: Any) -> None:
+        self._progress.increment_ready()
+        self._progress.increment_completed()
 
-    handle = wrapper.optimizer.register_step_post_hook(count)
-    wrapper.backward = backward
+
+@contextmanager
+def told_of_accumulation(
+    wrapper: Any, hold_back: Callable[[], AbstractContextManager[Any]]
+) -> Iterator[None]:
+    """Enter ``hold_back()`` inside each ``optim_context`` of a wrapper from which gradients are only added.
+
+    MMEngine 0.10.7 calls ``no_sync`` of the model that it is given there: here the model without DDP, which has none.
+    """
+    if not hasattr(wrapper, "optim_context"):
+        yield
+        return
+    own = wrapper.optim_context
+
+    @contextmanager
+    def optim_context(model: nn.Module) -> Iterator[None]:
+        adds = hasattr(wrapper, "should_sync") and not wrapper.should_sync()
+        with hold_back() if adds else nullcontext(), own(model):
+            yield
+
+    wrapper.optim_context = optim_context
     try:
         yield
     finally:
-        del wrapper.backward
-        handle.remove()
+        del wrapper.optim_context

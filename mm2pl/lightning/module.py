@@ -360,7 +360,7 @@ class MMLightningModule(EvaluatedModule):
     def holds_back_gradients(self) -> bool:
         """Whether an optimizer wrapper is about to add gradients that are not to be averaged yet."""
         wrappers = wrappers_of(self.optim_wrapper).values()
-        return any(
+        return self.driver.holds_back or any(
             has_executor(each) and getattr(each.executor, "holds_back", False) for each in wrappers
         )
 

@@ -8,7 +8,8 @@ missing, a run goes on with Lightning's own loops, after one warning; what has n
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -180,8 +181,18 @@ class FitLoop(_FitLoop):
         """
         return loop if isinstance(loop, cls) else _stand_in(cls, loop, _FitLoop)
 
-    def begin_drive(self, loader: Any, length: int | float) -> None:
-        """Do what ``_FitLoop.run`` does before ``on_run_start``; the batches are taken elsewhere."""
+    @contextmanager
+    def driven(self, loader: Any, length: int | float) -> Iterator[None]:
+        """Do what ``_FitLoop.run`` does around its epochs; the batches are taken elsewhere."""
+        self._begin(loader, length)
+        manual = self.epoch_loop.manual_optimization
+        manual.on_run_start()
+        try:
+            yield
+        finally:
+            manual.on_run_end()
+
+    def _begin(self, loader: Any, length: int | float) -> None:
         torch.set_grad_enabled(True)
         self._combined_loader = CombinedLoader(loader, "max_size_cycle")
         self.max_batches = length

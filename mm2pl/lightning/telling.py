@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from mm2pl.checkpoint.reader import naming
 from mm2pl.dataset.utils import length_of
 from mm2pl.hooks.stages import LIGHTNING_POINTS
+from mm2pl.lightning.counting import FitCounters
 from mm2pl.lightning.evaluation import scalars_of
-from mm2pl.lightning.private import CURRENT_HOOK, begin_batch, logged_values, logger_connector
+from mm2pl.lightning.private import CURRENT_HOOK, begin_batch, logged_values
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.clock import Event
 
@@ -35,13 +35,6 @@ STAGE_OF = {
 
 VERBS = {"train": ("fit",), "val": ("fit", "validate"), "test": ("test",)}
 """Per stage of MMEngine's the verbs of a Trainer in which Lightning knows of it: it never tests within a fit."""
-
-
-class EndOfRun(BaseException):
-    """Leave a loop that does not look whether the run is to end.
-
-    No ``Exception``: the loop may catch those of its steps, and go on.
-    """
 
 
 class Teller:
@@ -65,8 +58,8 @@ class Teller:
         self._state = vars(self._module)
         self._training = self.run.training
         self._fits = trainer.state.fn == "fit"
-        self._connector = logger_connector(trainer)
-        self._context = ExitStack()
+        self._counters = FitCounters(trainer)
+        self._connector = self._counters.connector
         self._listeners: dict[str, tuple[list[Any], list[Any]]] = {}
         self._owed: list[Callable[[], None]] = []
         self._epoch_owed = self._batch_over = self._begun = False
@@ -80,10 +73,6 @@ class Teller:
             **{f"{when}_{mode}{what}": self._evaluate(when + what)
                for mode in ("val", "test") for when in ("before", "after") for what in ("", "_epoch", "_iter")},
         }  # fmt: skip
-
-    @property
-    def _fit(self) -> Any:
-        return self.trainer.fit_loop
 
     @property
     def _train_loop(self) -> Any:
@@ -101,7 +90,7 @@ class Teller:
 
     def leave_contexts(self) -> None:
         """Leave the precision of a step that has not come to its end."""
-        self._context.close()
+        self._counters.leave_step()
 
     def tell(
         self, stage: str, call_hooks: Callable[[], None], *args: Any, owe: bool = False
@@ -147,8 +136,11 @@ class Teller:
 
     def _tell_end_of_epoch(self) -> None:
         self._epoch_owed = False
+        self._counters.end_epoch(self._tell_end_to_callbacks)
+        self._pass_on_stop()
+
+    def _tell_end_to_callbacks(self) -> None:
         trainer, stage = self.trainer, "on_train_epoch_end"
-        self._connector.epoch_end_reached()
         callbacks = [each for each in trainer.callbacks if each is not self.driver]
         outer, self._state[CURRENT_HOOK] = self._state.get(CURRENT_HOOK), stage
         # As Lightning 2.6: those that monitor a metric come after the module, which may log it here.
@@ -159,13 +151,10 @@ class Teller:
         for callback in [each for each in callbacks if isinstance(each, last)]:
             getattr(callback, stage)(trainer, self._module)
         self._state[CURRENT_HOOK] = outer
-        self._fit.end_epoch()
-        self._fit.epoch_progress.increment_completed()
-        self._pass_on_stop()
 
     def close(self) -> None:
         """Tell what is still owed when the loop has returned, and that the training is over if it did not say so."""
-        self._context.close()
+        self.leave_contexts()
         self._settle("")
         if self._epoch_owed:
             self._tell_end_of_epoch()
@@ -175,7 +164,7 @@ class Teller:
 
     def conclude(self) -> None:
         """Call what a loop calls at its end, which :class:`EndOfRun` has left."""
-        self._context.close()
+        self.leave_contexts()
         runner = self.run.runner
         if self._training.epoch_open and not self._train_loop.by_epoch:
             runner.call_hook("after_train_epoch")
@@ -183,20 +172,8 @@ class Teller:
 
     # Whether it goes on
 
-    def _look_for_end(self) -> None:
-        """Leave a loop that begins something although the run is to end.
-
-        Raises:
-            SIGTERMException: This process was asked to end.
-            EndOfRun: A callback or ``max_steps`` has ended the fit.
-        """
-        if self.trainer.received_sigterm:
-            raise SIGTERMException
-        if self._fits and self._fit.is_to_end:
-            raise EndOfRun
-
     def _pass_on_stop(self) -> None:
-        if self._training.driven and self._fit.is_to_end:
+        if self._training.driven and self._counters.fit.is_to_end:
             self._train_loop.stop_training = True
 
     # Training
@@ -210,56 +187,37 @@ class Teller:
             self.run.runner.val_loop.run()
 
     def _begin_epoch(self, stage: str, call_hooks: Callable[[], None], given: Any) -> None:
-        self._look_for_end()
+        self._counters.look_for_end()
         self._listeners.clear()
         self._training.epoch_open, self._training.ahead = True, ()
-        epochs, batches = self._fit.epoch_progress, self._fit.epoch_loop.batch_progress
-        _follow(epochs.current, self._train_loop.epoch)
+        batches = self._counters.batches
+        _follow(self._counters.fit.epoch_progress.current, self._train_loop.epoch)
         batches.reset_on_run()
         if not self._train_loop.by_epoch:
             _follow(batches.current, self._train_loop.iter)
-        epochs.increment_ready()
         self._module.schedules_replaced = are_replaced(self.trainer, self._module)
-        self.tell(stage, call_hooks)
-        epochs.increment_started()
+        self._counters.begin_epoch(partial(self.tell, stage, call_hooks))
 
     def _begin_batch(
         self, stage: str, call_hooks: Callable[[], None], given: Mapping[str, Any]
     ) -> None:
-        self._look_for_end()
+        self._counters.look_for_end()
         if "train" in self._limits:
             self._limits["train"].begin_batch()
         training, loop = self._training, self._train_loop
         training.batch_open, training.batch_counted, training.ahead = True, False, ()
         idx, batch = given.get("batch_idx") or 0, given.get("data_batch")
-        batches = self._fit.epoch_loop.batch_progress
+        batches = self._counters.batches
         _follow(batches.total, loop.iter)
         batches.is_last_batch = bool(loop.by_epoch and idx + 1 == loop.epoch_length)
-        batches.increment_ready()
-        begin_batch(self._connector, logged_values(self._fit.epoch_loop), batch)
-        self.tell(stage, call_hooks, batch, idx)
-        batches.increment_started()
-        self._context.close()
-        self._context.enter_context(self.trainer.precision_plugin.train_step_context())
-        self._state[CURRENT_HOOK] = "training_step"
+        self._counters.begin_batch(batch, partial(self.tell, stage, call_hooks, batch, idx))
 
     def _end_batch(
         self, stage: str, call_hooks: Callable[[], None], given: Mapping[str, Any]
     ) -> None:
-        self._context.close()
-        idx, batch = given.get("batch_idx") or 0, given.get("data_batch")
-        batches, logged = self._fit.epoch_loop.batch_progress, logged_values(self._fit.epoch_loop)
-        batches.increment_processed()
         self._training.has_trained = True
-        self.tell(stage, call_hooks, given.get("outputs"), batch, idx, owe=True)
-        self._state[CURRENT_HOOK] = None
-        if logged:  # somebody has called self.log
-            self._connector.on_batch_end()
-        logged.batch = logged.batch_size = None
-        batches.increment_completed()
-        if logged:
-            self._connector.update_train_step_metrics()
-        self._fit.count_step()
+        told = given.get("outputs"), given.get("data_batch"), given.get("batch_idx") or 0
+        self._counters.end_batch(partial(self.tell, stage, call_hooks, *told, owe=True))
         self._batch_over = True
         self._pass_on_stop()
 
@@ -269,7 +227,7 @@ class Teller:
             training.ahead = loop.follows(loop.epoch_length)
         call_hooks()
         training.epoch_open = False
-        self._fit.epoch_progress.increment_processed()
+        self._counters.fit.epoch_progress.increment_processed()
         self._epoch_owed = True
 
     def _end_training(self, stage: str, call_hooks: Callable[[], None], given: Any) -> None:
@@ -319,13 +277,12 @@ class Teller:
         begin_batch(self._connector, logged_values(loop), batch)
         self.tell(stage, call_hooks, batch, given.get("batch_idx") or 0)
         loop.batch_progress.increment_started()
-        self._context.close()
-        self._context.enter_context(self.trainer.precision_plugin.val_step_context())
+        self._counters.enter(self.trainer.precision_plugin.val_step_context())
 
     def _after_iter(
         self, stage: str, call_hooks: Callable[[], None], given: Mapping[str, Any]
     ) -> None:
-        self._context.close()
+        self.leave_contexts()
         batch, loop = given.get("data_batch"), self._evaluation
         loop.batch_progress.increment_processed()
         self.tell(stage, call_hooks, given.get("outputs"), batch, given.get("batch_idx") or 0)

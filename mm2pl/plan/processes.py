@@ -22,6 +22,9 @@ MODEL_WRAPPERS = {
 }
 """What wraps a model in ``model_wrapper_cfg``, and the strategy that does so in Lightning."""
 
+ONE_BY_ONE = ("MMSeparateDistributedDataParallel",)
+"""Those that wrap each child of the model by itself."""
+
 STRATEGIES = {
     "SingleDeviceStrategy": DDP,
     "DDPStrategy": DDP,
@@ -179,6 +182,9 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
         # Which device a process has is Lightning's to say.
         unused = ("type", "device_ids", "detect_anomalous_params")
         arguments = {k: v for k, v in wrapper.items() if k not in unused}
+        if _short(wrapper.get("type")) in ONE_BY_ONE:
+            # A loss needs to reach one child only; Lightning wraps all of them as one.
+            arguments["find_unused_parameters"] = True
     else:
         kind = DDP
         arguments = {
@@ -213,10 +219,14 @@ def _deepspeed(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _looked_up(name: object, table: Mapping[str, str], key: str) -> str:
-    # A type may have a scope (`mmdet.…`), or be the class itself.
-    short = name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", "")
+    short = _short(name)
     if short not in table:
         raise ArgumentError(
             f"{key} has type={name!r} → one of {list(table)}; others through --trainer.strategy"
         )
     return table[short]
+
+
+def _short(name: object) -> str:
+    # A type may have a scope (`mmdet.…`), or be the class itself.
+    return name.rpartition(".")[2] if isinstance(name, str) else getattr(name, "__name__", "")

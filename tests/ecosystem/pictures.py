@@ -115,3 +115,47 @@ def turned_boxes(root: Path) -> None:
             places = " ".join(f"{value:.1f}" for corner in corners for value in centre + corner)
             lines.append(f"{places} plane 0\n")
         (root / f"trainval/annfiles/{index}.txt").write_text("".join(lines))
+
+
+def captions(root: Path) -> None:
+    """Flickr30k's form: pictures with two sentences each, and the words of a tokenizer."""
+    rng = np.random.default_rng(0)
+    colours = ("red", "green", "blue", "white", "black")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "picture", "of", "and", *colours]
+    for folder in ("images", "words"):
+        (root / folder).mkdir(parents=True)
+    (root / "words/vocab.txt").write_text("\n".join(words))
+    images = []
+    for split, number in {**SPLITS, "test": SPLITS["val"]}.items():
+        for _ in range(number):
+            name = f"{len(images)}.jpg"
+            _picture(rng, 48, 40).save(root / "images" / name)
+            sentences = [
+                {
+                    "raw": f"a picture of {' and '.join(rng.permutation(colours)[:3])}",
+                    "sentid": 2 * len(images) + count,
+                }
+                for count in range(2)
+            ]
+            image = {"filename": name, "imgid": len(images), "split": split}
+            images.append({**image, "sentences": sentences})
+    (root / "captions.json").write_text(json.dumps({"images": images}))
+
+
+def videos(root: Path) -> None:
+    """Kinetics' form: videos and a list of their classes; and pictures with another."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True)
+    for index in range(12):
+        _picture(rng, 48, 64).save(root / f"{index}.png")
+        film = cv2.VideoWriter(
+            str(root / f"{index}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48)
+        )
+        for _ in range(12):
+            film.write(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+        film.release()
+    for kind, ending in {"videos": "avi", "pictures": "png"}.items():
+        lines = [f"{index}.{ending} {index % 4}" for index in range(12)]
+        (root / f"{kind}.txt").write_text("\n".join(lines))

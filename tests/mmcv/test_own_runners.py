@@ -42,6 +42,53 @@ def test_it_trains_as_in_mmcv(name, tmp_path):
     assert losses == pytest.approx([first, loss], rel=1e-5)
 
 
+# A run that is resumed from a file of its own and made longer, with MMCV 1.7.2: the file, calls, the first loss, where
+# the last call was, and its loss.
+RESUMED = {
+    "own train": ("epoch_2.pth", 16, 0.010738485, "val", 4, 24, 1, 0.010077223),
+    "super().train": ("epoch_2.pth", 10, 0.004246332, "val", 4, 12, 1, 0.005862342),
+    "own run": ("epoch_2.pth", 12, 0.000931389, "val", 4, 12, 1, 0.001335637),
+    "dynamic": ("iter_4.pth", 8, 0.003188595, "val", 1, 8, 0, 0.007663333),
+    "super().run": ("iter_4.pth", 20, 0.009198560, "val", 3, 16, 0, 0.000773043),
+    "flows": ("epoch_2.pth", 5, 0.000710348, "train", 3, 9, 1, 0.011632518),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_it_resumes_as_in_mmcv(name, tmp_path):
+    file, count, first, *last, loss = RESUMED[name]
+    runner, workflow, _ = made(ours, name, str(tmp_path))
+    runner.run([loader(), loader(7)], workflow)
+    runner, workflow, seen = made(ours, name, str(tmp_path))
+    runner.resume(str(tmp_path / file))
+    if runner._max_epochs:
+        runner._max_epochs = 4
+    else:
+        runner._max_iters = 8
+    torch.manual_seed(9)
+    runner.run([loader(), loader(7)], workflow)
+    losses = [float.fromhex(row[4]) for row in (seen[0], seen[-1])]
+    assert (len(seen), *seen[-1][:4]) == (count, *last)
+    assert losses == pytest.approx([first, loss], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["own train", "dynamic"])
+def test_a_step_of_ones_own_is_in_half_precision(name, tmp_path):
+    runner, workflow, _ = made(ours, name, str(tmp_path))
+    runner.hooks[:] = [each for each in runner.hooks if not isinstance(each, ours.OptimizerHook)]
+    runner.register_hook(ours.Fp16OptimizerHook())
+    inside, outside = [], []
+    runner.model.register_forward_hook(lambda model, given, output: inside.append(output.dtype))
+    note = {"after_iter": lambda self, each: outside.append(torch.is_autocast_enabled("cpu"))}
+    runner.register_hook(type("Note", (ours.Hook,), note)())
+    weights = runner.model.first.weight.clone()
+    runner.run([loader(), loader(7)], workflow)
+    assert len(inside) == len(outside) == MMCV[name][0]
+    assert set(inside) == {torch.float16}
+    assert set(outside) == {False}
+    assert not torch.equal(weights, runner.model.first.weight)
+
+
 class Recorder(Callback):
     """Write down each stage with Lightning's counters."""
 

@@ -11,6 +11,7 @@ import torch
 
 from tests.loops.driving import loader_dict, loops, sampling_evaluator, train_by_hand
 from tests.loops.inventions import inventions
+from tests.loops.two_processes import CASES
 from tests.processes import trained
 from tests.scenarios import Scenario, accuracy, assert_equal, build, record
 
@@ -122,15 +123,23 @@ def test_a_run_is_mmengines(name: str, tmp_path: Path, quick_runs: None) -> None
 SCRIPT = Path(__file__).resolve().parents[1] / "loops" / "two_processes.py"
 
 
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+    """What each of two processes has recorded of all cases, by package."""
+    folder = tmp_path_factory.mktemp("two")
+    recorded = {}
+    for package in ("mmengine", "mm2pl"):
+        trained(SCRIPT, package, folder, timeout=600)
+        # Our own files of this run, with more than tensors in them.
+        files = [folder / f"{package}_{rank}.pt" for rank in (0, 1)]
+        recorded[package] = [torch.load(file, weights_only=False) for file in files]
+    return recorded
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [["two loaders"], ["by iterations"], ["by hand"], ["by hand", "broadcast"], ["by epochs", "broadcast"],
-     ["own wrapper"], ["no loop"], ["no loop", "broadcast"]],
-    ids=" ".join,
-)  # fmt: skip
-def test_two_processes_are_mmengines(arguments: list[str], tmp_path: Path) -> None:
-    theirs, ours = (run_two(package, tmp_path, arguments) for package in ("mmengine", "mm2pl"))
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_are_mmengines(case: str, two_processes: dict[str, Any]) -> None:
+    theirs, ours = ([each[case] for each in two_processes[key]] for key in ("mmengine", "mm2pl"))
     for mine, other in zip(ours, theirs, strict=True):
         assert len(mine["loss"]) >= 9
         assert_equal(mine, other)
@@ -138,13 +147,6 @@ def test_two_processes_are_mmengines(arguments: list[str], tmp_path: Path) -> No
     for name, value in ours[0]["weights"].items():
         # Running means are each process's own.
         assert "running" in name or torch.equal(value, ours[1]["weights"][name]), name
-
-
-def run_two(package: str, folder: Path, arguments: list[str]) -> list[dict[str, Any]]:
-    """Train with two processes; return what each recorded."""
-    trained(SCRIPT, package, folder, *arguments)
-    # Our own files of this run, with more than tensors in them.
-    return [torch.load(folder / f"{package}_{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("name", ["by iterations", "two loaders", "teacher and student"])

@@ -15,6 +15,7 @@ from mm2pl.lightning.trainer import instantiate, make_trainer
 from mm2pl.plan.processes import DDP, DEEPSPEED, FSDP, launched_by, left_out, processes, strategy_of
 from mm2pl.plan.translate import trainer_arguments
 
+SEPARATE = "mmagic.MMSeparateDistributedDataParallel"
 TORCHRUN = {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
 
 
@@ -37,6 +38,11 @@ TORCHRUN = {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
         ),
         # With a wrapper of its own, MMEngine leaves the rest to torch's defaults.
         ({"model_wrapper_cfg": {"static_graph": True}}, DDP, {"static_graph": True}),
+        (
+            {"model_wrapper_cfg": {"type": SEPARATE, "find_unused_parameters": False}},
+            DDP,
+            {"find_unused_parameters": True},
+        ),
         (
             {
                 "model_wrapper_cfg": {
@@ -74,7 +80,7 @@ TORCHRUN = {"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}
             {"config": {"zero_optimization": {"stage": 3}}, "exclude_frozen_parameters": True},
         ),
     ],
-    ids=["default", "unused", "static", "device", "wrapper", "fsdp", "deepspeed"],
+    ids=["default", "unused", "static", "separate", "device", "wrapper", "fsdp", "deepspeed"],
 )
 def test_the_strategy(config: Any, kind: str, arguments: Any) -> None:
     made = strategy_of(config)

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import wraps
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.nn.parallel import DistributedDataParallel
-
 from mm2pl.errors import ArgumentError
+from mm2pl.lightning.counting import EndOfRun, FitCounters
 from mm2pl.lightning.ddp import averaged_outside
-from mm2pl.lightning.private import (
-    CURRENT_HOOK,
-    FitLoop,
-    begin_batch,
-    logged_values,
-    logger_connector,
-)
-from mm2pl.lightning.telling import EndOfRun
-from mm2pl.mmcv.runner.drive import RunnerModule, attached
+from mm2pl.lightning.private import CURRENT_HOOK, FitLoop
+from mm2pl.mmcv.runner.drive import RunnerModule, attached, autocast
 from mm2pl.mmcv.runner.hooks.hook import Hook
 from mm2pl.mmcv.runner.saving import bare_model
 
@@ -66,29 +57,38 @@ class DrivenFit(FitLoop):
         """Train."""
         module: Any = self.trainer.lightning_module
         runner: BaseRunner = module.runner
-        self.begin_drive((), float("inf"))
-        manual = self.epoch_loop.manual_optimization
-        manual.on_run_start()
-        try:
-            with averaging(module), telling(runner) as teller:
+        model = bare_model(runner.model)
+        with self.driven((), float("inf")):
+            averaging = averaged_outside(self.trainer.strategy.model, model, lambda: False)
+            with averaging, autocasting(model, runner), telling(runner) as teller:
                 try:
                     self.returned = self.body()
                 except EndOfRun:
                     teller.leave_batch()
                     runner.end_run()
-        finally:
-            manual.on_run_end()
 
 
 @contextmanager
-def averaging(module: Any) -> Iterator[None]:
-    """Average gradients over the processes inside, also those of a ``loss.backward()`` in a user's code."""
-    wrapped = module.trainer.strategy.model
-    with ExitStack() as stack:
-        if isinstance(wrapped, DistributedDataParallel):
-            model = bare_model(module.runner.model)
-            stack.enter_context(averaged_outside(wrapped, model, lambda: False))
+def autocasting(model: Any, runner: BaseRunner) -> Iterator[None]:
+    """Let forward passes of a model autocast inside, once a hook has asked for it: a user's code may call them."""
+    entered: list[AbstractContextManager[Any]] = []
+
+    def enter(model: Any, args: Any) -> None:
+        entered.append(autocast(runner))
+        entered[-1].__enter__()
+
+    def leave(model: Any, args: Any, output: Any) -> None:
+        entered.pop().__exit__(None, None, None)
+
+    handles = (
+        model.register_forward_pre_hook(enter, prepend=True),
+        model.register_forward_hook(leave, always_call=True),
+    )
+    try:
         yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
@@ -118,9 +118,7 @@ class Teller:
     def __init__(self, runner: BaseRunner) -> None:
         self.runner = runner
         self.trainer, self.module = runner.trainer, runner.module
-        self._fit: Any = self.trainer.fit_loop
-        self._connector = logger_connector(self.trainer)
-        self._context = ExitStack()
+        self._counters = FitCounters(self.trainer)
         self._open = False
 
     def tell(self, stage: str, *args: Any) -> None:
@@ -131,40 +129,22 @@ class Teller:
             getattr(callback, stage)(self.trainer, self.module, *args)
         state[CURRENT_HOOK] = outer
 
-    def look_for_end(self) -> None:
-        """Leave code that begins something although the run is to end.
-
-        Raises:
-            SIGTERMException: This process was asked to end.
-            EndOfRun: A callback or a limit of the Trainer has ended the fit.
-        """
-        if self.trainer.received_sigterm:
-            raise SIGTERMException
-        if self._fit.is_to_end:
-            raise EndOfRun
-
     def begin_epoch(self) -> None:
         """Tell that an epoch begins, if none is open."""
         if self._open:
             return
-        self.look_for_end()
+        self._counters.look_for_end()
         self._open = True
-        self._fit.epoch_loop.batch_progress.reset_on_run()
-        self._fit.epoch_progress.increment_ready()
-        self.tell("on_train_epoch_start")
-        self._fit.epoch_progress.increment_started()
+        self._counters.batches.reset_on_run()
+        self._counters.begin_epoch(partial(self.tell, "on_train_epoch_start"))
 
     def begin_batch(self) -> None:
         """Tell that a batch begins."""
         self.begin_epoch()
-        self.look_for_end()
-        batches, batch = self._fit.epoch_loop.batch_progress, self._batch
-        batches.increment_ready()
-        begin_batch(self._connector, logged_values(self._fit.epoch_loop), batch)
-        self.tell("on_train_batch_start", batch, batches.current.ready - 1)
-        batches.increment_started()
-        self.leave_batch()
-        self._context.enter_context(self.trainer.precision_plugin.train_step_context())
+        self._counters.look_for_end()
+        idx = self._counters.batches.current.ready
+        tell = partial(self.tell, "on_train_batch_start", self._batch, idx)
+        self._counters.begin_batch(self._batch, tell)
 
     @property
     def _batch(self) -> Any:
@@ -172,33 +152,21 @@ class Teller:
 
     def leave_batch(self) -> None:
         """Leave the contexts of a step."""
-        self._context.close()
+        self._counters.leave_step()
 
     def end_batch(self) -> None:
         """Tell that a batch is over."""
-        self.leave_batch()
-        batches, logged = self._fit.epoch_loop.batch_progress, logged_values(self._fit.epoch_loop)
-        batches.increment_processed()
-        outputs, idx = self.runner.outputs, batches.current.ready - 1
-        self.tell("on_train_batch_end", outputs, self._batch, idx)
-        if logged:  # somebody has called self.log
-            self._connector.on_batch_end()
-        logged.batch = logged.batch_size = None
-        batches.increment_completed()
-        if logged:
-            self._connector.update_train_step_metrics()
-        self._fit.count_step()
+        idx = self._counters.batches.current.ready - 1
+        told = self.runner.outputs, self._batch, idx
+        self._counters.end_batch(partial(self.tell, "on_train_batch_end", *told))
 
     def end_epoch(self) -> None:
         """Tell that the epoch is over, if one is open."""
         if not self._open:
             return
         self._open = False
-        self._fit.epoch_progress.increment_processed()
-        self._connector.epoch_end_reached()
-        self.tell("on_train_epoch_end")
-        self._fit.end_epoch()
-        self._fit.epoch_progress.increment_completed()
+        self._counters.fit.epoch_progress.increment_processed()
+        self._counters.end_epoch(partial(self.tell, "on_train_epoch_end"))
 
 
 class Before(Hook):

@@ -2,7 +2,8 @@
 
 The Python code of a torchvision built for CUDA extends operators that its library would declare; under a
 CPU torch they are declared here, without a kernel, when torchvision is about to be imported.
-MMagic 1.2.0 has a name of NumPy 1 in a table, and imports packages that few of its models need.
+MMagic 1.2.0 and MMPretrain 1.2.0 use names of NumPy 1, and MMagic and MMAction2 1.2.0 import packages that few of
+their models need; MMAction2's wheel lacks one that it imports.
 Packages that must be compiled have a stand-in, which an installed one precedes. MMRotate 1.0.0rc1 is told
 that MMDetection is 3.1.0, the last that it accepts, and finds a name where Python had it up to 3.9.
 """
@@ -63,8 +64,11 @@ class Declare(importlib.abc.MetaPathFinder):
                     self.library.define(schema)
 
 
-ABSENT = ("albumentations", "pandas", "resize_right")
-"""What MMagic imports for models that are not run here."""
+ABSENT = ("albumentations", "pandas", "resize_right", "timm", "mmaction.models.localizers.drn")
+"""What MMagic and MMAction2 import for models that are not run here."""
+
+OLD_NAMES = {"mmagic": ("bool8", "bool_"), "mmpretrain": ("in1d", "isin")}
+"""Per package a name of NumPy 1 that it uses, and what NumPy 2 calls it."""
 
 
 class Absent(types.ModuleType):
@@ -82,7 +86,7 @@ class Complete(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds what no other finder has found."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] in ABSENT:
+        if any(f"{fullname}.".startswith(f"{absent}.") for absent in ABSENT):
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
 
@@ -94,14 +98,14 @@ class Complete(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class OldName(importlib.abc.MetaPathFinder):
-    """Finds nothing; gives NumPy its old name back when MMagic is asked for."""
+    """Finds nothing; gives NumPy an old name back when a package that uses it is asked for."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname == "mmagic":
-            sys.meta_path.remove(self)
+        if fullname in OLD_NAMES:
             import numpy
 
-            numpy.bool8 = numpy.bool_
+            old, new = OLD_NAMES[fullname]
+            setattr(numpy, old, getattr(numpy, new))
 
 
 sys.meta_path[:0] = [Declare(), OldName()]
