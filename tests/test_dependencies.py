@@ -17,7 +17,7 @@ import mm2pl
 ROOT = Path(mm2pl.__file__).parent
 
 ORDER = """
-closest errors lean version
+adverts closest errors lean version
 ops
 mm2pl manager compat device
 logging dist

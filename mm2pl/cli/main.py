@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
+from mm2pl.adverts import without_adverts
 from mm2pl.cli.faults import speaks_for_all, told, users_line
 from mm2pl.cli.habits import command_instead_of
-from mm2pl.cli.quiet import without_adverts
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.compat import alias_mmengine
 from mm2pl.version import __version__

@@ -6,8 +6,14 @@ import signal
 import sys
 
 from mm2pl.cli import command_line
-from mm2pl.cli.quiet import first_line
 from mm2pl.errors import MissingFileError
+from mm2pl.version import __version__
+
+
+def first_line() -> None:
+    """Say that the program is at work, before seconds of imports; nothing where they are done already."""
+    if "lightning.pytorch" not in sys.modules:
+        print(f"mm2pl {__version__}, loading Lightning …", file=sys.stderr, flush=True)
 
 
 def run(command: str, arguments: list[str]) -> int | None:

@@ -100,7 +100,7 @@ class EMAHook(Hook):
         """Check the beginning, and follow the model to its device.
 
         Raises:
-            ArgumentError: The run ends before the averaging would begin.
+            ArgumentError: The run ends before the averaging would begin, or the strategy has sharded the model.
         """
         unit = "epoch" if self.enabled_by_epoch else "iter"
         begin, last = getattr(self, f"begin_{unit}"), getattr(runner, f"max_{unit}s")
@@ -111,6 +111,7 @@ class EMAHook(Hook):
                 f"but got begin_{unit}: {begin}; EMAHook would never begin"
             )
         if hasattr(self, "src_model"):  # not if a caller has left out before_run
+            self._require_whole()
             for parameter in itertools.islice(self.src_model.parameters(), 1):
                 self.ema_model.to(parameter.device)
 
@@ -175,12 +176,22 @@ class EMAHook(Hook):
 
     def _swap_ema_parameters(self) -> None:
         """Exchange values, not tensors: optimizer, DDP and CUDA graphs keep what they hold."""
+        self._require_whole()
         self._swapped = not self._swapped
         averages, sources = self._averaged(self.ema_model.module), self._averaged(self.src_model)
         for average, source in zip(averages, sources, strict=True):
             kept = average.data.clone()
             average.data.copy_(source.data)
             source.data.copy_(kept)
+
+    def _require_whole(self) -> None:
+        pairs = zip(self.ema_model.module.parameters(), self.src_model.parameters(), strict=False)
+        # FSDP's parts have another shape; FSDP2's show the whole one, and are torch's DTensors.
+        if any(a.shape != s.shape or type(a.data) is not type(s.data) for a, s in pairs):
+            raise ArgumentError(
+                "EMAHook averages whole weights, and the strategy keeps a part of them in each process → leave one "
+                "of the two out: DDPStrategy keeps them whole"
+            )
 
     def _averaged(self, model: torch.nn.Module) -> Iterator[torch.Tensor]:
         yield from model.parameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,21 @@ def copied(run: Run | None, trainer: Trainer, verb: str) -> Iterator[None]:
             "a new Runner with resume=True"
         )
     trainer.callback_metrics.clear()  # what comes back is added to it
-    yield
+    launcher: Any = trainer.strategy.launcher
+    before = launcher.procs
+    try:
+        yield
+    except BaseException as error:
+        if verb == "fit" and launcher.procs is not before:
+            run.training.note_elsewhere()
+            if isinstance(error, SystemExit):  # which Lightning 2.6 makes of Ctrl-C
+                run.continuing.log_interruption()
+        raise
+    finally:
+        # After Ctrl-C, Lightning 2.6 ends only those that it has started as scripts.
+        launcher.kill(signal.SIGKILL)
+        for process in launcher.procs:
+            process.join()
     module: Any = run.module
     if verb != "predict":
         # As the Trainer holds them: scalars of float32.

@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -447,7 +447,7 @@ def signal_connector(trainer: Trainer) -> Any:
     return trainer._signal_connector
 
 
-def let_device_choose_backend(strategy: DDPStrategy) -> None:
+def let_device_choose_backend(strategy: DDPStrategy | ModelParallelStrategy) -> None:
     """Forget the backend of collectives that a strategy was given; before ``setup_environment`` it then finds one."""
     _inside(strategy, "_process_group_backend")
     strategy._process_group_backend = None

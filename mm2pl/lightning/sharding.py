@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.ddp import as_timedelta
+from mm2pl.lightning.fully_shard import checked_modules
 from mm2pl.model.wrappers.fully_sharded_distributed import _function, _member, _precision
 
 
@@ -60,12 +60,14 @@ class MMFSDPStrategy(FSDPStrategy):
             raise ArgumentError(
                 "use_orig_params=False → True: the optimizer is built before the model is wrapped"
             )
+        check = checked_modules(activation_checkpointing)
         named = {
             "auto_wrap_policy": _function(auto_wrap_policy, "auto_wrap_policy"),
             "backward_prefetch": _member(backward_prefetch, BackwardPrefetch, "backward_prefetch"),
             "mixed_precision": _precision(mixed_precision),
             "param_init_fn": _function(param_init_fn, "param_init_fn"),
-            "activation_checkpointing_policy": checked_modules(activation_checkpointing),
+            "activation_checkpointing_policy": check
+            and functools.partial(lambda_auto_wrap_policy, lambda_fn=check),
         }
         given = {name: value for name, value in named.items() if value is not None}
         super().__init__(**given, timeout=as_timedelta(timeout), **kwargs)
@@ -81,19 +83,3 @@ class MMFSDPStrategy(FSDPStrategy):
                 "strategy FSDPStrategy on a CPU → torch's FSDP needs an accelerator; use DDPStrategy"
             )
         super().setup_environment()
-
-
-def checked_modules(config: object) -> Any:
-    """Return the policy of MMEngine's ``activation_checkpointing=dict(check_fn=…)``.
-
-    Raises:
-        TypeError: ``config`` is neither None nor such a dict.
-    """
-    if config is None:
-        return None
-    if not isinstance(config, Mapping) or set(config) != {"check_fn"}:
-        raise ArgumentError(
-            f"activation_checkpointing={config!r} → dict(check_fn=…), a function of a module"
-        )
-    check = _function(config["check_fn"], "check_fn")
-    return functools.partial(lambda_auto_wrap_policy, lambda_fn=check)

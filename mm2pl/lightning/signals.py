@@ -1,8 +1,12 @@
-"""One decision of all processes: SIGTERM ends them after the same batch."""
+"""SIGTERM ends all processes after the same batch; Ctrl-C ends a run and not the session that it was typed in."""
 
 from __future__ import annotations
 
 import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
@@ -76,3 +80,25 @@ class StopTogether(Callback):
         """Ask; processes may have had different numbers of batches."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self.ask(trainer)
+
+
+@contextmanager
+def session_goes_on() -> Iterator[None]:
+    """Let Ctrl-C end what is done here, and in an interactive session nothing else, as anywhere in Python.
+
+    Lightning 2.6 exits, which would end the session with all that it holds, and lets no later Ctrl-C be heard.
+
+    Raises:
+        KeyboardInterrupt: Lightning has exited for one.
+    """
+    if not hasattr(sys, "ps1"):
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt("the run has been stopped") from None

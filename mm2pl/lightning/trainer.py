@@ -12,6 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import RunningStage
 
+from mm2pl.adverts import without_adverts
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.marker import read_marker
 from mm2pl.lightning.checkpoint_io import MMCheckpointIO
@@ -22,7 +23,7 @@ from mm2pl.lightning.launch import copied
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.ranks import Ranks
 from mm2pl.lightning.refused import refused_options, refused_run
-from mm2pl.lightning.signals import StopTogether
+from mm2pl.lightning.signals import StopTogether, session_goes_on
 from mm2pl.run.environment import telling_children
 from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.trainer_view import run_of
@@ -119,7 +120,13 @@ def _for_a_run(verb: str) -> Any:
             self._mention_checkpoint(verb, run)
         with Ranks(run, self) as ranks:
             try:
-                with refused_run(self), copied(run, self, verb), ExitStack() as around:
+                with (
+                    without_adverts(),
+                    session_goes_on(),
+                    refused_run(self),
+                    copied(run, self, verb),
+                    ExitStack() as around,
+                ):
                     if run is not None:
                         around.enter_context(telling_children(run.timestamp, run.seed))
                     for part in (run.module, run.datamodule) if run is not None else ():
@@ -169,5 +176,5 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
     callbacks = [callback, *(built.pop("callbacks", None) or [])]
     refuse_other_package(*callbacks)
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
-    with refused_options():
+    with without_adverts(), refused_options():
         return RunTrainer(**built, **bar)

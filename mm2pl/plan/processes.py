@@ -11,6 +11,7 @@ from mm2pl.errors import ArgumentError, MissingPackageError
 
 DDP = "mm2pl.lightning.ddp.MMDDPStrategy"
 FSDP = "mm2pl.lightning.sharding.MMFSDPStrategy"
+FSDP2 = "mm2pl.lightning.fully_shard.MMModelParallelStrategy"
 DEEPSPEED = "lightning.pytorch.strategies.DeepSpeedStrategy"
 
 MODEL_WRAPPERS = {
@@ -29,9 +30,11 @@ STRATEGIES = {
     "SingleDeviceStrategy": DDP,
     "DDPStrategy": DDP,
     "FSDPStrategy": FSDP,
+    "FSDP2": FSDP2,
+    "ModelParallelStrategy": FSDP2,
     "DeepSpeedStrategy": DEEPSPEED,
 }
-"""FlexibleRunner's strategies. With one process, the strategy has nothing to do."""
+"""FlexibleRunner's strategies, and FSDP2 by two names. With one process, the strategy has nothing to do."""
 
 # `mmcv` asks for mmcv's compiled layer. The Trainer has only torch's, which takes its place.
 SYNC_BN = ("torch", "mmcv")
@@ -108,6 +111,10 @@ def several(config: Mapping[str, Any]) -> dict[str, Any]:
     sync_bn = config.get("sync_bn")
     if sync_bn not in (None, *SYNC_BN):
         raise ArgumentError(f"sync_bn={sync_bn!r} → one of {list(SYNC_BN)}, or None")
+    if sync_bn and strategy["class_path"] == FSDP2:
+        raise ArgumentError(
+            f"sync_bn={sync_bn!r} with FSDP2 → Lightning synchronises no norms under it: sync_bn=None, or DDPStrategy"
+        )
     return {"strategy": strategy, "sync_batchnorm": True} if sync_bn else {"strategy": strategy}
 
 
@@ -199,8 +206,8 @@ def strategy_of(config: Mapping[str, Any]) -> dict[str, Any]:
     dist_cfg = (config.get("env_cfg") or {}).get("dist_cfg") or {}
     if backend := dist_cfg.get("backend"):
         arguments["process_group_backend"] = backend
-    if kind in (DDP, FSDP) and (timeout := dist_cfg.get("timeout")) is not None:
-        # Lightning's own, such as DeepSpeedStrategy, want a timedelta, which is not plain data.
+    if kind != DEEPSPEED and (timeout := dist_cfg.get("timeout")) is not None:
+        # Lightning's own wants a timedelta, which is not plain data.
         arguments["timeout"] = timeout
     return {"class_path": kind, "init_args": arguments}
 

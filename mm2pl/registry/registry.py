@@ -306,13 +306,26 @@ class Registry:
             )
         names = module.__name__ if module_name is None else module_name
         for name in [names] if isinstance(names, str) else names:
-            if not force and name in self._module_dict:
+            if not force and name in self._module_dict and not self._is_run_again(name, module):
                 there = getattr(self._module_dict[name], "__module__", "an unknown module")
                 raise RegistryKeyError(
                     f"{name} is already registered in {self.name} at {there}. Choose another "
                     f"name=..., or replace it with register_module(force=True)."
                 )
             self._module_dict[name] = module
+
+    def _is_run_again(self, name: str, module: Any) -> bool:
+        """Return whether an interactive session has run the definition of what bears a name once more.
+
+        A cell of a notebook is run many times. MMEngine 0.10.7 refuses the second; in a script so do we.
+        """
+        there = self._module_dict[name]
+        here = [getattr(module, key, None) for key in ("__module__", "__qualname__")]
+        return (
+            hasattr(sys, "ps1")
+            and None not in here
+            and here == [getattr(there, key, None) for key in ("__module__", "__qualname__")]
+        )
 
     @overload
     def register_module(

@@ -70,9 +70,10 @@ class Continuing:
                 if last
                 else "there is no checkpoint yet → start again"
             )
-        run.logger.warning(
-            f"Stopped in epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations; {goes_on}"
-        )
+        place = f"epoch {run.epoch + 1} after {run.iter} of {run.runner.max_iters} iterations"
+        if run.training.is_elsewhere:
+            place = "forked processes"  # which alone know where they stood
+        run.logger.warning(f"Stopped in {place}; {goes_on}")
 
     # Reading
 

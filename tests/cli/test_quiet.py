@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mm2pl.adverts import without_adverts
 from mm2pl.cli.main import main
-from mm2pl.cli.quiet import without_adverts
 from mm2pl.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_the_start_of_a_run_is_quiet(tmp_path: Path) -> None:
 
 def test_the_first_line_comes_before_lightning() -> None:
     code = (
-        "import sys; from mm2pl.cli.quiet import first_line; first_line();"
+        "import sys; from mm2pl.cli.run import first_line; first_line();"
         "print({'torch', 'lightning'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

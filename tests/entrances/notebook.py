@@ -36,7 +36,10 @@ def executed(*cells: str) -> str:
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(book, timeout=200, kernel_name="python3").execute()
     outputs = [output for cell in book.cells for output in cell.outputs]
-    return "".join(output.get("text", "") for output in outputs)
+    # Where rich is installed its progress bar writes the log, as pieces of the page.
+    return "".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,10 @@ def test_an_interrupt_before_the_first_checkpoint(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(tmp_path, Interrupt(signal.SIGINT), default_hooks={"checkpoint": None})
     assert "there is no checkpoint yet → start again" in capsys.readouterr().out
+
+
+def test_an_interactive_session_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    with pytest.raises(KeyboardInterrupt, match="the run has been stopped"):
+        run(tmp_path, Interrupt(signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # the next one is heard

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +50,43 @@ def test_a_runner_that_forks(config, tmp_path) -> None:
     assert "without a checkpoint" not in text
     with pytest.raises(RuntimeError, match=r"has trained in forked processes.*resume=True"):
         runner.train()
+
+
+class Interrupt(Hook):
+    """Press Ctrl-C in the second epoch, in the process that waits for the others."""
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.epoch == 1 and runner.rank == 0:
+            os.kill(os.getppid(), signal.SIGINT)
+        if runner.epoch == 1:
+            time.sleep(60)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forked_processes_are_interrupted(config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    runner = Runner.from_cfg(config, trainer=FORK)
+    runner.register_hook(Interrupt())
+    try:
+        with pytest.raises(KeyboardInterrupt, match="the run has been stopped"):
+            runner.train()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert not multiprocessing.active_children()
+    (log,) = tmp_path.glob("run/*/*.log")
+    assert "Stopped in forked processes; the newest checkpoint is" in log.read_text()
+    with pytest.raises(RuntimeError, match=r"has trained in forked processes.*resume=True"):
+        runner.train()
+
+
+def test_a_script_hears_no_adverts(config, caplog) -> None:
+    with warnings.catch_warnings(record=True) as seen, caplog.at_level(logging.INFO):
+        warnings.simplefilter("always")
+        Runner.from_cfg(config).train()
+    said = [*caplog.messages, *(str(each.message) for each in seen)]
+    assert any("`Trainer.fit` stopped" in text for text in said)
+    assert not [text for text in said if "LeafSpec" in text or "Tip: For seamless" in text]
 
 
 REFUSED = {
@@ -127,6 +171,8 @@ def test_a_prediction_leaves_the_metrics(monkeypatch, verb, kept) -> None:
     monkeypatch.setattr(launch, "start_method", lambda trainer: "fork")
     module = SimpleNamespace(eval_metrics={"acc": 1.0})
     run = SimpleNamespace(module=module, diff_rank_seed=False)
-    with launch.copied(run, SimpleNamespace(callback_metrics={}), verb):
+    launcher = SimpleNamespace(procs=[], kill=lambda signum: None)
+    trainer = SimpleNamespace(callback_metrics={}, strategy=SimpleNamespace(launcher=launcher))
+    with launch.copied(run, trainer, verb):
         pass
     assert module.eval_metrics == kept

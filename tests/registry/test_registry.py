@@ -103,6 +103,22 @@ def test_a_name_is_taken_unless_forced() -> None:
     assert cats.get("A") is list
 
 
+def test_a_cell_of_a_notebook_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cats = Registry("cat", scope="cat")
+
+    def define(name: str) -> type:
+        return cats.register_module("A")(type(name, (), {"__qualname__": name}))
+
+    define("A")
+    with pytest.raises(RegistryKeyError, match="A is already registered in cat"):
+        define("A")  # in a script
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    second = define("A")
+    assert cats.get("A") is second
+    with pytest.raises(RegistryKeyError, match="A is already registered in cat"):
+        define("B")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

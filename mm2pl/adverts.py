@@ -1,14 +1,11 @@
-"""A first line within a second, and no advice of other people's libraries that nobody here can act on."""
+"""Words of other libraries at the start of a run which nobody here can act on."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from mm2pl.version import __version__
 
 WARNINGS = (
     # Lightning 2.5 to 2.6 ask torch >= 2.9 so in their own pytree walk → goes with Lightning's next release.
@@ -25,12 +22,6 @@ LOG = (
     "💡 Tip: For seamless cloud uploads and versioning,",
 )
 """Beginnings of log records."""
-
-
-def first_line() -> None:
-    """Say that the program is at work, before seconds of imports; nothing where they are done already."""
-    if "lightning.pytorch" not in sys.modules:
-        print(f"mm2pl {__version__}, loading Lightning …", file=sys.stderr, flush=True)
 
 
 class _Adverts(logging.Filter):
