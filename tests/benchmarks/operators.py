@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops.ext import FUNCTIONS
+from tests.benchmarks import operators_3d
 from tests.benchmarks.measure import Run, Sample, Scenario
 from tests.benchmarks.parts import timed
 from tests.ops import compiled as oracle
@@ -91,6 +92,7 @@ SCENARIOS: dict[str, tuple[str, Bench]] = {
     "nms_20000": ("NMS, 20,000 boxes", nms(20_000, 1)),
     "nms_20000_80": ("NMS, 20,000 boxes of 80 classes", nms(20_000, 80)),
     "nms_rotated": ("Rotated NMS, 1,000 boxes", nms_rotated),
+    **operators_3d.SCENARIOS,
 }
 """Option → title and what makes a turn."""
 
@@ -140,7 +142,8 @@ def scenario(name: str, quick: bool = False) -> Scenario:
     else:
         title, bench = SCENARIOS[name]
         run = functools.partial(measure, bench, times=1 if quick else 3)
-    tables = {"MMCV, compiled": compiled(), "mm2pl": SimpleNamespace(**FUNCTIONS)}
+    theirs = None if name in operators_3d.WITHOUT_CPU else compiled()
+    tables = {"MMCV, compiled": theirs, "mm2pl": SimpleNamespace(**FUNCTIONS)}
     rows: dict[str, Run] = {
         label: functools.partial(run, table) for label, table in tables.items() if table is not None
     }
