@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops.ext import FUNCTIONS
+from tests.benchmarks import operators_3d
 from tests.benchmarks.measure import Run, Sample, Scenario
 from tests.benchmarks.parts import timed
 from tests.ops import compiled as oracle
@@ -207,6 +208,7 @@ SCENARIOS: dict[str, tuple[str, Bench]] = {
     "softnms_2000": ("Soft-NMS, 2,000 boxes", softnms(2000)),
     "nms_rotated": ("Rotated NMS, 1,000 boxes", nms_rotated),
     "box_iou_rotated": ("IoU of 500 × 1,000 rotated boxes", box_iou_rotated),
+    **operators_3d.SCENARIOS,
 }
 """Option → title and what makes a turn: forward and backward, where there is one."""
 
@@ -259,7 +261,7 @@ def scenario(name: str, quick: bool = False) -> Scenario:
     else:
         title, bench = SCENARIOS[name]
         run = functools.partial(measure, bench, times=1 if quick else 3)
-    theirs = None if name in ON_CUDA else compiled()
+    theirs = None if name in {*ON_CUDA, *operators_3d.WITHOUT_CPU} else compiled()
     tables = {"MMCV, compiled": theirs, "mm2pl": SimpleNamespace(**FUNCTIONS)}
     rows: dict[str, Run] = {
         label: functools.partial(run, table) for label, table in tables.items() if table is not None
