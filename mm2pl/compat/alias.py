@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +32,8 @@ STEPS_ASIDE = (
 )
 FORCED = "`python SCRIPT` runs it with MMEngine, where that is installed."
 """What to do about a module that mm2pl lacks: where MMEngine would be taken, and under ``mm2pl run``."""
+SPAWNED = str(Path(__file__).parent / "spawned")
+"""Last on ``sys.path`` while the alias lasts: all that a spawned process has of its parent's imports."""
 
 
 def _missing(what: str, advice: str) -> MissingModuleError:
@@ -146,6 +149,7 @@ class MMEngineAlias:
         # First, since a mere folder called mmengine would otherwise be imported as a namespace.
         sys.meta_path.insert(0, finder)
         sys.meta_path.append(self._finders[1])
+        sys.path.append(SPAWNED)
 
     def remove(self) -> None:
         """Take the alias back, with the packages that were loaded under it and what they registered."""
@@ -155,6 +159,7 @@ class MMEngineAlias:
             return
         self.active = False
         sys.meta_path[:] = [f for f in sys.meta_path if f not in self._finders]
+        sys.path[:] = [path for path in sys.path if path != SPAWNED]
         for name in [n for n in sys.modules if n.partition(".")[0] == "mmengine"]:
             module = sys.modules.pop(name)
             own = self._own_specs.get(name)

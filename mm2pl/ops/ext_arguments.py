@@ -34,8 +34,8 @@ bias_act: *
 border_align_backward: grad_output B C N 4, boxes B N 4, argmax_idx:int B C N 4,
     grad_input B 4*C H W
 border_align_forward: input B 4*C H W, boxes B N 4, output B C N 4, argmax_idx:int B C N 4
-box_iou_quadri: boxes1 N 8, boxes2 M 8
-box_iou_rotated: boxes1 N 5, boxes2 M 5
+box_iou_quadri: boxes1 N columns, boxes2 M others
+box_iou_rotated: boxes1 N columns, boxes2 M others
 carafe_backward: grad_output B C h w, rfeatures B C H W, masks B K h w, *, *, *, *,
     grad_input B C H W, grad_masks B K h w
 carafe_forward: features B C H W, masks B K h w, rfeatures B C H W, *, *, output B C h w

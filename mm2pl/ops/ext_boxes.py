@@ -15,11 +15,12 @@ from mm2pl.ops.buffers import add, gradients
 MODES = ("iou", "iof")
 
 
-def _overlaps(operator: Callable[..., Tensor]) -> Callable[..., None]:
+def _overlaps(operator: Callable[..., Tensor], width: int) -> Callable[..., None]:
     def run(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int, aligned: bool) -> None:
         name = operator.__name__
         require(mode_flag in (0, 1), name, "mode_flag", mode_flag, "0 (iou) or 1 (iof)")
-        values = operator(boxes1, boxes2, MODES[mode_flag], aligned)
+        # MMCV's CPU kernel reads the first columns of each row: MMRotate 1.0.0rc1 gives scores after the boxes.
+        values = operator(boxes1[:, :width], boxes2[:, :width], MODES[mode_flag], aligned)
         fits = ious.numel() == values.numel()
         require(fits, name, "ious", f"of {ious.numel()} numbers", f"of {values.numel()}")
         ious.copy_(values.view_as(ious))
@@ -105,8 +106,8 @@ def _chamfer_distance_backward(
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "box_iou_quadri": _overlaps(rotated_boxes.box_iou_quadri),
-    "box_iou_rotated": _overlaps(rotated_boxes.box_iou_rotated),
+    "box_iou_quadri": _overlaps(rotated_boxes.box_iou_quadri, 8),
+    "box_iou_rotated": _overlaps(rotated_boxes.box_iou_rotated, 5),
     "chamfer_distance_backward": _chamfer_distance_backward,
     "chamfer_distance_forward": _chamfer_distance,
     "contour_expand": text.contour_expand,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.benchmarks import iterations, operators, parts, processes, two_processes
+from tests.benchmarks import detector, iterations, operators, parts, processes, two_processes
 from tests.benchmarks.measure import Scenario, count_calls, table, take_turns
 
 Maker = Callable[[str, bool], Scenario]
@@ -20,15 +20,20 @@ SCENARIOS: dict[str, Maker] = {
     **dict.fromkeys(iterations.TASKS, iterations.scenario),
     **dict.fromkeys(parts.SCENARIOS, parts.scenario),
     **dict.fromkeys([*operators.SCENARIOS, *operators.OTHERS], operators.scenario),
+    **dict.fromkeys(detector.SCENARIOS, detector.scenario),
     **dict.fromkeys(processes.SCENARIOS, processes.scenario),
     **dict.fromkeys(two_processes.SCENARIOS, two_processes.scenario),
 }
 """Name → what makes its table."""
 
 
-def needs_cuda(name: str) -> bool:
-    """Say whether a scenario is for CUDA only."""
-    return name in iterations.TASKS and iterations.TASKS[name][1].device == "cuda"
+def lacking(name: str) -> str:
+    """Return what a scenario needs and is not there, or nothing."""
+    if name in iterations.TASKS and iterations.TASKS[name][1].device == "cuda":
+        return "" if torch.cuda.is_available() else "CUDA"
+    return (
+        "MMDetection and MMCV" if name in detector.SCENARIOS and not detector.is_installed() else ""
+    )
 
 
 def machine() -> str:
@@ -65,8 +70,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print(machine(), "\n")
     for name in options.scenarios or SCENARIOS:
-        if needs_cuda(name) and not torch.cuda.is_available():
-            print(f"{name}: needs CUDA, left out\n")
+        if lacking(name):
+            print(f"{name}: needs {lacking(name)}, left out\n")
             continue
         scenario = SCENARIOS[name](name, options.quick)
         rounds = options.rounds or (2 if options.quick else scenario.rounds)

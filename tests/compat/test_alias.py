@@ -301,3 +301,19 @@ class Absent:
 sys.meta_path.insert(0, Absent)
 """
     assert python(absent + code, folder) == "shapes.models"
+
+
+def test_a_spawned_process_has_it_too(folder):
+    code = """
+import importlib, multiprocessing
+from mm2pl.compat import alias_mmengine
+sys.path.insert(0, "")
+with alias_mmengine():
+    process = multiprocessing.get_context("spawn").Process(
+        target=importlib.import_module, args=("shapes.models",)
+    )
+    process.start()
+    process.join()
+print(process.exitcode, any("spawned" in path for path in sys.path))
+"""
+    assert python(code, folder) == "0 False"

@@ -27,6 +27,7 @@ class Project:
         needs: Other packages.
         loaders: Their places in the config.
         calls: The functions of ``mmcv._ext`` that its run must call.
+        settled: Iterations whose losses do not hang on the last digit of an operator; None: all.
         predicts: Whether its evaluators write what they are given into files (``outfile_prefix``).
     """
 
@@ -39,6 +40,7 @@ class Project:
     needs: tuple[str, ...] = ()
     loaders: tuple[str, ...] = LOADERS
     calls: tuple[str, ...] = ()
+    settled: int | None = None
     predicts: bool = False
 
     def path(self) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mm2pl import ops
+from mm2pl.errors import ArgumentError
 from mm2pl.ops.ext import FUNCTIONS
 
 F64 = {"dtype": torch.float64}
@@ -257,3 +258,15 @@ def test_suppression() -> None:
     assert index.tolist() == [1, 2]
     assert torch.equal(dets[:2, 4], scores[[1, 2]])
     assert FUNCTIONS["nms_match"](torch.cat([boxes, scores[:, None]], 1), 0.5) == [[1, 0], [2]]
+
+
+@pytest.mark.parametrize(("name", "width"), [("box_iou_rotated", 5), ("box_iou_quadri", 8)])
+def test_columns_after_a_box_are_not_of_it(name: str, width: int) -> None:
+    one, other = torch.rand(3, width), torch.rand(2, width)
+    wanted, found = torch.zeros(6), torch.ones(6)
+    FUNCTIONS[name](one, other, wanted, mode_flag=0, aligned=False)
+    scored = torch.cat([one, torch.rand(3, 1)], 1)
+    FUNCTIONS[name](scored, other, found, mode_flag=0, aligned=False)
+    assert torch.equal(found, wanted)
+    with pytest.raises(ArgumentError, match=f"{name}: boxes1 is of shape"):
+        FUNCTIONS[name](one[:, 1:], other, found, mode_flag=0, aligned=False)
