@@ -1,3 +1,3 @@
 """What pytest must not import here: programs, and the set-up of other processes."""
 
-collect_ignore = ["commands.py", "reference.py", "site", "standins", "sync_bn.py"]
+collect_ignore = ["commands.py", "reference.py", "site", "space.py", "standins", "sync_bn.py"]
