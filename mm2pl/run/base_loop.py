@@ -95,14 +95,14 @@ class ForeignTrainLoop(BaseLoop):
 
     @property
     def by_epoch(self) -> bool:  # type: ignore[override]
-        """Whether it counts epochs: MMEngine's loop by iterations has no ``run_epoch``."""
-        return hasattr(self, "run_epoch")
+        """Whether it counts epochs: MMEngine's loop by iterations has an iterator that never ends."""
+        return not hasattr(self, "dataloader_iterator")
 
     @property
     def epoch_length(self) -> int:  # type: ignore[override]
         """Batches of one of Lightning's epochs: of an epoch, or by iterations of the whole run."""
         own: Any = self
-        return own.max_iters // own.max_epochs if self.by_epoch else own.max_iters
+        return own.max_iters // max(own.max_epochs, 1) if self.by_epoch else own.max_iters
 
 
 def as_own(cls: type) -> type:

@@ -120,7 +120,7 @@ def test_a_run_is_mmengines(name: str, tmp_path: Path, quick_runs: None) -> None
     assert_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["two loaders", "curriculum", "by iterations"])
+@pytest.mark.parametrize("name", ["two loaders", "by iterations", "from the base"])
 def test_loops_of_the_real_mmengine_drive(name: str, tmp_path: Path, quick_runs: None) -> None:
     theirs = record("mmengine", scenario("mmengine", name), str(tmp_path / "mmengine"))
     given = scenario("mm2pl", name)
