@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mm2pl.errors import under_key
@@ -87,3 +88,25 @@ class BaseLoop:
 def drives(loop: Any) -> bool:
     """Return whether a loop of the run goes through the data itself; one of a foreign class can do nothing else."""
     return loop is not None and getattr(loop, "drives", True)
+
+
+class ForeignTrainLoop(BaseLoop):
+    """What a run asks of a training loop, for classes that derive from another package's, as the real MMEngine's."""
+
+    @property
+    def by_epoch(self) -> bool:  # type: ignore[override]
+        """Whether it counts epochs: MMEngine's loop by iterations has an iterator that never ends."""
+        return not hasattr(self, "dataloader_iterator")
+
+    @property
+    def epoch_length(self) -> int:  # type: ignore[override]
+        """Batches of one of Lightning's epochs: of an epoch, or by iterations of the whole run."""
+        own: Any = self
+        return own.max_iters // max(own.max_epochs, 1) if self.by_epoch else own.max_iters
+
+
+def as_own(cls: type) -> type:
+    """Return a class of training loops, or one derived from it that has what a run asks for."""
+    if issubclass(cls, BaseLoop):
+        return cls
+    return new_class(cls.__name__, (cls, ForeignTrainLoop))

@@ -12,7 +12,7 @@ from mm2pl.config import as_config
 from mm2pl.errors import ArgumentError, StateError, under_key
 from mm2pl.logging import MessageHub, MMLogger
 from mm2pl.registry import HOOKS, LOG_PROCESSORS, LOOPS, VISUALIZERS
-from mm2pl.run.base_loop import BaseLoop
+from mm2pl.run.base_loop import BaseLoop, as_own
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.log_processor import LogProcessor
 from mm2pl.run.loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -52,7 +52,18 @@ def train_loop(runner: RunnerFacade, loop: BaseLoop | dict, dataloader: LoaderLi
         raise StateError(
             f"train_cfg has type={loop['type']!r} and by_epoch={loop['by_epoch']!r} → Only one of the two can be given"
         )
+    if isinstance(loop, dict):
+        loop = _with_own_type(loop)
     return _loop(runner, loop, EpochBasedTrainLoop, dataloader=dataloader)
+
+
+def _with_own_type(loop: dict[str, Any]) -> dict[str, Any]:
+    # Where MMEngine is installed, a toolbox derives its loops from MMEngine's own.
+    kind = loop["type"]
+    if isinstance(kind, str):
+        with LOOPS.switch_scope_and_registry(loop.get("_scope_")) as registry:
+            kind = registry.get(kind)
+    return {**loop, "type": as_own(kind)} if isinstance(kind, type) else loop
 
 
 def val_loop(runner: RunnerFacade, loop: BaseLoop | dict, **parts: Any) -> Any:

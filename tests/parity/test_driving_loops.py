@@ -120,6 +120,14 @@ def test_a_run_is_mmengines(name: str, tmp_path: Path, quick_runs: None) -> None
     assert_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("name", ["two loaders", "by iterations", "from the base"])
+def test_loops_of_the_real_mmengine_drive(name: str, tmp_path: Path, quick_runs: None) -> None:
+    theirs = record("mmengine", scenario("mmengine", name), str(tmp_path / "mmengine"))
+    given = scenario("mm2pl", name)
+    given.train_cfg["type"] = loops("mmengine")[name]
+    assert_equal(record("mm2pl", given, str(tmp_path / "mm2pl")), theirs)
+
+
 SCRIPT = Path(__file__).resolve().parents[1] / "loops" / "two_processes.py"
 
 
