@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import timedelta
 from itertools import chain
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.distributed.constants import default_pg_timeout
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
@@ -77,6 +79,15 @@ class MMModelParallelStrategy(ModelParallelStrategy):
             let_device_choose_backend(self)
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+        module: Any = self.lightning_module
+        if hasattr(module, "model") and not is_overridden("configure_model", module):
+            # Not a method of every module: Lightning 2.6 warns of one wherever weights are averaged.
+            module.configure_model = functools.partial(self.shard, module.model)
+
+    def teardown(self) -> None:
+        """End, and let another strategy have the module."""
+        vars(self.lightning_module).pop("configure_model", None)
+        super().teardown()
 
     def shard(self, model: nn.Module) -> None:
         """Let each process keep its part of the first one's model; nothing if that is done already."""

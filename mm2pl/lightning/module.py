@@ -188,22 +188,6 @@ class MMLightningModule(EvaluatedModule):
             set_preprocessor_device(self.model, tensor.device)
         return self
 
-    def configure_model(self) -> None:
-        """Shard the model, where the Trainer's strategy can; a subclass may do so in its own way.
-
-        Raises:
-            ValueError: The strategy leaves it to this method.
-        """
-        trainer = trainer_of(self)
-        strategy: Any = trainer and trainer.strategy
-        if hasattr(strategy, "shard"):
-            strategy.shard(self.model)
-        elif hasattr(type(strategy), "device_mesh"):
-            raise ArgumentError(
-                f"{type(strategy).__name__} shards what configure_model() says → strategy=dict(type='FSDP2') in the "
-                "config, or mm2pl.lightning.fully_shard.MMModelParallelStrategy, or a subclass with that method"
-            )
-
     # Optimization
 
     def choose_optimization(self) -> list[str]:

@@ -13,12 +13,15 @@ from lightning.pytorch.cli import LightningCLI
 
 from mm2pl.config import Config
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
+from mm2pl.lightning.fully_shard import MMModelParallelStrategy
+from mm2pl.plan.processes import FSDP2
 from mm2pl.runner import Runner
 from tests.versions import project  # noqa: F401 - LightningCLI builds the model before it comes to custom_imports
 
 
 def flags(strategy: str) -> dict[str, Any]:
-    return {"devices": 2, "accelerator": "cpu", "strategy": strategy}
+    chosen = MMModelParallelStrategy() if strategy == "FSDP2" else strategy
+    return {"devices": 2, "accelerator": "cpu", "strategy": chosen}
 
 
 def script(strategy: str) -> None:
@@ -40,7 +43,8 @@ def own(strategy: str) -> None:
 
 
 def cli(strategy: str) -> None:
-    words = [f"--trainer.{name}={value}" for name, value in flags(strategy).items()]
+    given = {**flags(strategy), "strategy": FSDP2 if strategy == "FSDP2" else strategy}
+    words = [f"--trainer.{name}={value}" for name, value in given.items()]
     LightningCLI(
         LightningModule,
         LightningDataModule,

@@ -16,9 +16,10 @@ needs_notebook = pytest.mark.skipif(
 RUNNER = """
 from mm2pl.config import Config
 from mm2pl.runner import Runner
+from tests.entrances.door import flags as two
 
 config = Config.fromfile("config.py")
-flags = dict(devices=2, accelerator="cpu", strategy={strategy!r})
+flags = two({strategy!r})
 runner = Runner.from_cfg(config, trainer=flags)
 runner.train()
 """

@@ -7,16 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 
-from mm2pl.lightning import MMLightningModule
 from mm2pl.lightning.fully_shard import MMModelParallelStrategy
 from mm2pl.lightning.trainer import instantiate
 from mm2pl.plan.processes import several, strategy_of
 from tests.processes import trained
-from tests.versions.project import SmokeModel
 
 PROCESSES = Path(__file__).parent / "processes"
 
@@ -117,12 +113,3 @@ def test_mistakes(arguments: dict[str, Any], message: str) -> None:
 def test_norms_are_not_synchronised() -> None:
     with pytest.raises(ValueError, match=r"sync_bn='torch' with FSDP2 → .*DDPStrategy"):
         several({"strategy": {"type": "FSDP2"}, "sync_bn": "torch"})
-
-
-def test_lightnings_own_strategy_needs_a_method() -> None:
-    module = MMLightningModule(SmokeModel())
-    module.trainer = Trainer(
-        accelerator="cpu", devices=2, strategy=ModelParallelStrategy(), logger=False
-    )
-    with pytest.raises(ValueError, match=r"shards what configure_model\(\) says → .*'FSDP2'"):
-        module.configure_model()
