@@ -72,7 +72,7 @@ def _is_of_1x(config: str) -> bool:
     if path.suffix != ".py" or not path.is_file():
         return False
     with contextlib.suppress(ConfigError):
-        return is_legacy(Config.fromfile(path, safe=True))
+        return is_legacy(dict(Config.fromfile(path, safe=True).items()))
     # It does more than the interpreter takes.
     with contextlib.suppress(SyntaxError, ValueError):
         return is_legacy({name.id: 0 for name in _assigned(ast.parse(path.read_bytes()))})
