@@ -71,7 +71,8 @@ BY_NAME: dict[str, dict[str, str]] = {
     },
     "optimizer": _OPTIMIZERS,
     "optimizer wrapper constructor": {
-        "MMCVOptimWrapperConstructor": "mm2pl.mmcv.adapters.MMCVOptimWrapperConstructor"
+        name: f"mm2pl.mmcv.adapters.{name}"
+        for name in ("MMCVOptimWrapperConstructor", "MMCVOptimizerConstructor")
     },
     "parameter scheduler": {
         name: f"mm2pl.mmcv.schedules.{name}"

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import json
 from importlib import import_module
+from pathlib import Path
 
 from mm2pl.cli.reading import add_options, is_trusted, read
 from mm2pl.config import Config
+from mm2pl.config.errors import ConfigError, ConfigSafetyError
+from mm2pl.errors import ArgumentError
 from mm2pl.plan.explain import explain, table
 from mm2pl.plan.fault import Fault
+from mm2pl.plan.legacy import is_legacy
 from mm2pl.plan.reference import reference
 from mm2pl.plan.unread import redefined
+
+_NOT_RUN = (
+    "{config} is a config of MMCV 1.x, of which explain executes nothing, and it cannot be read otherwise ({error}) → "
+    "mm2pl migrate {config} -o NEW, which executes it."
+)
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -28,9 +38,18 @@ def run(command: str, arguments: list[str]) -> int:
         return 0
     add_options(parser)
     options = parser.parse_args(arguments)
+    # All that there is to tell of it is the command that migrates it.
+    old = not options.safe and _is_of_1x(options.config)
+    if old:
+        options.safe = True
     # Its packages may not be installed: their types are then not looked up, and all else is explained.
     doubts: list[Fault] = []
-    cfg = read(options, check=False, imports=False, doubts=doubts)
+    try:
+        cfg = read(options, check=False, imports=False, doubts=doubts)
+    except ConfigSafetyError as error:
+        if not old:
+            raise
+        raise ArgumentError(_NOT_RUN.format(config=options.config, error=error)) from error
     if cfg is None:
         return 0
     # Looking a type up imports what the config names, which a stranger's config must not decide.
@@ -45,6 +64,24 @@ def run(command: str, arguments: list[str]) -> int:
         print(table(rows, options.format))
     failing = {"error", "warning"} if options.strict else {"error"}
     return 2 if any(row.status in failing for row in rows) else 0
+
+
+def _is_of_1x(config: str) -> bool:
+    """Return whether a Python file is a config of MMCV 1.x, by the names that it sets; it is not executed."""
+    path = Path(config)
+    if path.suffix != ".py" or not path.is_file():
+        return False
+    with contextlib.suppress(ConfigError):
+        return is_legacy(dict(Config.fromfile(path, safe=True).items()))
+    # It does more than the interpreter takes.
+    with contextlib.suppress(SyntaxError, ValueError):
+        return is_legacy({name.id: 0 for name in _assigned(ast.parse(path.read_bytes()))})
+    return False
+
+
+def _assigned(tree: ast.Module) -> list[ast.Name]:
+    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    return [target for target in targets if isinstance(target, ast.Name)]
 
 
 def import_custom(cfg: Config) -> None:

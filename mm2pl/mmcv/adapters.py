@@ -13,8 +13,9 @@ from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric
 from mm2pl.logging import MMLogger
 from mm2pl.mmcv.parallel import collate, scatter
-from mm2pl.optim import OptimWrapperDict, build_optim_wrapper
-from mm2pl.registry import DATASETS, FUNCTIONS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS
+from mm2pl.mmcv.runner.optimizer import build_optimizer
+from mm2pl.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mm2pl.registry import DATASETS, FUNCTIONS, METRICS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -59,6 +60,31 @@ class MMCVOptimWrapperConstructor:
             )
         wrappers = {name: build_optim_wrapper(parts[name], cfg) for name, cfg in self.cfgs.items()}
         return OptimWrapperDict(**wrappers)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MMCVOptimizerConstructor:
+    """Build the optimizer by a constructor of 1.x, which a project has registered in its OPTIMIZER_BUILDERS.
+
+    Args:
+        optim_wrapper_cfg: The wrapper's config; its optimizer's ``constructor`` is the name of the constructor of 1.x.
+        paramwise_cfg: Given to that one.
+
+    Example:
+        >>> optimizer = dict(type="SGD", lr=0.1, constructor="DefaultOptimizerConstructor")
+        >>> MMCVOptimizerConstructor(dict(optimizer=optimizer))(nn.Linear(1, 1)).get_lr()
+        {'lr': [0.1]}
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: Any = None) -> None:
+        self.cfg = {"type": "OptimWrapper", **optim_wrapper_cfg}
+        self.optimizer_cfg = {**self.cfg.pop("optimizer"), "paramwise_cfg": paramwise_cfg}
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Return the wrapper of what the constructor builds."""
+        optimizer = build_optimizer(model, self.optimizer_cfg)
+        wrapper: OptimWrapper = OPTIM_WRAPPERS.build({**self.cfg, "optimizer": optimizer})
+        return wrapper
 
 
 @METRICS.register_module()

@@ -59,8 +59,9 @@ utils.misc: concat_list deprecated_api_warning has_method import_modules_from_st
     to_ntuple tuple_cast utils.check_prerequisites utils.requires_executable
     utils.requires_package utils.to_1tuple utils.to_3tuple utils.to_4tuple
 utils.parrots_jit: TORCH_VERSION
-utils.parrots_wrapper: _BatchNorm _InstanceNorm IS_CUDA_AVAILABLE SyncBatchNorm TORCH_VERSION
-    device.is_cuda_available
+utils.parrots_wrapper: _AdaptiveAvgPoolNd _AdaptiveMaxPoolNd _AvgPoolNd _BatchNorm _ConvNd
+    _ConvTransposeMixin _get_dataloader _InstanceNorm _MaxPoolNd DataLoader get_build_config
+    is_rocm_pytorch IS_CUDA_AVAILABLE PoolDataLoader SyncBatchNorm TORCH_VERSION device.is_cuda_available
 utils.path: check_file_exist is_filepath is_str mkdir_or_exist scandir symlink utils.fopen
 utils.progressbar: ProgressBar Timer track_iter_progress track_parallel_progress track_progress
 utils.registry: Registry build_from_cfg deprecated_api_warning is_seq_of
@@ -86,6 +87,10 @@ fileio.io: fileio.BaseFileHandler fileio.FileClient fileio.JsonHandler fileio.Pi
     fileio.YamlHandler fileio.dump fileio.handlers.file_handlers fileio.load
     fileio.register_handler utils.is_list_of
 fileio.parse: fileio.FileClient fileio.dict_from_file fileio.list_from_file
+cnn.bricks: ACTIVATION_LAYERS CONV_LAYERS NORM_LAYERS PADDING_LAYERS PLUGIN_LAYERS UPSAMPLE_LAYERS
+cnn.bricks.registry: ACTIVATION_LAYERS ATTENTION CONV_LAYERS DROPOUT_LAYERS FEEDFORWARD_NETWORK
+    NORM_LAYERS PADDING_LAYERS PLUGIN_LAYERS POSITIONAL_ENCODING TRANSFORMER_LAYER
+    TRANSFORMER_LAYER_SEQUENCE UPSAMPLE_LAYERS
 cnn.builder: MODELS model.Sequential registry.build_from_cfg
 cnn.utils: Caffe2XavierInit ConstantInit KaimingInit NormalInit PretrainedInit TruncNormalInit
     UniformInit XavierInit analysis.get_model_complexity_info bias_init_with_prob

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from mm2pl.config import Config as Config
 from mm2pl.config import ConfigDict as ConfigDict
@@ -59,13 +58,29 @@ from mm2pl.utils.dl_utils import collect_env as collect_env
 from mm2pl.utils.dl_utils import is_jit_tracing as is_jit_tracing
 from mm2pl.utils.dl_utils import torch_meshgrid as torch_meshgrid
 
-# MMCV 1.7.2's names for what changed places between torch
-# versions and forks; 1.x code compares and subclasses them.
-TORCH_VERSION = torch.__version__
+# Torch's own; MMCV 1.7.2 had them from here, since they were others in Parrots.
+from mm2pl.utils.dl_utils.parrots_wrapper import TORCH_VERSION as TORCH_VERSION
+from mm2pl.utils.dl_utils.parrots_wrapper import DataLoader as DataLoader
+from mm2pl.utils.dl_utils.parrots_wrapper import PoolDataLoader as PoolDataLoader
+from mm2pl.utils.dl_utils.parrots_wrapper import SyncBatchNorm as SyncBatchNorm
+from mm2pl.utils.dl_utils.parrots_wrapper import _AdaptiveAvgPoolNd as _AdaptiveAvgPoolNd
+from mm2pl.utils.dl_utils.parrots_wrapper import _AdaptiveMaxPoolNd as _AdaptiveMaxPoolNd
+from mm2pl.utils.dl_utils.parrots_wrapper import _AvgPoolNd as _AvgPoolNd
+from mm2pl.utils.dl_utils.parrots_wrapper import _BatchNorm as _BatchNorm
+from mm2pl.utils.dl_utils.parrots_wrapper import _ConvNd as _ConvNd
+from mm2pl.utils.dl_utils.parrots_wrapper import _ConvTransposeMixin as _ConvTransposeMixin
+from mm2pl.utils.dl_utils.parrots_wrapper import _InstanceNorm as _InstanceNorm
+from mm2pl.utils.dl_utils.parrots_wrapper import _MaxPoolNd as _MaxPoolNd
+from mm2pl.utils.dl_utils.parrots_wrapper import get_build_config as get_build_config
+from mm2pl.utils.dl_utils.parrots_wrapper import is_rocm_pytorch as is_rocm_pytorch
+
 IS_CUDA_AVAILABLE = torch.cuda.is_available()
-_BatchNorm = nn.modules.batchnorm._BatchNorm
-_InstanceNorm = nn.modules.instancenorm._InstanceNorm
-SyncBatchNorm = nn.SyncBatchNorm
+
+
+def _get_dataloader() -> tuple[type[DataLoader[Any]], type[DataLoader[Any]]]:
+    """Return the two loaders, as MMPose 0.x and MMAction 0.x take them."""
+    return DataLoader, PoolDataLoader
+
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 

@@ -378,5 +378,8 @@ def _register_all_modules(scope: str) -> None:
         utils = import_module(f"{scope}.utils")
     except ImportError:
         return
-    # False leaves the default scope alone, which the toolbox would otherwise set to its own.
-    utils.register_all_modules(False)
+    # A project that has grown out of a 1.x toolbox keeps its package's name and has no such function. MMEngine 0.10.7
+    # ends in an AttributeError there.
+    if hasattr(utils, "register_all_modules"):
+        # False leaves the default scope alone, which the toolbox would otherwise set to its own.
+        utils.register_all_modules(False)

@@ -77,6 +77,26 @@ IMPORTS = [
         "from mmcv.runner import *", "from mm2pl.mmcv.runner import *", id="everything"
     ),
     pytest.param("from mmcv.ops import nms", "from mmcv.ops import nms", id="operators-stay"),
+    pytest.param(
+        "from mmcv.cnn import UPSAMPLE_LAYERS, ConvModule",
+        "from mm2pl.mmcv.cnn import UPSAMPLE_LAYERS\nfrom mmcv.cnn import ConvModule",
+        id="registries-of-layers",
+    ),
+    pytest.param(
+        "from mmcv.cnn.utils.weight_init import trunc_normal_",
+        "from mm2pl.mmcv.cnn import trunc_normal_",
+        id="initialiser-by-its-file",
+    ),
+    pytest.param(
+        "from mmcv.runner.checkpoint import get_state_dict",
+        "from mm2pl.mmcv.runner.checkpoint import get_state_dict",
+        id="only-in-the-deep-module",
+    ),
+    pytest.param(
+        "from mmcv.utils.parrots_wrapper import DataLoader, _get_dataloader",
+        "from mm2pl.mmcv.utils import DataLoader, _get_dataloader",
+        id="torch-by-another-name",
+    ),
     pytest.param("f(mmcv=1)\n'mmcv.Config'", "f(mmcv=1)\n'mmcv.Config'", id="only-imports"),
     pytest.param("from .mmcv import x", "from .mmcv import x", id="relative"),
 ]  # fmt: skip

@@ -286,3 +286,27 @@ def test_speed():
     rate = len(text) / 1024 / (time.process_time() - begin)
     assert "mm2pl.config.Config" in new
     assert rate > 20
+
+
+@pytest.mark.parametrize(
+    ("second", "new"),
+    [
+        ("Registry('attention', parent=ATTENTION)", "LAYERS"),
+        ("Registry('attention', None, MODELS)", "LAYERS"),
+        ("Registry('other', parent=MODELS, scope='own')", None),
+        ("Registry('hook', parent=HOOKS)", None),
+    ],
+)
+def test_registries_of_layers_are_one(tmp_path, second, new):
+    """MMCV 2.x keeps in MODELS, which has one child of a scope, what 1.x kept in a registry for each kind."""
+    text = (
+        "from mmcv.cnn import MODELS, ATTENTION\nfrom mmcv.runner import HOOKS\nfrom mmcv.utils import Registry\n"
+        f"LAYERS = Registry('model', parent=MODELS)\nOTHER = {second}\n"
+    )
+    found, _ = migrate_text(text, tmp_path / "builder.py")
+    assert "LAYERS = Registry('model', parent=MODELS)\n" in found
+    assert found.endswith(f"OTHER = {new or second}\n")
+    names: dict = {}
+    exec(found, names)  # a second child of one scope is an error
+    if new:
+        assert names["OTHER"] is names["LAYERS"]

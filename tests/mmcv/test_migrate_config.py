@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
 from mm2pl.config import Config
 from mm2pl.mmcv import Status, migrate_config, migrate_with_report
 from mm2pl.mmcv.migration.decisions import Choices
+from mm2pl.mmcv.runner import OPTIMIZER_BUILDERS, DefaultOptimizerConstructor
+from mm2pl.optim import build_optim_wrapper
 
 EPOCHS = {"type": "EpochBasedRunner", "max_epochs": 4}
 ITERS = {"type": "IterBasedRunner", "max_iters": 90}
@@ -36,7 +40,12 @@ WRAPPER = {"type": "OptimWrapper", "optimizer": SGD}
             id="paramwise",
         ),
         pytest.param(
-            {"optimizer": {**SGD, "constructor": "Mine"}}, {"constructor": "Mine"}, id="constructor"
+            {"optimizer": {**SGD, "constructor": "Mine"}},
+            {
+                "constructor": "MMCVOptimizerConstructor",
+                "optimizer": {**SGD, "constructor": "Mine"},
+            },
+            id="constructor",
         ),
         pytest.param(
             {
@@ -90,6 +99,25 @@ WRAPPER = {"type": "OptimWrapper", "optimizer": SGD}
 )
 def test_optim_wrapper(old, new):
     assert migrate_config({"optimizer": SGD, **old})["optim_wrapper"] == {**WRAPPER, **new}
+
+
+def test_a_toolbox_of_today_has_its_constructors():
+    old = {"optimizer": {**SGD, "constructor": "LearningRateDecayOptimizerConstructor"}}
+    wrapper = migrate_with_report(old, Choices(toolbox="mmseg")).config["optim_wrapper"]
+    assert wrapper == {**WRAPPER, "constructor": "LearningRateDecayOptimizerConstructor"}
+
+
+def test_a_constructor_of_1x_builds_the_optimizer():
+    class Halved(DefaultOptimizerConstructor):
+        def __call__(self, model):
+            return torch.optim.SGD(model.parameters(), lr=self.paramwise_cfg["factor"] * 0.1)
+
+    OPTIMIZER_BUILDERS.register_module(name="Halved", module=Halved)
+    optimizer = {**SGD, "constructor": "Halved", "paramwise_cfg": {"factor": 0.5}}
+    old = {"optimizer": optimizer, "optimizer_config": {"grad_clip": {"max_norm": 1}}}
+    wrapper = build_optim_wrapper(nn.Linear(1, 1), migrate_config(old)["optim_wrapper"])
+    assert wrapper.get_lr()["lr"] == [0.05]
+    assert wrapper.clip_grad_kwargs == {"max_norm": 1}
 
 
 @pytest.mark.parametrize("key", ["optimizer", "optimizers"])

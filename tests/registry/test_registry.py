@@ -296,3 +296,13 @@ def test_old_toolboxes_register_themselves_on_request(monkeypatch) -> None:
     assert registry.get("Anything") is None
     assert registry.get("Anything") is None
     assert asked == [False]
+
+
+def test_a_project_with_an_old_toolboxes_name_registers_by_its_imports(monkeypatch) -> None:
+    """Such as a copy of MMSegmentation 0.x, which has no ``register_all_modules``."""
+    monkeypatch.setitem(sys.modules, "mmocr", ModuleType("mmocr"))
+    monkeypatch.setitem(sys.modules, "mmocr.utils", ModuleType("mmocr.utils"))
+    registry = Registry("model", scope="mmocr")
+    registry.register_module(name="Own", module=dict)
+    assert registry.get("Anything") is None
+    assert registry.get("Own") is dict

@@ -30,6 +30,7 @@ _MODULES = re.compile(
     r"(torch\.nn(\.modules(\.module)?)?\.Module|(mmcv|mmengine|mm2pl)\..*BaseModule)$"
 )
 _REGISTRY = re.compile(r"(mmcv|mm2pl|mmengine)\.(.*\.)?Registry$")
+_MODELS = re.compile(r"mm2pl\.(registry\.MODELS|mmcv\.cnn\.[A-Z_]+)$")
 _TELLING = re.compile(r"def (train|val)_step\b|\bRegistry\(")
 
 
@@ -177,8 +178,30 @@ def _has_parent(call: ast.Call) -> bool:
 def _parents(tree: ast.Module) -> Iterator[str]:
     bound = origins(tree)
     for call in _registry_calls(tree):
-        for given in (*call.args[2:3], *(k.value for k in call.keywords if k.arg == "parent")):
-            yield origin(given, bound).rpartition(".")[2]
+        yield from (path.rpartition(".")[2] for path in _given_parents(call, bound))
+
+
+def _given_parents(call: ast.Call, bound: dict[str, str]) -> list[str]:
+    given = (*call.args[2:3], *(k.value for k in call.keywords if k.arg == "parent"))
+    return [origin(each, bound) for each in given]
+
+
+def _doubled(tree: ast.Module, bound: dict[str, str]) -> Iterator[tuple[ast.Call, str]]:
+    """Yield the calls that would make a second child of MODELS in a file, and the name of the first.
+
+    MMCV 1.x had a registry for each kind of layer. MMCV 2.x keeps them in MODELS, which has one child of a scope.
+    """
+    calls, first = _registry_calls(tree), ""
+    for node in tree.body:
+        match node:
+            case ast.Assign([ast.Name(name)], ast.Call() as call) if call in calls:
+                parents = _given_parents(call, bound)
+                own = any(k.arg == "scope" for k in call.keywords)
+                if own or not any(_MODELS.match(path) for path in parents):
+                    continue
+                if first:
+                    yield call, first
+                first = first or name
 
 
 def _kinds(title: str) -> set[str]:
@@ -232,6 +255,7 @@ def with_bases(text: str, path: Path) -> str:
         if base is not None
     ]
     bases = ", ".join(sorted({edit.text for edit in edits}))
+    doubled = [Edit(*place.of(call), name) for call, name in _doubled(tree, bound)]
     imports = [f"from mm2pl.mmcv import {bases}"] if bases else []
     scope = scope_of(path)
     for call, _, parent in new_registries(tree, path):
@@ -244,7 +268,7 @@ def with_bases(text: str, path: Path) -> str:
     if edits:
         edits.append(_import_edit(tree.body, imports, place))
     new = text
-    for edit in sorted(edits, reverse=True):
+    for edit in sorted(edits + doubled, reverse=True):
         new = new[: edit.begin] + edit.text + new[edit.end :]
     # A file that cannot be imported is worse than one that is left.
     return text if parsed(new) is None else new

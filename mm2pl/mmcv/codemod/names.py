@@ -10,7 +10,9 @@ from mm2pl.compat import ours
 
 _HOME = {
     "mm2pl.hooks": ("Hook",),
-    "mm2pl.registry": ("HOOKS", "OPTIMIZERS", "MODELS", "Registry", "build_from_cfg"),
+    "mm2pl.registry": (
+        *("HOOKS", "OPTIMIZERS", "MODELS", "Registry", "build_from_cfg", "build_model_from_cfg"),
+    ),
     "mm2pl.config": ("Config", "ConfigDict", "DictAction"),
     "mm2pl.dist": ("get_dist_info", "init_dist", "master_only"),
     "mm2pl.logging": ("print_log",),
@@ -34,8 +36,6 @@ _ROOMS = {
     "mmcv.fileio": ("mm2pl.fileio",),
     "mmcv.cnn": ("mm2pl.model", "mm2pl.mmcv.cnn"),
 }
-# mm2pl.model has many names, such as BaseModel, that `mmcv.cnn` never had. Only initialisers moved.
-_INITS = ("init", "Init", "INITIALIZERS", "bias_init_with_prob", "initialize")
 
 STAYS = {
     "mmcv.runner": "mm2pl.mmcv.runner has no such name: take its lines over, or use what replaces it",
@@ -93,11 +93,14 @@ def home(module: str, name: str) -> str | None:
         rooms = [r for key, found in _ROOMS.items() if key != "mmcv.cnn" for r in found]
     else:
         rooms = list(_ROOMS.get(room, ()))
-    if room == "mmcv.cnn" and name != "MODELS" and not any(part in name for part in _INITS):
+    # mm2pl.model has many names, such as BaseModel, that `mmcv.cnn` never had.
+    if room == "mmcv.cnn" and not _has("mm2pl.mmcv.cnn", name):
         return None
     # Before the search, which would find them in mm2pl.mmcv first.
     if rooms and name in _MOVED:
         return _MOVED[name]
+    # The last is the module of the same path, which has what the room does not show.
+    rooms += [f"mm2pl.{module}"] if rooms and module != room else []
     # A module of that name, such as mm2pl.mmcv.runner.optimizer, is not the object.
     return next((r for r in rooms if _has(r, name) and not _is_module(r, name)), None)
 

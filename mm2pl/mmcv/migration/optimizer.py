@@ -49,7 +49,7 @@ def _optimizers(state: State, wrapper: dict[str, Any]) -> list[str]:
     # GANs of MMEditing and MMGeneration give one optimizer per sub-module, and no type.
     if "type" in optimizer or not all(isinstance(o, Mapping) for o in optimizer.values()):
         state.take("optimizer", f"{_TARGET}.optimizer")
-        wrapper.update(_one_optimizer(optimizer))
+        wrapper.update(_one_optimizer(optimizer, state))
         return []
     state.take(
         "optimizer",
@@ -58,11 +58,11 @@ def _optimizers(state: State, wrapper: dict[str, Any]) -> list[str]:
         "optim_wrapper['name'].update_params(loss), where it called optimizer['name'].step()",
     )
     for name, one in optimizer.items():
-        wrapper[name] = _one_optimizer(one)
+        wrapper[name] = _one_optimizer(one, state)
     return list(optimizer)
 
 
-def _one_optimizer(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+def _one_optimizer(optimizer: Mapping[str, Any], state: State) -> dict[str, Any]:
     inner = dict(optimizer)
     outer: dict[str, Any] = {
         key: inner.pop(key) for key in ("paramwise_cfg", "constructor") if key in inner
@@ -70,6 +70,10 @@ def _one_optimizer(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     # 1.x' default by name. MMEngine's default does the same under another name.
     if outer.get("constructor") == "DefaultOptimizerConstructor":
         del outer["constructor"]
+    # A toolbox of today has its constructors in today's registry; those of a project are still of 1.x.
+    elif "constructor" in outer and state.toolbox is None:
+        inner["constructor"] = outer["constructor"]
+        outer["constructor"] = "MMCVOptimizerConstructor"
     if outer.get("paramwise_cfg", {}) is None:
         del outer["paramwise_cfg"]
     return {"optimizer": inner, **outer}
