@@ -17,7 +17,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully
 
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.ddp import as_timedelta
-from mm2pl.lightning.private import let_device_choose_backend
+from mm2pl.lightning.private import let_device_choose_backend, shard_over
 from mm2pl.model import turn_on_activation_checkpointing
 from mm2pl.model.wrappers.fully_sharded_distributed import _dtype, _function
 
@@ -77,7 +77,7 @@ class MMModelParallelStrategy(ModelParallelStrategy):
         """Join the other processes."""
         if self.process_group_backend == "nccl" and self.root_device.type == "cpu":
             let_device_choose_backend(self)
-        self._data_parallel_size = self.num_nodes * self.num_processes
+        shard_over(self, self.num_nodes * self.num_processes)
         super().setup_environment()
         module: Any = self.lightning_module
         if hasattr(module, "model") and not is_overridden("configure_model", module):

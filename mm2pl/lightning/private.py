@@ -73,6 +73,7 @@ NEEDED: dict[str, str] = {
     "LightningModule": "_trainer _current_fx_name _call_batch_hook",
     "Precision": "_after_closure",
     "DDPStrategy": "_process_group_backend",
+    "ModelParallelStrategy": "_data_parallel_size _process_group_backend",
     "TQDMProgressBar": "_should_update _train_progress_bar _val_progress_bar _test_progress_bar _predict_progress_bar",
 }
 """Where in Lightning → the names that this file, and the subclasses of its classes, use there.
@@ -117,6 +118,7 @@ def self_test(trainer: Trainer) -> list[str]:
         "LightningModule": LightningModule(),
         "Precision": Precision,
         "DDPStrategy": DDPStrategy(),
+        "ModelParallelStrategy": ModelParallelStrategy(),
         "TQDMProgressBar": TQDMProgressBar(),
     }
     for path, names in NEEDED.items():
@@ -451,6 +453,12 @@ def let_device_choose_backend(strategy: DDPStrategy | ModelParallelStrategy) -> 
     """Forget the backend of collectives that a strategy was given; before ``setup_environment`` it then finds one."""
     _inside(strategy, "_process_group_backend")
     strategy._process_group_backend = None
+
+
+def shard_over(strategy: ModelParallelStrategy, processes: int) -> None:
+    """Let so many processes share one copy of a model; Lightning takes the number before it counts them."""
+    _inside(strategy, "_data_parallel_size")
+    strategy._data_parallel_size = processes
 
 
 def loads_by_name(strategy: Strategy) -> bool:
