@@ -43,7 +43,10 @@ def own(strategy: str) -> None:
 
 
 def cli(strategy: str) -> None:
-    given = {**flags(strategy), "strategy": FSDP2 if strategy == "FSDP2" else strategy}
+    given = {
+        **flags(strategy),
+        "strategy": {"class_path": FSDP2} if strategy == "FSDP2" else strategy,
+    }
     words = [f"--trainer.{name}={value}" for name, value in given.items()]
     LightningCLI(
         LightningModule,

@@ -6,11 +6,13 @@ import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mm2pl.mmcv.codemod.imports import Note
 from mm2pl.mmcv.codemod.models import lines_of, origin, parsed
 from mm2pl.mmcv.codemod.training import BUILDERS, OPENMMLAB, Source, name_of, trains
+
+if TYPE_CHECKING:
+    from mm2pl.mmcv.codemod.imports import Note
 
 _WORK_DIR = """\
 if {args}.work_dir is not None:
