@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from mm2pl.cli import plot_log
 from mm2pl.cli.options import CONFIG_ENDINGS
@@ -42,17 +43,23 @@ def run(command: str, arguments: list[str]) -> int:
     parser.add_argument(
         "--build", action="store_true", help="build the training data, and count them"
     )
+    parser.add_argument("--json", action="store_true", help="print each value as JSON")
     options = parser.parse_args(arguments)
+    if options.json and options.out:
+        raise ArgumentError("--json prints the values and -o draws them → give one of the two")
     if options.build and options.epoch_length is not None:
         raise ArgumentError("--build and --epoch-length both say how long an epoch is → give one")
     cfg = read(options)
     if cfg is None:
         return 0
     # Only here, because torch comes with it.
-    from mm2pl.plan.plot import measured_epoch_length, plot_schedule
+    from mm2pl.plan.plot import measured_epoch_length, plot_schedule, schedule_data
 
     length = options.epoch_length
     if options.build:
         length = measured_epoch_length(cfg)
+    if options.json:
+        print(json.dumps(schedule_data(cfg, epoch_length=length), ensure_ascii=False))
+        return 0
     print(plot_schedule(cfg, options.out, epoch_length=length))
     return 0

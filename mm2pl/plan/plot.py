@@ -105,6 +105,30 @@ def plot_schedule(
     return "\n".join(lines)
 
 
+def schedule_data(
+    cfg: Mapping[str, Any] | Config, *, epoch_length: int | None = None
+) -> dict[str, Any]:
+    """Return what :func:`plot_schedule` draws as plain data: a value per iteration of each curve.
+
+    Raises:
+        ValueError: As :func:`plot_schedule`.
+        TypeError: As :func:`plot_schedule`.
+    """
+    config: Any = getattr(cfg, "_cfg_dict", cfg)
+    run = _length(config, epoch_length)
+    curves = schedule_curves(config, run)
+    return {
+        "iterations": run.iters,
+        "epoch_length": run.epoch_length if run.by_epoch else None,
+        "epoch_length_is_assumed": run.assumed,
+        "curves": [
+            {"entry": curve.entry, "groups": curve.label, "values": curve.values}
+            for curve in curves
+        ],
+        "notes": list(_doubts(config["optim_wrapper"])),
+    }
+
+
 def _length(cfg: Mapping[str, Any], epoch_length: int | None) -> Length:
     for key in ("optim_wrapper", "train_cfg"):
         if not cfg.get(key):

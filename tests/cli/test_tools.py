@@ -108,6 +108,25 @@ def test_plot_schedule(tmp_path, capsys):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_plot_schedule_as_json(tmp_path, capsys):
+    config = write(
+        tmp_path / "c.py",
+        "train_cfg = dict(by_epoch=True, max_epochs=2)\nmodel = dict(type='M')\n"
+        "optim_wrapper = dict(optimizer=dict(type='SGD', lr=1.0))\n"
+        "param_scheduler = dict(type='MultiStepLR', milestones=[1], gamma=0.5)\n",
+    )
+    assert main(["plot", "schedule", config, "--json", "--epoch-length", "2"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "iterations": 4,
+        "epoch_length": 2,
+        "epoch_length_is_assumed": False,
+        "curves": [{"entry": "lr", "groups": "all", "values": [1.0, 1.0, 0.5, 0.5]}],
+        "notes": [],
+    }
+    assert main(["plot", "schedule", config, "--json", "-o", str(tmp_path / "lr.png")]) == 2
+    assert "--json prints the values and -o draws them" in capsys.readouterr().err
+
+
 def test_plot_schedule_counts_the_data(tmp_path, capsys):
     config = write(
         tmp_path / "c.py",
