@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,9 @@ def _with_own_files(plugins: Any) -> list[Any]:
 
     A plugin that hands files on to another, such as Lightning's ``AsyncCheckpointIO``, hands them on to ours.
     """
-    listed = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    # As Lightning 2.6 takes them: one, or anything that can be gone through.
+    given = () if plugins is None else plugins
+    listed = list(given) if isinstance(given, Iterable) else [given]
     writers: list[Any] = [each for each in listed if isinstance(each, CheckpointIO)]
     for writer in writers:
         if getattr(writer, "checkpoint_io", writer) is None:

@@ -115,7 +115,9 @@ def test_what_could_not_be_written_ends_the_run(tmp_path):
     assert not (tmp_path / "last_checkpoint").exists()
 
 
-@pytest.mark.parametrize("plugins", [None, AsyncCheckpointIO(), [AsyncCheckpointIO()]])
+@pytest.mark.parametrize(
+    "plugins", [None, (), AsyncCheckpointIO(), [AsyncCheckpointIO()], (AsyncCheckpointIO(),)]
+)
 def test_files_have_our_form_where_nobody_names_a_writer(plugins, tmp_path):
     io = RunTrainer(plugins=plugins, accelerator="cpu", logger=False).strategy.checkpoint_io
     assert isinstance(getattr(io, "checkpoint_io", io), MMCheckpointIO)
