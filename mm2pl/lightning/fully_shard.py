@@ -70,7 +70,7 @@ class MMModelParallelStrategy(ModelParallelStrategy):
             raise ArgumentError(f"cpu_offload={cpu_offload!r} → True or False")
         if not isinstance(reshard_after_forward, int | None):
             raise ArgumentError(
-                f"reshard_after_forward={reshard_after_forward!r} → True, False, or the number of processes that keep them together"
+                f"reshard_after_forward={reshard_after_forward!r} → True, False, or a number of processes"
             )
         self._policy = _function(auto_wrap_policy, "auto_wrap_policy")
         self._recomputed = checked_modules(activation_checkpointing)
