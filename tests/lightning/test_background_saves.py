@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.plugins import AsyncCheckpointIO
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMCheckpointIO
@@ -152,3 +153,9 @@ def test_files_have_our_form_where_nobody_names_a_writer(plugins, tmp_path):
 def test_a_writer_of_the_users_stays():
     mine = Slow()
     assert RunTrainer(plugins=mine, accelerator="cpu", logger=False).strategy.checkpoint_io is mine
+
+
+def test_a_writer_of_the_users_strategy_stays():
+    mine = Slow()
+    strategy = SingleDeviceStrategy("cpu", checkpoint_io=mine)
+    assert RunTrainer(strategy=strategy, logger=False).strategy.checkpoint_io is mine
