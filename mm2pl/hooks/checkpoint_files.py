@@ -30,13 +30,16 @@ class CheckpointFiles:
     Args:
         folder: A path or URI.
         backend: Its storage backend.
+        writes_later: A plugin writes in the background, so that a file which stands there may be an older one.
     """
 
-    def __init__(self, folder: str, backend: Any) -> None:
+    def __init__(self, folder: str, backend: Any, writes_later: bool = False) -> None:
         self.folder = folder
+        self.writes_later = writes_later
         self.backend = backend
         self._written: set[str] = set()
         self._replaced: dict[str, str] = {}
+        self._before: dict[str, tuple[int, int]] = {}
 
     def path(self, name: str) -> str:
         """Return the path of a file of this folder."""
@@ -54,8 +57,20 @@ class CheckpointFiles:
         return _real(_parent(path)) in {_real(folder) for folder in (self.folder, *folders)}
 
     def note(self, path: str) -> None:
-        """Take note of what this process has written."""
+        """Take note of what this process is about to write."""
         self._written.add(path)
+        if self.writes_later and os.path.isfile(path):  # perhaps an earlier run's
+            self._before[path] = _stamp(path)
+
+    def all_written(self) -> None:
+        """Take what stands there for what was asked for: the plugin has ended."""
+        self._before.clear()
+
+    def is_there(self, path: str) -> bool:
+        """Return whether a file that was asked for has been written."""
+        if path in self._before and os.path.isfile(path) and _stamp(path) == self._before[path]:
+            return False
+        return self.backend.exists(path)
 
     def remover(self, path: str, kept: Iterable[str | None]) -> Callable[[], None] | None:
         """Return what removes one of :meth:`path`'s or :meth:`own`'s files.
@@ -88,7 +103,7 @@ class CheckpointFiles:
 
     def remove_replaced(self, kept: Iterable[str | None]) -> None:
         """Remove what is replaced by files that are there by now, but for those ``kept``."""
-        ready = [old for old, new in self._replaced.items() if self.backend.exists(new)]
+        ready = [old for old, new in self._replaced.items() if self.is_there(new)]
         for old in ready:
             del self._replaced[old]
         self.remove(ready, [*kept])
@@ -127,6 +142,11 @@ def number_in(path: object, name: Callable[[int], str]) -> int | None:
 def is_among(path: str, others: Iterable[str | None]) -> bool:
     """Return whether one of the others is the same file, also through links."""
     return _real(path) in {_real(other) for other in others if other}
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns
 
 
 def _parent(path: str) -> str:

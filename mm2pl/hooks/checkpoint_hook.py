@@ -176,7 +176,8 @@ class CheckpointHook(Hook, CheckpointCallback):
     def before_train(self, runner: RunnerLike) -> None:
         """Find the folder, and take up what a resumed message hub remembers."""
         self.out_dir = self.checkpoint_folder(runner.work_dir)
-        self._files = CheckpointFiles(self.out_dir, self.file_backend)
+        later = getattr(runner, "writes_later", False) is True
+        self._files = CheckpointFiles(self.out_dir, self.file_backend, later)
         # The stub of a runner that a toolbox's tests make may answer anything to anything.
         self._is_trial = getattr(runner, "is_trial", False) is True
         if self._is_trial:
@@ -256,16 +257,17 @@ class CheckpointHook(Hook, CheckpointCallback):
         if self.published_keys is None:
             return
         paths = [self.last_ckpt] if self.save_last else []
-        for path in [*paths, *map(self.get_best, self.key_indicators)]:
-            if path is not None and self.file_backend.exists(path):
-                self._publish_model(runner, path)
-            elif path is not None:
-                self._unpublished.append(path)
+        found = [p for p in (*paths, *map(self.get_best, self.key_indicators)) if p is not None]
+        if self._files.writes_later:
+            self._unpublished, found = found, []
+        for path in found:
+            self._publish_model(runner, path)
 
     def after_run(self, runner: RunnerLike) -> None:
         """Do what had to wait for a plugin that writes in the background: by now it has written everything."""
         if self._memory is None or self._is_trial:
             return
+        self._files.all_written()
         self._settle(runner)
         self._files.remove_replaced(self._kept)
         while self._unpublished:
@@ -295,6 +297,7 @@ class CheckpointHook(Hook, CheckpointCallback):
             self._memory.put("keep_ckpt_ids", list(self.keep_ckpt_ids))
             self._memory.put("outdated_ckpts", list(self._outdated))
         self._memory.put("last_ckpt", self.last_ckpt)
+        self._files.note(self.last_ckpt)
         runner.save_checkpoint(
             self.out_dir,
             self.filename_tmpl.format(step),
@@ -304,7 +307,6 @@ class CheckpointHook(Hook, CheckpointCallback):
             by_epoch=self.by_epoch,
             backend_args=self.backend_args,
         )
-        self._files.note(self.last_ckpt)
         self._unsettled = True
         self._settle(runner)
 
@@ -313,9 +315,8 @@ class CheckpointHook(Hook, CheckpointCallback):
 
         A plugin such as Lightning's ``AsyncCheckpointIO`` may still be writing it: then the next save asks again.
         """
-        main = is_main_process()
-        if self._unsettled and (not main or self.file_backend.exists(self.last_ckpt)):
-            if main:
+        if self._unsettled and (not is_main_process() or self._files.is_there(str(self.last_ckpt))):
+            if is_main_process():
                 self._files.name_newest(str(self.last_ckpt), runner.work_dir)
             self._files.remove(self._outdated, self._kept)
             self._outdated, self._unsettled = [], False

@@ -98,7 +98,7 @@ class Border:
             if not self._keeps_names and not loads_by_name(self.strategy):
                 checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
             runner_of(trainer).complete_checkpoint(checkpoint)
-            if hasattr(self.strategy.checkpoint_io, "checkpoint_io"):
+            if runner_of(trainer).writes_later:
                 # Lightning's AsyncCheckpointIO copies tensors alone and writes later; a hook may change its arrays.
                 checkpoint = to_plain(checkpoint)
         self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)

@@ -104,12 +104,13 @@ class Follower:
         """Replace the wrapper's ``backward`` and ``optim_context`` inside."""
         wrapper = self._wrapper
         handle = wrapper.optimizer.register_step_post_hook(self._count)
-        wrapper.backward = self._go_backward
         try:
-            with told_of_accumulation(wrapper, self._note):
+            with (
+                _replaced(wrapper, "backward", self._go_backward),
+                told_of_accumulation(wrapper, self._note),
+            ):
                 yield
         finally:
-            del wrapper.backward
             handle.remove()
 
     def _note(self) -> AbstractContextManager[None]:
@@ -144,13 +145,22 @@ def told_of_accumulation(
     own = wrapper.optim_context
 
     @contextmanager
-    def optim_context(model: nn.Module) -> Iterator[None]:
+    def optim_context(*args: Any, **kwargs: Any) -> Iterator[None]:
         adds = hasattr(wrapper, "should_sync") and not wrapper.should_sync()
-        with hold_back() if adds else nullcontext(), own(model):
+        with hold_back() if adds else nullcontext(), own(*args, **kwargs):
             yield
 
-    wrapper.optim_context = optim_context
+    with _replaced(wrapper, "optim_context", optim_context):
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
+    """Give an object another method inside; afterwards it has the class's again, or what had been set on it."""
+    before = {key: value for key, value in vars(owner).items() if key == name}
+    setattr(owner, name, method)
     try:
         yield
     finally:
-        del wrapper.optim_context
+        delattr(owner, name)
+        vars(owner).update(before)

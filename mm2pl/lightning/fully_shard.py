@@ -37,7 +37,8 @@ class MMModelParallelStrategy(ModelParallelStrategy):
         mixed_precision: ``dict(param_dtype="bfloat16", reduce_dtype="float32", output_dtype=…,
             cast_forward_inputs=…)``.
         cpu_offload: Keep parameters, gradients and the optimizer's states on the CPU.
-        reshard_after_forward: Free gathered parameters until the backward pass; a number: keep them that far apart.
+        reshard_after_forward: Free gathered parameters until the backward pass; a number: keep
+            them whole in each group of so many processes.
         activation_checkpointing: ``dict(check_fn=…)``: which modules, as ``auto_wrap_policy`` a function by name.
         save_distributed_checkpoint: Write a folder with a part from each process, instead of one file.
         timeout: The longest wait for another process, as in :class:`~mm2pl.lightning.ddp.MMDDPStrategy`.
@@ -65,6 +66,12 @@ class MMModelParallelStrategy(ModelParallelStrategy):
             timeout=as_timedelta(timeout),
             process_group_backend=process_group_backend,
         )
+        if not isinstance(cpu_offload, bool):  # older FSDP's dict would say yes with a no in it
+            raise ArgumentError(f"cpu_offload={cpu_offload!r} → True or False")
+        if not isinstance(reshard_after_forward, int | None):
+            raise ArgumentError(
+                f"reshard_after_forward={reshard_after_forward!r} → True, False, or a number of processes"
+            )
         self._policy = _function(auto_wrap_policy, "auto_wrap_policy")
         self._recomputed = checked_modules(activation_checkpointing)
         self._options: dict[str, Any] = {"mp_policy": _precision(mixed_precision)}

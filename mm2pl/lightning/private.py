@@ -473,6 +473,11 @@ def loads_by_name(strategy: Strategy) -> bool:
     )
 
 
+def has_writer(strategy: object) -> bool:
+    """Return whether a strategy was made with a CheckpointIO; the public property makes one where there is none."""
+    return getattr(strategy, "_checkpoint_io", None) is not None
+
+
 def before_optimizer_step(plugin: Precision, module: LightningModule, optimizer: Steppable) -> None:
     """Call ``on_before_optimizer_step`` of callbacks and module, and clip, as ``Precision.optimizer_step`` does."""
     _inside(plugin, "_after_closure")(module, optimizer)

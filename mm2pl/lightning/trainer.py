@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from mm2pl.lightning.failures import OtherProcessFailed, is_echo, is_first_failure
 from mm2pl.lightning.launch import copied
+from mm2pl.lightning.private import has_writer
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.ranks import Ranks
 from mm2pl.lightning.refused import refused_options, refused_run
@@ -38,13 +40,16 @@ class RunTrainer(Trainer):
     """A Trainer whose ``ckpt_path="last"`` is the run's newest checkpoint, and which returns the run's metrics.
 
     Lightning 2.6 looks for ``"last"`` in its own ``ModelCheckpoint`` only; ``"best"`` it asks of any ``Checkpoint``.
-    Files are written and read by :class:`MMCheckpointIO`, unless ``plugins`` name another ``CheckpointIO``.
+    Files are written and read by :class:`MMCheckpointIO`, unless ``plugins`` or the strategy bring a ``CheckpointIO``.
     """
 
     # With the signature of Lightning's own: LightningCLI makes the options from it.
     @functools.wraps(Trainer.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, plugins: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, plugins=_with_own_files(plugins), **kwargs)
+        # Lightning 2.6 refuses a second one, as if the user had named both.
+        if not has_writer(kwargs.get("strategy")):
+            plugins = _with_own_files(plugins)
+        super().__init__(*args, plugins=plugins, **kwargs)
 
     @property
     def training(self) -> bool:
@@ -96,7 +101,9 @@ def _with_own_files(plugins: Any) -> list[Any]:
 
     A plugin that hands files on to another, such as Lightning's ``AsyncCheckpointIO``, hands them on to ours.
     """
-    listed = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+    # As Lightning 2.6 takes them: one, or anything that can be gone through.
+    given = () if plugins is None else plugins
+    listed = list(given) if isinstance(given, Iterable) else [given]
     writers: list[Any] = [each for each in listed if isinstance(each, CheckpointIO)]
     for writer in writers:
         if getattr(writer, "checkpoint_io", writer) is None:

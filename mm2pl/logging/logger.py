@@ -194,7 +194,11 @@ class MMLogger(Logger, ManagerMixin):
         """Pass ``record`` to this logger's own handlers only."""
         for handler in self.handlers:
             if record.levelno >= handler.level:
-                handler.handle(record)
+                try:
+                    handler.handle(record)
+                except OSError:
+                    # Python's FileHandler asks `handleError` of writing alone, not of opening its file again.
+                    handler.handleError(record)
 
     def isEnabledFor(self, level: int) -> bool:
         """Return whether some handler takes ``level``: a line that none takes costs nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -90,16 +91,26 @@ def drives(loop: Any) -> bool:
     return loop is not None and getattr(loop, "drives", True)
 
 
+class _Unless:
+    """A value that is worked out each time, unless an object has set its own, as a property would not let it."""
+
+    def __init__(self, work_out: Callable[[Any], Any]) -> None:
+        self._work_out = work_out
+
+    def __get__(self, loop: Any, owner: type) -> Any:
+        return self if loop is None else self._work_out(loop)
+
+
 class ForeignTrainLoop(BaseLoop):
     """What a run asks of a training loop, for classes that derive from another package's, as the real MMEngine's."""
 
-    @property
-    def by_epoch(self) -> bool:  # type: ignore[override]
+    @_Unless
+    def by_epoch(self) -> bool:
         """Whether it counts epochs: MMEngine's loop by iterations has an iterator that never ends."""
         return not hasattr(self, "dataloader_iterator")
 
-    @property
-    def epoch_length(self) -> int:  # type: ignore[override]
+    @_Unless
+    def epoch_length(self) -> int:
         """Batches of one of Lightning's epochs: of an epoch, or by iterations of the whole run."""
         own: Any = self
         return own.max_iters // max(own.max_epochs, 1) if self.by_epoch else own.max_iters
@@ -109,4 +120,7 @@ def as_own(cls: type) -> type:
     """Return a class of training loops, or one derived from it that has what a run asks for."""
     if issubclass(cls, BaseLoop):
         return cls
-    return new_class(cls.__name__, (cls, ForeignTrainLoop))
+    named = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return new_class(
+        cls.__name__, (cls, ForeignTrainLoop), exec_body=lambda body: body.update(named)
+    )

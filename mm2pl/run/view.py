@@ -111,6 +111,12 @@ class RunnerView:
         return bool(getattr(self.trainer, "fast_dev_run", False))
 
     @property
+    def writes_later(self) -> bool:
+        """Whether a plugin such as Lightning's ``AsyncCheckpointIO`` hands checkpoints on to what writes them."""
+        strategy = getattr(self.trainer, "strategy", None)
+        return hasattr(getattr(strategy, "checkpoint_io", None), "checkpoint_io")
+
+    @property
     def resumed_from(self) -> str | None:
         """The checkpoint that the Trainer goes on from."""
         path = getattr(self.trainer, "ckpt_path", None)

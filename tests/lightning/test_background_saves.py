@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.plugins import AsyncCheckpointIO
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMCheckpointIO
@@ -108,6 +110,31 @@ def test_nothing_is_removed_before_its_successor_is_there(tmp_path):
         assert had == sorted(had)
 
 
+def test_files_that_an_earlier_run_left_are_not_taken_for_new(tmp_path):
+    runner_with(tmp_path).train()
+    marker, stale = tmp_path / "last_checkpoint", []
+    marker.unlink()
+    for path in tmp_path.glob("*-*.pth"):  # what it published
+        path.unlink()
+    shutil.copy(tmp_path / "epoch_3.pth", tmp_path / "epoch_1.pth")
+    earlier = {path: path.stat().st_ino for path in tmp_path.glob("*.pth")}
+
+    class Watch(Hook):
+        def after_train_iter(self, runner, **_):
+            named = Path(marker.read_text()) if marker.exists() else None
+            stale.append(named in earlier and named.stat().st_ino == earlier[named])
+
+        def before_train(self, runner):
+            for parameter in runner.model.parameters():
+                parameter.data.add_(1)
+
+    runner_with(tmp_path, AsyncCheckpointIO(Slow()), hooks=[Watch()]).train()
+    assert not any(stale)
+    last = content(Path(marker.read_text()))["state_dict"]
+    (published,) = tmp_path.glob("epoch_*-*.pth")
+    torch.testing.assert_close(content(published)["state_dict"], last, rtol=0, atol=0)
+
+
 def test_what_could_not_be_written_ends_the_run(tmp_path):
     with pytest.raises(OSError, match=r"epoch_1\.pth could not be written: No space left"):
         runner_with(tmp_path, AsyncCheckpointIO(Full())).train()
@@ -115,7 +142,9 @@ def test_what_could_not_be_written_ends_the_run(tmp_path):
     assert not (tmp_path / "last_checkpoint").exists()
 
 
-@pytest.mark.parametrize("plugins", [None, AsyncCheckpointIO(), [AsyncCheckpointIO()]])
+@pytest.mark.parametrize(
+    "plugins", [None, (), AsyncCheckpointIO(), [AsyncCheckpointIO()], (AsyncCheckpointIO(),)]
+)
 def test_files_have_our_form_where_nobody_names_a_writer(plugins, tmp_path):
     io = RunTrainer(plugins=plugins, accelerator="cpu", logger=False).strategy.checkpoint_io
     assert isinstance(getattr(io, "checkpoint_io", io), MMCheckpointIO)
@@ -124,3 +153,9 @@ def test_files_have_our_form_where_nobody_names_a_writer(plugins, tmp_path):
 def test_a_writer_of_the_users_stays():
     mine = Slow()
     assert RunTrainer(plugins=mine, accelerator="cpu", logger=False).strategy.checkpoint_io is mine
+
+
+def test_a_writer_of_the_users_strategy_stays():
+    mine = Slow()
+    strategy = SingleDeviceStrategy("cpu", checkpoint_io=mine)
+    assert RunTrainer(strategy=strategy, logger=False).strategy.checkpoint_io is mine

@@ -102,8 +102,10 @@ def test_every_argument_of_a_config() -> None:
         ({"mixed_precision": {"buffer_dtype": "float16"}}, "→ a dict with some of .'param_dtype'"),
         ({"mixed_precision": {"param_dtype": "float15"}}, "dtype 'float15'"),
         ({"activation_checkpointing": {"fn": 1}}, r"→ dict\(check_fn=…\)"),
+        ({"cpu_offload": {"offload_params": False}}, r"cpu_offload=.* → True or False"),
+        ({"reshard_after_forward": "never"}, r"reshard_after_forward='never' → True, False, or"),
     ],
-    ids=["policy", "buffers", "dtype", "checkpointing"],
+    ids=["policy", "buffers", "dtype", "checkpointing", "offload", "reshard"],
 )
 def test_mistakes(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):

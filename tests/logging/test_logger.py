@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import sys
 
 import pytest
@@ -175,3 +176,16 @@ def test_print_log_without_a_logger(capsys) -> None:
 def test_print_log_to_nobody(logger: object, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         print_log("hello", logger)  # type: ignore[arg-type]
+
+
+def test_a_line_after_the_folder_is_gone(tmp_path, capsys) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    logger = MMLogger.get_instance("run", log_file=str(folder / "a.log"))
+    logger.rest()
+    shutil.rmtree(folder)
+    for _ in range(2):
+        logger.error("afterwards")
+    said = capsys.readouterr()
+    assert said.out.count("afterwards") == 2
+    assert said.err.count("a.log could not be written: No such file or directory") == 1
