@@ -63,6 +63,10 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.checkpoint.model_zoo": {"torchvision": "optional"},
     "mm2pl.check.trial": {"resource": "optional: not on Windows"},
     "mm2pl.cli": {"mm2pl.cli.lightning_cli": "4.88 s: lightning"},
+    "mm2pl.cli.browse": {
+        "mm2pl.dataset.build": "2.30 s: torch",
+        "mm2pl.visualization.browse": "2.30 s: torch",
+    },
     "mm2pl.cli.check": {
         "lightning": "4.88 s: lightning",
         "mm2pl.check": "4.88 s: lightning",
@@ -147,6 +151,7 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.utils.package_utils": {"importlib": "0.02 s: importlib.metadata"},
     "mm2pl.utils.progressbar_rich": {"rich": "optional"},
     "mm2pl.utils.version_utils": {"packaging": "0.01 s"},
+    "mm2pl.visualization.browse": {"matplotlib": "optional"},
     "mm2pl.visualization.drawing": {"matplotlib": "optional"},
     "mm2pl.visualization.featmap": {"matplotlib": "optional"},
     "mm2pl.visualization.logger_backends": {

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "rewrite a checkpoint for Lightning, for MMEngine, or as bare weights",
     ),
     "plot": ("plot", "draw the learning rate of a run before it starts, or what runs have logged"),
+    "browse": ("browse", "show samples as the model gets them, with their annotations"),
     "runs": ("runs", "list the runs of work folders: state, progress, best metric, pace"),
     "compare": ("compare", "put runs next to each other: configs, versions, metrics, checkpoints"),
     "publish": ("publish", "write the weights of a checkpoint under a name with their hash"),

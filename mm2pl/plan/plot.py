@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mm2pl.closest import closest, did_you_mean
-from mm2pl.dataset.loader import build_dataloader
+from mm2pl.dataset.build import data_of
 from mm2pl.dataset.utils import length_of
-from mm2pl.errors import ArgumentError, MissingFileError, UserError
+from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
 from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
 from mm2pl.optim.scheduler.builder import per_optimizer
@@ -155,21 +155,10 @@ def measured_epoch_length(cfg: Mapping[str, Any] | Config) -> int:
     Raises:
         ArgumentError: The config has no such loader, its data cannot be built, or its epochs never end.
     """
-    loader = getattr(cfg, "_cfg_dict", cfg).get("train_dataloader")
-    if not loader:
-        raise ArgumentError(
-            "the config has no `train_dataloader` → there are no epochs to measure."
-        )
-    try:
-        length = length_of(build_dataloader(loader))
-    except UserError:
-        raise
-    # Anything that a data set of the user's raises where its files are missing.
-    except Exception as error:
-        raise ArgumentError(
-            f"train_dataloader cannot be built ({type(error).__name__}: {error}) → mm2pl plot schedule --epoch-length "
-            "says how long an epoch is"
-        ) from error
+    config: Any = getattr(cfg, "_cfg_dict", cfg)
+    advice = "mm2pl plot schedule --epoch-length says how long an epoch is"
+    with data_of(config, "train", advice) as loader:
+        length = length_of(loader)
     if not length:
         raise ArgumentError("the train_dataloader has no length → give --epoch-length instead.")
     return length
