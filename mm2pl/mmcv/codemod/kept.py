@@ -5,7 +5,7 @@ from __future__ import annotations
 _TABLE = """
 arraymisc.quantization: dequantize quantize
 cnn.alexnet: AlexNet
-cnn.bricks.activation: Clamp GELU SiLU build_activation_layer
+cnn.bricks.activation: Clamp GELU build_activation_layer
 cnn.bricks.context_block: ContextBlock last_zero_init
 cnn.bricks.conv: build_conv_layer
 cnn.bricks.conv2d_adaptive_padding: Conv2dAdaptivePadding
@@ -66,7 +66,7 @@ ops.contour_expand: contour_expand
 ops.convex_iou: convex_giou convex_iou
 ops.corner_pool: CornerPool
 ops.correlation: Correlation CorrelationFunction
-ops.deform_conv: DeformConv2d DeformConv2dFunction DeformConv2dPack DeformConv2dPack_MLU deform_conv2d
+ops.deform_conv: DeformConv2d DeformConv2dFunction DeformConv2dPack deform_conv2d
 ops.deform_roi_pool: DeformRoIPool DeformRoIPoolFunction DeformRoIPoolPack ModulatedDeformRoIPoolPack deform_roi_pool
 ops.deprecated_wrappers: Conv2d_deprecated ConvTranspose2d_deprecated Linear_deprecated MaxPool2d_deprecated
 ops.diff_iou_rotated: EPSILON SortVertices box1_in_box2 box2corners box_in_box box_intersection build_vertices
@@ -86,7 +86,7 @@ ops.masked_conv: MaskedConv2d MaskedConv2dFunction masked_conv2d
 ops.merge_cells: BaseMergeCell ConcatCell GlobalPoolingCell SumCell
 ops.min_area_polygons: min_area_polygons
 ops.modulated_deform_conv: ModulatedDeformConv2d ModulatedDeformConv2dFunction ModulatedDeformConv2dPack
-    ModulatedDeformConv2dPack_MLU modulated_deform_conv2d
+    modulated_deform_conv2d
 ops.multi_scale_deform_attn: MultiScaleDeformableAttention MultiScaleDeformableAttnFunction
     multi_scale_deformable_attn_pytorch
 ops.nms: NMSop SoftNMSop array_like_type batched_nms nms nms_match nms_quadri nms_rotated soft_nms
@@ -124,7 +124,7 @@ ops.upfirdn2d: upfirdn2d
 ops.voxelize: Voxelization voxelization
 utils.device_type: IS_MLU_AVAILABLE IS_MPS_AVAILABLE IS_NPU_AVAILABLE
 utils.env: collect_env
-utils.ext_loader: check_ops_exist get_fake_func has_return_value_ops load_ext
+utils.ext_loader: check_ops_exist load_ext
 utils.parrots_jit: jit parrots_jit_option skip_no_elena
 video.io: Cache VideoReader frames2video
 video.optflow: dequantize_flow flow_from_bytes flow_warp flowread flowwrite quantize_flow sparse_flow_from_bytes
