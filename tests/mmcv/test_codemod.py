@@ -200,7 +200,7 @@ def test_subclasses_of_1x_hooks_keep_their_signatures():
             "runner.outputs",
             "by their names",
         ),
-        ("from mmcv import (", 1, "the file", "no valid Python"),
+        ("from mmcv import (", 1, "the file", "not valid Python"),
     ],
 )
 def test_what_is_left_is_listed(text, line, what, reason):
@@ -315,7 +315,7 @@ def test_command_line(source, capsys):
     ("name", "data", "said"),
     [
         ("gone.py", None, "'SRC' does not exist"),
-        ("notes.txt", b"mmcv", "is no Python source"),
+        ("notes.txt", b"mmcv", "is not a Python source"),
     ],
 )
 def test_bad_sources(tmp_path, capsys, name, data, said):

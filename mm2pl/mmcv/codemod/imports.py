@@ -68,7 +68,7 @@ class Names(cst.CSTVisitor):
         """Note an outermost ``mmcv.a.b``."""
         path = dotted(node)
         self._use(node, path)
-        # The inner parts of `mmcv.a.b` are no uses of their own.
+        # The inner parts of `mmcv.a.b` are not uses of their own.
         return not path
 
     def visit_Name(self, node: cst.Name) -> bool:
@@ -76,10 +76,10 @@ class Names(cst.CSTVisitor):
         self._use(node, node.value)
         return False
 
-    # Names that are no values, or not those of the modules.
+    # Names that are not values, or not those of the modules.
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        """Expect names of a function's own, such as the parameter ``runner`` beside ``from mmcv import runner``."""
+        """Expect names of a function's own, such as the parameter ``runner`` next to ``from mmcv import runner``."""
         # A name counts as hidden from where it is set, which is enough for parameters.
         self.locals.append(set())
 
@@ -99,10 +99,10 @@ class Names(cst.CSTVisitor):
             self.locals[-1].add(node.target.value)
 
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
-        """Attributes are no names."""
+        """Attributes are not names."""
 
     def visit_Arg_keyword(self, node: cst.Arg) -> None:
-        """Count a keyword, which is no name."""
+        """Count a keyword, which is not a name."""
         self.depth += 1
 
     def leave_Arg_keyword(self, node: cst.Arg) -> None:
@@ -253,7 +253,7 @@ class Imports:
 
 
 def inner_comments(node: cst.CSTNode) -> list[str]:
-    """Return the comments inside a statement, such as those beside the names of a long import."""
+    """Return the comments inside a statement, such as those next to the names of a long import."""
     return [cst.ensure_type(c, cst.Comment).value for c in m.findall(node, m.Comment())]
 
 

@@ -43,8 +43,8 @@ UNCHANGED = "stays MMCV's: MMCV 2.x has it unchanged"
 STAYS = {
     "mmcv.runner": "mm2pl.mmcv.runner has no such name: take its lines over, or use what replaces it",
     "mmcv.parallel": "processes and devices are the Trainer's",
-    "mmcv.onnx": "export is no part of mm2pl; mmdeploy does it",
-    "mmcv.tensorrt": "export is no part of mm2pl; mmdeploy does it",
+    "mmcv.onnx": "mm2pl exports nothing; mmdeploy does",
+    "mmcv.tensorrt": "mm2pl exports nothing; mmdeploy does",
     "mmcv.device": "Lightning chooses the accelerator",
     "mmcv.jit": "does nothing without parrots: delete the decorator",
     "mmcv.__version__": "is MMCV's own: a test for a version of 1.x refuses 2.x → delete the test",

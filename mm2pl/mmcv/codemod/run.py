@@ -168,7 +168,7 @@ def _sources(source: Path) -> list[Path]:
     if source.is_file():
         if source.suffix != ".py":
             raise ArgumentError(
-                f"{str(source)!r} is no Python source → give a .py file or a folder."
+                f"{str(source)!r} is not a Python source → give a .py file or a folder."
             )
         return [source]
 
@@ -225,5 +225,5 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         try:
             new = masked.restored(rewrite(masked.text, note))
         except cst.ParserSyntaxError as error:
-            note(error.raw_line, "the file", f"no valid Python: {error.message}")
+            note(error.raw_line, "the file", f"not valid Python: {error.message}")
     return with_bases(new, Path(path)), sorted(found, key=lambda f: f.line)
