@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mm2pl.cli.reading import add_options, is_trusted, read
 from mm2pl.config import Config
-from mm2pl.config.errors import ConfigError, ConfigSafetyError
+from mm2pl.config.errors import ConfigError
 from mm2pl.errors import ArgumentError
 from mm2pl.plan.explain import explain, table
 from mm2pl.plan.fault import Fault
@@ -20,8 +20,8 @@ from mm2pl.plan.reference import reference
 from mm2pl.plan.unread import redefined
 
 _NOT_RUN = (
-    "{config} is a config of MMCV 1.x, of which explain executes nothing, and it cannot be read otherwise ({error}) → "
-    "mm2pl migrate {config} -o NEW, which executes it."
+    "{config} is a config of MMCV 1.x. explain does not execute such a file, and cannot read this one otherwise "
+    "({error}) → mm2pl migrate {config} -o NEW, which executes it."
 )
 
 
@@ -46,7 +46,7 @@ def run(command: str, arguments: list[str]) -> int:
     doubts: list[Fault] = []
     try:
         cfg = read(options, check=False, imports=False, doubts=doubts)
-    except ConfigSafetyError as error:
+    except ConfigError as error:
         if not old:
             raise
         raise ArgumentError(_NOT_RUN.format(config=options.config, error=error)) from error

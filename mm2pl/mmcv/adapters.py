@@ -70,6 +70,9 @@ class MMCVOptimizerConstructor:
         optim_wrapper_cfg: The wrapper's config; its optimizer's ``constructor`` is the name of the constructor of 1.x.
         paramwise_cfg: Given to that one.
 
+    Raises:
+        ValueError: ``optimizer`` is missing, or is not a dict.
+
     Example:
         >>> optimizer = dict(type="SGD", lr=0.1, constructor="DefaultOptimizerConstructor")
         >>> MMCVOptimizerConstructor(dict(optimizer=optimizer))(nn.Linear(1, 1)).get_lr()
@@ -77,6 +80,11 @@ class MMCVOptimizerConstructor:
     """
 
     def __init__(self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: Any = None) -> None:
+        if not isinstance(optim_wrapper_cfg.get("optimizer"), Mapping):
+            raise ArgumentError(
+                f"optim_wrapper={dict(optim_wrapper_cfg)!r} → its optimizer must be a dict such as "
+                "dict(type='SGD', lr=0.01, constructor='MyConstructor')."
+            )
         self.cfg = {"type": "OptimWrapper", **optim_wrapper_cfg}
         self.optimizer_cfg = {**self.cfg.pop("optimizer"), "paramwise_cfg": paramwise_cfg}
 

@@ -87,7 +87,7 @@ def collate(batch: Sequence[Any], samples_per_gpu: int = 1) -> Any:
         samples_per_gpu: A container's batch is a list with one entry per so many samples.
 
     Raises:
-        TypeError: ``batch`` is no sequence.
+        TypeError: ``batch`` is not a sequence.
 
     Example:
         >>> collate([DataContainer(torch.ones(1, 2, 2), stack=True)] * 2, samples_per_gpu=2).data[0].shape

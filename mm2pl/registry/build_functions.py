@@ -113,7 +113,7 @@ def build_runner_from_cfg(cfg: Any, registry: Registry) -> Any:
     Calls its ``from_cfg``; stands for `mmengine.registry.build_runner_from_cfg`.
 
     Raises:
-        ArgumentError: ``cfg`` is no config, or ``registry`` no Registry.
+        ArgumentError: ``cfg`` is not a config, or ``registry`` not a Registry.
     """
     if not isinstance(cfg, dict) and not hasattr(cfg, "_cfg_dict"):
         raise ArgumentError(f"cfg should be a dict, ConfigDict or Config, but got {type(cfg)}")

@@ -17,7 +17,7 @@ class DefaultScope(ManagerMixin):
     """Name the current task's scope; stands for `mmengine.registry.DefaultScope`.
 
     Raises:
-        ArgumentError: ``scope_name`` is no string.
+        ArgumentError: ``scope_name`` is not a string.
 
     Example:
         >>> with DefaultScope.overwrite_default_scope("mm2pl"):

@@ -32,7 +32,7 @@ def canonical(scope: str) -> str:
 def import_scope(scope: str) -> ImportError | None:
     """Import ``<scope>.registry``, or at least the package; return what kept it from importing.
 
-    A package that does not exist is no problem: the scope may have been registered by hand.
+    A package that does not exist does no harm: the scope may have been registered by hand.
     """
     if not scope.isidentifier():
         return None
@@ -62,7 +62,7 @@ class Registry:
         locations: Modules that register something here; imported at the first miss.
 
     Raises:
-        ArgumentError: ``scope`` is no string, or ``parent`` no Registry.
+        ArgumentError: ``scope`` is not a string, or ``parent`` not a Registry.
 
     Example:
         >>> SHAPES = Registry("shape", scope="geometry")
@@ -186,7 +186,7 @@ class Registry:
         very registry does not ask the parents.
 
         Raises:
-            TypeError: ``key`` is no string.
+            TypeError: ``key`` is not a string.
         """
         if not isinstance(key, str):
             raise ArgumentError(
@@ -315,7 +315,7 @@ class Registry:
             self._module_dict[name] = module
 
     def _is_run_again(self, name: str, module: Any) -> bool:
-        """Return whether an interactive session has run the definition of what bears a name once more.
+        """Return whether an interactive session has run once more the definition of what has this name.
 
         A cell of a notebook is run many times. MMEngine 0.10.7 refuses the second; in a script so do we.
         """

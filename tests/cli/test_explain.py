@@ -15,13 +15,22 @@ NEW = "model = dict(type='A')\ntrain_dataloader = dict()\noptim_wrapper = dict()
     ("text", "ran", "told"),
     [
         (OLD, False, "this is an MMCV 1.x config as a whole"),
-        (WRITES + OLD, False, "of which explain executes nothing"),
-        (OLD + "_base_ = 'base.py'\n" + WRITES, False, "of which explain executes nothing"),
-        ("_base_ = 'base.py'\ntotal_epochs = 2\n", False, "of which explain executes nothing"),
+        (WRITES + OLD, False, "explain does not execute such a file"),
+        (OLD + "_base_ = 'base.py'\n" + WRITES, False, "explain does not execute such a file"),
+        ("_base_ = 'base.py'\ntotal_epochs = 2\n", False, "explain does not execute such a file"),
         (WRITES + NEW, True, "optim_wrapper"),
-        ("class A:\n    x = 1\n" + WRITES + OLD, False, "of which explain executes nothing"),
+        ("x = open(__file__)\n" + OLD, False, "explain does not execute such a file"),
+        ("class A:\n    x = 1\n" + WRITES + OLD, False, "explain does not execute such a file"),
     ],
-    ids=["plain", "writes", "with a base", "its base writes", "of today", "more than names"],
+    ids=[
+        "plain",
+        "writes",
+        "with a base",
+        "its base writes",
+        "of today",
+        "opens",
+        "more than names",
+    ],
 )
 def test_nothing_of_1x_is_executed(tmp_path, capsys, text, ran, told):
     (tmp_path / "base.py").write_text(WRITES + OLD)

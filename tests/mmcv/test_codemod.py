@@ -183,9 +183,9 @@ def test_subclasses_of_1x_hooks_keep_their_signatures():
 @pytest.mark.parametrize(
     ("text", "line", "what", "reason"),
     [
-        ("\nfrom mmcv.ops import nms", 2, "mmcv.ops.nms", "compiled operators"),
-        ("from mmcv.cnn import ConvModule", 1, "mmcv.cnn.ConvModule", "layers stay"),
-        ("import mmcv\n\nmmcv.imread('a')", 3, "mmcv.imread", "image"),
+        ("\nfrom mmcv.ops import gone", 2, "mmcv.ops.gone", "neither mm2pl nor MMCV 2.1.0"),
+        ("import mmcv\n\nmmcv.gone('a')", 3, "mmcv.gone", "neither mm2pl nor MMCV 2.1.0"),
+        ("from mmcv.cnn import *", 1, "from mmcv.cnn import *", "neither mm2pl nor MMCV 2.1.0"),
         ("import mmcv", 1, "import mmcv", "not used"),
         ("from mmengine.hub import get_all", 1, "mmengine.hub.get_all", "no such name"),
         (
@@ -200,7 +200,7 @@ def test_subclasses_of_1x_hooks_keep_their_signatures():
             "runner.outputs",
             "by their names",
         ),
-        ("from mmcv import (", 1, "the file", "no valid Python"),
+        ("from mmcv import (", 1, "the file", "not valid Python"),
     ],
 )
 def test_what_is_left_is_listed(text, line, what, reason):
@@ -208,6 +208,30 @@ def test_what_is_left_is_listed(text, line, what, reason):
     assert (found[0].line, found[0].what) == (line, what)
     assert reason in found[0].reason
     assert str(found[0]).startswith(f"a.py:{line}: {what}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "whats"),
+    [
+        ("from mmcv.cnn import ConvModule, gone", ["mmcv.cnn.ConvModule"]),
+        ("from mmcv.cnn.bricks.transformer import FFN", ["mmcv.cnn.bricks.transformer.FFN"]),
+        ("from mmcv.ops.nms import batched_nms, roi_pool", ["mmcv.ops.nms.batched_nms"]),
+        ("from mmcv.ops import *", ["from mmcv.ops import *"]),
+        ("from mmcv.utils import ext_loader, gone", ["mmcv.utils.ext_loader"]),
+        ("import mmcv\nmmcv.imread.x\nmmcv.gone", ["mmcv.imread.x"]),
+        ("import mmcv.ops as o\no.nms(o.gone)\nf(o)", ["mmcv.ops.nms"]),
+        ("import mmcv\nx = mmcv.ops\ny = mmcv.cnn", ["mmcv.ops"]),
+        ("from mmcv import cnn, image", ["mmcv.image"]),
+    ],
+)
+def test_what_mmcv_2_keeps_needs_nobody(tmp_path, text, whats):
+    path = tmp_path / "a.py"
+    path.write_text(text)
+    report = migrate_code(path)
+    assert [each.what for each in report.unchanged] == whats
+    assert not set(whats) & {each.what for each in report.findings}
+    assert f"0 of 1 files change, {len(report.findings)} places need you" in str(report)
+    assert f"\n{len(whats)} names stay MMCV's, in {len(whats)} places" in str(report)
 
 
 @pytest.fixture
@@ -291,7 +315,7 @@ def test_command_line(source, capsys):
     ("name", "data", "said"),
     [
         ("gone.py", None, "'SRC' does not exist"),
-        ("notes.txt", b"mmcv", "is no Python source"),
+        ("notes.txt", b"mmcv", "is not a Python source"),
     ],
 )
 def test_bad_sources(tmp_path, capsys, name, data, said):

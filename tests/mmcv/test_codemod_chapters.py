@@ -310,3 +310,11 @@ def test_registries_of_layers_are_one(tmp_path, second, new):
     exec(found, names)  # a second child of one scope is an error
     if new:
         assert names["OTHER"] is names["LAYERS"]
+
+
+def test_a_registry_that_builds_in_its_own_way_stays(tmp_path):
+    text = (
+        "from mmcv.cnn import MODELS\nfrom mmcv.utils import Registry\n"
+        "LAYERS = Registry('model', parent=MODELS)\nOTHER = Registry('other', parent=MODELS, build_func=build)\n"
+    )
+    assert migrate_text(text, tmp_path / "builder.py")[0].endswith(text.partition("LAYERS")[2])

@@ -120,6 +120,12 @@ def test_a_constructor_of_1x_builds_the_optimizer():
     assert wrapper.clip_grad_kwargs == {"max_norm": 1}
 
 
+@pytest.mark.parametrize("given", [{}, {"optimizer": "SGD"}])
+def test_a_constructor_of_1x_needs_an_optimizer(given):
+    with pytest.raises(ValueError, match="its optimizer must be a dict such as"):
+        build_optim_wrapper(nn.Linear(1, 1), {"constructor": "MMCVOptimizerConstructor", **given})
+
+
 @pytest.mark.parametrize("key", ["optimizer", "optimizers"])
 def test_several_optimizers_one_wrapper_each(key):
     old = {

@@ -230,7 +230,7 @@ def test_a_broken_config_is_one_message(tmp_path, capsys):
 
 
 def test_folders_that_are_not_migrated(folder, tmp_path):
-    with pytest.raises(NotADirectoryError, match="is no folder"):
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
         migrate_folder(folder / "a/child.py", tmp_path / "x")
     with pytest.raises(ValueError, match="is the old config itself"):
         migrate_folder(folder, folder, force=True)

@@ -1,4 +1,4 @@
-"""What a 1.x project has beside imports and hooks, and what takes its place: models, registries, training scripts."""
+"""What a 1.x project has besides imports and hooks, and what takes its place: models, registries, training scripts."""
 
 from __future__ import annotations
 

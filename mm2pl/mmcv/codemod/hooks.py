@@ -67,7 +67,7 @@ class HookMethod(cst.CSTTransformer):
         self.left: list[str] = []
 
     def visit_Subscript(self, node: cst.Subscript) -> None:
-        """Note what ``runner.outputs`` had beside the loss."""
+        """Note what ``runner.outputs`` had besides the loss."""
         outputs = m.Attribute(value=m.Name(self.runner), attr=m.Name("outputs"))
         if m.matches(node.value, outputs) and not _LOSS.search(_code(node)):
             self.left.append("outputs")

@@ -8,7 +8,8 @@ import libcst as cst
 from libcst import matchers as m
 from libcst.metadata import PositionProvider
 
-from mm2pl.mmcv.codemod.names import home, is_old, module_home, reason
+from mm2pl.mmcv.codemod.kept import keeps, keeps_module
+from mm2pl.mmcv.codemod.names import UNCHANGED, home, is_old, module_home, reason
 
 Note = Callable[[int, str, str], None]
 """Takes a line, what is left as it is, and why."""
@@ -67,7 +68,7 @@ class Names(cst.CSTVisitor):
         """Note an outermost ``mmcv.a.b``."""
         path = dotted(node)
         self._use(node, path)
-        # The inner parts of `mmcv.a.b` are no uses of their own.
+        # The inner parts of `mmcv.a.b` are not uses of their own.
         return not path
 
     def visit_Name(self, node: cst.Name) -> bool:
@@ -75,10 +76,10 @@ class Names(cst.CSTVisitor):
         self._use(node, node.value)
         return False
 
-    # Names that are no values, or not those of the modules.
+    # Names that are not values, or not those of the modules.
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        """Expect names of a function's own, such as the parameter ``runner`` beside ``from mmcv import runner``."""
+        """Expect names of a function's own, such as the parameter ``runner`` next to ``from mmcv import runner``."""
         # A name counts as hidden from where it is set, which is enough for parameters.
         self.locals.append(set())
 
@@ -98,10 +99,10 @@ class Names(cst.CSTVisitor):
             self.locals[-1].add(node.target.value)
 
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
-        """Attributes are no names."""
+        """Attributes are not names."""
 
     def visit_Arg_keyword(self, node: cst.Arg) -> None:
-        """Count a keyword, which is no name."""
+        """Count a keyword, which is not a name."""
         self.depth += 1
 
     def leave_Arg_keyword(self, node: cst.Arg) -> None:
@@ -153,7 +154,7 @@ class Imports:
         self.kept.add(local)
         if rest:
             full = ".".join([module, *rest])
-            self.note(line, full, reason(full))
+            self.note(line, full, UNCHANGED if _is_kept(module, rest) else reason(full))
 
     def _reached_as_before(
         self, node: cst.BaseExpression, local: str, module: str, rest: list[str]
@@ -219,7 +220,8 @@ class Imports:
             whole = module_home(module)
             # Which names a star brings is unknown, so none can be moved singly.
             if whole is None:
-                self.note(line, f"from {module} import *", reason(module))
+                why = UNCHANGED if keeps_module(module) else reason(module)
+                self.note(line, f"from {module} import *", why)
                 return None
             return [node.with_changes(module=cst.parse_expression(whole))]
         rooms: dict[str, list[cst.ImportAlias]] = {}
@@ -245,13 +247,23 @@ class Imports:
         if room is None and module == "mmcv" and local not in self.kept:
             room = (module_home(f"mmcv.{name}") or "").rpartition(".")[0]
         if not room:
-            self.note(line, f"{module}.{name}", reason(f"{module}.{name}"))
+            full = f"{module}.{name}"
+            self.note(line, full, UNCHANGED if keeps(module, name) else reason(full))
         return room or module
 
 
 def inner_comments(node: cst.CSTNode) -> list[str]:
-    """Return the comments inside a statement, such as those beside the names of a long import."""
+    """Return the comments inside a statement, such as those next to the names of a long import."""
     return [cst.ensure_type(c, cst.Comment).value for c in m.findall(node, m.Comment())]
+
+
+def _is_kept(module: str, rest: Sequence[str]) -> bool:
+    """Return whether MMCV 2.x has what a path from a module reaches: a whole module, or a name and its attributes."""
+    owners = [".".join([module, *rest[:n]]) for n in range(len(rest) + 1)]
+    if keeps_module(owners[-1]):
+        return True
+    pairs = zip(owners, rest, strict=False)
+    return any(keeps(owner, name) and not keeps_module(f"{owner}.{name}") for owner, name in pairs)
 
 
 def _prefix(node: cst.BaseExpression, drop: int) -> cst.CSTNode:

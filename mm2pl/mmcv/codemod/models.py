@@ -186,12 +186,19 @@ def _given_parents(call: ast.Call, bound: dict[str, str]) -> list[str]:
     return [origin(each, bound) for each in given]
 
 
+def _options(call: ast.Call) -> set[str]:
+    """Return the arguments that decide how a registry builds, such as its ``build_func``."""
+    return {ast.unparse(k) for k in call.keywords if k.arg not in ("name", "parent")} | {
+        ast.unparse(given) for given in (*call.args[1:2], *call.args[3:])
+    } - {"None"}
+
+
 def _doubled(tree: ast.Module, bound: dict[str, str]) -> Iterator[tuple[ast.Call, str]]:
     """Yield the calls that would make a second child of MODELS in a file, and the name of the first.
 
     MMCV 1.x had a registry for each kind of layer. MMCV 2.x keeps them in MODELS, which has one child of a scope.
     """
-    calls, first = _registry_calls(tree), ""
+    calls, first, options = _registry_calls(tree), "", set[str]()
     for node in tree.body:
         match node:
             case ast.Assign([ast.Name(name)], ast.Call() as call) if call in calls:
@@ -199,9 +206,12 @@ def _doubled(tree: ast.Module, bound: dict[str, str]) -> Iterator[tuple[ast.Call
                 own = any(k.arg == "scope" for k in call.keywords)
                 if own or not any(_MODELS.match(path) for path in parents):
                     continue
-                if first:
+                # One that builds in another way cannot be the first by another name: that its scope is taken is told
+                # where it is made.
+                if first and _options(call) == options:
                     yield call, first
-                first = first or name
+                elif not first:
+                    first, options = name, _options(call)
 
 
 def _kinds(title: str) -> set[str]:

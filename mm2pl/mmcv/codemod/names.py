@@ -37,22 +37,18 @@ _ROOMS = {
     "mmcv.cnn": ("mm2pl.model", "mm2pl.mmcv.cnn"),
 }
 
+UNCHANGED = "stays MMCV's: MMCV 2.x has it unchanged"
+"""Why a name is left that needs nothing from the user but MMCV 2.x."""
+
 STAYS = {
     "mmcv.runner": "mm2pl.mmcv.runner has no such name: take its lines over, or use what replaces it",
-    "mmcv.utils": "mm2pl.mmcv.utils has no such name: mmcv 2.x may have it",
     "mmcv.parallel": "processes and devices are the Trainer's",
-    "mmcv.ops": "compiled operators stay MMCV's: mmcv 2.x has them for today's PyTorch",
-    "mmcv.cnn": "layers stay MMCV's: mmcv 2.x has them under the same names",
-    "mmcv.image": "image functions stay MMCV's: mmcv 2.x has them under the same names",
-    "mmcv.video": "video functions stay MMCV's: mmcv 2.x has them under the same names",
-    "mmcv.visualization": "drawing stays MMCV's: mmcv 2.x has it, or mm2pl.visualization",
-    "mmcv.transforms": "transforms stay MMCV's",
-    "mmcv.onnx": "export is no part of mm2pl; mmdeploy does it",
-    "mmcv.tensorrt": "export is no part of mm2pl; mmdeploy does it",
+    "mmcv.onnx": "mm2pl exports nothing; mmdeploy does",
+    "mmcv.tensorrt": "mm2pl exports nothing; mmdeploy does",
     "mmcv.device": "Lightning chooses the accelerator",
     "mmcv.jit": "does nothing without parrots: delete the decorator",
-    "mmcv.__version__": "is mmcv's own: mm2pl has a version of its own",
-    "mmcv": "no successor in mm2pl; if it is an image or layer function, mmcv 2.x has it",
+    "mmcv.__version__": "is MMCV's own: a test for a version of 1.x refuses 2.x → delete the test",
+    "mmcv": "neither mm2pl nor MMCV 2.1.0 has it there: take its lines over, or use what replaces it",
     "mmengine": "mm2pl has no such name",
 }
 """Why names are left as they are; the longest prefix counts."""

@@ -17,6 +17,7 @@ from mm2pl.errors import ArgumentError, MissingFileError, MissingPackageError
 from mm2pl.mmcv.codemod.chapters import note_chapters
 from mm2pl.mmcv.codemod.masking import Masked
 from mm2pl.mmcv.codemod.models import lines_of, with_bases
+from mm2pl.mmcv.codemod.names import UNCHANGED
 from mm2pl.mmcv.codemod.script import as_runner_script
 
 Progress = Callable[[int, int], None]
@@ -72,16 +73,24 @@ class CodeReport:
         files: How many Python files were read.
         changed: Those that change.
         findings: What is left to the user.
+        unchanged: What is left to MMCV 2.x, which has it as it was.
     """
 
     files: int
     changed: tuple[ChangedFile, ...]
     findings: tuple[Finding, ...]
+    unchanged: tuple[Finding, ...] = ()
 
     def __str__(self) -> str:
         changed = f"{len(self.changed)} of {self.files} files change"
-        head = f"{changed}, {len(self.findings)} places need you"
-        return "\n".join([head, *map(str, self.findings)])
+        lines = [f"{changed}, {len(self.findings)} places need you", *map(str, self.findings)]
+        if self.unchanged:
+            names = len({finding.what for finding in self.unchanged})
+            lines.append(
+                f"{names} names stay MMCV's, in {len(self.unchanged)} places: MMCV 2.x has them unchanged → "
+                "pip install --no-deps mmcv-lite==2.1.0"
+            )
+        return "\n".join(lines)
 
 
 def migrate_code(
@@ -128,7 +137,12 @@ def migrate_code(
     # At the end: while one file is rewritten others of its package are read.
     for path, data in written if write else ():
         path.write_bytes(data)
-    return CodeReport(files=len(paths), changed=tuple(changed), findings=tuple(findings))
+    return CodeReport(
+        files=len(paths),
+        changed=tuple(changed),
+        findings=tuple(each for each in findings if each.reason != UNCHANGED),
+        unchanged=tuple(each for each in findings if each.reason == UNCHANGED),
+    )
 
 
 class _Result(NamedTuple):
@@ -154,7 +168,7 @@ def _sources(source: Path) -> list[Path]:
     if source.is_file():
         if source.suffix != ".py":
             raise ArgumentError(
-                f"{str(source)!r} is no Python source → give a .py file or a folder."
+                f"{str(source)!r} is not a Python source → give a .py file or a folder."
             )
         return [source]
 
@@ -175,7 +189,7 @@ def _read(path: Path) -> tuple[str, str]:
 
 
 def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Finding]]:
-    """Return the new text of one Python source, and what it leaves to the user.
+    """Return the new text of one Python source, and what it leaves to the user or to MMCV 2.x.
 
     Args:
         text: The source.
@@ -211,5 +225,5 @@ def migrate_text(text: str, path: str | Path = "<text>") -> tuple[str, list[Find
         try:
             new = masked.restored(rewrite(masked.text, note))
         except cst.ParserSyntaxError as error:
-            note(error.raw_line, "the file", f"no valid Python: {error.message}")
+            note(error.raw_line, "the file", f"not valid Python: {error.message}")
     return with_bases(new, Path(path)), sorted(found, key=lambda f: f.line)

@@ -235,7 +235,7 @@ def _rule(state: State, split: str) -> tuple[MetricRule | None, Any]:
         own = choice == "own" or rule is None or (choice is None and not known)
         state.decide(
             "evaluator",
-            f"--evaluator {choice}" if choice else f"{kind} is no data set of {box.scope}'s",
+            f"--evaluator {choice}" if choice else f"{kind} is not a data set of {box.scope}'s",
             f"{kind}.evaluate, by MMCVDatasetMetric" if own or rule is None else rule.type,
             Sure.TOLD if choice else Sure.UNSURE,
             "--evaluator toolbox or own",

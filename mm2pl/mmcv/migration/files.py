@@ -144,13 +144,13 @@ def migrate_folder(
 
     Raises:
         FileExistsError: A file to write exists.
-        NotADirectoryError: ``source`` is no folder.
+        NotADirectoryError: ``source`` is not a folder.
         ValueError: It has no configs, or is ``target``.
     """
     source, target = Path(source), Path(target)
     if not source.is_dir():
         raise NotADirectoryError(
-            f"{str(source)!r} is no folder → give one, or a file to migrate_file."
+            f"{str(source)!r} is not a folder → give one, or a file to migrate_file."
         )
     _refuse_itself(source, target)
     files = [p for p in sorted(source.rglob("*")) if p.suffix in _SUFFIXES and p.is_file()]

@@ -64,7 +64,7 @@ class Statement:
 
     @property
     def name(self) -> str | None:
-        """The variable that it assigns; None if it is no plain assignment."""
+        """The variable that it assigns; None if it is not a plain assignment."""
         if isinstance(self.node, ast.Assign) and len(self.node.targets) == 1:
             target = self.node.targets[0]
             return target.id if isinstance(target, ast.Name) else None
@@ -128,7 +128,7 @@ def read_source(text: str) -> Source:
     """Split the text of a Python config into statements.
 
     Raises:
-        SyntaxError: It is no Python.
+        SyntaxError: It is not Python.
     """
     lines = text.splitlines()
     statements = []

@@ -53,7 +53,7 @@ class DefaultRunnerConstructor:
         default_args: Further arguments.
 
     Raises:
-        TypeError: ``runner_cfg`` is no dict.
+        TypeError: ``runner_cfg`` is not a dict.
     """
 
     def __init__(self, runner_cfg: dict, default_args: dict | None = None) -> None:

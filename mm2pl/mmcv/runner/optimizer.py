@@ -23,7 +23,7 @@ class DefaultOptimizerConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg: As in `DefaultOptimWrapperConstructor`.
 
     Raises:
-        TypeError: ``optimizer_cfg`` is no dict with a type.
+        TypeError: ``optimizer_cfg`` is not a dict with a type.
     """
 
     def __init__(

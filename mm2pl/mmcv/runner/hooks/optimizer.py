@@ -88,7 +88,7 @@ class GradientCumulativeOptimizerHook(OptimizerHook):
         kwargs: See `OptimizerHook`.
 
     Raises:
-        ValueError: ``cumulative_iters`` is no positive integer.
+        ValueError: ``cumulative_iters`` is not a positive integer.
     """
 
     def __init__(self, cumulative_iters: int = 1, **kwargs: Any) -> None:

@@ -120,7 +120,7 @@ class ClosureHook(Hook):
     def __init__(self, fn_name: str, fn: Callable[[Any], Any]) -> None:
         if not hasattr(self, fn_name):
             raise ArgumentError(
-                f"fn_name={fn_name!r} is no point of a hook: {', '.join(self.stages)}."
+                f"fn_name={fn_name!r} is not a point of a hook: {', '.join(self.stages)}."
             )
         if not callable(fn):
             raise ArgumentError(f"fn={fn!r} must be callable.")
