@@ -143,6 +143,8 @@ def test_three_interpolate() -> None:
     assert same(run(*given), point_loops.three_interpolate, given[0], index, given[1])
     assert gradcheck(run, given, fast_mode=True)
     assert ops.three_interpolate(given[0], index[:, :0], given[1][:, :0]).shape == (2, 3, 0)
+    by_name = ops.three_interpolate(indices=index, features=given[0], weight=given[1])
+    assert torch.equal(by_name, run(*given))  # and is not of the indices' type
 
 
 def test_assign_score_withk() -> None:
