@@ -33,7 +33,7 @@ STEPS_ASIDE = (
 FORCED = "`python SCRIPT` runs it with MMEngine, where that is installed."
 """What to do about a module that mm2pl lacks: where MMEngine would be taken, and under ``mm2pl run``."""
 SPAWNED = str(Path(__file__).parent / "spawned")
-"""Last on ``sys.path`` while the alias lasts: all that a spawned process has of its parent's imports."""
+"""On ``sys.path`` while the alias lasts, before an installed MMEngine: all that a spawned process has of its parent."""
 
 
 def _missing(what: str, advice: str) -> MissingModuleError:
@@ -149,7 +149,7 @@ class MMEngineAlias:
         # First, since a mere folder called mmengine would otherwise be imported as a namespace.
         sys.meta_path.insert(0, finder)
         sys.meta_path.append(self._finders[1])
-        sys.path.append(SPAWNED)
+        sys.path.insert(1, SPAWNED)  # the first is the folder of the script
 
     def remove(self) -> None:
         """Take the alias back, with the packages that were loaded under it and what they registered."""
@@ -184,7 +184,9 @@ class MMEngineAlias:
 def is_installed() -> bool:
     """Say whether there is a real MMEngine, loaded or not."""
     spec = find_spec("mmengine")
-    return spec is not None and spec.origin is not None  # a folder of that name has no origin
+    if spec is None or spec.origin is None:  # a folder of that name has no origin
+        return False
+    return Path(spec.origin).parent != Path(SPAWNED)
 
 
 def alias_mmengine(say_so: bool = False, *, force: bool = False) -> MMEngineAlias:

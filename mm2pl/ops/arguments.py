@@ -67,15 +67,17 @@ def require_one(operator: str, what: str, **tensors: Tensor) -> None:
 
 
 def full_precision(operator: Callable[P, Result]) -> Callable[P, Result]:
-    """Run an operator without autocast, and in float32 where it is given half; its results have the first one's dtype.
+    """Run an operator without autocast, and in float32 where it is given half.
 
+    Its results have the dtype of its first floating-point tensor.
     MMCV's compiled operators see no autocast either: a float32 matmul within one stays float32.
     """
 
     @wraps(operator)
     def run(*args: P.args, **kwargs: P.kwargs) -> Result:
         everything = (*args, *kwargs.values())
-        first: Any = next((each for each in everything if isinstance(each, Tensor)), None)
+        # Arguments by name come in any order: a tensor of indices or labels may be the first one.
+        first: Any = next((each for each in everything if _is_real(each)), None)
         device = "cpu" if first is None else first.device.type
         known = torch.amp.is_autocast_available(device)  # not of meta tensors
         with torch.autocast(device, enabled=False) if known else contextlib.nullcontext():
@@ -85,6 +87,10 @@ def full_precision(operator: Callable[P, Result]) -> Callable[P, Result]:
         return result if first is None else _narrowed(result, first.dtype)
 
     return run
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _narrowed(result: Any, kind: torch.dtype) -> Any:

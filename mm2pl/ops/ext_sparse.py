@@ -99,8 +99,9 @@ def _indice_maxpool_backward(
 ) -> Tensor:
     name, count = "indice_maxpool_backward", len(outFeatures)
     pairs = pairs_of(name, indicePairs, indiceNum, count, features, False)
+    given = widened(features), widened(outFeatures), widened(outGrad)
     with torch.no_grad():
-        return gradient_of_greatest(features, outFeatures, outGrad, pairs)
+        return gradient_of_greatest(*given, pairs).to(features.dtype)
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

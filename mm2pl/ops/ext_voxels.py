@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops import boxes3d, pooling3d
-from mm2pl.ops.arguments import require
+from mm2pl.ops.arguments import require, widened
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.voxels import dynamic_scatter, dynamic_voxelize, hard_voxelize
 
@@ -57,7 +57,8 @@ def _hard_voxelize(
     max_points = point_room if max_points == -1 else max_points
     max_voxels = voxel_room if max_voxels == -1 else max_voxels
     results = hard_voxelize(points, voxel_size, coors_range, max_points, max_voxels)
-    for buffer, result in zip((voxels, coors, num_points_per_voxel), results, strict=True):
+    voxels[: len(results[0]), :max_points] = results[0]
+    for buffer, result in zip((coors, num_points_per_voxel), results[1:], strict=True):
         buffer[: len(result)] = result
     voxel_num.fill_(len(results[0]))
 
@@ -130,8 +131,8 @@ def _roiaware_pool3d(
     _, x, y, z, most = pts_idx_of_voxels.shape
     size = (x, y, z)
     pooling3d.checked(name, rois, pts, pts_feature, size, most)
-    cells = pooling3d.cells_of(rois, pts, size, most - 1)
-    out, greatest = pooling3d.pooled(cells, pts_feature, len(rois), MODES[pool_method])
+    cells = pooling3d.cells_of(widened(rois), widened(pts), size, most - 1)
+    out, greatest = pooling3d.pooled(cells, widened(pts_feature), len(rois), MODES[pool_method])
     pooled_features.copy_(out)
     argmax.copy_(greatest)
     # The number of points of a cell, then the points.

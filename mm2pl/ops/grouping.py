@@ -37,6 +37,7 @@ def _taken(name: str, features: Tensor, indices: Tensor, shape: tuple[str, ...])
     return features.gather(2, index).view(batch, channels, *indices.shape[1:])
 
 
+@full_precision
 def stack_group_points(
     features: Tensor, features_batch_cnt: Tensor, indices: Tensor, indices_batch_cnt: Tensor
 ) -> Tensor:

@@ -102,7 +102,7 @@ def _filtered(
     """Resample with a filter ``(h, w)`` that has the gain."""
     if up == (1, 1):
         kernel = filter if flip else filter.flip(0, 1)
-        return _each_channel(functional.pad(x, sides), kernel, down)
+        return _each_channel(_padded(x, sides), kernel, down)
     taps_y, taps_x = filter.shape
     left, right, top, bottom = sides
     width, height = x.shape[3] * up[0] + left + right, x.shape[2] * up[1] + top + bottom
@@ -113,8 +113,16 @@ def _filtered(
         width - taps_x + 1 - before[0] - x.shape[3],
         height - taps_y + 1 - before[1] - x.shape[2],
     )
-    x = functional.pad(x, (before[0], after[0], before[1], after[1]))
+    x = _padded(x, (before[0], after[0], before[1], after[1]))
     return x[..., :: down[1], :: down[0]]
+
+
+def _padded(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """Pad, then crop: torch crops first, and refuses to crop one side by more than there is yet."""
+    if min(sides) < 0 < max(sides):
+        x = functional.pad(x, [max(side, 0) for side in sides])
+        sides = [min(side, 0) for side in sides]
+    return functional.pad(x, sides)
 
 
 def _each_channel(x: Tensor, kernel: Tensor, stride: tuple[int, int] = (1, 1)) -> Tensor:
@@ -174,8 +182,12 @@ def filtered_lrelu(
     Raises:
         ArgumentError: Shapes, types or values do not fit.
     """
-    require(gain > 0, "filtered_lrelu", "gain", repr(gain), "greater than 0")
-    require(slope >= 0, "filtered_lrelu", "slope", repr(slope), "at least 0")
+    name = "filtered_lrelu"
+    for argument, factor in (("up", up), ("down", down)):
+        fits = isinstance(factor, Integral) and factor >= 1
+        require(fits, name, argument, repr(factor), "an integer of at least 1")
+    require(gain > 0, name, "gain", repr(gain), "greater than 0")
+    require(slope >= 0, name, "slope", repr(slope), "at least 0")
     x = bias_act(input, bias)
     x = upfirdn2d(x, filter_up, up, 1, padding, flip_filter, up**2)
     x = bias_act(x, None, 1, "lrelu", slope, gain, clamp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -118,11 +119,7 @@ def dynamic_scatter(
     inside = (coors >= 0).all(1)
     index = inside.nonzero()[:, 0]
     rows = coors[index].long()
-    sizes = (rows.amax(0) + 1).tolist() if len(rows) else [1] * coors.shape[1]
-    key = rows.new_zeros(len(rows))
-    for column, size in zip(rows.T, sizes, strict=True):
-        key = key * size + column
-    found, group, count = torch.unique(key, return_inverse=True, return_counts=True)
+    found, group, count = _equal_rows(rows)
     voxel = torch.full((len(feats),), -1, dtype=torch.int32, device=feats.device)
     voxel = voxel.index_copy(0, index, group.int())
     if reduce_type == "max":
@@ -132,11 +129,24 @@ def dynamic_scatter(
         values = feats.new_zeros(len(found), feats.shape[1]).index_add(0, group, feats[index])
         if reduce_type == "mean":
             values = values / count[:, None]
+    return values, found.to(coors.dtype), voxel, count.int()
+
+
+def _equal_rows(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the different rows, ascending; which of them each row is; and how many there are of each."""
+    sizes = (rows.amax(0) + 1).tolist() if len(rows) else [1] * rows.shape[1]
+    if math.prod(sizes) > torch.iinfo(torch.int64).max:
+        return torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
+    # One number for each row: sorting those takes a fraction of the time.
+    key = rows.new_zeros(len(rows))
+    for column, size in zip(rows.T, sizes, strict=True):
+        key = key * size + column
+    found, group, count = torch.unique(key, return_inverse=True, return_counts=True)
     columns = []
     for size in sizes[::-1]:
         columns.append(found % size)
         found = found // size
-    return values, torch.stack(columns[::-1], 1).to(coors.dtype), voxel, count.int()
+    return torch.stack(columns[::-1], 1), group, count
 
 
 REDUCE = ("sum", "mean", "max")

@@ -304,16 +304,27 @@ sys.meta_path.insert(0, Absent)
 
 
 def test_a_spawned_process_has_it_too(folder):
+    """Where MMEngine is installed too, and where its own code asks for the alias again."""
+    (folder / "worker.py").write_text("""
+from mm2pl.compat import alias_mmengine
+from mm2pl.compat.alias import is_installed
+assert not is_installed()
+alias = alias_mmengine()
+import shapes.models
+assert alias.active and shapes.models.BaseModel.__module__.startswith("mm2pl.")
+""")
     code = """
 import importlib, multiprocessing
 from mm2pl.compat import alias_mmengine
 sys.path.insert(0, "")
 with alias_mmengine():
-    process = multiprocessing.get_context("spawn").Process(
-        target=importlib.import_module, args=("shapes.models",)
-    )
-    process.start()
-    process.join()
-print(process.exitcode, any("spawned" in path for path in sys.path))
+    for name in ("shapes.models", "worker"):
+        process = multiprocessing.get_context("spawn").Process(
+            target=importlib.import_module, args=(name,)
+        )
+        process.start()
+        process.join()
+        print(process.exitcode)
+print(any("spawned" in path for path in sys.path))
 """
-    assert python(code, folder) == "0 False"
+    assert python(code, folder).split() == ["0", "0", "False"]

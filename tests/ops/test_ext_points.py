@@ -102,6 +102,15 @@ def test_roiaware_pool3d(mode: str) -> None:
         FUNCTIONS["roiaware_pool3d_backward"](table, argmax, argmax * 1.0, points[:, :2] * 0, 2)
 
 
+def test_the_mean_of_a_cell_in_half() -> None:
+    """A sum of 100 times 1,000 has no number in float16."""
+    box, points = torch.tensor([[0, 0, -1, 2, 2, 2, 0]]).half(), torch.zeros(100, 3).half()
+    features, out = torch.full((100, 1), 1000.0).half(), torch.zeros(1, 1, 1, 1, 1).half()
+    places = torch.zeros(1, 1, 1, 1, 1).int(), torch.zeros(1, 1, 1, 1, 128).int()
+    FUNCTIONS["roiaware_pool3d_forward"](box, points, features, *places, out, pool_method=1)
+    assert out.item() == 1000
+
+
 def test_roipoint_pool3d() -> None:
     points, boxes = boxes_and_points()
     features = torch.rand(2, 60, 2, **F64)

@@ -33,6 +33,8 @@ RESAMPLING = {
     "down": ((3, 4), (1, 1), (2, 3), (1, 1, 1, 1), True, 1.0),
     "up and down": ((3, 5), (2, 3), (3, 2), (3, 2, 1, 4), False, 0.5),
     "cropped": ((2, 2), (2, 1), (1, 2), (-2, 1, 1, -1), False, 1.0),
+    "cropped by more than the image has": ((2, 3), (1, 1), (1, 1), (-6, 8, 7, -5), False, 1.0),
+    "up and cropped by more": ((2, 2), (2, 2), (1, 1), (14, -11, -9, 12), True, 1.0),
     "separable": ((4,), (2, 1), (1, 2), (2, 1, 1, 2), False, 4.0),
     "separable, flipped": ((3,), (1, 2), (2, 1), (1, 1, 1, 1), True, 2.0),
 }
@@ -257,6 +259,7 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (ops.bias_act, (X, None, 1, "relu", None, None, -1), "clamp is -1 → .* at least 0"),
     (ops.filtered_lrelu, (X, F, F, None, 1, 1, 2, 0), "gain is 0 → it must be greater than 0"),
     (ops.filtered_lrelu, (X, F, F, None, 1, 1, 2, 1, -1), "slope is -1"),
+    (ops.filtered_lrelu, (X, F, F, None, [2, 2], 1, 2), r"up is \[2, 2\] → .* at least 1"),
     (ops.correlation, (X, X[..., :3]), r"input2 is of shape \(1, 2, 4, 3\) → .*\(1, 2, 4, 4\)"),
     (ops.correlation, (X, X, 1, -1), "max_displacement is -1 → .* at least 0"),
     (ops.correlation, (X, X, 5), r"input1 is of 4 × 4 cells .* at least a window's 5 × 5"),

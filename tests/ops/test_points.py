@@ -128,6 +128,14 @@ def test_stacked_groups() -> None:
     assert ops.stack_group_points(features[:0], counts * 0, index, own).shape == (5, 3, 2)
 
 
+def test_gradients_of_stacked_groups_are_summed_in_float32() -> None:
+    features, all_ = torch.zeros(2, 1).half().requires_grad_(), torch.tensor([64])
+    index = torch.zeros(64, 64, dtype=torch.int)
+    ops.stack_group_points(features, torch.tensor([2]), index, all_).sum().backward()
+    assert features.grad is not None
+    assert features.grad.flatten().tolist() == [4096, 0]  # in float16 2048 + 1 is 2048
+
+
 def test_three_interpolate() -> None:
     given = random(2, 3, 5), random(2, 4, 3)
     index = torch.randint(0, 5, (2, 4, 3))
@@ -135,6 +143,8 @@ def test_three_interpolate() -> None:
     assert same(run(*given), point_loops.three_interpolate, given[0], index, given[1])
     assert gradcheck(run, given, fast_mode=True)
     assert ops.three_interpolate(given[0], index[:, :0], given[1][:, :0]).shape == (2, 3, 0)
+    by_name = ops.three_interpolate(indices=index, features=given[0], weight=given[1])
+    assert torch.equal(by_name, run(*given))  # and is not of the indices' type
 
 
 def test_assign_score_withk() -> None:

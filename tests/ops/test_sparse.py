@@ -214,6 +214,14 @@ def test_the_calls(inverse: bool) -> None:
         assert torch.equal(ours, torch.autograd.grad(pooled, features, grad)[0])
 
 
+def test_gradients_of_a_maximum_are_summed_in_float32() -> None:
+    pairs, numbers = torch.zeros(3, 2, 1, dtype=torch.int), torch.ones(3, dtype=torch.int)
+    pairs[:, 1, 0] = torch.arange(3)
+    features, grad = torch.ones(1, 1).half(), torch.tensor([[2048], [1], [1]]).half()
+    given = features, features.expand(3, 1), grad, pairs, numbers
+    assert FUNCTIONS["indice_maxpool_backward"](*given).item() == 2050
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_no_cells(name: str) -> None:
     case = CASES[name]

@@ -68,8 +68,9 @@ def test_the_calls_of_voxels() -> None:
     settings = torch.tensor(SIZES), torch.tensor(LIMITS)
     FUNCTIONS["dynamic_voxelize_forward"](given, *settings, cells, NDim=3)
     assert torch.equal(cells, ops.dynamic_voxelize(given, SIZES, LIMITS))
-    wanted = ops.hard_voxelize(given, SIZES, LIMITS, 2, 9)
-    for most in ((2, 9), (-1, -1)):
+    for most in ((2, 9), (-1, -1), (1, 5)):
+        limits = [limit if each == -1 else each for limit, each in zip((2, 9), most, strict=True)]
+        wanted = ops.hard_voxelize(given, SIZES, LIMITS, *limits)
         buffers = torch.zeros(*room, 4), torch.zeros(9, 3).int(), torch.zeros(9).int()
         number = torch.zeros((), dtype=torch.long)
         FUNCTIONS["hard_voxelize_forward"](
@@ -83,7 +84,9 @@ def test_the_calls_of_voxels() -> None:
             deterministic=True,
         )
         assert number.item() == len(wanted[0])
-        for buffer, each in zip(buffers, wanted, strict=True):
+        assert torch.equal(buffers[0][: len(wanted[0]), : limits[0]], wanted[0])
+        assert not buffers[0][:, limits[0] :].any()
+        for buffer, each in zip(buffers[1:], wanted[1:], strict=True):
             assert torch.equal(buffer[: len(each)], each)
 
 
@@ -121,6 +124,14 @@ def test_the_first_of_equals_has_the_gradient() -> None:
     ops.dynamic_scatter(feats, torch.zeros(4, 3).int())[0].sum().backward()
     assert feats.grad is not None
     assert feats.grad.flatten().tolist() == [0, 1, 0, 0]
+
+
+def test_voxels_of_more_cells_than_an_integer_counts() -> None:
+    far = torch.tensor([[2**31] * 3, [0, 0, 1], [2**31] * 3, [-1, 0, 0], [2**31, 0, 2**31]])
+    sums, coors, voxel, count = ops.dynamic_scatter(torch.arange(5.0)[:, None], far, "sum")
+    assert coors.tolist() == far[[1, 4, 0]].tolist()
+    assert sums[:, 0].tolist() == [1, 4, 2]
+    assert (voxel.tolist(), count.tolist()) == ([2, 0, 2, -1, 1], [1, 1, 2])
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
