@@ -215,11 +215,11 @@ def build(
     runner_class = own_class or importlib.import_module(f"{package}.runner").Runner
     wrapper = dict(scenario.optim_wrapper)
     torch.manual_seed(11)
-    if scenario.model == "pair" and "constructor" not in wrapper:
-        wrapper["constructor"] = pair_constructor(package)
+    if scenario.model == "pair":
         registry = importlib.import_module(f"{package}.registry").OPTIM_WRAPPER_CONSTRUCTORS
-        registry.register_module(name="PairConstructor", module=wrapper["constructor"], force=True)
-        wrapper["constructor"] = "PairConstructor"
+        made = pair_constructor(package)
+        registry.register_module(name="PairConstructor", module=made, force=True)
+        wrapper.setdefault("constructor", "PairConstructor")
     loader = {
         "batch_size": 8,
         "num_workers": scenario.workers,

@@ -263,7 +263,7 @@ class CheckpointHook(Hook, CheckpointCallback):
         for path in found:
             self._publish_model(runner, path)
 
-    def after_run(self, runner: RunnerLike) -> None:
+    def all_written(self, runner: RunnerLike) -> None:
         """Do what had to wait for a plugin that writes in the background: by now it has written everything."""
         if self._memory is None or self._is_trial:
             return

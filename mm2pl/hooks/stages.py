@@ -14,7 +14,7 @@ one epoch with a validation at its end is::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
@@ -53,6 +53,16 @@ LIGHTNING_POINTS: dict[str, tuple[str, ...]] = {
 }
 """Which points each Lightning stage reaches. Metrics are complete at ``on_*_end`` only: Lightning
 calls ``on_*_epoch_end`` of the callbacks before that of the module, which computes them."""
+
+
+def tell_all_written(hooks: Iterable[Any], runner: Any) -> None:
+    """Tell hooks that wait for their files that nothing is being written any more.
+
+    It is not one of MMEngine's points: there, a file is complete when ``after_train`` comes.
+    """
+    for hook in hooks:
+        if hasattr(hook, "all_written"):
+            hook.all_written(runner)
 
 
 class HookStages(Callback):
@@ -172,6 +182,7 @@ class HookStages(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:  # noqa: D102
         self.reach(trainer, "after_run")
+        tell_all_written(self.driven_hooks(trainer), self._runner)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
         self.reach(trainer, "before_train")

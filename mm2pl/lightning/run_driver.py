@@ -10,6 +10,7 @@ from mm2pl.checkpoint.alike import require_own_kind
 from mm2pl.checkpoint.progress import loops_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.hooks.early_stopping_hook import EarlyStoppingHook
+from mm2pl.hooks.stages import tell_all_written
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
@@ -197,6 +198,7 @@ class RunDriver(ModuleDriver):
             self._pass_over(run)
             self.reach(trainer, "after_train")
         super().teardown(trainer, pl_module, stage)
+        tell_all_written(run.hooks, run.runner)
         run.leave()
 
     def _pass_over(self, run: Run) -> None:
