@@ -155,7 +155,7 @@ def pair_constructor(package: str) -> type:
             return optim.OptimWrapperDict(
                 **{
                     name: optim.build_optim_wrapper(
-                        getattr(getattr(model, "module", model), name), dict(cfg)
+                        getattr(model if hasattr(model, name) else model.module, name), dict(cfg)
                     )
                     for name, cfg in self.cfg.items()
                 }
