@@ -149,8 +149,15 @@ def test_every_operator_has_a_row() -> None:
     assert {name.partition(",")[0] for name in table()} == set(ops.__all__)
 
 
+LONG = ("convex_giou", "convex_iou", "min_area_polygons")
+"""Those whose graphs take 40 seconds to be made: `tox -e ecosystem` asks of them."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.ecosystem) if n in LONG else n for n in CALLS],
+)
 def test_what_the_readme_says(name: str) -> None:
     assert [answer(name, column) for column in COLUMNS[:3]] == table()[name][:3]
 
