@@ -56,12 +56,17 @@ def run(command: str, arguments: list[str]) -> int:
         found = browse.samples(loader, options.count, drawer, bgr=_is_bgr(content))
     drawable = any(sample.after is not None for sample in found)
     out = Path(options.out) if options.out else None
-    if out is None and drawable and not options.json:
-        out = Path(f"{options.split}.png")
+    unasked = (
+        Path(f"{options.split}.png") if drawable and not options.json and out is None else None
+    )
     if options.json:
         print(json.dumps([sample.as_dict() for sample in found], indent=1, ensure_ascii=False))
     else:
         print(browse.as_text(found))
+    if unasked is not None and find_spec("matplotlib") is None:
+        print(f"{unasked} is not drawn: matplotlib is missing → pip install mm2pl[visual]")
+        return 0
+    out = out or unasked
     if out is not None:
         written = _write(found, out, f"{Path(options.config).stem}, {options.split}")
         if not options.json:

@@ -177,6 +177,17 @@ def test_the_command_draws_and_lists(config, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "each").iterdir()] == ["0_input.png"]
 
 
+def test_without_matplotlib_samples_are_listed(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("mm2pl.cli.browse.find_spec", lambda name: None)
+    assert main(["browse", config, "-n", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "train.png is not drawn: matplotlib is missing → pip install mm2pl[visual]"
+    )
+    assert main(["browse", config, "-n", "1", "-o", "x.png"]) == 2
+    assert "x.png needs matplotlib" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["c.py"]
+
+
 def test_numbers_are_listed(config, tmp_path, capsys):
     assert main(["browse", config, "--split", "val", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
