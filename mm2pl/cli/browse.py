@@ -16,7 +16,7 @@ SPLITS = ("train", "val", "test")
 
 
 def run(command: str, arguments: list[str]) -> int:
-    """List samples, and draw those that hold a picture; return 1 if there is no sample at all.
+    """List samples, and draw those that hold a picture; return 1 where the data set is empty.
 
     Raises:
         ArgumentError: The config has no such loader, its data cannot be built, or no sample holds a picture to draw.

@@ -28,7 +28,7 @@ def data_of(cfg: Mapping[str, Any], split: str, advice: str = "") -> Iterator[Da
     key = f"{split}_dataloader"
     loader = cfg.get(key)
     if not loader:
-        raise ArgumentError(f"the config has no `{key}` → there is no data to look at")
+        raise ArgumentError(f"the config has no `{key}` → add it, or name a split that has one")
     seed = (cfg.get("randomness") or {}).get("seed")
     try:
         with DefaultScope.overwrite_default_scope(cfg.get("default_scope")):

@@ -18,26 +18,8 @@ if TYPE_CHECKING:
     from mm2pl.run.run import Run
 
 
-@contextmanager
-def copied(run: Run | None, trainer: Trainer, verb: str) -> Iterator[None]:
-    """Let copies of this process carry the run, as ``trainer.fit`` makes them, or refuse to before there is one.
-
-    A copy has all that this process has built. What it does to the run stays with it: this process gets back the
-    weights, the metrics and the path of the best checkpoint, which is what Lightning hands back.
-
-    Args:
-        run: The run, if it has been opened in this process.
-        trainer: Its Trainer.
-        verb: ``fit``, ``validate``, ``test`` or ``predict``.
-
-    Raises:
-        ArgumentError: The copies cannot have the run, or would not train as separate processes do.
-        StateError: This process has trained by copies already.
-    """
-    method = start_method(trainer)
-    if run is None or not method:
-        yield
-        return
+def _refuse_copies(run: Run, method: str, verb: str) -> None:
+    """Refuse processes that cannot have the run, or would not train as separate ones do."""
     if method != "fork":
         raise ArgumentError(
             f"a strategy that starts processes by {method!r} sends them the run by pickle, and a run holds open files "
@@ -58,6 +40,29 @@ def copied(run: Run | None, trainer: Trainer, verb: str) -> Iterator[None]:
             "this run has trained in forked processes, which have ended, with its optimizer and its place → make "
             "a new Runner with resume=True"
         )
+
+
+@contextmanager
+def copied(run: Run | None, trainer: Trainer, verb: str) -> Iterator[None]:
+    """Let copies of this process carry the run, as ``trainer.fit`` makes them, or refuse to before there is one.
+
+    A copy has all that this process has built. What it does to the run stays with it: this process gets back the
+    weights, the metrics and the path of the best checkpoint, which is what Lightning hands back.
+
+    Args:
+        run: The run, if it has been opened in this process.
+        trainer: Its Trainer.
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+
+    Raises:
+        ArgumentError: The copies cannot have the run, or would not train as separate processes do.
+        StateError: This process has trained by copies already.
+    """
+    method = start_method(trainer)
+    if run is None or not method:
+        yield
+        return
+    _refuse_copies(run, method, verb)
     trainer.callback_metrics.clear()  # what comes back is added to it
     launcher: Any = trainer.strategy.launcher
     before = launcher.procs

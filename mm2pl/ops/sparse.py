@@ -213,6 +213,12 @@ def indice_conv(
     return result
 
 
+def _to_features(pairs: Pairs, features: Tensor, filters: Tensor, grad: Tensor) -> Tensor:
+    """Return the gradient of the features: the convolution with the pairs the other way round."""
+    back: Tensor = _Conv.apply(grad, filters.transpose(1, 2), pairs.turned(len(features)))
+    return back
+
+
 class _Conv(Function):
     """A convolution keeps its input only, and not the rows that are taken for each place in the kernel."""
 
@@ -231,8 +237,7 @@ class _Conv(Function):
         features, filters = ctx.saved_tensors
         to_features, to_filters = None, None
         if ctx.needs_input_grad[0]:
-            back = ctx.pairs.turned(len(features))
-            to_features = _Conv.apply(grad, filters.transpose(1, 2), back)
+            to_features = _to_features(ctx.pairs, features, filters, grad)
         if ctx.needs_input_grad[1]:
             to_filters = _Products.apply(features, grad, ctx.pairs)
         return to_features, to_filters, None
@@ -253,8 +258,7 @@ class _Products(Function):
         features, grad = ctx.saved_tensors
         to_features, to_grad = None, None
         if ctx.needs_input_grad[0]:
-            back = ctx.pairs.turned(len(features))
-            to_features = _Conv.apply(grad, filters.transpose(1, 2), back)
+            to_features = _to_features(ctx.pairs, features, filters, grad)
         if ctx.needs_input_grad[1]:
             to_grad = _Conv.apply(features, filters, ctx.pairs)
         return to_features, to_grad, None

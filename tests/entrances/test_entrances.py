@@ -179,7 +179,7 @@ ALIKE = {
     "fsdp": ("mm2pl fit", "own Trainer"),  # Lightning's refusal, wherever it is made
     "deepspeed": ("mm2pl fit", "own Trainer"),
 }
-"""Rows of which two cells stand for the others, unless MM2PL_MATRIX is set."""
+"""Rows where two cells stand for the others, unless MM2PL_MATRIX is set."""
 
 
 def worth_a_run(cell: tuple[str, str]) -> bool:

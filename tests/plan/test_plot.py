@@ -195,7 +195,7 @@ def test_an_epoch_is_measured(loader: dict[str, Any], length: int) -> None:
 
 
 def test_an_epoch_that_cannot_be_measured() -> None:
-    with pytest.raises(ValueError, match="no `train_dataloader` → there is no data"):
+    with pytest.raises(ValueError, match="no `train_dataloader` → add it"):
         measured_epoch_length(config())
 
 
