@@ -151,6 +151,7 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.utils.package_utils": {"importlib": "0.02 s: importlib.metadata"},
     "mm2pl.utils.progressbar_rich": {"rich": "optional"},
     "mm2pl.utils.version_utils": {"packaging": "0.01 s"},
+    "mm2pl.utils.picture_path": {"matplotlib": "optional"},
     "mm2pl.visualization.browse": {"matplotlib": "optional"},
     "mm2pl.visualization.drawing": {"matplotlib": "optional"},
     "mm2pl.visualization.featmap": {"matplotlib": "optional"},

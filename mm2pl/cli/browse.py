@@ -11,6 +11,7 @@ from typing import Any
 
 from mm2pl.cli.reading import add_options, read
 from mm2pl.errors import ArgumentError, MissingPackageError
+from mm2pl.utils.picture_path import check_picture_path
 
 SPLITS = ("train", "val", "test")
 
@@ -79,12 +80,11 @@ def _write(found: list[Any], out: Path, title: str) -> str:
 
     if not out.suffix:
         return f"{len(browse.write_each(found, out))} files to {out}"
-    if not out.parent.is_dir():
-        raise ArgumentError(f"the folder of {str(out)!r} does not exist → name another --out")
     if find_spec("matplotlib") is None:
         raise MissingPackageError(
             f"{out} needs matplotlib → pip install mm2pl[visual], or name a folder: --out FOLDER"
         )
+    check_picture_path(out)
     browse.grid(found, out, title)
     return str(out)
 

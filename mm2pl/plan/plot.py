@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,13 +14,14 @@ from torch import nn
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dataset.build import data_of
 from mm2pl.dataset.utils import length_of
-from mm2pl.errors import ArgumentError, MissingFileError
+from mm2pl.errors import ArgumentError
 from mm2pl.optim.optimizer.builder import build_optim_wrapper
 from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
 from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.length import length_of_run
 from mm2pl.registry import OPTIMIZERS
+from mm2pl.utils.picture_path import check_picture_path
 from mm2pl.utils.sparkline import COLUMNS, sparkline
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ def _draw(curves: list[Curve], run: Length, path: Path) -> None:
     # Not pyplot, which would choose a display and keep the figure for the life of the process.
     from matplotlib.figure import Figure
 
-    _check_path(path, Figure().canvas.get_supported_filetypes())
+    check_picture_path(path)
     entries = list(dict.fromkeys(curve.entry for curve in curves))
     figure = Figure(figsize=(9, 3 * len(entries)), layout="constrained")
     axes = figure.subplots(len(entries), 1, sharex=True, squeeze=False)[:, 0]
@@ -311,15 +312,6 @@ def _draw(curves: list[Curve], run: Length, path: Path) -> None:
     axes[0].set_title(run.note, fontsize="medium")
     axes[-1].set_xlabel("epoch" if run.by_epoch else "iteration")
     figure.savefig(path)
-
-
-def _check_path(path: Path, formats: Iterable[str]) -> None:
-    if path.suffix and path.suffix[1:].lower() not in formats:
-        raise ArgumentError(
-            f"{str(path)!r}: no picture has this ending → {', '.join(sorted(formats))}."
-        )
-    if not path.parent.is_dir():
-        raise MissingFileError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
 
 
 def _plot(axis: Axes, curve: Curve, run: Length) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.runs.curves import Curve, smoothed
+from mm2pl.utils.picture_path import check_picture_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,13 +49,7 @@ def draw(
     from matplotlib import rc_context, style
     from matplotlib.figure import Figure
 
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix[1:].lower() not in formats:
-        raise ArgumentError(
-            f"{str(path)!r}: no picture has this ending → {', '.join(sorted(formats))}."
-        )
-    if not path.parent.is_dir():
-        raise MissingFileError(f"the folder {str(path.parent)!r} of {path.name!r} does not exist.")
+    check_picture_path(path)
     # Letters of an SVG as text: those of two in one page would have the same names as paths.
     font: Any = {"font.size": 10.0 if size[0] >= _SMALL else 8.0, "svg.fonttype": "none"}
     with style.context("dark_background" if dark else "default"), rc_context(font):

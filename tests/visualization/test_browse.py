@@ -200,7 +200,8 @@ def test_numbers_are_listed(config, tmp_path, capsys):
     [
         (["--split", "test"], "test_dataloader cannot be read (ValueError: split='no'"),
         (["--split", "val", "-o", "x.png"], "no sample holds a picture"),
-        (["-o", "no/x.png"], "the folder of 'no/x.png' does not exist"),
+        (["-o", "no/x.png"], "the folder 'no' of 'x.png' does not exist"),
+        (["-o", "x.doc"], "'x.doc': no picture has this ending"),
         (["-n", "0"], "--count 0 → a positive number"),
         (["--cfg-options", "train_dataloader=None"], "the config has no `train_dataloader`"),
     ],
