@@ -63,6 +63,6 @@ def test_missing_variables(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["{{$a:" * 20_000, "{{$a:" + " " * 200_000, "{{" * 100_000])
 def test_the_search_is_not_quadratic(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert expand_environment(expand_file_variables(text, FILE), FILE, {}) == (text, {})
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5  # milliseconds; minutes if it were

@@ -266,11 +266,11 @@ def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("text", "name"), ATTACKS.values(), ids=ATTACKS)
 def test_attack(configs: Path, text: str, name: str) -> None:
     (configs / name).write_text(text.replace("{tmp}", str(configs.parent)))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError, match=r"attack\.|No module|inherits") as caught:
         Config.fromfile(configs / name, safe=True)
     assert len(str(caught.value)) < 8000
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     assert not list(configs.parent.rglob("pwned"))
 
 
