@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tomllib
 
+from tests.documents.commands import reference
 from tests.documents.output import difference
 from tests.documents.pages import ROOT, anchors, blocks, links, pages
 
@@ -43,6 +44,20 @@ def test_extras_exist(page: Path) -> None:
 def test_blocks_are_run_or_shown(page: Path) -> None:
     found = list(blocks(page.read_text(encoding="utf-8")))
     assert {block.language for block in found} <= {"bash", "python", *SHOWN}
+
+
+@EACH
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|md|tsv|json))`", text):
+        if name.split("/")[0] in ("work_dirs", "tools"):
+            continue  # a reader's own
+        assert (ROOT / name).exists() or (page.parent / name).exists(), name
+
+
+def test_the_reference_of_the_command_line_is_current() -> None:
+    # `python -m tests.documents.commands` writes it.
+    assert reference() in (ROOT / "configs/README.md").read_text(encoding="utf-8")
 
 
 def test_what_is_not_run_is_counted() -> None:
