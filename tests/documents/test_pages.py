@@ -82,6 +82,7 @@ NOT_RUN = 0
         ("saved to /home/x/y.pth, 0:00:12", "saved to /tmp/y.pth, 0:01:00", None),
         ("saved to y.pth", "saved to z.pth", "saved to y.pth"),
         ("a (3.2 s)", "a (11 s)", None),
+        ("Epoch 1", "11/27 05:24:13 - mmengine - INFO - Epoch 1", None),
     ],
 )
 def test_shown_against_printed(shown: str, printed: str, missing: str | None) -> None:
