@@ -488,3 +488,26 @@ def test_a_schedule_is_of_the_toolbox_of_most_files(known, scope, tmp_path):
         )
     new = {f.source.stem: f.new for f in migrate_folder(old, tmp_path / "new")}
     assert new["schedule"].get("default_scope") == scope
+
+
+def test_a_file_that_stands_alone_keeps_the_comments_of_what_it_inherits(tmp_path):
+    (tmp_path / "base.py").write_text(
+        "rate = 0.1\n"
+        "data = dict(\n    samples_per_gpu=2,  # fits\n    workers_per_gpu=1,  # no more\n"
+        "    # small\n    train=dict(type='A'))\n"
+        "optimizer = dict(\n    type='SGD',\n    lr=rate * 2,  # for one GPU\n"
+        "    momentum=0.9)  # as in the paper\n"
+    )
+    child = tmp_path / "child.py"
+    child.write_text(
+        "_base_ = 'base.py'\ndata = dict(\n    samples_per_gpu=4)  # larger\n"
+        "optimizer = dict(\n    lr=0.4,\n    nesterov=True)\n"
+    )
+    text = migrate_file(child, tmp_path / "new.py").text
+    # What is said of a value that another one has replaced is gone with it.
+    assert [line.strip() for line in text.splitlines() if "#" in line] == [
+        *("batch_size=4,  # larger", "num_workers=1,  # no more", "# small"),
+        "momentum=0.9,  # as in the paper",
+    ]
+    assert "rate * 2" not in text
+    assert resolved(tmp_path / "new.py") == expected(child)

@@ -147,20 +147,21 @@ def read_source(text: str) -> Source:
 
 
 def with_sources(
-    config: Mapping[str, Any], source: Source, *, base_words: bool = True
+    config: Mapping[str, Any], source: Source, *, words: bool = True, base_words: bool = True
 ) -> dict[str, Any]:
-    """Return ``config`` with the values that ``source`` wrote carrying their words.
+    """Return ``config`` with the values that ``source`` wrote carrying their words and comments.
 
     Args:
         config: The resolved config of the file.
-        source: The file.
+        source: The file, or one that it inherits from.
+        words: Whether they carry their words, or their comments alone.
         base_words: Whether expressions that read ``_base_`` count as words.
     """
     result = dict(config)
     for statement in source.statements:
         name = statement.name
         if name in result and isinstance(statement.node, ast.Assign):
-            writer = _Writer(statement, base_words)
+            writer = _Writer(statement, words, base_words)
             result[name] = writer.tag(statement.node.value, result[name])
     return result
 
@@ -188,7 +189,8 @@ def _comments(text: str) -> list[_Comment]:
 class _Writer:
     """Attach sources and comments to the values of one statement."""
 
-    def __init__(self, statement: Statement, base_words: bool) -> None:
+    def __init__(self, statement: Statement, words: bool, base_words: bool) -> None:
+        self.words = words
         self.base_words = base_words
         self.text = statement.text
         self.first = statement.node.lineno
@@ -219,9 +221,12 @@ class _Writer:
         return node.end_lineno - self.first + 1  # type: ignore[attr-defined]
 
     def _leaf(self, node: ast.expr, value: object) -> Any:
-        kind = _WRITTEN.get(type(value))
+        # What a base file wrote is no longer what is said of it.
+        kind = type(value) if isinstance(value, Written) else _WRITTEN.get(type(value))
         if kind is None:
             return value
+        if not self.words:
+            return kind(value)  # type: ignore[call-arg]
         source = ast.get_source_segment(self.text, _shifted(node, self.first)) or ""
         # The new place has another indent.
         if not source or "\n" in source:
