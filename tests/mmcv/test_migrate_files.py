@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -511,3 +512,22 @@ def test_a_file_that_stands_alone_keeps_the_comments_of_what_it_inherits(tmp_pat
     ]
     assert "rate * 2" not in text
     assert resolved(tmp_path / "new.py") == expected(child)
+
+
+def test_a_value_keeps_its_words_behind_other_letters(tmp_path):
+    old = tmp_path / "old.py"
+    # Python counts columns in bytes.
+    words = "data = dict(train=dict(name='äöü', n=2 * 3, m=(1 +\n    1)), samples_per_gpu=2)\n"
+    old.write_text(words, "utf-8")
+    text = migrate_file(old, tmp_path / "new.py").text
+    assert "name='äöü', n=2 * 3, m=1 + 1" in " ".join(text.split())
+
+
+def test_each_file_is_split_into_lines_once_for_a_statement(tmp_path, monkeypatch, old_file):
+    """Not for each value: a folder of 93 files with class lists took 88 s for what now takes 30."""
+
+    def refused(*args, **kwargs):
+        raise AssertionError("splits the whole text")
+
+    monkeypatch.setattr(ast, "get_source_segment", refused)
+    assert migrate_file(old_file, tmp_path / "new.py").migrated
