@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from mm2pl.checkpoint.errors import CheckpointError
-from mm2pl.runs.compare import MISSING, as_text, compare
+from mm2pl.runs.compare import MISSING, compare, tables
 from mm2pl.runs.configs import read_config
 from mm2pl.runs.curves import axis_of, curves
 from mm2pl.runs.folders import work_dir
 from mm2pl.runs.page import page
 from mm2pl.runs.record import Run
+from mm2pl.runs.tables import plain
 from mm2pl.runs.weights import compare_weights
 
 
@@ -44,7 +45,7 @@ def test_a_part_that_one_run_has_is_one_row(made):
 
 def test_the_same_run_twice(made):
     folder = made.mmengine()
-    text = as_text(compare(of(folder, folder)))
+    text = plain(tables(compare(of(folder, folder))))
     assert text.splitlines()[:5] == [
         "config",
         "  the same in all",
