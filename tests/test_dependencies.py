@@ -88,6 +88,10 @@ LATE: dict[str, dict[str, str]] = {
     },
     "mm2pl.cli.plot": {"mm2pl.plan.plot": "2.30 s: torch"},
     "mm2pl.cli.plot_log": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
+    "mm2pl.cli.profile": {
+        "mm2pl.check.profile": "4.88 s: lightning",
+        "mm2pl.cli.check": "4.88 s: lightning",
+    },
     "mm2pl.cli.publish": {"mm2pl.runs.publish": "2.30 s: torch"},
     "mm2pl.cli.run": {
         "lightning": "4.88 s",

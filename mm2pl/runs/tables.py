@@ -13,11 +13,11 @@ class Table:
     """Rows under heads.
 
     Attributes:
-        heads: The names of the columns.
+        heads: The names of the columns; a table may have none, each then an empty text.
         rows: The cells of each row.
         title: What stands above it; its rows are then indented.
         notes: Place of a row → lines below it.
-        note: A line below the table, or in its place where it has no rows.
+        note: Lines below the table, or in its place where it has no rows.
         right: Places of the columns that are aligned to the right: numbers.
         colors: What a cell says → its colour, as rich names it.
     """
@@ -50,14 +50,15 @@ def _lines(table: Table) -> list[str]:
     if table.rows:
         columns = list(zip(table.heads, *table.rows, strict=True))
         widths = [max(map(len, column)) for column in columns]
-        for place, row in enumerate([table.heads, *table.rows], start=-1):
+        heads = [table.heads] if any(table.heads) else []
+        for place, row in enumerate([*heads, *table.rows], start=-len(heads)):
             cells = (
                 cell.rjust(width) if i in table.right else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
             lines.append(f"{indent}{'  '.join(cells)}".rstrip())
             lines += [f"{indent}    {text}" for text in table.notes.get(place, ())]
-    return [*lines, f"{indent}{table.note}"] if table.note else lines
+    return [*lines, *(f"{indent}{line}" for line in table.note.splitlines())]
 
 
 def show(tables: Sequence[Table]) -> None:
@@ -81,7 +82,9 @@ def _show_colored(tables: Sequence[Table]) -> None:
         if table.title:
             console.print(Text(table.title, style="bold"))
         indent = (0, 0, 0, 2 if table.title else 0)
-        made = RichTable(box=None, pad_edge=False, header_style="bold")
+        made = RichTable(
+            box=None, pad_edge=False, header_style="bold", show_header=any(table.heads)
+        )
         for i, head in enumerate(table.heads):
             made.add_column(
                 Text(head), overflow="fold", justify="right" if i in table.right else "left"
