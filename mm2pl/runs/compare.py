@@ -73,7 +73,8 @@ class Comparison:
 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Compare runs by the files of their folders; of checkpoints only sizes and dates."""
-    configs = [dict(leaves(run.config)) for run in runs]
+    # An empty config would be a leaf without a name.
+    configs = [dict(leaves(run.config)) if run.config else {} for run in runs]
     environments = [environment_of(run.folder) for run in runs]
     return Comparison(
         short_names([run.name for run in runs]),

@@ -30,6 +30,10 @@ SORTS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
 COLUMNS = ("run", "state", "progress", "best", "loss", "it/s", "left", "checkpoints", "updated")
 
 
+_SPARE = ("checkpoints", "updated", "it/s", "loss", "left", "best")
+"""Columns that a narrow terminal does without, the first one first."""
+
+
 def _by_best(record: Record) -> tuple[Any, ...]:
     best = record.best
     if best is None:
@@ -140,6 +144,7 @@ def table(records: Iterable[Record]) -> Table:
         rows=[[row[i] for i in kept] for row in rows],
         notes={i: [t for t in [r.error, *r.notes] if t] for i, r in enumerate(records)},
         colors=_COLORS,
+        spare=_SPARE,
     )
 
 

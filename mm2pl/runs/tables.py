@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from itertools import pairwise
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,7 @@ class Table:
         note: Lines below the table, or in its place where it has no rows.
         right: Places of the columns that are aligned to the right: numbers.
         colors: What a cell says → its colour, as rich names it.
+        spare: Heads of the columns that a narrow terminal does without, in this order.
     """
 
     heads: Sequence[str]
@@ -29,6 +33,40 @@ class Table:
     note: str = ""
     right: Sequence[int] = ()
     colors: Mapping[str, str] = field(default_factory=dict)
+    spare: Sequence[str] = ()
+
+    @property
+    def widths(self) -> list[int]:
+        """The width of each column."""
+        return [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
+
+    def within(self, width: int) -> Table:
+        """Return the table without the spare columns that this width has no room for.
+
+        >>> table = Table(heads=["run", "loss", "it/s"], rows=[["a", "0.25", "10"]], spare=["it/s", "loss"])
+        >>> print(plain([table.within(10)]))
+        run  loss
+        a    0.25
+        no room for: it/s
+        """
+        left_out: list[str] = []
+        kept = list(range(len(self.heads)))
+        for head in self.spare:
+            if sum(self.widths[i] + 2 for i in kept) - 2 <= width:
+                break
+            if head in self.heads:
+                left_out.append(head)
+                kept = [i for i in kept if self.heads[i] != head]
+        if not left_out:
+            return self
+        note = f"no room for: {', '.join(left_out)}"
+        return replace(
+            self,
+            heads=[self.heads[i] for i in kept],
+            rows=[[row[i] for i in kept] for row in self.rows],
+            right=[place for place, i in enumerate(kept) if i in self.right],
+            note=f"{self.note}\n{note}".lstrip(),
+        )
 
 
 def plain(tables: Iterable[Table]) -> str:
@@ -48,8 +86,7 @@ def _lines(table: Table) -> list[str]:
     lines = [table.title] if table.title else []
     indent = "  " if table.title else ""
     if table.rows:
-        columns = list(zip(table.heads, *table.rows, strict=True))
-        widths = [max(map(len, column)) for column in columns]
+        widths = table.widths
         heads = [table.heads] if any(table.heads) else []
         for place, row in enumerate([*heads, *table.rows], start=-len(heads)):
             cells = (
@@ -62,17 +99,20 @@ def _lines(table: Table) -> list[str]:
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables: in colours and as wide as the terminal if standard output is one and rich is installed."""
-    if sys.stdout.isatty() and find_spec("rich"):
-        _show_colored(tables)
-    else:
+    """Print tables: for a terminal as wide as that, and in colours if rich is installed."""
+    if not sys.stdout.isatty():
         print(plain(tables))
+        return
+    fitting = [each.within(shutil.get_terminal_size().columns) for each in tables]
+    if find_spec("rich"):
+        _show_colored(fitting)
+    else:
+        print(plain(fitting))
 
 
 def _show_colored(tables: Sequence[Table]) -> None:
     from rich.console import Console
     from rich.padding import Padding
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     console = Console()
@@ -81,20 +121,32 @@ def _show_colored(tables: Sequence[Table]) -> None:
             console.print()
         if table.title:
             console.print(Text(table.title, style="bold"))
-        indent = (0, 0, 0, 2 if table.title else 0)
-        made = RichTable(
-            box=None, pad_edge=False, header_style="bold", show_header=any(table.heads)
-        )
-        for i, head in enumerate(table.heads):
-            made.add_column(
-                Text(head), overflow="fold", justify="right" if i in table.right else "left"
-            )
-        for i, row in enumerate(table.rows):
-            # Text, not a string: rich reads [0] in a name as markup.
-            first = Text("\n  ".join([row[0], *table.notes.get(i, ())]))
-            others = [Text(cell, style=table.colors.get(cell, "")) for cell in row[1:]]
-            made.add_row(first, *others)
-        if table.rows:
-            console.print(Padding(made, indent))
+        indent = 2 if table.title else 0
+        # A row of rich's has cells alone: behind one with notes, another table of the same widths begins.
+        ends = [i + 1 for i, notes in sorted(table.notes.items()) if notes]
+        bounds = dict.fromkeys([0, *ends, len(table.rows)])
+        for begin, end in pairwise(bounds):
+            console.print(Padding(_colored(table, begin, end), (0, 0, 0, indent)))
+            for text in table.notes.get(end - 1, ()):
+                console.print(Padding(Text(text), (0, 0, 0, indent + 4)))
         if table.note:
-            console.print(Padding(Text(table.note), indent))
+            console.print(Padding(Text(table.note), (0, 0, 0, indent)))
+
+
+def _colored(table: Table, begin: int, end: int) -> Any:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    headed, is_part = any(table.heads) and begin == 0, end - begin < len(table.rows)
+    made = RichTable(box=None, pad_edge=False, header_style="bold", show_header=headed)
+    for i, (head, width) in enumerate(zip(table.heads, table.widths, strict=True)):
+        made.add_column(
+            Text(head),
+            overflow="fold",
+            justify="right" if i in table.right else "left",
+            width=width if is_part else None,
+        )
+    for row in table.rows[begin:end]:
+        # Text, not a string: rich reads [0] in a name as markup.
+        made.add_row(*(Text(cell, style=table.colors.get(cell, "")) for cell in row))
+    return made

@@ -27,22 +27,22 @@ def listed(capsys, *words):
     return code, [each["name"].rpartition("/")[2] for each in json.loads(out.out)]
 
 
-def test_sixty_runs_in_two_seconds_and_without_torch(made):
+def test_sixty_runs_need_no_torch_and_few_files(made):
     made.sixty()
     program = (
-        "import sys\nfrom mm2pl.cli.main import main\n"
-        "code = main(['runs', sys.argv[1]])\nassert 'torch' not in sys.modules\nsys.exit(code)"
+        "import sys\nfrom mm2pl.cli.main import main\nopened = []\n"
+        "sys.addaudithook(lambda event, args: event == 'open' and opened.append(str(args[0])))\n"
+        "code = main(['runs', sys.argv[1]])\nassert 'torch' not in sys.modules\n"
+        "print(sum(path.startswith(sys.argv[1]) for path in opened), file=sys.stderr)\nsys.exit(code)"
     )
-    begun = time.perf_counter()
     found = subprocess.run(
-        [sys.executable, "-c", program, made.root], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, made.root], capture_output=True, text=True, check=True
     )
-    seconds = time.perf_counter() - begun
-    assert (found.returncode, found.stderr) == (0, "")
     lines = [line for line in found.stdout.splitlines() if not line.startswith("    ")]
     assert len(lines) == 61
-    # Measured: 1.1 s of wall time on a busy machine, 0.3 s of CPU time.
-    assert seconds < 8
+    # The state, the config and the log, which lies in three parts where a run was resumed twice. On an idle machine
+    # that takes 0.3 s, and under load 1.9 s.
+    assert int(found.stderr) <= 60 * 5
 
 
 def test_the_newest_run_comes_first(made, capsys):

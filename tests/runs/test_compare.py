@@ -150,3 +150,15 @@ def test_page_is_whole_and_needs_no_other_file(made):
     assert (balance.open, text.count("<svg"), "<a>" in text) == ([], 2, False)
     # No picture, style or script from elsewhere; names of XML are no files.
     assert re.findall(r"(?:src|href)=\"(?!#)", text.replace('xlink:href="#', "")) == []
+
+
+def test_a_config_that_cannot_be_read_is_said(made):
+    text = plain(tables(compare(of(made.mmengine("a"), made.damaged("b")))))
+    config = text.partition("\n\n")[0].splitlines()
+    assert config[-1] == "  not every run has left a config that can be read"
+    assert [line.split()[0] for line in config[2:-1]] == [
+        "optim_wrapper",
+        "train_cfg",
+        "default_hooks",
+        "launcher",
+    ]
