@@ -149,6 +149,20 @@ def test_plot_log(made, capsys, tmp_path):
     assert out.out.splitlines()[-1] == f"wrote {picture}"
 
 
+def test_nothing_is_printed_where_the_picture_cannot_be_drawn(made, capsys):
+    pytest.importorskip("matplotlib")
+    code, out = said(capsys, "plot", "log", made.mmengine("a"), "-o", made.root / "no" / "x.png")
+    assert (code, out.out) == (2, "")
+    assert out.err.endswith("of 'x.png' does not exist.\n")
+
+
+@pytest.mark.parametrize("words", [["compare"], ["plot", "log"]], ids=" ".join)
+def test_a_command_without_runs_says_how_it_is_used(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "the following arguments are required" in capsys.readouterr().err
+
+
 def test_plot_log_as_json(made, capsys):
     _, out = said(capsys, "plot", "log", made.mmengine(lr=0.0), "--keys", "acc", "--json")
     expected = {"run": "theirs", "key": "acc", "kind": "val"}
