@@ -28,7 +28,9 @@ _NOT_RUN = (
 def run(command: str, arguments: list[str]) -> int:
     """Print the table; return 2 if the run would refuse the config, or with ``--strict`` on any warning."""
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
-    parser.add_argument("--format", choices=["text", "md", "json"], default="text")
+    parser.add_argument(
+        "--format", choices=["text", "md", "json"], default="text", help="of the table"
+    )
     parser.add_argument(
         "--all", action="store_true", help="list every key there is, without a config"
     )

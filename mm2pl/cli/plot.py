@@ -32,7 +32,9 @@ def run(command: str, arguments: list[str]) -> int:
             f"{arguments[0]!r} is a config, and what to plot comes first → mm2pl {command} schedule "
             f"{' '.join(arguments)}"
         )
-    parser.add_argument("what", choices=["schedule", "log"])
+    parser.add_argument(
+        "what", choices=["schedule", "log"], help="the schedules of a config, or the logs of runs"
+    )
     add_options(parser)
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="draw to lr.png, lr.pdf, … (needs matplotlib)"

@@ -18,6 +18,10 @@ _MASKS = [
 ]
 
 
+#: What stands before each line of a run's log; a page may leave it out.
+_LOGGED = re.compile(r"\d\d/\d\d TIME - mmengine - \w+ - ")
+
+
 def masked(text: str) -> list[str]:
     """Return the lines with what may differ replaced by one word."""
     for pattern, word in _MASKS:
@@ -32,6 +36,7 @@ def difference(shown: str, printed: str) -> str | None:
     such a line at the beginning or end the page shows all that was printed.
     """
     lines, expected = masked(printed), masked(shown)
+    plain = [_LOGGED.sub("", line, count=1) for line in lines]
     place, free = 0, False
     for line in expected:
         if line == "…":
@@ -39,7 +44,9 @@ def difference(shown: str, printed: str) -> str | None:
             continue
         pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
         ahead = range(place, len(lines)) if free else range(place, min(place + 1, len(lines)))
-        found = next((n for n in ahead if pattern.fullmatch(lines[n])), None)
+        found = next(
+            (n for n in ahead if pattern.fullmatch(lines[n]) or pattern.fullmatch(plain[n])), None
+        )
         if found is None:
             return line
         place, free = found + 1, False
