@@ -1,6 +1,6 @@
 """A process that has imported everything, and forks one for each command of a page.
 
-An import of torch and Lightning takes five seconds, a fork a few milliseconds. ``mm2pl`` and ``python`` in a page's
+An import of torch and Lightning takes five seconds, one of scikit-learn as many, a fork a few milliseconds. ``mm2pl`` and ``python`` in a page's
 ``PATH`` are the same small client (:data:`CLIENT`), which sends its words, folder, environment and streams here
 and exits as the forked process does.
 """
@@ -83,6 +83,7 @@ def become(connection: socket.socket) -> list[str]:
 def import_everything() -> None:
     """Import what the commands import when they need it."""
     import matplotlib.pyplot  # noqa: F401
+    import sklearn.datasets  # noqa: F401
     import torch.distributed  # noqa: F401
 
     import mm2pl.cli.main
