@@ -1,8 +1,8 @@
 """A process that has imported everything, and forks one for each command of a page.
 
-An import of torch and Lightning takes five seconds, one of scikit-learn as many, a fork a few milliseconds. ``mm2pl`` and ``python`` in a page's
-``PATH`` are the same small client (:data:`CLIENT`), which sends its words, folder, environment and streams here
-and exits as the forked process does.
+An import of torch and Lightning takes five seconds, one of scikit-learn as many, a fork a few milliseconds.
+``mm2pl`` and ``python`` in a page's ``PATH`` are the same small client (:data:`CLIENT`), which sends its words,
+folder, environment and streams here and exits as the forked process does.
 """
 
 from __future__ import annotations
