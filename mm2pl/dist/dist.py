@@ -34,7 +34,9 @@ _REDUCE_OPS = ("sum", "product", "min", "max", "band", "bor", "bxor")
 
 def _get_reduce_op(name: str) -> Any:
     if name.lower() not in _REDUCE_OPS:
-        raise ArgumentError(f"reduce op should be one of mean, {', '.join(_REDUCE_OPS)}, got {name!r}")
+        raise ArgumentError(
+            f"reduce op should be one of mean, {', '.join(_REDUCE_OPS)}, got {name!r}"
+        )
     return getattr(torch_dist.ReduceOp, name.upper())
 
 

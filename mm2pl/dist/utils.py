@@ -107,7 +107,7 @@ def init_dist(
 
     Args:
         launcher: ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        backend: ``'nccl'``, ``'gloo'``, ``'mpi'``, …
+        backend: ``'nccl'`` (on a CPU ``'gloo'`` is taken for it), ``'gloo'``, ``'mpi'``, …
         init_backend: ``'torch'`` or ``'deepspeed'``.
         **kwargs: For `torch.distributed.init_process_group`, but ``timeout`` is in seconds;
             ``port`` for SLURM.
@@ -131,7 +131,9 @@ def init_dist(
             f"Invalid launcher type: {launcher!r}, choose from {', '.join(launchers)}."
         )
     if init_backend not in ("torch", "deepspeed"):
-        raise ArgumentError(f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}')
+        raise ArgumentError(
+            f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}'
+        )
     # As MMEngine 0.10.7: a process that is forked after CUDA has started cannot use CUDA.
     if mp.get_start_method(allow_none=True) is None:
         mp.set_start_method("spawn")
@@ -141,9 +143,14 @@ def init_dist(
     if init_backend == "deepspeed":
         import_module("deepspeed").init_distributed(dist_backend=backend, **kwargs)
         return
+    device = devices.get_device()
+    if device == "cpu" and backend == "nccl":
+        # The default of MMEngine's configs, with which it fails without a GPU; under our strategies it is gloo too.
+        backend = "gloo"
     torch_dist.init_process_group(
         # As in MMEngine 0.10.7, a vendor's device has its own backend, no matter what the config says.
-        backend=_VENDOR_BACKENDS.get(devices.get_device(), backend), **kwargs
+        backend=_VENDOR_BACKENDS.get(device, backend),
+        **kwargs,
     )
 
 
@@ -310,7 +317,9 @@ def get_data_device(data: Any) -> torch.device:
     if isinstance(data, torch.Tensor):
         return data.device
     if not _is_sequence(data):
-        raise ArgumentError(f"data should be a Tensor, sequence of tensor or dict, but got {data!r}")
+        raise ArgumentError(
+            f"data should be a Tensor, sequence of tensor or dict, but got {data!r}"
+        )
     items = data.values() if isinstance(data, Mapping) else data
     found = list(dict.fromkeys(map(get_data_device, items)))
     if not found:

@@ -31,7 +31,12 @@ from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
+from mm2pl.lightning.schedules import (
+    SchedulesOfOptimizer,
+    are_built,
+    leave_steps_to_trainer,
+    split_schedulers,
+)
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
@@ -283,6 +288,8 @@ class MMLightningModule(EvaluatedModule):
         else:
             self.driver.before_optimizers()
             self.driver.follow_parameters()
+        if self.automatic_optimization:
+            leave_steps_to_trainer(self.param_schedulers)
         wrappers = wrappers_of(self.optim_wrapper)
         views = [
             SchedulesOfOptimizer(wrapper.optimizer, self._schedulers_of(name))

@@ -168,3 +168,21 @@ def test_weights_are_averaged_after_a_validation(tmp_path):
     runner.val()
     runner.train()
     assert runner.epoch == 3
+
+
+@pytest.mark.filterwarnings("error:scheduler.step.. was called before:UserWarning")
+def test_no_schedule_warns_of_an_accumulation_by_the_trainer(tmp_path):
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    scenario = Scenario(
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.08}},
+        param_scheduler={
+            "type": "MultiStepLR",
+            "milestones": [1, 2],
+            "gamma": 0.5,
+            "by_epoch": False,
+        },
+        train_cfg={"by_epoch": False, "max_iters": 4},
+    )
+    runner = build("mm2pl", scenario, str(tmp_path), book, trainer={"accumulate_grad_batches": 2})
+    runner.train()
+    assert runner.optim_wrapper.get_lr()["lr"] == [0.02]
