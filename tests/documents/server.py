@@ -83,6 +83,7 @@ def become(connection: socket.socket) -> list[str]:
 def import_everything() -> None:
     """Import what the commands import when they need it."""
     import matplotlib.pyplot  # noqa: F401
+    import sklearn.datasets  # noqa: F401
     import torch.distributed  # noqa: F401
 
     import mm2pl.cli.main
