@@ -203,7 +203,7 @@ def test_a_cell_that_is_not_a_number_is_never_the_greatest(ratio: int) -> None:
 def test_a_cell_that_no_sample_touches_is_not_read() -> None:
     input = torch.ones(1, 1, 1, 7)
     input[..., 2] = torch.nan
-    assert ops.roi_align(input, torch.tensor([[0, 0.6, 0, 1.4, 1]]), 1, aligned=True).item() == 1
+    assert ops.roi_align(input, torch.tensor([[0, 0.5, 0, 1.7, 1]]), 1, aligned=True).item() == 1
 
 
 @pytest.mark.parametrize("name", ["prroi_pool", "roi_align"])
