@@ -9,6 +9,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -246,12 +247,14 @@ class BaseInferencer(metaclass=InferencerMeta):
     def _init_collate(self, cfg: Any) -> Callable[..., Any]:
         """Return the test dataloader's ``collate_fn``; `pseudo_collate` if it has none."""
         try:
-            with FUNCTIONS.switch_scope_and_registry(self.scope) as registry:
-                collate: Callable[..., Any] = registry.get(cfg.test_dataloader.collate_fn)
+            given = cfg.test_dataloader.collate_fn
         # There is not a test_dataloader, or it names no collate_fn.
         except AttributeError:
             return pseudo_collate
-        return collate
+        # MMEngine 0.10.7 takes only a name here, where its loaders take a dict.
+        arguments = dict(given) if isinstance(given, dict) else {"type": given}
+        with FUNCTIONS.switch_scope_and_registry(self.scope) as registry:
+            return partial(registry.get(arguments.pop("type")), **arguments)
 
     def _init_visualizer(self, cfg: Any) -> Visualizer | None:
         """Build the visualizer, under a name that is free; None if the config has none."""

@@ -83,6 +83,24 @@ class MMLightningModule(EvaluatedModule):
         TypeError: If ``model`` is neither a module nor a dict, or ``compile`` neither bool nor dict.
         ValueError: If a Trainer flag contradicts ``optim_wrapper`` (``gradient_clip_val`` and ``clip_grad``, …), or
             needs a loop in which the ``optim_wrapper``'s own methods would not be called.
+
+    Example:
+    >>> import torch
+    >>> from mm2pl.model import BaseModel
+    >>> class Line(BaseModel):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layer = torch.nn.Linear(2, 1)
+    ...     def forward(self, inputs, mode="tensor"):
+    ...         outputs = self.layer(inputs)
+    ...         return {"loss": outputs.square().mean()} if mode == "loss" else outputs
+    >>> module = MMLightningModule(
+    ...     Line(),
+    ...     optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+    ...     param_scheduler={"type": "MultiStepLR", "milestones": [8]},
+    ... )
+    >>> sorted(module.state_dict())
+    ['model.layer.bias', 'model.layer.weight']
     """
 
     follows_lightning = brings_optimizers = False

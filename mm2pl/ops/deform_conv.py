@@ -61,7 +61,8 @@ def deform_conv2d(
         shares = mask.view(batch, deform_groups, cells, size[0] * size[1]).transpose(2, 3)
         share = share * shares[..., None]
     columns = _sampled(input, index, share)
-    output = _convolved(columns, weight, groups).view(batch, len(weight), *size)
+    # Rows of memory as MMCV has them: callers ask for a `view` of it, such as EDVR of MMagic 1.2.0.
+    output = _convolved(columns, weight, groups).view(batch, len(weight), *size).contiguous()
     return output if bias is None else output + bias.view(-1, 1, 1)
 
 

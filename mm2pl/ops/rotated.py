@@ -16,7 +16,7 @@ from mm2pl.ops.arguments import (
     values_are_known,
 )
 from mm2pl.ops.gather import gather
-from mm2pl.ops.sampling import Grid, bilinear, check_regions, means, table_of
+from mm2pl.ops.sampling import Grid, bilinear, check_regions, means, table_of, upright_means
 
 Size = int | tuple[int, int]
 
@@ -76,7 +76,7 @@ def _turned(
 
     def place(grid: Grid) -> tuple[Tensor, Tensor]:
         half_y, half_x, mid_y, mid_x, c, s = (
-            each[grid.chosen].view(-1, 1, 1, 1, 1) for each in (*(size / 2).T, *centre.T, cos, sin)
+            grid.of_regions(each) for each in (*(size / 2).T, *centre.T, cos, sin)
         )
         y, x = grid.bin_y - half_y + grid.in_y, grid.bin_x - half_x + grid.in_x
         return y * c - x * s + mid_y, y * s + x * c + mid_x
@@ -215,14 +215,9 @@ def bezier_align(
     share = v[:, None, None]
     centre = below[:, None] * share + above[:, None] * (1 - share) - (0.5 if aligned else 0.0)
     centre = centre.to(size)
-    half = size / torch.tensor(bins).to(size) / 2
-
-    def place(grid: Grid) -> tuple[Tensor, Tensor]:
-        x, y = centre[grid.chosen].unbind(-1)
-        half_y, half_x = half[grid.chosen].T[..., None, None, None, None]
-        return y[..., None, None] - half_y + grid.in_y, x[..., None, None] - half_x + grid.in_x
-
-    return means(input, beziers[:, 0], size, bins, sampling_ratio, place)
+    half = (size / size.new_tensor(bins) / 2)[:, None, None]
+    begins = (centre[..., 1] - half[..., 0], centre[..., 0] - half[..., 1])
+    return upright_means(input, beziers[:, 0], begins, size, bins, sampling_ratio)
 
 
 def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:

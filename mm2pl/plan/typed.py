@@ -18,7 +18,7 @@ from mm2pl.plan.keys import KEYS, UNSUPPORTED
 from mm2pl.plan.tabled import of_key
 from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry
-from mm2pl.registry.errors import RegistryKeyError, accepted_arguments, resembling
+from mm2pl.registry.errors import RegistryKeyError, accepted_arguments, resembling, where_defined
 
 ROOTS = {r.name: r for r in vars(registries).values() if isinstance(r, Registry)}
 """The root registries by their names."""
@@ -197,6 +197,8 @@ class Types:
                 if found is not None or not self._must_be_known(kind, scoped):
                     return found, None
                 hints = resembling(kind, scoped)
+                if near := where_defined(kind, scoped):
+                    hints.append(near)
         # No registry has the scope: its package is not installed here.
         except RegistryKeyError:
             self._missing.add(scope)

@@ -52,6 +52,11 @@ SUBSTITUTES = (
 )
 """Modules whose classes have no short name here; looked at only if they are imported already."""
 
+_IMPORT = (
+    "If it is defined in a module of yours, that module must be imported first: "
+    "custom_imports=dict(imports=['{0}']) in the config, or `import {0}` in code."
+)
+
 # The working directory may be large, and a misspelt name must not make the program read all of it.
 _MAX_FILES = 500
 
@@ -91,8 +96,10 @@ class NotRegisteredError(RegistryKeyError):
 
     def __str__(self) -> str:
         key, registry = self.key, self.registry
-        lines = [*_searched(key, registry), *resembling(key, registry), *_import_hints(key)]
-        return "\n".join([self.args[0], *lines])
+        lines = [self.args[0], *_searched(key, registry), *resembling(key, registry)]
+        if not _registries_with(key.rpartition(".")[2], registry):
+            lines.append(where_defined(key, registry) or _IMPORT.format("my_package.my_module"))
+        return "\n".join(lines)
 
     # Unpickling would otherwise call this class with the message alone. Worker processes send errors pickled.
     def __reduce__(self) -> tuple[type[RegistryKeyError], tuple[str]]:
@@ -132,18 +139,24 @@ def resembling(key: str, registry: Registry) -> list[str]:
     """Return sentences on what a name that ``registry`` does not have may stand for."""
     name = key.rpartition(".")[2]
     names = {n for r in _chain(registry) for n in r.module_dict}
+    found = _registries_with(name, registry)
+    if name in names:
+        return [f"{name} without {key.removesuffix(name)!r} is in {', '.join(found)}."]
     lines = [close.strip()] if (close := did_you_mean(_meant(name, names))) else []
-    # By its type, since registry.py imports this file.
-    everywhere = list(type(registry)._all)
-    elsewhere = sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
-    if elsewhere:
-        lines.append(f"{name} is registered in {', '.join(elsewhere)}, which was not searched.")
+    if found:
+        lines.append(f"{name} is registered in {', '.join(found)}, which was not searched.")
     # A param_scheduler schedules the wrapper, which torch's own schedulers do not take.
     for module in SUBSTITUTES if registry.name != "parameter scheduler" else ():
         if hasattr(sys.modules.get(module), name):
             lines.append(f"For {module.partition('.')[0]}'s, write type='{module}.{name}'.")
             break
     return lines
+
+
+def _registries_with(name: str, registry: Registry) -> list[str]:
+    # By its type, since registry.py imports this file.
+    everywhere = list(type(registry)._all)
+    return sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
 
 
 def _meant(name: str, names: Iterable[str]) -> list[str]:
@@ -156,15 +169,15 @@ def _meant(name: str, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(filter(None, [known, *closest(name, names)])))
 
 
-def _import_hints(key: str) -> list[str]:
+def where_defined(key: str, registry: Registry) -> str | None:
+    """Return what would register a class of the user's; None if some registry has it, or no file near defines it."""
     name = key.rpartition(".")[2]
+    if _registries_with(name, registry):
+        return None
     if module := _defined_in_sys_modules(name):
-        return [f"{module} defines {name} but does not register it: @...register_module() there."]
-    module = _defined_near(name) or "my_package.my_module"
-    return [
-        f"If it is defined in a module of yours, that module must be imported first: "
-        f"custom_imports=dict(imports=['{module}']) in the config, or `import {module}` in code."
-    ]
+        return f"{module} defines {name} but does not register it: @...register_module() there."
+    module = _defined_near(name)
+    return _IMPORT.format(module) if module else None
 
 
 def _defined_in_sys_modules(name: str) -> str | None:

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 class EvalLoop(BaseLoop):
-    """What validation and test share: an evaluator, and losses that a model may report."""
+    """What validation and test share: an evaluator, and losses that a model may report.
+
+    Args:
+        runner: Whose loop it is.
+        dataloader: Of the set, or its dict.
+        evaluator: Of the set, or its dict, or a list of metrics.
+        fp16: Whether the model's step is cast to half precision; without it nothing is cast.
+    """
 
     stage: ClassVar[str]
 

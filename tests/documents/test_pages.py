@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_blocks_are_run_or_shown(page: Path) -> None:
 def test_files_that_are_named_exist(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for name in re.findall(r"`((?:\w+/)+\w+\.(?:py|md|tsv|json))`", text):
-        if name.split("/")[0] in ("work_dirs", "tools"):
+        if name.split("/")[0] in ("work_dirs", "tools", "vis_data"):
             continue  # a reader's own
         assert (ROOT / name).exists() or (page.parent / name).exists(), name
 
@@ -58,6 +59,13 @@ def test_files_that_are_named_exist(page: Path) -> None:
 def test_the_reference_of_the_command_line_is_current() -> None:
     # `python -m tests.documents.commands` writes it.
     assert reference() in (ROOT / "configs/README.md").read_text(encoding="utf-8")
+
+
+def test_the_chinese_page_is_made_from_the_english_one() -> None:
+    # After a change of README.md: carry it over, then write the new hash into the first line.
+    english = hashlib.sha256((ROOT / "README.md").read_bytes()).hexdigest()
+    first = (ROOT / "README_zh-CN.md").read_text(encoding="utf-8").splitlines()[0]
+    assert first == f"<!-- made from README.md, sha256 {english} -->"
 
 
 def test_what_is_not_run_is_counted() -> None:

@@ -55,6 +55,15 @@ def test_the_four_steps(inferencer):
     assert not inferencer.model.training
 
 
+@pytest.mark.parametrize("collate", ["default_collate", {"type": "default_collate"}])
+def test_batches_are_made_as_in_the_test_of_the_config(inferencer, collate):
+    config = {"model": {"type": "Scale"}, "test_dataloader": {"collate_fn": collate}}
+    with pytest.warns(UserWarning, match="randomly initialized"):
+        made = ScaleInferencer(config, device="cpu", show_progress=False)
+    (batch,) = made.preprocess([1, 2], batch_size=2)
+    assert torch.equal(batch["inputs"], torch.tensor([1.0, 2.0]))
+
+
 def test_a_single_input_and_data_samples(inferencer):
     (prediction,) = inferencer(4, return_datasamples=True)["predictions"]
     assert torch.equal(prediction, torch.tensor(8.0))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mm2pl import ops
 from mm2pl.ops import roi, sampling
@@ -231,12 +232,37 @@ def test_pieces_of_few_samples_give_the_same(
         largest = max(largest, index.numel())
         return gather(table, index, *rest)
 
+    monkeypatch.setattr(sampling, "LIMIT", limit)
     for module in (sampling, roi):
-        monkeypatch.setattr(module, "LIMIT", limit)
         monkeypatch.setattr(module, "gather", counting)
     pieces = getattr(ops, name)(x, rois, *settings)
     (again,) = torch.autograd.grad(pieces, x, grad)
     assert torch.allclose(pieces, whole, rtol=1e-12, atol=1e-12)
     assert torch.allclose(again, to_map, rtol=1e-12, atol=1e-12)
-    # One row of samples of one region is the least: 9 bins of up to 4 samples of 4 cells.
-    assert 0 < largest <= max(limit, 9 * 4 * 4)
+    # A row of a bin is in one piece: up to 4 samples of 4 cells.
+    assert 0 < largest <= limit + 4 * 4
+
+
+class Calls(TorchDispatchMode):
+    """Count what torch is asked for."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        self.count += 1
+        return function(*arguments, **(named or {}))
+
+
+@pytest.mark.parametrize("name", [*SAMPLED, "prroi_pool"])
+def test_regions_of_many_sizes_are_sampled_at_once(name: str) -> None:
+    width, settings = SAMPLED.get(name, (5, (3, 0.5)))
+    rois = torch.arange(40.0)[:, None] * torch.arange(width) ** 1.5 / width
+    rois[:, 0] = 0
+    counts = []
+    for some in (rois[20:21], rois):  # of one size, and of 40
+        with Calls() as calls_:
+            getattr(ops, name)(torch.rand(1, 8, 9, 11), some, *settings)
+        counts.append(calls_.count)
+    assert counts[1] < counts[0] + 10  # what is contiguous is copied once less

@@ -347,6 +347,15 @@ def test_classes_of_the_user():
     assert text == "model.head.widths=3 → unknown to SmallCNN. Did you mean 'width'?"
 
 
+def test_a_file_that_defines_an_unregistered_class_is_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "nets.py").write_text("class RepeatsDataset:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    loader = {**GOOD["train_dataloader"], "dataset": {"type": "RepeatsDataset"}}
+    (text,) = (str(f) for f in faults_of({**GOOD, "train_dataloader": loader}))
+    assert "Did you mean" in text
+    assert "custom_imports=dict(imports=['nets'])" in text
+
+
 def test_where_a_value_is_set(tmp_path):
     base = tmp_path / "base.py"
     base.write_text(

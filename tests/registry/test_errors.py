@@ -80,9 +80,18 @@ def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
 
 def test_another_registry_that_has_it_is_named() -> None:
     METRICS.register_module("OnlyAMetric", module=dict)
-    assert "OnlyAMetric is registered in mm2pl::metric" in str(
-        NotRegisteredError("OnlyAMetric", MODELS)
-    )
+    message = str(NotRegisteredError("OnlyAMetric", MODELS))
+    assert "OnlyAMetric is registered in mm2pl::metric" in message
+    assert "must be imported first" not in message
+
+
+def test_a_wrong_scope_is_named(monkeypatch) -> None:
+    module = ModuleType("mine")
+    module.HereNet = type("HereNet", (), {"__module__": "mine"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mine", module)
+    MODELS.register_module(module=module.HereNet)
+    lines = str(NotRegisteredError("mmdet.HereNet", MODELS)).splitlines()
+    assert lines[-1] == "HereNet without 'mmdet.' is in mm2pl::model."
 
 
 def test_classes_of_lightning_and_torch_are_offered_by_their_path() -> None:
@@ -94,10 +103,10 @@ def test_classes_of_lightning_and_torch_are_offered_by_their_path() -> None:
 
 
 def test_the_search_is_made_when_the_message_is_read(monkeypatch) -> None:
-    def fail(key: str) -> list[str]:
+    def fail(*args: object) -> str:
         raise NotImplementedError
 
-    monkeypatch.setattr("mm2pl.registry.errors._import_hints", fail)
+    monkeypatch.setattr("mm2pl.registry.errors.where_defined", fail)
     with pytest.raises(KeyError) as caught:
         MODELS.build({"type": "Nett"})
     assert caught.value.args == ("Nett is not in the mm2pl::model registry.",)

@@ -15,7 +15,7 @@ from mm2pl.config.computed_base import is_literal
 from mm2pl.config.document import find_file
 from mm2pl.config.loader import Options, load_file
 from mm2pl.errors import ArgumentError, ExistingFileError
-from mm2pl.mmcv.migration.bases import base_names, bases_of, parsed_file, value_of
+from mm2pl.mmcv.migration.bases import base_names, bases_of, family_of, parsed_file, value_of
 from mm2pl.mmcv.migration.config import NotMigratedError, migrate_with_report
 from mm2pl.mmcv.migration.decisions import AS_SEEN, Choices
 from mm2pl.mmcv.migration.recognition import pipelines_of, recognise
@@ -322,6 +322,10 @@ def _rewritten(
         if statement.name == "_base_" and base is not None and not is_literal(value_of(statement)):
             statement.text = f"_base_ = {base_names(source)!r}"
     # The values carry their source text through the migration, which sees only str, int and float.
+    # Of the files that are written into it their comments; their variables may stand nowhere any more.
+    for path in family_of(source)[:-1] if base is None else ():
+        if path.suffix == ".py":
+            old = with_sources(old, parsed_file(path), words=False)
     worded = with_sources(old, parsed, base_words=base is not None)
     new = migrate_with_report(worded, choices).config
     job = Rewriting(parsed, old, new, base, without)
