@@ -64,4 +64,6 @@ def run(command: str, arguments: list[str]) -> int:
         print(json.dumps(schedule_data(cfg, epoch_length=length), ensure_ascii=False))
         return 0
     print(plot_schedule(cfg, options.out, epoch_length=length))
+    if options.out:
+        print(f"wrote {options.out}")
     return 0

@@ -186,3 +186,17 @@ def test_no_schedule_warns_of_an_accumulation_by_the_trainer(tmp_path):
     runner = build("mm2pl", scenario, str(tmp_path), book, trainer={"accumulate_grad_batches": 2})
     runner.train()
     assert runner.optim_wrapper.get_lr()["lr"] == [0.02]
+
+
+def test_the_one_file_of_a_sharded_run_is_resumed_by_one_process(tmp_path):
+    make(tmp_path, max_epochs=1).train()
+    file = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+    for name in ("state", "param_groups"):
+        del file["optimizer"][name]  # Lightning's entry has them there
+    torch.save(file, tmp_path / "sharded.pth")
+    weights = []
+    for name in ("epoch_1.pth", "sharded.pth"):
+        runner = make(tmp_path / name[:-4], max_epochs=2, load_from=tmp_path / name, resume=True)
+        runner.train()
+        weights.append(runner.model.state_dict())
+    assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
