@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ def parameters_on_meta() -> Iterator[None]:
         handle.remove()
 
 
-def _emptied(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+def _emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
     if parameter is None or parameter.is_meta:  # the second name of one that two modules share
         return parameter
     known = vars(parameter)

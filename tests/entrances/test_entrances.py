@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from mm2pl.cli.main import main
-from tests.entrances.notebook import NOTEBOOK, needs_notebook
+from tests.entrances.notebook import NOTEBOOK
 from tests.processes import ROOT, TORCHRUN
 from tests.versions.project import CONFIG, bare
 
@@ -160,12 +160,7 @@ def check(folder: Path, strategy: str, entrance: str) -> None:
 
 
 def cells(names: Any) -> list[Any]:
-    return [
-        pytest.param(
-            *cell, marks=needs_notebook if cell[1] == "notebook" else (), id=", ".join(cell)
-        )
-        for cell in names
-    ]
+    return [pytest.param(*cell, id=", ".join(cell)) for cell in names]
 
 
 @pytest.mark.slow
