@@ -25,8 +25,7 @@ def parameters_on_meta() -> Iterator[None]:
         >>> norm.weight.is_meta, norm.running_var
         (True, tensor([1., 1., 1.]))
     """
-    # torch's annotation leaves out that a hook may return another parameter.
-    handle = register_module_parameter_registration_hook(_emptied)  # type: ignore[arg-type]
+    handle = register_module_parameter_registration_hook(_emptied)
     try:
         yield
     finally:

@@ -88,7 +88,7 @@ def of_kinds(operator: Callable[P, Result]) -> Callable[P, Result]:
 
     @wraps(operator)
     def run(*args: P.args, **kwargs: P.kwargs) -> Result:
-        if values_are_known():
+        if not torch.compiler.is_compiling():
             given = {**dict(zip(parameters, args, strict=False)), **kwargs}
             for key in kinds.keys() & given.keys():
                 _require_kind(operator.__name__, key, given[key], kinds[key])
