@@ -28,6 +28,8 @@ def alike(line: str) -> str:
     """Return a line without what is of one machine: hashes, numbers, times, bars and the widths of columns."""
     line = re.sub(r"-[0-9a-f]{8}\.pth", "-#.pth", line)
     line = re.sub(r"\d[\d.]*(?:e[+-]?\d+)?", "#", line)
+    # The process that measures its memory has run other tests before.
+    line = re.sub(r"[KMG]iB", "iB", line)
     # A minute has passed between two commands on a slow machine, or has not.
     line = re.sub(r"(?:#[dhms])+ ago", "# ago", line)
     return " ".join(re.sub("[▁▂▃▄▅▆▇█ ]+", " ", line).split())
