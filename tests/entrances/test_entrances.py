@@ -173,6 +173,8 @@ ALIKE = {
     "ddp_find_unused_parameters_true": ("mm2pl fit", "notebook"),  # as ddp
     "fsdp": ("mm2pl fit", "own Trainer"),  # Lightning's refusal, wherever it is made
     "deepspeed": ("mm2pl fit", "own Trainer"),
+    "ddp_fork": ("mm2pl fit", "SLURM"),  # Lightning 2.6's other name of ddp_notebook
+    "single_device": ("mm2pl fit", "own Trainer"),  # refused where options meet
 }
 """Rows where two cells stand for the others, unless MM2PL_MATRIX is set."""
 
