@@ -197,7 +197,7 @@ class ExponentialMovingAverage(BaseAveragedModel):
         if pairs and type(self).avg_func is ExponentialMovingAverage.avg_func:
             # The same arithmetic in one call, several times as fast; on a GPU also in one kernel.
             averages, sources = zip(*pairs, strict=True)
-            torch._foreach_lerp_(averages, sources, self._momentum_at(steps))
+            torch._foreach_lerp_(averages, sources, self._momentum_at(self._count()))
         else:
             super()._average(pairs, steps)
 

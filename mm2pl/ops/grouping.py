@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_one, require_tensors
 from mm2pl.ops.gather import gather
 from mm2pl.ops.indices import require_indices
 from mm2pl.ops.neighbours import samples
 
 
+@of_kinds
 def gather_points(features: Tensor, indices: Tensor) -> Tensor:
     """Return features by index: ``(B, C, N)`` and ``(B, M)`` → ``(B, C, M)``.
 
@@ -20,6 +21,7 @@ def gather_points(features: Tensor, indices: Tensor) -> Tensor:
     return _taken("gather_points", features, indices, ("M",))
 
 
+@of_kinds
 def group_points(features: Tensor, indices: Tensor) -> Tensor:
     """Return features by groups of indices: ``(B, C, N)`` and ``(B, M, S)`` → ``(B, C, M, S)``.
 
@@ -37,6 +39,7 @@ def _taken(name: str, features: Tensor, indices: Tensor, shape: tuple[str, ...])
     return features.gather(2, index).view(batch, channels, *indices.shape[1:])
 
 
+@of_kinds
 @full_precision
 def stack_group_points(
     features: Tensor, features_batch_cnt: Tensor, indices: Tensor, indices_batch_cnt: Tensor
@@ -78,6 +81,7 @@ def rows_of(
     return torch.where(inside, indices + begins, 0), inside
 
 
+@of_kinds
 @full_precision
 def three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
     """Return weighted sums of three features each.
@@ -100,13 +104,14 @@ def three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tens
     require_indices(name, "indices", indices, (batch, "N", 3), count)
     shape = (batch, indices.shape[1], 3)
     require_tensors(name, features=given, weight=(weight, shape))
-    table = features.transpose(1, 2).reshape(-1, channels)
+    table = features.transpose(1, 2).reshape(batch * count, channels)
     begins = torch.arange(batch, device=features.device)[:, None, None] * count
     index = (indices + begins).view(-1, 3)
     sums = gather(table, index, weight.to(features.dtype).reshape(-1, 3))
     return sums.view(*indices.shape[:2], channels).transpose(1, 2).contiguous()
 
 
+@of_kinds
 @full_precision
 def assign_score_withk(
     scores: Tensor, point_features: Tensor, center_features: Tensor, knn_idx: Tensor
