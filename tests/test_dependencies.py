@@ -88,6 +88,10 @@ LATE: dict[str, dict[str, str]] = {
     },
     "mm2pl.cli.plot": {"mm2pl.plan.plot": "2.30 s: torch"},
     "mm2pl.cli.plot_log": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
+    "mm2pl.cli.profile": {
+        "mm2pl.check.profile": "4.88 s: lightning",
+        "mm2pl.cli.check": "4.88 s: lightning",
+    },
     "mm2pl.cli.publish": {"mm2pl.runs.publish": "2.30 s: torch"},
     "mm2pl.cli.run": {
         "lightning": "4.88 s",
@@ -141,10 +145,10 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.plan.plot": {"matplotlib": "optional"},
     "mm2pl.plan.processes": {"torch": "2.30 s"},
     "mm2pl.run.environment": {"resource": "optional: not on Windows"},
-    "mm2pl.runs.listing": {"rich": "optional"},
     "mm2pl.runs.page": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
     "mm2pl.runs.picture": {"matplotlib": "optional"},
     "mm2pl.runs.publish": {"safetensors": "optional"},
+    "mm2pl.runs.tables": {"rich": "optional"},
     "mm2pl.testing._internal": {"torch": "optional: its test parts need expecttest"},
     "mm2pl.utils.dl_utils.collect_env": {"torch": "0.14 s: torch.utils.cpp_extension"},
     "mm2pl.utils.dl_utils.setup_env": {"cv2": "optional"},

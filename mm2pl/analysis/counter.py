@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
@@ -96,18 +99,28 @@ class OperationCounter(TorchDispatchMode):
     Attributes:
         flops: By the name of the module, ``''`` being the model; its children's are included.
         activations: The same for the numbers of values.
+        attention: The flops of ``scaled_dot_product_attention``, which :attr:`flops` does not contain.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.flops: Counter[str] = Counter()
         self.activations: Counter[str] = Counter()
+        self.attention: Counter[str] = Counter()
         self._inside: list[str] = []
+        self._attends = False
         self._model = model
         self._hooks: list[Any] = []
+        self._around = ExitStack()
 
     def __enter__(self) -> OperationCounter:
         """Follow which modules are running."""
+        fast = torch.backends.mha.get_fastpath_enabled()
+        # One operator for a whole attention, without its projections: MMEngine 0.10.7, whose trace needs gradients,
+        # never meets it.
+        torch.backends.mha.set_fastpath_enabled(False)
+        self._around.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        self._around.enter_context(_Attention(self))
         # A shared module once, under its first name, as in a trace.
         for name, module in self._model.named_modules():
             enter = module.register_forward_pre_hook(
@@ -124,8 +137,24 @@ class OperationCounter(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         """Take the hooks back."""
         super().__exit__(*error)
+        self._around.close()
         for hook in self._hooks:
             hook.remove()
+
+    def attend(self, call: Callable[[], torch.Tensor], query: Any, key: Any) -> torch.Tensor:
+        """Count an attention by itself, and nothing of what it consists of on this device."""
+        if self._attends:
+            return call()
+        self._attends = True
+        try:
+            out = call()
+        finally:
+            self._attends = False
+        # Each query meets each key, and then each value.
+        pairs = query.shape[:-1].numel() * key.shape[-2]
+        for name in {"", *self._inside}:
+            self.attention[name] += pairs * (query.shape[-1] + out.shape[-1])
+        return out
 
     def __torch_dispatch__(
         self,
@@ -136,6 +165,8 @@ class OperationCounter(TorchDispatchMode):
     ) -> Any:
         """Count one operator for every module that is running."""
         out = func(*args, **(kwargs or {}))
+        if self._attends:
+            return out
         flops = FLOPS[func](args, out) if func in FLOPS else 0
         values = out.numel() if func in ACTIVATIONS else 0
         # A set: a module that calls itself counts an operator once.
@@ -143,3 +174,43 @@ class OperationCounter(TorchDispatchMode):
             self.flops[name] += flops
             self.activations[name] += values
         return out
+
+
+_attention = F.scaled_dot_product_attention
+
+
+class _Attention(TorchFunctionMode):
+    """Tell a counter of each ``scaled_dot_product_attention``.
+
+    In a trace of MMEngine's it is one operator, which counts nothing. What torch dispatches differs: two products on
+    one device or with a dropout, one operator on another.
+    """
+
+    def __init__(self, counter: OperationCounter) -> None:
+        super().__init__()
+        self._counter = counter
+
+    def __enter__(self) -> _Attention:
+        """Follow the calls, under whichever name."""
+        # A mode is not told of what `multi_head_attention_forward` calls, which asks modes itself: torch 2.13.
+        F.scaled_dot_product_attention = self._attend
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Follow no more."""
+        super().__exit__(*error)
+        F.scaled_dot_product_attention = _attention
+
+    def _attend(self, *args: Any, **given: Any) -> torch.Tensor:
+        named = {**dict(zip(("query", "key"), args, strict=False)), **given}
+        return self._counter.attend(
+            lambda: _attention(*args, **given), named["query"], named["key"]
+        )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function."""
+        call = self._attend if func is _attention else func
+        return call(*args, **(kwargs or {}))

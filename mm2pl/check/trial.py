@@ -56,7 +56,7 @@ KEYS_BY_STEP = {
 """Methods of a runner, and functions that it calls → the key whose part they make."""
 
 
-class _Enough(BaseException):
+class Enough(BaseException):
     """End the training of a trial."""
 
 
@@ -100,14 +100,14 @@ def try_out(make: Callable[[str], Runner], config: Mapping[str, Any]) -> Trial:
         config: What the run is made from, for the paths of its settings.
     """
     trial = Trial()
-    with tempfile.TemporaryDirectory(prefix="mm2pl-check-") as folder, undone(), _quiet():
+    with tempfile.TemporaryDirectory(prefix="mm2pl-check-") as folder, undone(), quiet():
         try:
             runner = make(folder)
-            _keep_inside(runner)
+            keep_inside(runner)
             callbacks: list[Any] = runner.trainer.callbacks  # type: ignore[attr-defined]
             callbacks.append(_Probe(trial, runner, config, folder))
             runner.train()
-        except _Enough:
+        except Enough:
             pass
         # Anything that a user's code raises is what is looked for.
         except Exception as error:
@@ -116,7 +116,7 @@ def try_out(make: Callable[[str], Runner], config: Mapping[str, Any]) -> Trial:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Leave what is printed, logged and warned of to the run itself."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric")]
     levels = [logger.level for logger in loggers]
@@ -135,7 +135,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _keep_inside(runner: Runner) -> None:
+def keep_inside(runner: Runner) -> None:
     """Let nothing be written but in the runner's own folder."""
     for hook in runner.hooks:
         if getattr(hook, "_out_root", None) is not None:
@@ -204,7 +204,7 @@ class _Probe(Checkpoint):
         """Measure the second batch; the first one starts workers and libraries.
 
         Raises:
-            _Enough: The trial is over.
+            Enough: The trial is over.
         """
         if torch.cuda.is_available():
             torch.cuda.synchronize()
@@ -216,8 +216,8 @@ class _Probe(Checkpoint):
         self._save()
         if self.runner._run.loops["val"] is not None and self.trial.val_batches != 0:
             self._validate()
-        self.trial.memory_bytes = _memory()
-        raise _Enough
+        self.trial.memory_bytes = peak_memory()
+        raise Enough
 
     def _save(self) -> None:
         self.trial.step = "default_hooks.checkpoint"
@@ -289,9 +289,15 @@ def _rates(wrapper: Any) -> Iterator[tuple[str, float]]:
             yield name, groups[0].get("initial_lr", groups[0]["lr"])
 
 
-def _memory() -> int | None:
+def peak_memory() -> int | None:
+    """Return the most memory that was in use, in bytes: of the device, or without one of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    return peak_of_process()
+
+
+def peak_of_process() -> int | None:
+    """Return the most memory that this process has had, in bytes, where the system tells."""
     try:
         import resource
     except ImportError:  # Windows

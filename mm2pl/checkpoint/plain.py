@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from mm2pl.logging import HistoryBuffer
-from mm2pl.logging.storable import NotStorableError, Path, restore_arrays, to_storable
+from mm2pl.logging.storable import NotStorableError, Path, restore_arrays, to_host, to_storable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
 OWN_KEY = "mm2pl"
 
 
-def to_plain(checkpoint: Mapping[Any, Any]) -> dict[Any, Any]:
+def to_plain(
+    checkpoint: Mapping[Any, Any], *, move: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> dict[Any, Any]:
     """Return a copy of a checkpoint with tensors on the CPU and everything else as built-in types.
 
     Tensors are not copied if they are on the CPU already; those that share memory still do. Numpy arrays become tensors
     (texts: lists), and :func:`from_plain` makes them arrays again. What has no plain form is left out with a warning
     that names it.
 
+    Args:
+        checkpoint: Nested mappings and sequences.
+        move: Makes a copy of each tensor on the CPU, also of those that are there already.
+
     Example:
         >>> to_plain({"score": np.float32(0.5), "keep": {"ids": (1, np.int64(2))}})
         {'score': 0.5, 'keep': {'ids': (1, 2)}}
     """
-    made, arrays = to_storable(_without_histories(checkpoint), left_out=_warn_of)
+    made, arrays = to_storable(
+        _without_histories(checkpoint),
+        copy=move is not None,
+        move=move or to_host,
+        left_out=_warn_of,
+    )
     if arrays:
         made[OWN_KEY] = {**made.get(OWN_KEY, {}), "arrays": arrays}
     return made

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from mm2pl.cli.optional import with_default
 from mm2pl.errors import ArgumentError, MissingFileError
-from mm2pl.runs.compare import as_text, compare
+from mm2pl.runs.compare import compare, tables
 from mm2pl.runs.curves import Curve, axis_of, curves
 from mm2pl.runs.folders import WorkDir, work_dir
 from mm2pl.runs.page import page
 from mm2pl.runs.record import Run
+from mm2pl.runs.tables import show
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -56,7 +57,7 @@ def run(command: str, arguments: list[str]) -> None:
     elif options.html:
         print(f"wrote {options.html}")
     else:
-        print(as_text(found))
+        show(tables(found))
 
 
 def _names_a_checkpoint(word: str) -> bool:

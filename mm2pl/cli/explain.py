@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import json
 from importlib import import_module
-from pathlib import Path
 
+from mm2pl.cli.command_line import find_config
 from mm2pl.cli.reading import add_options, is_trusted, read
+from mm2pl.cli.yaml_run import content_of
 from mm2pl.config import Config
 from mm2pl.config.errors import ConfigError
+from mm2pl.config.outline import outlined_keys
 from mm2pl.errors import ArgumentError
 from mm2pl.plan.explain import explain, table
 from mm2pl.plan.fault import Fault
@@ -49,7 +50,8 @@ def run(command: str, arguments: list[str]) -> int:
     except ConfigError as error:
         if not old:
             raise
-        raise ArgumentError(_NOT_RUN.format(config=options.config, error=error)) from error
+        path = find_config(options.config)
+        raise ArgumentError(_NOT_RUN.format(config=path, error=error)) from error
     if cfg is None:
         return 0
     # Looking a type up imports what the config names, which a stranger's config must not decide.
@@ -67,21 +69,10 @@ def run(command: str, arguments: list[str]) -> int:
 
 
 def _is_of_1x(config: str) -> bool:
-    """Return whether a Python file is a config of MMCV 1.x, by the names that it sets; it is not executed."""
-    path = Path(config)
-    if path.suffix != ".py" or not path.is_file():
-        return False
-    with contextlib.suppress(ConfigError):
-        return is_legacy(dict(Config.fromfile(path, safe=True).items()))
-    # It does more than the interpreter takes.
-    with contextlib.suppress(SyntaxError, ValueError):
-        return is_legacy({name.id: 0 for name in _assigned(ast.parse(path.read_bytes()))})
-    return False
-
-
-def _assigned(tree: ast.Module) -> list[ast.Name]:
-    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
-    return [target for target in targets if isinstance(target, ast.Name)]
+    """Return whether a config is one of MMCV 1.x, by the names that it and its bases set; nothing is executed."""
+    path = find_config(config)
+    # A YAML in LightningCLI's form has `data` too.
+    return content_of(path) is None and is_legacy(dict.fromkeys(outlined_keys(path)))
 
 
 def import_custom(cfg: Config) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from typing import TextIO
 
 from mm2pl.adverts import without_adverts
 from mm2pl.cli.faults import speaks_for_all, told, users_line
@@ -28,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "plot": ("plot", "draw the learning rate of a run before it starts, or what runs have logged"),
     "browse": ("browse", "show samples as the model gets them, with their annotations"),
+    "profile": ("profile", "measure where the time of a training goes, and what its model costs"),
     "runs": ("runs", "list the runs of work folders: state, progress, best metric, pace"),
     "compare": ("compare", "put runs next to each other: configs, versions, metrics, checkpoints"),
     "publish": ("publish", "write the weights of a checkpoint under a name with their hash"),
@@ -60,9 +64,39 @@ def usage() -> str:
     return USAGE.format(commands="\n".join(lines))
 
 
+NOBODY_READS = 128 + 13
+"""The exit code where standard output is closed, as by ``| head -1``: that of a program which SIGPIPE has ended."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code: 0, 1 after Ctrl-C, or 2 for a mistake that one message explains."""
+    """Run a command line; return the exit code.
+
+    It is 0, 1 after Ctrl-C, 2 for a mistake that one message explains, or :data:`NOBODY_READS`.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _main(arguments)
+        # Here: what still waits to be written would fail behind this function, with a message of Python's.
+        print(end="", flush=True)
+    except BrokenPipeError:
+        # A script of the user's has a say of its own.
+        if arguments[:1] == ["run"] or not _is_closed(sys.stdout):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+    return code
+
+
+def _is_closed(stream: TextIO) -> bool:
+    """Return whether the reader of a stream is gone, where the system tells."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(state & select.POLLERR for _, state in poll.poll(0))
+
+
+def _main(arguments: list[str]) -> int:
     # Wherever they stand: they belong to mm2pl and not to one command's parser. But a script has options of its own.
     words = (i for i, each in enumerate(arguments) if each not in ("--verbose", "--as-mmengine"))
     first = next(words, 0)

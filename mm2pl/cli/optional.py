@@ -16,8 +16,10 @@ def with_default(
     ['--watch=5', 'work_dirs/a']
     >>> with_default(["work_dirs/a", "--watch", "2"], "--watch", "5", str.isdigit)
     ['work_dirs/a', '--watch', '2']
+    >>> with_default([], "--watch", "5", str.isdigit)
+    []
     """
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     return [
         f"{option}={default}" if word == option and not is_value(after) else word
         for word, after in zip(arguments, following, strict=True)

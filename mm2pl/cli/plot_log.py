@@ -15,6 +15,7 @@ from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.runs.curves import Curve, as_text, axis_of, curves, smoothed
 from mm2pl.runs.folders import work_dir
 from mm2pl.runs.record import Run
+from mm2pl.utils.picture_path import check_picture_path
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -37,6 +38,8 @@ def run(command: str, arguments: list[str]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     seconds = options.watch
+    if options.out is not None and find_spec("matplotlib"):
+        check_picture_path(Path(options.out))
     while True:
         runs = [Run(work_dir(each)) for each in options.folders]
         begun = any(run.history.train or run.history.val for run in runs)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from mm2pl.errors import MissingFileError
 from mm2pl.runs.folders import find
-from mm2pl.runs.listing import SORTS, chosen, print_colored, table
+from mm2pl.runs.listing import SORTS, chosen, table
 from mm2pl.runs.record import Run
+from mm2pl.runs.tables import show
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -51,10 +50,8 @@ def run(command: str, arguments: list[str]) -> int:
     records = sorted((each.record() for each in runs), key=SORTS[options.sort])
     if options.json:
         print(json.dumps([each.as_dict() for each in records], indent=1, ensure_ascii=False))
-    elif records and sys.stdout.isatty() and find_spec("rich"):
-        print_colored(records)
     elif records:
-        print(table(records))
+        show([table(records)])
     else:
         print(f"none of {len(found)} runs has {' and '.join(options.filter)}")
     return 0 if records else 1

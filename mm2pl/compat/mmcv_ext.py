@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import reduce
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
@@ -50,8 +51,10 @@ class _Adapting(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self.loader.exec_module(module)
-        for name, adapt in self.functions.items():
-            setattr(module, name, adapt(getattr(module, name)))
+        for path, adapt in self.functions.items():
+            *classes, name = path.split(".")
+            holder = reduce(getattr, classes, module)
+            setattr(holder, name, adapt(getattr(holder, name)))
 
 
 class MmcvExt(MetaPathFinder):

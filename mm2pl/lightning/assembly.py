@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.datamodule import MMDataModule
 from mm2pl.lightning.guest import GuestModule, is_guest
 from mm2pl.lightning.guest_data import build_data
 from mm2pl.lightning.module import MMLightningModule
 from mm2pl.lightning.trainer import make_trainer
+from mm2pl.model.meta import refuse_meta
 from mm2pl.plan.containers import live_objects
 from mm2pl.run.undo import undone_on_failure
 
@@ -71,9 +73,16 @@ def made_by(parts: Parts) -> Iterator[None]:
 def _module(run: Run, parts: Parts) -> Any:
     plan, model = run.plan.model, run.build_model()
     if is_guest(model):
+        if run.meta_init:
+            raise ArgumentError(
+                f"strategy has meta_init=True, and {type(model).__name__} is a LightningModule → leave it out; its "
+                "configure_model may build on the meta device and shard what it has built"
+            )
         guest = GuestModule(**{**plan, "model": model})
         parts.take("model", guest.lightning_module)
         return guest
+    if not run.meta_init:
+        refuse_meta(model)
     module = parts.module({**plan, "model": model})
     # The built model is not a hyper-parameter; what it was built from is, for load_from_checkpoint.
     plain = {name: value for name, value in plan.items() if not live_objects(value)}

@@ -15,7 +15,9 @@ from mm2pl.checkpoint.names import fits, to_file, to_module
 from mm2pl.checkpoint.plain import to_plain
 from mm2pl.checkpoint.reader import is_sharded, naming
 from mm2pl.checkpoint.schema import check
+from mm2pl.checkpoint.snapshot import Snapshot, SnapshotMemory
 from mm2pl.lightning.best_files import keep_own_files
+from mm2pl.lightning.checkpoint_io import MMCheckpointIO
 from mm2pl.lightning.private import loads_by_name
 from mm2pl.run.trainer_view import runner_of
 
@@ -48,6 +50,7 @@ class Border:
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
+        self._memory = SnapshotMemory()
 
     @classmethod
     def stand_at(cls, trainer: Trainer, driver: ModuleDriver) -> None:
@@ -99,9 +102,18 @@ class Border:
                 checkpoint["state_dict"] = to_file(checkpoint["state_dict"])
             runner_of(trainer).complete_checkpoint(checkpoint)
             if runner_of(trainer).writes_later:
-                # Lightning's AsyncCheckpointIO copies tensors alone and writes later; a hook may change its arrays.
-                checkpoint = to_plain(checkpoint)
+                checkpoint = self._as_it_is(checkpoint)
         self._usual("save_checkpoint")(checkpoint, filepath, storage_options=storage_options)
+
+    def _as_it_is(self, checkpoint: dict[str, Any]) -> Any:
+        """Return a checkpoint for a plugin that lets another write it later."""
+        if not self.strategy.is_global_zero:  # which does not write
+            return checkpoint
+        plugin: Any = self.strategy.checkpoint_io
+        if isinstance(plugin.checkpoint_io, MMCheckpointIO):
+            return Snapshot(checkpoint, self._memory)
+        # Lightning's AsyncCheckpointIO copies tensors alone; a hook may change its arrays.
+        return to_plain(checkpoint)
 
     def load_checkpoint(self, checkpoint_path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint of both worlds, and hand the Trainer the part that is Lightning's."""

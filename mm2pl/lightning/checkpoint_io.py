@@ -11,6 +11,7 @@ from lightning.fabric.plugins import CheckpointIO
 from mm2pl.checkpoint import format as files
 from mm2pl.checkpoint.loader import CheckpointLoader
 from mm2pl.checkpoint.reader import MapLocation
+from mm2pl.checkpoint.snapshot import Snapshot
 from mm2pl.checkpoint.writer import save_checkpoint
 
 HANDED_BACK = "mm2pl_handed_back"
@@ -26,14 +27,19 @@ class MMCheckpointIO(CheckpointIO):
 
     def save_checkpoint(
         self,
-        checkpoint: dict[str, Any],
+        checkpoint: dict[str, Any] | Snapshot,
         path: str | os.PathLike[str],
         storage_options: dict[str, Any] | None = None,
     ) -> None:
         """Write a checkpoint; ``storage_options`` are MMEngine's ``backend_args``."""
+        content = checkpoint.content if isinstance(checkpoint, Snapshot) else checkpoint
         # Lightning 2.6 hands the weights alone from a forked process to the one that forked it, by such a file.
-        whole = checkpoint if "state_dict" in checkpoint else {HANDED_BACK: checkpoint}
-        save_checkpoint(whole, str(path), backend_args=storage_options)
+        whole = content if "state_dict" in content else {HANDED_BACK: content}
+        try:
+            save_checkpoint(whole, str(path), backend_args=storage_options)
+        finally:
+            if isinstance(checkpoint, Snapshot):
+                checkpoint.release()
 
     def load_checkpoint(
         self,

@@ -106,7 +106,7 @@ class Follower:
         handle = wrapper.optimizer.register_step_post_hook(self._count)
         try:
             with (
-                _replaced(wrapper, "backward", self._go_backward),
+                replaced(wrapper, "backward", self._go_backward),
                 told_of_accumulation(wrapper, self._note),
             ):
                 yield
@@ -150,17 +150,18 @@ def told_of_accumulation(
         with hold_back() if adds else nullcontext(), own(*args, **kwargs):
             yield
 
-    with _replaced(wrapper, "optim_context", optim_context):
+    with replaced(wrapper, "optim_context", optim_context):
         yield
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, method: Callable[..., Any]) -> Iterator[None]:
     """Give an object another method inside; afterwards it has the class's again, or what had been set on it."""
     before = {key: value for key, value in vars(owner).items() if key == name}
     setattr(owner, name, method)
     try:
         yield
     finally:
-        delattr(owner, name)
+        # Somebody who has replaced it later may have taken it away by now.
+        vars(owner).pop(name, None)
         vars(owner).update(before)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from datetime import timedelta
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import nn
 from torch.distributed.constants import default_pg_timeout
-from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, fully_shard
 
+from mm2pl.dist import broadcast
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.ddp import as_timedelta
 from mm2pl.lightning.private import let_device_choose_backend, shard_over
 from mm2pl.model import turn_on_activation_checkpointing
+from mm2pl.model.meta import give_memory
 from mm2pl.model.wrappers.fully_sharded_distributed import _dtype, _function
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class MMModelParallelStrategy(ModelParallelStrategy):
             them whole in each group of so many processes.
         activation_checkpointing: ``dict(check_fn=…)``: which modules, as ``auto_wrap_policy`` a function by name.
         save_distributed_checkpoint: Write a folder with a part from each process, instead of one file.
+        meta_init: Build and initialise a config's model in the first process only, on its CPU; the others have its
+            shapes, on the meta device, until each gets its part. ``load_from`` is still read by all.
         timeout: The longest wait for another process, as in :class:`~mm2pl.lightning.ddp.MMDDPStrategy`.
         process_group_backend: ``"nccl"``, ``"gloo"``; ``None``: by the device.
 
@@ -57,6 +59,7 @@ class MMModelParallelStrategy(ModelParallelStrategy):
         reshard_after_forward: bool | int | None = None,
         activation_checkpointing: Any = None,
         save_distributed_checkpoint: bool = False,
+        meta_init: bool = False,
         timeout: float | timedelta = default_pg_timeout,
         process_group_backend: str | None = None,
     ) -> None:
@@ -66,8 +69,10 @@ class MMModelParallelStrategy(ModelParallelStrategy):
             timeout=as_timedelta(timeout),
             process_group_backend=process_group_backend,
         )
-        if not isinstance(cpu_offload, bool):  # older FSDP's dict would say yes with a no in it
-            raise ArgumentError(f"cpu_offload={cpu_offload!r} → True or False")
+        for name, flag in {"cpu_offload": cpu_offload, "meta_init": meta_init}.items():
+            if not isinstance(flag, bool):  # older FSDP's dict would say yes with a no in it
+                raise ArgumentError(f"{name}={flag!r} → True or False")
+        self.meta_init = meta_init
         if not isinstance(reshard_after_forward, int | None):
             raise ArgumentError(
                 f"reshard_after_forward={reshard_after_forward!r} → True, False, or a number of processes"
@@ -98,13 +103,10 @@ class MMModelParallelStrategy(ModelParallelStrategy):
 
     def shard(self, model: nn.Module) -> None:
         """Let each process keep its part of the first one's model; nothing if that is done already."""
-        if any(hasattr(parameter, "device_mesh") for parameter in model.parameters()):
+        if isinstance(model, FSDPModule):
             return
-        for tensor in chain(model.parameters(), model.buffers()):
-            # As DDP does: with diff_rank_seed each process has made weights of its own.
-            first = tensor.detach().to(self.root_device)
-            torch.distributed.broadcast(first, src=0)
-            tensor.data.copy_(first)
+        for buffer in model.buffers():
+            broadcast(buffer)
         mesh = self.device_mesh["data_parallel"]
         if self._recomputed:
             names = [name for name, part in model.named_modules() if self._recomputed(part)]
@@ -112,15 +114,25 @@ class MMModelParallelStrategy(ModelParallelStrategy):
         if self._policy:
             # A part comes after the parts within it: what those have taken is not its own any more.
             for part in reversed([*model.modules()][1:]):
-                own = _own_numel(part)
+                own = sum(parameter.numel() for parameter in _own(part))
                 if own and self._policy(module=part, recurse=False, nonwrapped_numel=own):
+                    self._share(part)
                     fully_shard(part, mesh=mesh, **self._options)
+        self._share(model)
         fully_shard(model, mesh=mesh, **self._options)
 
+    def _share(self, part: nn.Module) -> None:
+        """Give a part the first process's weights just before it is sharded, so that no more are whole at a time."""
+        for parameter in _own(part):
+            if parameter.is_meta:
+                give_memory(parameter, self.root_device)
+            # As DDP does: with diff_rank_seed each process has made weights of its own.
+            broadcast(parameter.detach())
 
-def _own_numel(part: nn.Module) -> int:
-    """Return how many elements the parameters have that no part within it has taken."""
-    return sum(p.numel() for p in part.parameters() if not hasattr(p, "device_mesh"))
+
+def _own(part: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that no part within it has taken."""
+    return [p for p in part.parameters() if not hasattr(p, "device_mesh")]
 
 
 def checked_modules(config: object) -> Callable[[nn.Module], bool] | None:

@@ -168,12 +168,21 @@ def instantiate(node: object) -> Any:
     return cls(**{key: instantiate(value) for key, value in node.get("init_args", {}).items()})
 
 
-def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
+class TrialTrainer(RunTrainer):
+    """A Trainer whose run writes no checkpoint, and which does all else as in a run: loggers, hooks, length."""
+
+    is_trial = True
+
+
+def make_trainer(
+    arguments: dict[str, Any], callback: Callback, kind: type[RunTrainer] = RunTrainer
+) -> Trainer:
     """Build the Trainer of a run.
 
     Args:
         arguments: Trainer arguments in LightningCLI's form.
         callback: The run's own callback; it comes first.
+        kind: Its class.
 
     Raises:
         RefusedByLightning: The Trainer refuses its options.
@@ -184,4 +193,4 @@ def make_trainer(arguments: dict[str, Any], callback: Callback) -> Trainer:
     refuse_other_package(*callbacks)
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
     with without_adverts(), refused_options():
-        return RunTrainer(**built, **bar)
+        return kind(**built, **bar)

@@ -23,10 +23,16 @@ class NotStorableError(TypeError):
     """A value that such a file cannot hold; the message is the name of its class."""
 
 
+def to_host(value: torch.Tensor) -> torch.Tensor:
+    """Return a copy of a tensor on the CPU."""
+    return value.to("cpu", copy=True)
+
+
 def to_storable(
     value: Any,
     *,
     copy: bool = False,
+    move: Callable[[torch.Tensor], torch.Tensor] = to_host,
     left_out: Callable[[Path, NotStorableError], None] | None = None,
 ) -> tuple[Any, list[Path]]:
     """Return ``value`` with tensors on the CPU and everything else as built-in types, and where arrays were.
@@ -37,6 +43,7 @@ def to_storable(
     Args:
         value: Nested mappings, sequences and sets.
         copy: Copy also the tensors that are on the CPU already.
+        move: Makes the copies.
         left_out: Is told of each entry of a mapping that holds something else. The entry is missing in the result.
 
     Raises:
@@ -46,7 +53,7 @@ def to_storable(
         >>> to_storable({"score": np.float32(0.5), "ids": (1, np.arange(2))})
         ({'score': 0.5, 'ids': (1, tensor([0, 1]))}, [('ids', 1)])
     """
-    conversion = _Conversion(copy, left_out)
+    conversion = _Conversion(copy, move, left_out)
     return conversion.convert(value, ()), conversion.arrays
 
 
@@ -74,9 +81,13 @@ class _Conversion:
     """One conversion: remembers moved tensors, so that shared ones stay shared, and where arrays stood."""
 
     def __init__(
-        self, copy: bool, left_out: Callable[[Path, NotStorableError], None] | None
+        self,
+        copy: bool,
+        move: Callable[[torch.Tensor], torch.Tensor],
+        left_out: Callable[[Path, NotStorableError], None] | None,
     ) -> None:
         self.copy = copy
+        self.move = move
         self.left_out = left_out
         self.moved: dict[Any, torch.Tensor] = {}
         self.arrays: list[Path] = []
@@ -133,7 +144,7 @@ class _Conversion:
             (value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else value
         )
         if key not in self.moved:
-            self.moved[key] = value.to("cpu", copy=True)
+            self.moved[key] = self.move(value)
         return self.moved[key]
 
     def array(self, value: np.ndarray, path: Path) -> Any:

@@ -15,7 +15,11 @@ runner.hooks.closure: ClosureHook HOOKS Hook
 runner.hooks.ema: EMAHook HOOKS Hook mmcv.parallel.is_module_wrapper
 runner.hooks.iter_timer: HOOKS Hook IterTimerHook
 runner.hooks.logger.base: Hook LoggerHook
+runner.hooks.logger.dvclive: DvcliveLoggerHook HOOKS LoggerHook master_only
 runner.hooks.logger.mlflow: HOOKS LoggerHook MlflowLoggerHook master_only mmcv.utils.TORCH_VERSION
+runner.hooks.logger.neptune: HOOKS LoggerHook NeptuneLoggerHook master_only
+runner.hooks.logger.pavi: HOOKS LoggerHook PaviLoggerHook master_only
+runner.hooks.logger.segmind: HOOKS LoggerHook SegmindLoggerHook master_only
 runner.hooks.logger.tensorboard: HOOKS LoggerHook TensorboardLoggerHook master_only
     mmcv.utils.TORCH_VERSION utils.digit_version
 runner.hooks.logger.text: HOOKS LoggerHook TextLoggerHook fileio.FileClient utils.is_tuple_of
@@ -51,6 +55,7 @@ parallel.utils: MODULE_WRAPPERS is_module_wrapper
 utils.config: Config ConfigDict DictAction check_file_exist digit_version
     import_modules_from_strings
 utils.device_type: device.is_mlu_available device.is_mps_available device.is_npu_available
+    IS_MLU_AVAILABLE IS_MPS_AVAILABLE IS_NPU_AVAILABLE
 utils.env: collect_env
 utils.hub: TORCH_VERSION digit_version mkdir_or_exist
 utils.logging: get_logger print_log
@@ -64,6 +69,7 @@ utils.parrots_wrapper: _AdaptiveAvgPoolNd _AdaptiveMaxPoolNd _AvgPoolNd _BatchNo
     is_rocm_pytorch IS_CUDA_AVAILABLE PoolDataLoader SyncBatchNorm TORCH_VERSION device.is_cuda_available
 utils.path: check_file_exist is_filepath is_str mkdir_or_exist scandir symlink utils.fopen
 utils.progressbar: ProgressBar Timer track_iter_progress track_parallel_progress track_progress
+    utils.progressbar.init_pool
 utils.registry: Registry build_from_cfg deprecated_api_warning is_seq_of
 utils.seed: dataset.worker_init_fn
 utils.timer: Timer utils.TimerError utils.check_time

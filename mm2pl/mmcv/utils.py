@@ -13,6 +13,7 @@ from mm2pl.config import Config as Config
 from mm2pl.config import ConfigDict as ConfigDict
 from mm2pl.config import DictAction as DictAction
 from mm2pl.dataset import worker_init_fn as worker_init_fn
+from mm2pl.device import is_mlu_available, is_mps_available, is_npu_available
 from mm2pl.dist import get_dist_info
 from mm2pl.mmcv.deep import serve
 from mm2pl.registry import Registry as Registry
@@ -75,6 +76,9 @@ from mm2pl.utils.dl_utils.parrots_wrapper import get_build_config as get_build_c
 from mm2pl.utils.dl_utils.parrots_wrapper import is_rocm_pytorch as is_rocm_pytorch
 
 IS_CUDA_AVAILABLE = torch.cuda.is_available()
+IS_MLU_AVAILABLE = is_mlu_available()
+IS_MPS_AVAILABLE = is_mps_available()
+IS_NPU_AVAILABLE = is_npu_available()
 
 
 def _get_dataloader() -> tuple[type[DataLoader[Any]], type[DataLoader[Any]]]:

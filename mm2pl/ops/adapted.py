@@ -15,8 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mm2pl.ops import activation, boxes3d, deform_conv, focal_loss, neighbours, resampling
-from mm2pl.ops.grouping import assign_score_withk
+from mm2pl.ops import (
+    activation,
+    boxes3d,
+    cost_volume,
+    deform_conv,
+    focal_loss,
+    neighbours,
+    resampling,
+)
+from mm2pl.ops.grouping import (
+    assign_score_withk,
+    gather_points,
+    group_points,
+    stack_group_points,
+    three_interpolate,
+)
 from mm2pl.ops.roi import roi_align
 from mm2pl.ops.sparse import indice_conv, indice_maxpool
 from mm2pl.ops.upsampling import carafe
@@ -125,6 +139,37 @@ def _assign_score_withk(
     return assign_score_withk(scores, point_features, center_features, knn_idx)
 
 
+def _correlation(
+    input1: Tensor,
+    input2: Tensor,
+    kernel_size: Size = 1,
+    max_displacement: int = 1,
+    stride: Size = 1,
+    padding: Size = 1,
+    dilation: Size = 1,
+    dilation_patch: Size = 1,
+) -> Tensor:
+    # MMCV's Function pads by 1 if it is not told, its layer and ours by 0.
+    sizes = (stride, padding, dilation, dilation_patch)
+    return cost_volume.correlation(input1, input2, kernel_size, max_displacement, *sizes)
+
+
+def _grouping_operation(
+    features: Tensor,
+    indices: Tensor,
+    features_batch_cnt: Tensor | None = None,
+    indices_batch_cnt: Tensor | None = None,
+) -> Tensor:
+    if features_batch_cnt is None or indices_batch_cnt is None:
+        return group_points(features, indices)
+    return stack_group_points(features, features_batch_cnt, indices, indices_batch_cnt)
+
+
+def _three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
+    # MMCV's Function gives the weight no gradient.
+    return three_interpolate(features, indices, weight.detach())
+
+
 def _dynamic_scatter(
     feats: Tensor, coors: Tensor, reduce_type: str = "max"
 ) -> tuple[Tensor, Tensor]:
@@ -157,6 +202,7 @@ _IN_BOXES = ("points_in_boxes_all", "points_in_boxes_part")
 FUNCTIONS: dict[str, dict[str, Callable[[Operator], Operator]]] = {
     "mmcv.ops.assign_score_withk": {"assign_score_withk": _in_place_of(_assign_score_withk)},
     "mmcv.ops.carafe": {"carafe": _carafe, "carafe_naive": _carafe},
+    "mmcv.ops.correlation": {"CorrelationFunction.apply": _in_place_of(_correlation)},
     "mmcv.ops.deform_conv": {"deform_conv2d": _in_place_of(_deform_conv2d)},
     "mmcv.ops.focal_loss": {
         name: _in_place_of(_reduced(getattr(focal_loss, name)))
@@ -168,6 +214,8 @@ FUNCTIONS: dict[str, dict[str, Callable[[Operator], Operator]]] = {
     "mmcv.ops.fused_bias_leakyrelu": {
         "fused_bias_leakyrelu": _in_place_of(activation.fused_bias_leakyrelu)
     },
+    "mmcv.ops.gather_points": {"gather_points": _in_place_of(gather_points)},
+    "mmcv.ops.group_points": {"grouping_operation": _in_place_of(_grouping_operation)},
     "mmcv.ops.knn": {"knn": _in_place_of(_knn)},
     "mmcv.ops.modulated_deform_conv": {
         "modulated_deform_conv2d": _in_place_of(_modulated_deform_conv2d)
@@ -182,6 +230,7 @@ FUNCTIONS: dict[str, dict[str, Callable[[Operator], Operator]]] = {
         "indice_subm_conv": _in_place_of(indice_conv),
     },
     "mmcv.ops.sparse_structure": {"scatter_nd": _in_place_of(_scatter_nd)},
+    "mmcv.ops.three_interpolate": {"three_interpolate": _in_place_of(_three_interpolate)},
     **{f"mmcv.ops.{name}": {name: operator} for name, operator in _GENERATION.items()},
 }
-"""Module → name → what makes ours of theirs."""
+"""Module → name, or class and name → what makes ours of theirs."""

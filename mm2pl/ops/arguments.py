@@ -28,9 +28,20 @@ def require(holds: bool, operator: str, argument: str, given: object, accepted: 
         raise ArgumentError(f"{operator}: {argument} is {given} → it must be {accepted}")
 
 
-def values_are_known() -> bool:
-    """Return whether the values of tensors can be checked: not in a graph of ``torch.compile`` or ``torch.export``."""
-    return not torch.compiler.is_compiling()
+def values_are_known(tensor: Tensor) -> bool:
+    """Return whether values can be checked: not on ``meta``, nor in a graph that torch is making."""
+    return not torch.compiler.is_compiling() and not tensor.is_meta
+
+
+def require_values(operator: str, **tensors: Tensor) -> None:
+    """Refuse tensors without values, on ``meta``, where they decide the shape of the result.
+
+    Raises:
+        ArgumentError: One of them has none.
+    """
+    for argument, tensor in tensors.items():
+        device = "a device that holds values"
+        require(not tensor.is_meta, operator, argument, "on the device meta", f"on {device}")
 
 
 def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...]]) -> None:

@@ -34,7 +34,9 @@ class Bags(NamedTuple):
         # A stable sort adds up gradients in one order, so that a run can be repeated to the last bit.
         order = self.takes.argsort(stable=True)
         counts = torch.bincount(self.takes, minlength=self.rows)
-        return order, Bags(self.sums()[order], counts.cumsum(0) - counts, len(self.begins))
+        return order, Bags(
+            self.sums().index_select(0, order), counts.cumsum(0) - counts, len(self.begins)
+        )
 
 
 def gather(table: Tensor, index: Tensor, weight: Tensor, begins: Tensor | None = None) -> Tensor:
@@ -93,7 +95,7 @@ class _Gather(Function):
 def _scatter(sums: Tensor, weight: Tensor, bags: Bags) -> Tensor:
     """Give each row of the table what the sums that take it have: ``gather`` with the matrix transposed."""
     order, turned = bags.transposed()
-    return _Gather.apply(sums, weight[order], turned)
+    return _Gather.apply(sums, weight.index_select(0, order), turned)
 
 
 class _Dots(Function):

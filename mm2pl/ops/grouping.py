@@ -61,7 +61,7 @@ def stack_group_points(
     rows, inside = rows_of(name, features, features_batch_cnt, indices, indices_batch_cnt)
     if not len(features):
         return features.new_zeros(len(indices), features.shape[1], indices.shape[1])
-    return torch.where(inside[..., None], features[rows], 0).transpose(1, 2)
+    return torch.where(inside[..., None], features[rows], 0).transpose(1, 2).contiguous()
 
 
 def rows_of(
@@ -104,7 +104,7 @@ def three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tens
     begins = torch.arange(batch, device=features.device)[:, None, None] * count
     index = (indices + begins).view(-1, 3)
     sums = gather(table, index, weight.to(features.dtype).reshape(-1, 3))
-    return sums.view(*indices.shape[:2], channels).transpose(1, 2)
+    return sums.view(*indices.shape[:2], channels).transpose(1, 2).contiguous()
 
 
 @full_precision
@@ -152,4 +152,4 @@ def assign_score_withk(
         return gather(features.reshape(-1, channels), rows, weight)
 
     out = sums(point_features, index) - sums(center_features, center)
-    return out.view(*index.shape, channels).permute(0, 3, 1, 2)
+    return out.view(*index.shape, channels).permute(0, 3, 1, 2).contiguous()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import on_host, require, require_tensors
+from mm2pl.ops.arguments import on_host, require, require_tensors, require_values
 
 BLOCK = 256  # boxes compared with each other at a time
 TILE = 32  # of these with all later ones near them: what that makes stays in the cache
@@ -146,6 +146,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         list: Groups, best first; each begins with the box that stays.
     """
     require_tensors("nms_match", dets=(dets, ("N", 5)))
+    require_values("nms_match", dets=dets)
     order = best_first(dets[:, 4])
     boxes, groups = torch.from_numpy(on_host(dets))[:, :4], []
     while len(order):
@@ -336,4 +337,5 @@ def _check(operator: str, boxes: Tensor, scores: Tensor, offset: int) -> None:
     require_tensors(operator, boxes=(boxes, ("N", 4)), scores=(scores, ("N",)))
     fits = len(boxes) == len(scores)
     require(fits, operator, "scores", f"of shape {tuple(scores.shape)}", f"({len(boxes)},)")
+    require_values(operator, boxes=boxes)
     require(offset in (0, 1), operator, "offset", offset, "0 or 1")

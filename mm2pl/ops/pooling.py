@@ -7,7 +7,16 @@ from torch import Tensor
 
 from mm2pl.ops.arguments import full_precision, pair, require, require_one, require_tensors
 from mm2pl.ops.gather import gather
-from mm2pl.ops.sampling import Grid, Taken, alike, bilinear, check_regions, means, sums, table_of
+from mm2pl.ops.sampling import (
+    Axis,
+    Grid,
+    bilinear,
+    check_regions,
+    means,
+    products,
+    runs,
+    table_of,
+)
 
 
 @full_precision
@@ -42,7 +51,7 @@ def deform_roi_pool(
     """
     name = "deform_roi_pool"
     bins = pair(name, "output_size", output_size)
-    check_regions(name, input, rois, 5)
+    check_regions(name, input, rois, 5, sampling_ratio)
     rois = rois.detach().to(input.dtype)
     corners = rois[:, 1:] * spatial_scale - 0.5
     start = corners[:, [1, 0]]
@@ -57,10 +66,8 @@ def deform_roi_pool(
         begins = start[:, :, None, None] + gamma * size[:, :, None, None] * offset.flip(1)
 
     def place(grid: Grid) -> tuple[Tensor, Tensor]:
-        top, left = begins[grid.chosen].unbind(1)
-        y = top[..., None, None] + grid.bin_y + grid.in_y
-        x = left[..., None, None] + grid.bin_x + grid.in_x
-        return y, x
+        top, left = (grid.of_bins(each) for each in begins.unbind(1))
+        return top + grid.bin_y + grid.in_y, left + grid.bin_x + grid.in_x
 
     return means(input, rois[:, 0], size, bins, sampling_ratio, place)
 
@@ -90,43 +97,35 @@ def prroi_pool(
     corners = rois[:, 1:].to(input.dtype) * spatial_scale
     start = corners[:, [1, 0]]
     one = (corners[:, [3, 2]] - start).clamp(min=0) / corners.new_tensor(bins)
-    taken = []
     # No more cells than the map has: a region may be much larger.
     most = torch.minimum(one.detach().ceil() + 2, one.new_tensor(limits))
-    for reach, chosen in alike(most.nan_to_num(0, 0, 0).long()):
-        (rows, tall), (columns, wide) = (
-            _integrals(start[chosen, axis], one[chosen, axis], bins[axis], limits[axis], cells)
-            for axis, cells in enumerate(reach)
+    most = most.nan_to_num(0, 0, 0).long().masked_fill((one <= 0).any(1)[:, None], 0)
+    y, x = (
+        _integrals(
+            start[:, k, None], one[:, k, None], most[:, k, None].expand(-1, bins[k]), limits[k]
         )
-        images = rois[chosen, 0].long().view(-1, 1, 1, 1, 1)
-        index = (images * limits[0] + rows[:, :, None, :, None]) * limits[1]
-        index = index + columns[:, None, :, None, :]
-        weight = tall[:, :, None, :, None] * wide[:, None, :, None, :]
-        weight = weight * (one[chosen].prod(1) > 0).view(-1, 1, 1, 1, 1)
-        taken.append(Taken(chosen, index.flatten(3), weight.flatten(3)))
-    return sums(input, taken, len(rois), bins)
+        for k in range(2)
+    )
+    y, x = y._replace(counts=y.counts[:, :, None]), x._replace(counts=x.counts[:, None])
+    return products(input, rois[:, 0].detach(), bins, y, x)
 
 
-def _integrals(
-    start: Tensor, one: Tensor, bins: int, size: int, count: int
-) -> tuple[Tensor, Tensor]:
-    """Return the cells along an axis that each bin may touch, and the mean share of each: ``(n, bins, count)``.
+def _integrals(start: Tensor, one: Tensor, counts: Tensor, size: int) -> Axis:
+    """Return the cells along an axis that each bin may touch, and the mean share of each.
 
     Args:
-        start: Where regions begin, in cells, ``(n,)``.
-        one: Size of their bins, ``(n,)``.
-        bins: How many a region has.
+        start: Where regions begin, in cells, ``(N, 1)``.
+        one: Size of their bins, ``(N, 1)``.
+        counts: Cells that each bin may touch, ``(N, bins)``.
         size: Cells of the map.
-        count: Cells to return.
     """
-    low = (
-        start[:, None, None] + torch.arange(bins, device=start.device)[:, None] * one[:, None, None]
-    )
-    cells = low.detach().floor().clamp(min=0) + torch.arange(count, device=start.device)
-    share = _hat(low + one[:, None, None] - cells) - _hat(low - cells)
+    low = start + torch.arange(counts.shape[1], device=start.device) * one
+    line, number = runs(counts.flatten())
+    low, one = (each.expand_as(counts).flatten().index_select(0, line) for each in (low, one))
+    cells = low.detach().floor().clamp(min=0) + number
+    share = _hat(low + one - cells) - _hat(low - cells)
     inside = (cells >= 0) & (cells < size)
-    length = torch.where(one > 0, one, torch.ones_like(one))[:, None, None]
-    return cells.clamp(0, size - 1).long(), share * inside / length
+    return Axis(cells.clamp(0, size - 1).long(), share * inside / one, counts)
 
 
 def _hat(x: Tensor) -> Tensor:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from typing import NamedTuple
+import math
 
 import torch
 from torch import Tensor
 
 from mm2pl.ops.arguments import full_precision, pair, require, values_are_known
-from mm2pl.ops.gather import Corners, clamped, corners_of, gather, zero
-from mm2pl.ops.sampling import LIMIT, Taken, check_regions, grids, sums, table_of
+from mm2pl.ops.gather import gather, zero
+from mm2pl.ops.sampling import (
+    Rows,
+    begins_of,
+    bilinear,
+    check_regions,
+    even_grid,
+    regions_of,
+    rows_of_samples,
+    runs,
+    table_of,
+    uneven_grid,
+    upright_means,
+)
 
 EMPTY = -10_000.0  # what MMCV's RoIAlign takes for the maximum of no samples
 
@@ -45,17 +55,11 @@ def roi_align(
     """
     require(pool_mode in ("avg", "max"), "roi_align", "pool_mode", repr(pool_mode), "avg or max")
     bins = pair("roi_align", "output_size", output_size)
-    settings = (spatial_scale, sampling_ratio)
     if pool_mode == "max":
-        return roi_align_maxima(input, rois, bins, *settings, aligned)[0]
-    taken = []
-    for part in _parts(input, rois, bins, *settings, aligned):
-        index, weight = (
-            part.cells(input.shape) if sampling_ratio <= 0 else part.corners(input.shape)
-        )
-        weight = weight.flatten(3) / max(part.samples, 1)
-        taken.append(Taken(part.chosen, index.flatten(3), weight))
-    return sums(input, taken, len(rois), bins)
+        return roi_align_maxima(input, rois, bins, spatial_scale, sampling_ratio, aligned)[0]
+    start, size = region(input, rois, spatial_scale, sampling_ratio, aligned)
+    begins = _begins(start, size, bins)
+    return upright_means(input, rois[:, 0], begins, size, bins, sampling_ratio)
 
 
 @full_precision
@@ -69,154 +73,125 @@ def roi_align_maxima(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the greatest sample of each bin, and where it was taken: y and x in cells, -1 where there is none."""
     bins = pair("roi_align", "output_size", output_size)
-    table = table_of(input)
-    chosen, found = [], []
-    for part in _parts(input, rois, bins, spatial_scale, sampling_ratio, aligned):
-        for pieces in part.pieces(entries=input.shape[1] if sampling_ratio <= 0 else 0):
-            chosen.append(pieces[0].chosen)
-            maxima = (_maxima(table, piece, bins, input.shape) for piece in pieces)
-            found.append(functools.reduce(_greater, maxima))
-    if not found:
-        none = input.new_zeros(0, input.shape[1], *bins)
-        return none + zero(input), none, none
-    order = torch.cat(chosen).argsort()
-    output, y, x = (
-        torch.cat(values)[order].permute(0, 3, 1, 2).contiguous()
-        for values in zip(*found, strict=True)
+    start, size = region(input, rois, spatial_scale, sampling_ratio, aligned)
+    images, begins = rois[:, 0].long(), _begins(start, size, bins)
+    with torch.no_grad():
+        search = _even_maxima if sampling_ratio > 0 else _uneven_maxima
+        found = search(input, images, begins, size, bins, sampling_ratio)
+    values, y, x = (regions_of(each, bins) for each in found)
+    index, weight = bilinear(images[:, None, None, None], y, x, input.shape)
+    channel = torch.arange(input.shape[1], device=input.device).view(1, -1, 1, 1, 1)
+    cells = table_of(input)[index, channel] if input.numel() else weight
+    known = values > EMPTY  # else MMCV keeps what it began with
+    return torch.where(known, (cells * weight).sum(-1), values), y, x
+
+
+def _begins(start: Tensor, size: Tensor, bins: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return where bins begin, in cells: ``(N, bins of y, 1)`` and ``(N, 1, bins of x)``."""
+    y, x = (
+        start[:, axis, None]
+        + torch.arange(count, device=size.device) * (size[:, axis, None] / count)
+        for axis, count in enumerate(bins)
     )
-    return output, y, x
+    return y[:, :, None], x[:, None]
+
+
+def _even_maxima(
+    input: Tensor,
+    images: Tensor,
+    begins: tuple[Tensor, Tensor],
+    size: Tensor,
+    bins: tuple[int, int],
+    samples: int,
+) -> tuple[Tensor, ...]:
+    """Return the greatest samples of bins with their y and x, ``(N * bins of y * bins of x, C)`` each."""
+    grid = even_grid(size, bins, samples)
+    whole = (len(size), *bins, samples, samples)
+    y, x = begins[0][..., None, None] + grid.in_y, begins[1][..., None, None] + grid.in_x
+    own = grid.of_regions(images).expand(whole)
+    counts = images.new_full((math.prod(whole[:3]),), samples**2)
+    y, x = (each.expand(whole).flatten() for each in (y, x))
+    return _maxima(input, own.flatten(), y, x, counts)
+
+
+def _uneven_maxima(
+    input: Tensor,
+    images: Tensor,
+    begins: tuple[Tensor, Tensor],
+    size: Tensor,
+    bins: tuple[int, int],
+    _: int,
+) -> tuple[Tensor, ...]:
+    """Return what :func:`_even_maxima` does, with a sample for each cell: some of them at a time."""
+    y, x = (each.expand(-1, *bins).flatten() for each in begins)
+    row_bins, row_numbers, lengths = rows_of_samples(size, bins)
+
+    def take(some: slice) -> tuple[Tensor, Tensor]:
+        own, column = runs(lengths[some])
+        of, row = (each[some].index_select(0, own) for each in (row_bins, row_numbers))
+        grid = uneven_grid(size, bins, of, row, column)
+        return grid.of_bins(y) + grid.in_y, grid.of_bins(x) + grid.in_x
+
+    found = _maxima(input, images[:0], y[:0], x[:0], images.new_zeros(len(y)))
+    rows = Rows(row_bins, lengths, take)
+    for some in rows.pieces(input.shape[1]):
+        own, (first, last) = row_bins[some], row_bins[some][[0, -1]].tolist()
+        part = slice(first, last + 1)
+        counts = own.new_zeros(last - first + 1).index_add(0, own - first, lengths[some])
+        of_image = images.repeat_interleave(bins[0] * bins[1])[part].repeat_interleave(counts)
+        new = _maxima(input, of_image, *take(some), counts=counts)
+        better = new[0] > found[0][part]
+        for old, each in zip(found, new, strict=True):
+            old[part] = torch.where(better, each, old[part])
+    return found
 
 
 def _maxima(
-    table: Tensor, part: Part, bins: tuple[int, int], shape: torch.Size
+    input: Tensor, images: Tensor, y: Tensor, x: Tensor, counts: Tensor
 ) -> tuple[Tensor, ...]:
-    """Return the greatest samples of a part's bins with their y and x: ``(n, *bins, C)`` each."""
-    fills = (EMPTY, -1.0, -1.0)
-    whole = (len(part.chosen), *bins, shape[1])
-    if not part.samples:
-        return tuple(table.new_full(whole, fill) for fill in fills)
-    index, weight = part.corners(shape)
-    values = gather(table, index.view(-1, 4), weight.view(-1, 4))
-    values, best = values.view(*whole[:3], part.samples, shape[1]).max(3)
-    found = [values, *(each.gather(3, best) for each in part.places(index.shape))]
-    known = values > EMPTY  # else MMCV keeps what it began with
-    return tuple(
-        torch.where(known, each, each.new_tensor(fill))
-        for each, fill in zip(found, fills, strict=True)
-    )
+    """Return the first of the greatest samples of each bin with its y and x, ``(bins, C)`` each.
 
-
-def _greater(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return the greater maxima and their places, the first of equal ones."""
-    better = other[0] > one[0]
-    return tuple(torch.where(better, new, old) for old, new in zip(one, other, strict=True))
-
-
-class Part(NamedTuple):
-    """Regions with equally many samples per bin: their sums have one length.
-
-    Attributes:
-        chosen: Which regions, ``(n,)``.
-        images: Their images, ``(n,)``.
-        y: Where they are sampled, in cells, ``(n, bins, samples per bin)``.
+    Args:
+        input: ``(B, C, H, W)``.
+        images: Of the samples, one bin's after the other's, ``(E,)``.
+        y: In cells, as ``images``.
         x: As ``y``.
+        counts: How many each bin has.
     """
-
-    chosen: Tensor
-    images: Tensor
-    y: Tensor
-    x: Tensor
-
-    @property
-    def samples(self) -> int:
-        """Samples of a bin."""
-        return self.y.shape[2] * self.x.shape[2]
-
-    def pieces(self, entries: int) -> Iterator[list[Part]]:
-        """Yield some of the regions at a time, in one piece, or one region in pieces of its rows of samples.
-
-        Args:
-            entries: Of each sample; 0: all in one piece.
-        """
-        row = self.y.shape[1] * self.x.shape[1] * self.x.shape[2] * entries
-        if row * self.y.shape[2] * len(self.chosen) <= LIMIT:
-            yield [self]
-            return
-        regions = max(LIMIT // (row * self.y.shape[2]), 1)
-        for some in zip(*(each.split(regions) for each in self), strict=True):
-            chosen, images, y, x = some
-            parts = y.split(max(LIMIT // row, 1), 2) if len(chosen) == 1 else [y]
-            yield [Part(chosen, images, part, x) for part in parts]
-
-    def corners(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Return rows of the table and weights: ``(n, bins of y, bins of x, samples, 4)`` each."""
-        _, _, height, width = shape
-        y, x = clamped(self.y, height), clamped(self.x, width)
-        y = Corners(*(each[:, :, :, None, :, None] for each in y))
-        x = Corners(*(each[:, :, None, :, None, :] for each in x))
-        index, weight = corners_of(y, x, width)
-        index = index + (self.images * height * width).view(-1, 1, 1, 1, 1, 1)
-        return index.flatten(3, 4), weight.flatten(3, 4)
-
-    def cells(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Return what :meth:`corners` does with each cell once, where samples are at most one cell apart."""
-        _, _, height, width = shape
-        y = _once(clamped(self.y, height), height)
-        x = _once(clamped(self.x, width), width)
-        index = y[0][:, :, None, :, None] * width + x[0][:, None, :, None, :]
-        index = index + (self.images * height * width).view(-1, 1, 1, 1, 1)
-        return index.flatten(3), (y[1][:, :, None, :, None] * x[1][:, None, :, None, :]).flatten(3)
-
-    def places(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        """Return y and x of each sample: ``(n, bins of y, bins of x, samples)``."""
-        whole = (*shape[:3], self.y.shape[2], self.x.shape[2])
-        y, x = self.y[:, :, None, :, None], self.x[:, None, :, None, :]
-        return y.expand(whole).flatten(3), x.expand(whole).flatten(3)
+    fills = [y.new_full((len(counts), input.shape[1]), each) for each in (EMPTY, -1, -1)]
+    if not len(y) or not input.numel():
+        return tuple(fills)
+    values = gather(table_of(input), *bilinear(images, y, x, input.shape))
+    # MMCV compares with >, so that what is not a number is never the greatest.
+    values = values.masked_fill_(values.isnan(), -torch.inf)
+    every = torch.arange(len(y), device=y.device)
+    _, _, _, best = torch.embedding_bag(values, every, begins_of(counts), mode=2)
+    best = best.clamp(min=0)
+    greatest = values.gather(0, best)
+    known = (counts > 0)[:, None] & (greatest > EMPTY)
+    found = (greatest, y[best], x[best])
+    return tuple(torch.where(known, *each) for each in zip(found, fills, strict=True))
 
 
-def _once(axis: Corners, size: int) -> tuple[Tensor, Tensor]:
-    """Add up the shares of each cell along an axis: ``(n, bins, cells)`` of ``samples + 1`` or all of the map."""
-    _, count, bins, samples = axis.cells.shape
-    if not samples:
-        return axis.cells[0], axis.shares[0]
-    first = axis.cells[0, :, :, :1]
-    touched = min(
-        samples + 1, max(size, 1)
-    )  # a box much larger than the map has more samples than cells
-    cells = first + torch.arange(touched, device=first.device)
-    place = (axis.cells - first).clamp(max=touched - 1).permute(1, 2, 0, 3).reshape(count, bins, -1)
-    shares = axis.shares.permute(1, 2, 0, 3).reshape(count, bins, -1)
-    summed = torch.zeros_like(cells, dtype=shares.dtype).scatter_add(2, place, shares)
-    # What lies past the map has no share, but must be a row of the table.
-    return torch.minimum(cells, axis.cells.amax((0, 3))[..., None]), summed
-
-
-def _parts(
-    input: Tensor,
-    rois: Tensor,
-    bins: tuple[int, int],
-    spatial_scale: float,
-    sampling_ratio: int,
-    aligned: bool,
-) -> Iterator[Part]:
-    """Cut regions into parts with equal grids of samples."""
-    check_regions("roi_align", input, rois, 5)
-    start, size = region(rois.detach().to(input.dtype), spatial_scale, aligned)
-    for grid in grids(size, bins, sampling_ratio):
-        top, left = start[grid.chosen].T[..., None, None, None, None]
-        y, x = top + grid.bin_y + grid.in_y, left + grid.bin_x + grid.in_x
-        yield Part(grid.chosen, rois[grid.chosen, 0].long(), y[:, :, 0, :, 0], x[:, 0, :, 0])
-
-
-def region(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tensor, Tensor]:
+def region(
+    input: Tensor, rois: Tensor, spatial_scale: float, sampling_ratio: int, aligned: bool
+) -> tuple[Tensor, Tensor]:
     """Return where regions start and how large they are, in cells: ``(N, 2)`` each, y and x."""
+    check_regions("roi_align", input, rois, 5, sampling_ratio)
+    rois = rois.detach().to(input.dtype)
     shift = 0.5 if aligned else 0.0
     corners = rois[:, 1:] * spatial_scale - shift
     start, end = corners[:, [1, 0]], corners[:, [3, 2]]
     size = end - start
     if aligned:
-        fits = not values_are_known() or bool((size >= 0).all())
-        require(fits, "roi_align", "rois", "one with x2 < x1 or y2 < y1", "x1 <= x2 and y1 <= y2")
+        fits = not values_are_known(size) or bool((size >= 0).all())
+        require(
+            fits,
+            "roi_align",
+            "rois",
+            "one of a negative size or without one",
+            "x1 <= x2 and y1 <= y2",
+        )
         return start, size
     return start, size.clamp(min=1.0)
 
@@ -278,7 +253,7 @@ def roi_pool_with_cells(
     index = (images * sizes[0] + y) * sizes[1] + x
     table = table_of(input)
     shape = (len(rois), *bins, channels)
-    if not len(index):
+    if not len(index) or not channels:
         none = torch.full(shape, -1, device=input.device).permute(0, 3, 1, 2)
         return input.new_zeros(shape).permute(0, 3, 1, 2) + zero(input), none
     with torch.no_grad():

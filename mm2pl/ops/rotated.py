@@ -16,7 +16,7 @@ from mm2pl.ops.arguments import (
     values_are_known,
 )
 from mm2pl.ops.gather import gather
-from mm2pl.ops.sampling import Grid, bilinear, check_regions, means, table_of
+from mm2pl.ops.sampling import Grid, bilinear, check_regions, means, table_of, upright_means
 
 Size = int | tuple[int, int]
 
@@ -49,13 +49,15 @@ def roi_align_rotated(
         ArgumentError: An argument has another shape, type or value.
     """
     name = "roi_align_rotated"
-    check_regions(name, input, rois, 6)
+    check_regions(name, input, rois, 6, sampling_ratio)
     rois = rois.detach().to(input.dtype)
     centre = rois[:, [2, 1]] * spatial_scale - (0.5 if aligned else 0.0)
     size = rois[:, [4, 3]] * spatial_scale
     if aligned:
-        fits = not values_are_known() or bool((size >= 0).all())
-        require(fits, name, "rois", "one of a negative size", "of width and height >= 0")
+        fits = not values_are_known(size) or bool((size >= 0).all())
+        require(
+            fits, name, "rois", "one of a negative size or without one", "of width and height >= 0"
+        )
     else:
         size = size.clamp(min=1.0)
     angle = -rois[:, 5] if clockwise else rois[:, 5]
@@ -76,7 +78,7 @@ def _turned(
 
     def place(grid: Grid) -> tuple[Tensor, Tensor]:
         half_y, half_x, mid_y, mid_x, c, s = (
-            each[grid.chosen].view(-1, 1, 1, 1, 1) for each in (*(size / 2).T, *centre.T, cos, sin)
+            grid.of_regions(each) for each in (*(size / 2).T, *centre.T, cos, sin)
         )
         y, x = grid.bin_y - half_y + grid.in_y, grid.bin_x - half_x + grid.in_x
         return y * c - x * s + mid_y, y * s + x * c + mid_x
@@ -113,7 +115,7 @@ def riroi_align_rotated(
     """
     name = "riroi_align_rotated"
     bins = pair(name, "output_size", output_size)
-    check_regions(name, input, rois, 6)
+    check_regions(name, input, rois, 6, num_samples)
     channels = input.shape[1]
     fits = num_orientations > 0 and channels % num_orientations == 0
     require(fits, name, "num_orientations", num_orientations, f"a divisor of {channels} channels")
@@ -200,7 +202,7 @@ def bezier_align(
         ArgumentError: An argument has another shape or type.
     """
     bins = pair("bezier_align", "output_size", output_size)
-    check_regions("bezier_align", input, beziers, 17)
+    check_regions("bezier_align", input, beziers, 17, sampling_ratio)
     beziers = beziers.detach().to(input.dtype)
     curves = beziers[:, 1:].view(-1, 2, 4, 2) * spatial_scale
     upper, lower = curves[:, 0], curves[:, 1].flip(1)
@@ -215,14 +217,9 @@ def bezier_align(
     share = v[:, None, None]
     centre = below[:, None] * share + above[:, None] * (1 - share) - (0.5 if aligned else 0.0)
     centre = centre.to(size)
-    half = size / torch.tensor(bins).to(size) / 2
-
-    def place(grid: Grid) -> tuple[Tensor, Tensor]:
-        x, y = centre[grid.chosen].unbind(-1)
-        half_y, half_x = half[grid.chosen].T[..., None, None, None, None]
-        return y[..., None, None] - half_y + grid.in_y, x[..., None, None] - half_x + grid.in_x
-
-    return means(input, beziers[:, 0], size, bins, sampling_ratio, place)
+    half = (size / size.new_tensor(bins) / 2)[:, None, None]
+    begins = (centre[..., 1] - half[..., 0], centre[..., 0] - half[..., 1])
+    return upright_means(input, beziers[:, 0], begins, size, bins, sampling_ratio)
 
 
 def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
@@ -248,7 +245,7 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
     require_one(name, "device", input=input, indices=indices)
     rotations, count = indices.shape[3], math.prod(entry)
     place = indices.reshape(count, rotations).T.long() - 1
-    unknown = not place.numel() or not values_are_known()
+    unknown = not place.numel() or not values_are_known(place)
     fits = unknown or (int(place.min()) >= 0 and int(place.max()) < count)
     require(fits, name, "indices", "one outside the filter", f"from 1 to {count}")
     whole = (planes, rotations, channels, count)

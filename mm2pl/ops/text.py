@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from mm2pl.ops.arguments import on_host, require, require_tensors
+from mm2pl.ops.arguments import on_host, require, require_tensors, require_values
 
 Array = npt.NDArray[np.generic]
 Integers = npt.NDArray[np.integer]
@@ -45,7 +45,7 @@ def contour_expand(
         last <= kernel_num, "contour_expand", "kernel_num", kernel_num, f"the last label, {last}"
     )
     large = np.bincount(label.ravel()) >= min_kernel_area
-    label = np.where(large[label], label, 0)
+    label = np.ascontiguousarray(np.where(large[label], label, 0))
     if len(masks) > 1:
         open_ = masks[0] != 0
         _grow(label, np.flatnonzero(label), lambda to, own: open_.ravel()[to])
@@ -84,6 +84,7 @@ def pixel_group(
     require_tensors(name, embedding=(embedding, ("H", "W", "D")))
     size = tuple(embedding.shape[:2])
     require_tensors(name, score=(score, size))
+    require_values(name, score=score, embedding=embedding)
     scores, masks, features, label, contour = (
         on_host(each) for each in (score, mask, embedding, kernel_label, kernel_contour)
     )
@@ -93,7 +94,7 @@ def pixel_group(
     last = int(label.max(initial=0))
     fits = last < kernel_region_num
     require(fits, name, "kernel_region_num", kernel_region_num, f"more than the last label, {last}")
-    label, flat = label.copy(), features.reshape(label.size, features.shape[2])
+    label, flat = label.copy(order="C"), features.reshape(label.size, features.shape[2])
     means = _means(label.ravel(), flat, kernel_region_num)
     open_, limit = masks.astype(bool).ravel(), np.float32(distance_threshold) ** 2
 
@@ -161,3 +162,4 @@ def _check_map(name: str, argument: str, label: Array, size: tuple[int, ...]) ->
 def _check_tensors(name: str, **tensors: Tensor) -> None:
     for argument, given in tensors.items():
         require(isinstance(given, Tensor), name, argument, type(given).__name__, "a tensor")
+    require_values(name, **tensors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mm2pl.dataset import loader_config
 from mm2pl.dist import broadcast, get_rank, get_world_size
 from mm2pl.errors import ArgumentError, under_key
 from mm2pl.logging.message_hub import share_with_mmengine
+from mm2pl.model.meta import parameters_on_meta
 from mm2pl.plan.explain import typed_doubts, warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.resume import resume_of
@@ -24,6 +26,7 @@ from mm2pl.run.base_loop import drives
 from mm2pl.run.continuing import Continuing
 from mm2pl.run.environment import described, inherited_time_and_seed, make_folder
 from mm2pl.run.faults import warn_of_faults
+from mm2pl.run.meta_init import is_meta_init, loading_for_others, share_random_state
 from mm2pl.run.model import change_model, require_step
 from mm2pl.run.presence import Presence
 from mm2pl.run.saving import Saving
@@ -124,6 +127,7 @@ class Run:
             s: as_config(plan.model.get(f"{s}_evaluator")) for s in STAGES[1:]
         }
         self._built: Any = None
+        self.meta_init = is_meta_init(plan.trainer.get("strategy"))
         self.auto_scale_lr: dict[str, Any] | None = plan.model.get("auto_scale_lr")
         self.hooks: list[Any] = []
         self.callbacks: list[Any] = []
@@ -183,6 +187,11 @@ class Run:
         """Whether this process writes what all have in common; also before Lightning has joined its processes."""
         return get_rank() == 0 and inherited_time_and_seed() is None
 
+    @property
+    def has_values(self) -> bool:
+        """Whether this process makes the weights, and not only their shapes."""
+        return not self.meta_init or self.is_first_process
+
     def build_model(self) -> nn.Module:
         """Build the model through the runner's ``build_model`` and ``wrap_model``, once.
 
@@ -193,7 +202,7 @@ class Run:
         preprocessor = self.plan.model.get("data_preprocessor")
         if isinstance(model, dict) and preprocessor is not None:
             model.setdefault("data_preprocessor", as_config(preprocessor))
-        with under_key("model"):
+        with under_key("model"), nullcontext() if self.has_values else parameters_on_meta():
             self._built = self.runner.build_model(model)
         wrapper = self.options.get("model_wrapper_cfg")
         made = self._built = self.runner.wrap_model(wrapper, self._built)
@@ -362,14 +371,17 @@ class Run:
 
     def prepare(self, stage: str) -> None:
         """Build what the stage needs, in MMEngine's order."""
-        self.module.to(self.trainer.strategy.root_device)
+        # As a whole it may have no room there; torch's `fully_shard` gives it that method with its parts.
+        if not self.meta_init or hasattr(self.model, "reshard"):
+            self.module.to(self.trainer.strategy.root_device)
         if stage == "fit":
             self._prepare_fit()
         else:
             if stage != "predict":  # which needs a model and data, and nothing that judges
                 self._prepare_evaluation("val" if stage == "validate" else "test")
             self.runner.call_hook("before_run")
-        self.runner.load_or_resume()
+        with loading_for_others():
+            self.runner.load_or_resume()
 
     def leave(self, error: BaseException | None = None) -> None:
         """End what :meth:`enter` has begun, or what an error has ended: Lightning calls no ``teardown`` then."""
@@ -431,12 +443,14 @@ class Run:
     def init_weights(self) -> None:
         """Call the model's ``init_weights``, and give every process the first one's weights."""
         initialize = getattr(self.model, "init_weights", None)
-        if initialize is not None and not self.module.follows_lightning:
+        if initialize is not None and not self.module.follows_lightning and self.has_values:
             initialize()
-            if self.trainer.world_size > 1:
+            if self.trainer.world_size > 1 and not self.meta_init:
                 for tensor in self.model.state_dict().values():
                     # In place: what Lightning's strategies broadcast is an object, which they return.
                     broadcast(tensor)
+        if self.meta_init and not self.diff_rank_seed:
+            share_random_state()
 
     # The log
 

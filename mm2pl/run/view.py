@@ -107,8 +107,8 @@ class RunnerView:
 
     @property
     def is_trial(self) -> bool:
-        """Whether this is ``Trainer(fast_dev_run=…)``: a trial writes and deletes no checkpoint."""
-        return bool(getattr(self.trainer, "fast_dev_run", False))
+        """Whether a trial goes on, such as ``Trainer(fast_dev_run=…)``: it writes and deletes no checkpoint."""
+        return any(getattr(self.trainer, name, False) for name in ("fast_dev_run", "is_trial"))
 
     @property
     def writes_later(self) -> bool:

@@ -13,6 +13,7 @@ from mm2pl.runs.environment import environment_of
 from mm2pl.runs.folders import modified, size_of
 from mm2pl.runs.listing import duration, progress, size
 from mm2pl.runs.record import Run
+from mm2pl.runs.tables import Table
 
 MISSING = "–"
 """What stands where a run has no such value."""
@@ -36,6 +37,13 @@ class Section:
     title: str
     rows: list[tuple[str, list[str]]]
     note: str = ""
+
+    @property
+    def note_shown(self) -> str:
+        """The note, as far as the rows leave something to say."""
+        if not self.rows:
+            return self.note or "nothing"
+        return "" if self.note == "the same in all" else self.note
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class Comparison:
 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Compare runs by the files of their folders; of checkpoints only sizes and dates."""
-    configs = [dict(leaves(run.config)) for run in runs]
+    # An empty config would be a leaf without a name.
+    configs = [dict(leaves(run.config)) if run.config else {} for run in runs]
     environments = [environment_of(run.folder) for run in runs]
     return Comparison(
         short_names([run.name for run in runs]),
@@ -177,19 +186,14 @@ def _checkpoints(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def as_text(comparison: Comparison) -> str:
-    """Return the sections as tables, with the runs in columns."""
-    lines: list[str] = []
-    for section in comparison.sections:
-        lines += ["", section.title] if lines else [section.title]
-        if not section.rows:
-            lines.append(f"  {section.note or 'nothing'}")
-            continue
-        table = [["", *comparison.names], *([name, *values] for name, values in section.rows)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-        for row in table:
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append(f"  {'  '.join(cells)}".rstrip())
-        if section.note and section.note != "the same in all":
-            lines.append(f"  {section.note}")
-    return "\n".join(lines)
+def tables(comparison: Comparison) -> list[Table]:
+    """Return a table for each section, with the runs in columns."""
+    return [
+        Table(
+            title=section.title,
+            heads=["", *comparison.names],
+            rows=[[name, *values] for name, values in section.rows],
+            note=section.note_shown,
+        )
+        for section in comparison.sections
+    ]

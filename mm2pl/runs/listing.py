@@ -12,6 +12,7 @@ from mm2pl.closest import closest, did_you_mean
 from mm2pl.errors import ArgumentError
 from mm2pl.runs.configs import leaves, value_at
 from mm2pl.runs.record import Record, Run
+from mm2pl.runs.tables import Table
 
 SORTS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
     "time": lambda r: (-(r.started or r.updated),),
@@ -27,6 +28,10 @@ SORTS: dict[str, Callable[[Record], tuple[Any, ...]]] = {
 """What ``--sort`` accepts; what is newest, best, fastest or largest stands first, and what is not known last."""
 
 COLUMNS = ("run", "state", "progress", "best", "loss", "it/s", "left", "checkpoints", "updated")
+
+
+_SPARE = ("checkpoints", "updated", "it/s", "loss", "left", "best")
+"""Columns that a narrow terminal does without, the first one first."""
 
 
 def _by_best(record: Record) -> tuple[Any, ...]:
@@ -128,52 +133,19 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def table(records: Iterable[Record]) -> str:
-    """Return a line per run, and below it what has ended it or what could not be read."""
-    heads, rows = _shown(records)
-    cells_of_all = [heads, *(row for row, _ in rows)]
-    widths = [max(len(row[i]) for row in cells_of_all) for i in range(len(heads))]
-
-    def line(columns: Sequence[str]) -> str:
-        padded = (cell.ljust(width) for cell, width in zip(columns, widths, strict=True))
-        return "  ".join(padded).rstrip()
-
-    lines = [line(heads)]
-    for columns, notes in rows:
-        lines += [line(columns), *(f"    {note}" for note in notes)]
-    return "\n".join(lines)
-
-
-def print_colored(records: Iterable[Record]) -> None:
-    """Print the same table in colours, as wide as the terminal; needs rich."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    heads, rows = _shown(records)
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        made.add_column(head, overflow="fold")
-    for columns, notes in rows:
-        # Text, not a string: rich reads [0] in a name as markup.
-        name = Text("\n  ".join([columns[0], *notes]))
-        state = Text(columns[1], style=_COLORS.get(columns[1], ""))
-        made.add_row(name, state, *map(Text, columns[2:]))
-    Console().print(made)
+def table(records: Iterable[Record]) -> Table:
+    """Return a row per run, and below it what has ended it or what could not be read."""
+    records, now = list(records), time.time()
+    rows = [cells(record, now) for record in records]
+    # Without columns that say nothing of any run.
+    kept = [i for i in range(len(COLUMNS)) if any(row[i] for row in rows)]
+    return Table(
+        heads=[COLUMNS[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in rows],
+        notes={i: [t for t in [r.error, *r.notes] if t] for i, r in enumerate(records)},
+        colors=_COLORS,
+        spare=_SPARE,
+    )
 
 
 _COLORS = {"running": "green", "failed": "red", "killed": "red", "stopped": "yellow"}
-
-
-def _shown(records: Iterable[Record]) -> tuple[list[str], list[tuple[list[str], list[str]]]]:
-    """Return the heads and the rows, each with its notes, without columns that say nothing of any run."""
-    now = time.time()
-    rows = [
-        (cells(record, now), [text for text in [record.error, *record.notes] if text])
-        for record in records
-    ]
-    kept = [i for i in range(len(COLUMNS)) if any(row[i] for row, _ in rows)]
-    return (
-        [COLUMNS[i] for i in kept],
-        [([row[i] for i in kept], notes) for row, notes in rows],
-    )

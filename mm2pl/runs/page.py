@@ -47,7 +47,7 @@ def page(comparison: Comparison, curves: Sequence[Curve], axis: str) -> str:
 
 def _section(section: Section, names: Sequence[str]) -> str:
     head = f"<h2>{escape(section.title)}</h2>"
-    note = f"<p>{escape(section.note)}</p>" if section.note else ""
+    note = f"<p>{escape(section.note_shown)}</p>" if section.note_shown else ""
     if not section.rows:
         return f"{head}{note}"
     heads = "".join(f"<th>{escape(name)}</th>" for name in ("", *names))
@@ -55,7 +55,7 @@ def _section(section: Section, names: Sequence[str]) -> str:
         f"<tr><td>{escape(name)}</td>{''.join(map(_cell, values))}</tr>"
         for name, values in section.rows
     )
-    return f"{head}{note if section.note != 'the same in all' else ''}<table><tr>{heads}</tr>{rows}</table>"
+    return f"{head}{note}<table><tr>{heads}</tr>{rows}</table>"
 
 
 def _cell(value: str) -> str:

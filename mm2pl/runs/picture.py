@@ -20,6 +20,10 @@ _SMALL = 8.0
 """Inches of width below which letters are smaller."""
 
 
+_LETTERS = 110
+"""Letters of a legend in an inch of width, times the size of the font in points."""
+
+
 def draw(
     curves: Sequence[Curve],
     path: Path,
@@ -119,6 +123,7 @@ def _fill(
 
 
 def _legend(figure: Figure, curves: Sequence[Curve], colors: dict[str, object]) -> None:
+    from matplotlib import rcParams
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]  # type: ignore[arg-type]
@@ -129,7 +134,8 @@ def _legend(figure: Figure, curves: Sequence[Curve], colors: dict[str, object]) 
             Line2D([], [], label="validation", linestyle="--", marker="o", markersize=3, **grey),  # type: ignore[arg-type]
         ]
     width = max(len(str(each.get_label())) for each in handles)
-    columns = max(1, min(len(handles), int(110 / (width + 6))))
+    letters = figure.get_figwidth() * _LETTERS / rcParams["font.size"]
+    columns = max(1, min(len(handles), int(letters / (width + 7))))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=columns, fontsize="small", frameon=False
     )

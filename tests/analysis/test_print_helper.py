@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from mm2pl.analysis import get_model_complexity_info, parameter_count
+from mm2pl.analysis.counter import OperationCounter
 
 
 class Net(nn.Module):
@@ -84,3 +85,34 @@ def test_parameters_by_name():
 def test_mistakes(arguments, message):
     with pytest.raises(ValueError, match=message):
         get_model_complexity_info(Net(), **arguments)
+
+
+_by_name = functional.scaled_dot_product_attention
+
+
+class Attending(nn.Module):
+    def __init__(self, attend):
+        super().__init__()
+        self.attend = attend
+
+    def forward(self, x):
+        return self.attend(x, key=x, value=x)
+
+
+ATTENTIONS = {
+    # The product is that of MMEngine 0.10.7's trace: projections, norms and the two layers behind.
+    "layer in training": (nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 85_120),
+    "layer": (nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval(), 85_120),
+    "function": (Attending(lambda *a, **k: functional.scaled_dot_product_attention(*a, **k)), 0),
+    "function by its name": (Attending(_by_name), 0),
+    "function in two products": (Attending(lambda *a, **k: _by_name(*a, dropout_p=0.1, **k)), 0),
+}
+
+
+@pytest.mark.parametrize(("module", "flops"), ATTENTIONS.values(), ids=ATTENTIONS.keys())
+def test_an_attention_is_counted_by_itself(module, flops):
+    with torch.no_grad(), OperationCounter(module) as counter:
+        module(torch.zeros(1, 10, 32))
+    assert (counter.flops[""], counter.attention[""]) == (flops, 2 * 10 * 10 * 32)
+    assert functional.scaled_dot_product_attention is _by_name
+    assert torch.backends.mha.get_fastpath_enabled()

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import tempfile
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def config_printing(times: int) -> Scenario:
     return by_package(f"Printing the config {path.stem}", show)
 
 
-GROUPS, TICKS = 300, 10_000
+GROUPS, TICKS = 500, 10_000
 SCHEDULES: list[dict[str, Any]] = [
     {"type": "LinearLR", "start_factor": 0.1, "begin": 0, "end": TICKS // 10},
     {"type": "CosineAnnealingLR", "T_max": TICKS, "begin": TICKS // 10, "end": TICKS},
@@ -89,14 +90,26 @@ def scheduler_stepping(times: int) -> Scenario:
             kind = getattr(module, arguments.pop("type"))
             schedulers.append(kind(torch_optimizer, by_epoch=False, **arguments))
 
+        hook = importlib.import_module(f"{package}.hooks").ParamSchedulerHook()
+        runner = types.SimpleNamespace(param_schedulers=schedulers)
+
         def work() -> None:
-            for scheduler in schedulers:
-                scheduler.step()
+            hook.after_train_iter(runner, 0)
+
+        return timed(work, 20 * times)
+
+    def touch() -> Sample:
+        groups = optimizer().param_groups
+
+        def work() -> None:
+            values = [group["lr"] for group in groups]
+            for group, value in zip(groups, values, strict=True):
+                group["lr"] = value
 
         return timed(work, 20 * times)
 
     title = f"One tick of {len(SCHEDULES)} schedules (warm-up, cosine, multi-step), {GROUPS} param groups"
-    return by_package(title, tick)
+    return by_package(title, tick, {"each lr read and written once": touch})
 
 
 def checkpoint_writing(times: int) -> Scenario:

@@ -39,3 +39,45 @@ def test_nothing_of_1x_is_executed(tmp_path, capsys, text, ran, told):
     assert main(["explain", str(config)]) == 2
     assert told in "".join(capsys.readouterr())
     assert [path.name for path in tmp_path.glob("*.ran")] == ["config.ran"] * ran
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "asked"),
+    [
+        ("c.json", '{"_base_": "base.py", "total_epochs": 3}', "c.json"),
+        ("c.yaml", "_base_: base.py", "c.yaml"),
+        ("c.py", "_base_ = 'base.py'\nmodel = dict(type='A')\n", "c.py"),
+        ("c.py", "x = '.'\n_base_ = [f'{x}/base.py']\n", "c.py"),
+        ("c.py", "_base_ = 'told::base.py'\nmodel = dict(type='A')\n", "c.py"),
+        ("c.py", "_base_ = ['c.py', 'gone.py']\ndata = dict()\n" + WRITES, "c.py"),
+        ("c.py", "if True:\n    data = dict()\n" + WRITES, "c.py"),
+        ("c.py", "_base_ = open('c.ran', 'w').name\ndata = dict()\n", "c.py"),
+        ("c.py", "", "told::base.py"),
+    ],
+    ids=[
+        *("json", "yaml", "its base alone", "computed", "base of a package", "cycle", "under if"),
+        *("a call", "of a package"),
+    ],
+)
+def test_by_any_door(tmp_path, capsys, monkeypatch, name, text, asked):
+    folder = tmp_path / "told/.mim/configs"
+    folder.mkdir(parents=True)
+    (tmp_path / "told/__init__.py").write_text(WRITES)
+    for base in (folder, tmp_path):
+        (base / "base.py").write_text(WRITES + OLD)
+    (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["explain", asked]) == 2
+    assert "explain does not execute such a file" in capsys.readouterr().err
+    assert list(tmp_path.rglob("*.ran")) == []
+
+
+def test_what_convert_wrote_is_none(tmp_path, capsys):
+    config, written = tmp_path / "c.py", tmp_path / "c.yaml"
+    types = "custom_hooks = [dict(type='NoSuchHook')]\n"
+    config.write_text("train_cfg = dict(by_epoch=True, max_epochs=1)\n" + types)
+    assert main(["convert", str(config), "-o", str(written)]) == 0
+    # Its `data` is no key of MMCV 1.x, whose types would not be looked up.
+    assert main(["explain", str(written)]) == 2
+    assert "a name of the mm2pl::hook registry" in capsys.readouterr().out

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from mm2pl.cli.main import COMMANDS, main
+from mm2pl.cli.main import COMMANDS, NOBODY_READS, main
 from mm2pl.version import __version__
 
 
@@ -52,3 +53,13 @@ def test_options_that_change_a_config_are_refused_without_a_run(option, tmp_path
     path.write_text("model: {class_path: lightning.pytorch.demos.boring_classes.BoringModel}\n")
     assert main(["fit", str(path), option]) == 2
     assert "changes an MMEngine config, and this is LightningCLI YAML" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a closed pipe is another error elsewhere")
+def test_nobody_reads_on():
+    # Such as `mm2pl … | head -1`.
+    program = [sys.executable, "-m", "mm2pl", "--help"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == NOBODY_READS

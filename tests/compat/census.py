@@ -96,8 +96,8 @@ def of_project(repository: str) -> set[tuple[str, str, str, str]]:
 
 
 def name_of(repository: str) -> str:
-    """Return ``owner/name`` of a snapshot's folder, ``…/owner+name/repo``."""
-    return repository.rstrip("/").split("/")[-2].replace("+", "/")
+    """Return ``owner/name`` of a snapshot's folder, ``…/owner+name/repo``, or of the ``.git`` in it."""
+    return repository.rstrip("/").removesuffix("/.git").split("/")[-2].replace("+", "/")
 
 
 def main(repositories: list[str]) -> None:

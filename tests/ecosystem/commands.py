@@ -32,10 +32,15 @@ def adapting(name: str, adapt: Callable[..., Any]) -> Callable[..., Any]:
     return lambda theirs: counting(name, adapt(theirs))
 
 
-if __name__ == "__main__":
+def count_operators() -> None:
+    """Count the calls of all operators from now on."""
     ext.FUNCTIONS.update({name: counting(name, each) for name, each in ext.FUNCTIONS.items()})
     for functions in adapted.FUNCTIONS.values():
         functions.update({name: adapting(name, each) for name, each in functions.items()})
+
+
+if __name__ == "__main__":
+    count_operators()
     for command in json.loads(sys.argv[1]):
         assert main(["--verbose", *command]) == 0, command
         assert "mmengine" not in sys.modules or sys.modules["mmengine"].__file__.count("mm2pl") == 0

@@ -79,6 +79,30 @@ def test_files_are_those_of_a_run_that_waits(tmp_path):
     assert marker == str(tmp_path / "async" / "epoch_3.pth")
 
 
+def test_tensors_are_copied_once_and_into_the_memory_of_a_file_that_is_written(tmp_path):
+    seen, every = [], {"type": "CheckpointHook", "interval": 1}
+
+    class Noting(MMCheckpointIO):
+        def save_checkpoint(self, checkpoint, path, storage_options=None):
+            whole = checkpoint.content
+            weights = list(whole["state_dict"].values())
+            (states,) = whole["optimizer_states"]
+            momenta = [state["momentum_buffer"] for state in states["state"].values()]
+            same = [state["momentum_buffer"] for state in whole["optimizer"]["state"].values()]
+            assert all(one is other for one, other in zip(momenta, same, strict=True))
+            seen.append(sorted(tensor.data_ptr() for tensor in [*weights, *momenta]))
+            super().save_checkpoint(checkpoint, path, storage_options)
+
+    class Wait(Hook):
+        def after_val_epoch(self, runner, metrics=None):
+            runner.trainer.strategy.checkpoint_io._executor.submit(int).result()
+
+    hooks = [Wait()]
+    runner_with(tmp_path, AsyncCheckpointIO(Noting()), hooks=hooks, saving=every).train()
+    assert len(seen) == 3
+    assert seen[0] == seen[1] == seen[2]
+
+
 def test_a_file_holds_what_was_when_it_was_asked_for(tmp_path):
     class Fill(Hook):
         curve = np.zeros(3)

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.demos.boring_classes import BoringModel
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy
 
 from mm2pl.lightning.fully_shard import MMModelParallelStrategy
 from mm2pl.lightning.trainer import instantiate
 from mm2pl.plan.processes import several, strategy_of
+from mm2pl.runner import Runner
 from tests.processes import trained
+from tests.versions.project import SmokeModel
 
 PROCESSES = Path(__file__).parent / "processes"
 
@@ -28,6 +31,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 EQUAL = {
     "sharded": "ddp",
     "in parts": "ddp",
+    "first process only": "ddp",
+    "first process only, loaded": "loaded, ddp",
     "resumed": "ddp",
     "folders": "ddp",
     "resumed from a folder": "ddp",
@@ -40,13 +45,14 @@ EQUAL = {
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(("name", "whole"), EQUAL.items(), ids=EQUAL)
 def test_equal_to_ddp(results: list[dict[str, Any]], rank: int, name: str, whole: str) -> None:
-    losses, weights, held, accuracy = results[rank][name]
+    losses, weights, held, accuracy, had_values = results[rank][name]
     expected = results[rank][whole]
     assert losses == expected[0][-len(losses) :]
     assert weights.keys() == expected[1].keys()
     assert all(torch.equal(weights[key], value) for key, value in expected[1].items())
     assert (held, accuracy) == (29, expected[3])
     assert expected[2] == 58
+    assert had_values is (rank == 0 or "first process only" not in name)
 
 
 @pytest.mark.slow
@@ -63,7 +69,7 @@ def test_gradients_are_clipped_by_the_norm_of_all(results: list[dict[str, Any]])
 
 @pytest.mark.slow
 def test_computed_in_bfloat16(results: list[dict[str, Any]]) -> None:
-    losses, weights, _, _ = results[0]["bf16"]
+    losses, weights, *_ = results[0]["bf16"]
     found = torch.tensor([float.fromhex(v) for v in losses])
     assert torch.equal(found, found.bfloat16().float())
     assert {value.dtype for value in weights.values()} == {torch.float32}
@@ -83,6 +89,7 @@ def test_every_argument_of_a_config() -> None:
         "reshard_after_forward": 2,
         "mixed_precision": {"param_dtype": "bfloat16", "cast_forward_inputs": False},
         "save_distributed_checkpoint": True,
+        "meta_init": True,
     }
     env = {"dist_cfg": {"backend": "gloo", "timeout": 9}}
     made = instantiate(strategy_of({"strategy": config, "env_cfg": env}))
@@ -93,6 +100,7 @@ def test_every_argument_of_a_config() -> None:
     }
     assert (made.process_group_backend, made._timeout.seconds) == ("gloo", 9)
     assert made._save_distributed_checkpoint
+    assert made.meta_init
 
 
 @pytest.mark.parametrize(
@@ -103,13 +111,31 @@ def test_every_argument_of_a_config() -> None:
         ({"mixed_precision": {"param_dtype": "float15"}}, "dtype 'float15'"),
         ({"activation_checkpointing": {"fn": 1}}, r"→ dict\(check_fn=…\)"),
         ({"cpu_offload": {"offload_params": False}}, r"cpu_offload=.* → True or False"),
+        ({"meta_init": "yes"}, r"meta_init='yes' → True or False"),
         ({"reshard_after_forward": "never"}, r"reshard_after_forward='never' → True, False, or"),
     ],
-    ids=["policy", "buffers", "dtype", "checkpointing", "offload", "reshard"],
+    ids=["policy", "buffers", "dtype", "checkpointing", "offload", "meta", "reshard"],
 )
 def test_mistakes(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         MMModelParallelStrategy(**arguments)
+
+
+def test_who_is_given_without_values_is_refused(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        model = SmokeModel()
+    with pytest.raises(ValueError, match=r"net.weight, .* on the meta device, without values → "):
+        Runner(model=model, work_dir=str(tmp_path))
+
+
+def test_a_lightning_module_is_not_made_by_one_process(tmp_path: Path) -> None:
+    config = {
+        "model": BoringModel(),
+        "strategy": {"type": "FSDP2", "meta_init": True},
+        "work_dir": str(tmp_path),
+    }
+    with pytest.raises(ValueError, match="meta_init=True, and BoringModel is a LightningModule → "):
+        Runner.from_cfg(config, trainer={"devices": 2, "accelerator": "cpu"})
 
 
 def test_norms_are_not_synchronised() -> None:

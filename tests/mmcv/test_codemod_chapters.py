@@ -8,6 +8,7 @@ pytest.importorskip("libcst")
 
 from mm2pl.mmcv.codemod import migrate_code, migrate_text
 from mm2pl.mmcv.codemod.masking import Masked
+from mm2pl.registry import Registry
 from tests.calls import calls
 
 MODEL = """\
@@ -72,6 +73,31 @@ class Mine(Hook):
 """
 
 
+RUNNER = """\
+from mmcv.runner import {base}
+
+
+class Mine({base}):
+    def train(self, data_loader, **kwargs):
+        pass
+
+    def save_checkpoint(self, out_dir):
+        pass
+
+    def helper(self):
+        pass
+"""
+
+BUILDER = """\
+def build_dataset(cfg, default_args=None):
+    if cfg["type"] == "Pair":
+        return Pair([build_dataset(each) for each in cfg["parts"]])
+    elif cfg.get("type") == "RepeatDataset" or cfg.get("mode") == "Pair":
+        return None
+    return list(range(cfg["n"]))
+"""
+
+
 def found(text: str) -> list[tuple[int, str]]:
     return [(f.line, f.what) for f in migrate_text(text)[1]]
 
@@ -97,7 +123,15 @@ def found(text: str) -> list[tuple[int, str]]:
         (HOOK, [(8, "runner.log_buffer"), (9, "runner.meta")]),
         ("from mmcv.utils import Registry\nR = Registry('models')\n", [(2, "Registry('models')")]),
         ("import mmcv\nR = mmcv.Registry('models')\n", [(2, "Registry('models')")]),
+        ("from mmcv import Registry\nR = Registry(name='models')\n", [(2, "Registry('models')")]),
         ("from mmcv import Registry\nR = Registry('m', parent=P)\n", []),
+        (
+            RUNNER.format(base="EpochBasedRunner"),
+            [(5, "Mine.train"), (8, "Mine.save_checkpoint")],
+        ),
+        (RUNNER.format(base="Hook"), []),
+        (BUILDER, [(2, "type='Pair'")]),
+        (BUILDER.replace("def build_dataset", "def build"), []),
         ("from elsewhere import Registry\nR = Registry('models')\n", []),
         ("class Net:\n    def train_step(self, data, optim_wrapper): pass\n", []),
         ("def build_runner(cfg): pass\nbuild_runner(1)\n", []),
@@ -114,7 +148,12 @@ def found(text: str) -> list[tuple[int, str]]:
             "hook",
             "registry",
             "registry-by-module",
+            "registry-by-keyword",
             "registry-with-parent",
+            "runner",
+            "no-runner",
+            "builder",
+            "no-builder",
         ),
         *("another-registry", "of-today", "own-function", "broken"),
     ],
@@ -154,6 +193,12 @@ def test_a_registry_gets_the_parent_of_its_kind(tmp_path, name, parent):
             "Registry(('model'  # :)\n  ), parent=ROOT_MODELS, scope='mine',  # ;)\n)",
         ),
         ("Registry('model', None, PARENT)", "Registry('model', None, PARENT)"),
+        ("Registry(name='model')", "Registry(name='model', parent=ROOT_MODELS, scope='mine')"),
+        (
+            "Registry(name='model', locations=['a'])",
+            "Registry(name='model', locations=['a'], parent=ROOT_MODELS, scope='mine')",
+        ),
+        ("Registry(locations=['a'])", "Registry(locations=['a'])"),
         ("Registry('model', **more)", "Registry('model', **more)"),
         ("Registry('Transformer')", "Registry('Transformer')"),
         ("Registry('optimizer builder')", "Registry('optimizer builder')"),
@@ -308,3 +353,58 @@ def test_a_registry_that_builds_in_its_own_way_stays(tmp_path):
         "LAYERS = Registry('model', parent=MODELS)\nOTHER = Registry('other', parent=MODELS, build_func=build)\n"
     )
     assert migrate_text(text, tmp_path / "builder.py")[0].endswith(text.partition("LAYERS")[2])
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        ("EpochBasedRunner", "class MineLoop(EpochBasedTrainLoop)` with `run_epoch(self)`"),
+        ("IterBasedRunner", "class MineLoop(IterBasedTrainLoop)` with `run(self)`"),
+    ],
+)
+def test_which_loop_takes_the_place_of_an_overridden_train(base, told):
+    _, findings = migrate_text(RUNNER.format(base=base))
+    assert told in findings[0].reason
+
+
+def test_the_line_that_lets_a_registry_build_what_build_dataset_decides():
+    _, (finding,) = migrate_text(BUILDER)
+    names = {"DATASETS": Registry("dataset"), "Pair": tuple}
+    names["DATASETS"].register_module("Pair", module=dict)  # the class, which takes what is built
+    exec(BUILDER + finding.reason.partition("already: ")[2], names)
+    built = names["DATASETS"].build({"type": "Pair", "parts": [{"type": "A", "n": 2}]})
+    assert built == ([0, 1],)
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("mmcv.runner import BaseModule", []),
+        ("torch.nn import Module", []),
+        (
+            "mmseg.models import Segmentor",
+            ["Uda.train_step", "Uda.forward_train"],
+        ),  # of an installed toolbox
+    ],
+)
+def test_a_class_runs_if_a_base_in_another_file_of_the_project_does(tmp_path, root, told):
+    files = {
+        "__init__.py": "",
+        "models/__init__.py": "from .first import *\nfrom .parts import *\n",
+        "models/first.py": "",
+        "models/parts.py": (
+            f"from {root} as Base\n"
+            "class Net(Base):\n    def train_step(self, data, optimizer): pass\n"
+        ),
+        "uda.py": (
+            "from mine.models import Net\n\n\nclass Uda(Net):\n"
+            "    def train_step(self, data, optimizer): pass\n"
+            "    def forward_train(self, img): pass\n"
+        ),
+    }
+    for name, text in files.items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = migrate_code(tmp_path / "mine").findings
+    assert [finding.what for finding in found if finding.path.name == "uda.py"] == told

@@ -26,6 +26,12 @@ from mm2pl.mmcv.runner import (
 from mm2pl.mmcv.runner.fp16_utils import cast_tensor_type
 
 
+@pytest.mark.parametrize("name", ["Pavi", "Segmind", "Neptune", "Dvclive"])
+def test_a_service_that_is_not_served_is_told_at_use(name):
+    with pytest.raises(ValueError, match=f"{name}LoggerHook logs to a service .* → "):
+        HOOKS.build({"type": f"{name}LoggerHook", "interval": 1})
+
+
 @pytest.mark.parametrize("module", DEEP)
 def test_every_name_of_every_deep_module(module):
     found = import_module(f"mm2pl.mmcv.{module}")

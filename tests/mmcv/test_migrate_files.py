@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
@@ -488,3 +489,68 @@ def test_a_schedule_is_of_the_toolbox_of_most_files(known, scope, tmp_path):
         )
     new = {f.source.stem: f.new for f in migrate_folder(old, tmp_path / "new")}
     assert new["schedule"].get("default_scope") == scope
+
+
+def test_a_file_that_stands_alone_keeps_the_comments_of_what_it_inherits(tmp_path):
+    (tmp_path / "base.py").write_text(
+        "rate = 0.1\n"
+        "data = dict(\n    samples_per_gpu=2,  # fits\n    workers_per_gpu=1,  # no more\n"
+        "    # small\n    train=dict(type='A'))\n"
+        "optimizer = dict(\n    type='SGD',\n    lr=rate * 2,  # for one GPU\n"
+        "    momentum=0.9)  # as in the paper\n"
+    )
+    child = tmp_path / "child.py"
+    child.write_text(
+        "_base_ = 'base.py'\ndata = dict(\n    samples_per_gpu=4)  # larger\n"
+        "optimizer = dict(\n    lr=0.4,\n    nesterov=True)\n"
+    )
+    text = migrate_file(child, tmp_path / "new.py").text
+    # What is said of a value that another one has replaced is gone with it.
+    assert [line.strip() for line in text.splitlines() if "#" in line] == [
+        *("batch_size=4,  # larger", "num_workers=1,  # no more", "# small"),
+        "momentum=0.9,  # as in the paper",
+    ]
+    assert "rate * 2" not in text
+    assert resolved(tmp_path / "new.py") == expected(child)
+
+
+def test_a_value_keeps_its_words_behind_other_letters(tmp_path):
+    old = tmp_path / "old.py"
+    # Python counts columns in bytes.
+    words = "data = dict(train=dict(name='äöü', n=2 * 3, m=(1 +\n    1)), samples_per_gpu=2)\n"
+    old.write_text(words, "utf-8")
+    text = migrate_file(old, tmp_path / "new.py").text
+    assert "name='äöü', n=2 * 3, m=1 + 1" in " ".join(text.split())
+
+
+def test_each_file_is_split_into_lines_once_for_a_statement(tmp_path, monkeypatch, old_file):
+    """Not for each value: a folder of 93 files with class lists took 88 s for what now takes 30."""
+
+    def refused(*args, **kwargs):
+        raise AssertionError("splits the whole text")
+
+    monkeypatch.setattr(ast, "get_source_segment", refused)
+    assert migrate_file(old_file, tmp_path / "new.py").migrated
+
+
+SGD = "optimizer = dict(type='SGD', lr=0.1)\n"
+RUN = "model = dict(type='A')\nmax_epochs = 3\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "migrated"),
+    [
+        ({"base.py": SGD, "own.py": "_base_ = 'base.py'\n" + RUN}, set()),
+        ({"base.py": SGD, "old.py": "_base_ = 'base.py'\nrunner = dict(max_epochs=3)\n"}, {"base.py", "old.py"}),
+        ({"base.py": SGD, "own.py": RUN + SGD, "old.py": RUN + "total_epochs = 3\n"}, {"base.py", "old.py"}),
+    ],
+    ids=["a loop of one's own", "1.x", "both, and a base for others"],
+)  # fmt: skip
+def test_an_optimizer_that_a_projects_own_loop_reads_stays(tmp_path, files, migrated):
+    (tmp_path / "old").mkdir()
+    for name, text in files.items():
+        (tmp_path / "old" / name).write_text(text)
+    results = migrate_folder(tmp_path / "old", tmp_path / "new")
+    assert {file.source.name for file in results if file.migrated} == migrated
+    for name in files.keys() - migrated:
+        assert (tmp_path / "new" / name).read_text() == files[name]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from torch.utils.data import Dataset
 
 from mm2pl.cli.main import main
 from mm2pl.mmcv import MMCVModel, migrate_config
+from mm2pl.mmcv.migration import check
 from mm2pl.mmcv.migration.check import check_migration
 from mm2pl.mmcv.migration.comparison import differences
 from mm2pl.mmcv.parallel import DataContainer as DC
@@ -194,3 +197,20 @@ IMAGE = Image.new("L", (2, 2), 0)
 )
 def test_differences(a, b, expected):
     assert list(differences(a, b)) == expected
+
+
+@pytest.mark.parametrize(
+    ("modules", "told"),
+    [
+        ({"mmcv": None}, "mm2pl.mmcv, as MMCV 1.x is not installed"),
+        ({"mmcv": "1.5.0"}, "mm2pl.mmcv, as MMCV 1.x is not installed"),  # a version that is told
+        ({"mmcv": "1.7.2", "mmcv.runner": "1.7.2"}, "MMCV 1.7.2"),
+    ],
+    ids=["absent", "version alone", "with its runner"],
+)
+def test_what_the_old_side_runs_on(monkeypatch, modules, told):
+    for name, version in modules.items():
+        module = ModuleType(name)
+        module.__version__ = version
+        monkeypatch.setitem(sys.modules, name, module if version else None)
+    assert check._runtime()[1] == told

@@ -73,7 +73,7 @@ def regions(name: str, width: int, sizes: str, **settings: Any) -> Call:
     """Return both calls of an operator that is linear in its map."""
 
     def call(ext: Any, given: Given) -> list[Any]:
-        input, rois = given.features(given.size(1, 4)), given.rois(width)
+        input, rois = given.features(given.size(1, 256)), given.rois(width)
         output = input.new_zeros(len(rois), input.shape[1], 2, 3)
         places = [torch.zeros_like(output) for _ in range(2 if name == "roi_align" else 0)]
         named = {f"{sizes}_height": 2, f"{sizes}_width": 3, "spatial_scale": 0.75, **settings}
@@ -124,7 +124,7 @@ def modulated_deform_conv(ext: Any, given: Given) -> list[Any]:
 
 
 def rotated_feature_align(ext: Any, given: Given) -> list[Any]:
-    input = given.features(given.size(1, 4))
+    input = given.features(given.size(1, 256))
     batch, _, height, width = input.shape
     boxes = given.rand(batch, height, width, 5) * height * 10
     output, grad, buffer = (

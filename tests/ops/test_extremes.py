@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mm2pl import ops
 from mm2pl.ops import roi, sampling
@@ -143,8 +144,15 @@ REGIONS: dict[str, tuple[int, Callable[..., Tensor]]] = {
     "roi_align_rotated": (6, ops.roi_align_rotated),
     "roi_pool": (5, ops.roi_pool),
 }
+EMPTY["carafe, no channels"] = (
+    lambda x: ops.carafe(x, Z(1, 9, 8, 10), 3, 1, 2),
+    (1, 0, 4, 5),
+    (1, 0, 8, 10),
+)
 for _name, (_width, _run) in REGIONS.items():
     _call = lambda x, w=_width, run=_run: run(x, Z(0, w), 2)  # noqa: E731
+    _two = lambda x, w=_width, run=_run: run(x, Z(2, w), 2)  # noqa: E731
+    EMPTY[f"{_name}, no channels"] = (_two, (1, 0, 4, 5), (2, 0, 2, 2))
     EMPTY[_name] = (_call, (1, 8, 4, 5), (0, 8, 2, 2))
     EMPTY[f"{_name}, no images"] = (_call, (0, 8, 4, 5), (0, 8, 2, 2))
 EMPTY |= calls.NOTHING
@@ -181,6 +189,21 @@ def test_an_infinite_cell_does_not_reach_bins_without_samples(name: str) -> None
     out = REGIONS[name][1](input, rois, 2)
     assert torch.equal(out, torch.zeros(1, 2, 2, 2))
     assert torch.equal(REGIONS[name][1](input, rois[:0], 2), out[:0])
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_a_cell_that_is_not_a_number_is_never_the_greatest(ratio: int) -> None:
+    input = torch.arange(12.0).view(1, 1, 3, 4)
+    input[0, 0, 0, 0] = torch.nan
+    input.requires_grad_()
+    out = ops.roi_align(input, torch.tensor([[0, 0, 0, 4.0, 3]]), 1, 1.0, ratio, "max")
+    assert out.item() == (11 if ratio == 0 else 9.5)
+
+
+def test_a_cell_that_no_sample_touches_is_not_read() -> None:
+    input = torch.ones(1, 1, 1, 7)
+    input[..., 2] = torch.nan
+    assert ops.roi_align(input, torch.tensor([[0, 0.5, 0, 1.7, 1]]), 1, aligned=True).item() == 1
 
 
 @pytest.mark.parametrize("name", ["prroi_pool", "roi_align"])
@@ -231,12 +254,37 @@ def test_pieces_of_few_samples_give_the_same(
         largest = max(largest, index.numel())
         return gather(table, index, *rest)
 
+    monkeypatch.setattr(sampling, "LIMIT", limit)
     for module in (sampling, roi):
-        monkeypatch.setattr(module, "LIMIT", limit)
         monkeypatch.setattr(module, "gather", counting)
     pieces = getattr(ops, name)(x, rois, *settings)
     (again,) = torch.autograd.grad(pieces, x, grad)
     assert torch.allclose(pieces, whole, rtol=1e-12, atol=1e-12)
     assert torch.allclose(again, to_map, rtol=1e-12, atol=1e-12)
-    # One row of samples of one region is the least: 9 bins of up to 4 samples of 4 cells.
-    assert 0 < largest <= max(limit, 9 * 4 * 4)
+    # A row of a bin is in one piece: up to 4 samples of 4 cells.
+    assert 0 < largest <= limit + 4 * 4
+
+
+class Calls(TorchDispatchMode):
+    """Count what torch is asked for."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), named: Any = None
+    ) -> Any:
+        self.count += 1
+        return function(*arguments, **(named or {}))
+
+
+@pytest.mark.parametrize("name", [*SAMPLED, "prroi_pool"])
+def test_regions_of_many_sizes_are_sampled_at_once(name: str) -> None:
+    width, settings = SAMPLED.get(name, (5, (3, 0.5)))
+    rois = torch.arange(40.0)[:, None] * torch.arange(width) ** 1.5 / width
+    rois[:, 0] = 0
+    counts = []
+    for some in (rois[20:21], rois):  # of one size, and of 40
+        with Calls() as calls_:
+            getattr(ops, name)(torch.rand(1, 8, 9, 11), some, *settings)
+        counts.append(calls_.count)
+    assert counts[1] < counts[0] + 10  # what is contiguous is copied once less

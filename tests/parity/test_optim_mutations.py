@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from mm2pl.optim.scheduler import base, momentum_scheduler, one_cycle, param_scheduler, plateau
+from mm2pl.optim.scheduler import (
+    base,
+    momentum_scheduler,
+    one_cycle,
+    param_scheduler,
+    plateau,
+    tick,
+)
 from mm2pl.optim.scheduler import policy as policies
 
 pytest.importorskip("mmengine.optim", reason="needs mmengine")
@@ -115,8 +122,15 @@ MUTANTS: list[tuple[Any, str, str, str, Callable[[], Checks]]] = [
         "kwargs[name]",
         one_cycles,
     ),
-    (BASE, "step", "self.begin <= self._global_step", "self.begin < self._global_step", stacks),
-    (BASE, "step", "self._global_step < self.end", "self._global_step <= self.end", stacks),
+    (
+        BASE,
+        "_step_from",
+        "self.begin <= self._global_step",
+        "self.begin < self._global_step",
+        stacks,
+    ),
+    (BASE, "_step_from", "self._global_step < self.end", "self._global_step <= self.end", stacks),
+    (tick, "tick", "values if entry == before else None", "values", stacks),
     (
         BASE,
         "_attach",

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mm2pl.optim as ours
+from mm2pl.optim.scheduler import tick as clocks
 
 pytestmark = pytest.mark.parity
 theirs = pytest.importorskip("mmengine.optim", reason="needs mmengine")
@@ -114,9 +115,9 @@ def play(schedulers: list, optimizer: Any, iterations: range) -> list:
         # The repr of floats is exact, and fast.
         entries = (*NAMES, "betas")
         seen.append(repr([[g.get(e) for e in entries] for g in optimizer.param_groups]))
-        for scheduler in schedulers:
-            if not scheduler.by_epoch or iteration % 5 == 4:
-                scheduler.step()
+        clocks.tick(schedulers, by_epoch=False)
+        if iteration % 5 == 4:
+            clocks.tick(schedulers, by_epoch=True)
         seen.append(repr([scheduler.get_last_value() for scheduler in schedulers]))
     return seen
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from mm2pl.checkpoint.errors import CheckpointError
-from mm2pl.runs.compare import MISSING, as_text, compare
+from mm2pl.runs.compare import MISSING, compare, tables
 from mm2pl.runs.configs import read_config
 from mm2pl.runs.curves import axis_of, curves
 from mm2pl.runs.folders import work_dir
 from mm2pl.runs.page import page
 from mm2pl.runs.record import Run
+from mm2pl.runs.tables import plain
 from mm2pl.runs.weights import compare_weights
 
 
@@ -44,7 +45,7 @@ def test_a_part_that_one_run_has_is_one_row(made):
 
 def test_the_same_run_twice(made):
     folder = made.mmengine()
-    text = as_text(compare(of(folder, folder)))
+    text = plain(tables(compare(of(folder, folder))))
     assert text.splitlines()[:5] == [
         "config",
         "  the same in all",
@@ -149,3 +150,15 @@ def test_page_is_whole_and_needs_no_other_file(made):
     assert (balance.open, text.count("<svg"), "<a>" in text) == ([], 2, False)
     # No picture, style or script from elsewhere; names of XML are no files.
     assert re.findall(r"(?:src|href)=\"(?!#)", text.replace('xlink:href="#', "")) == []
+
+
+def test_a_config_that_cannot_be_read_is_said(made):
+    text = plain(tables(compare(of(made.mmengine("a"), made.damaged("b")))))
+    config = text.partition("\n\n")[0].splitlines()
+    assert config[-1] == "  not every run has left a config that can be read"
+    assert [line.split()[0] for line in config[2:-1]] == [
+        "optim_wrapper",
+        "train_cfg",
+        "default_hooks",
+        "launcher",
+    ]

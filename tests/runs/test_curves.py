@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -110,3 +111,18 @@ def test_values_that_are_not_above_zero_on_a_logarithmic_axis(ys, scale, title):
     curve = Curve(run="r", key="a", of_training=True, xs=xs, ys=ys)
     _fill(axis, [curve], {"r": "k"}, 0.0, log=True)
     assert (axis.get_yscale(), axis.get_title()) == (scale, title)
+
+
+@pytest.mark.parametrize("size", [(3.0, 3.0), (4.0, 3.0), (10.0, 6.0), (16.0, 5.0)])
+def test_the_legend_is_inside_the_picture(size, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    drawn: list[Figure] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda fig, path: [save(fig, path), drawn.append(fig)])
+    names = [f"lr_schedule_{i}/run_{i}" for i in range(6)]
+    found = [replace(line(1.0), run=name) for name in names]
+    draw(found, tmp_path / "x.png", axis="iter", size=size)
+    box = drawn[0].legends[0].get_window_extent()
+    assert (box.x0 >= 0, box.x1 <= drawn[0].bbox.x1) == (True, True)

@@ -150,10 +150,10 @@ def new_registries(tree: ast.Module, path: Path) -> list[NewRegistry]:
         made = []
         for call in _registry_calls(trees[each]):
             if not _has_parent(call):
-                title = call.args[0].value if isinstance(call.args[0], ast.Constant) else "…"
-                parent = next(iter(_kinds(str(title)) - taken), "")
+                title = _title(call) or "…"
+                parent = next(iter(_kinds(title) - taken), "")
                 taken.add(parent)
-                made.append(NewRegistry(call, str(title), parent))
+                made.append(NewRegistry(call, title, parent))
         if each == path:
             return made
     return []
@@ -164,8 +164,18 @@ def _registry_calls(tree: ast.Module) -> list[ast.Call]:
     return [
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _REGISTRY.match(origin(node.func, bound)) and node.args
+        if isinstance(node, ast.Call)
+        and _REGISTRY.match(origin(node.func, bound))
+        and _title(node) is not None
     ]
+
+
+def _title(call: ast.Call) -> str | None:
+    """Return what a registry is called, ``…`` if that is computed; None without a name."""
+    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == "name")]
+    if not given:
+        return None
+    return str(given[0].value) if isinstance(given[0], ast.Constant) else "…"
 
 
 def _has_parent(call: ast.Call) -> bool:

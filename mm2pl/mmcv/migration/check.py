@@ -122,12 +122,10 @@ def check_migration(old: Mapping[str, Any], new: Mapping[str, Any]) -> Check:
 
 def _runtime() -> tuple[str, str]:
     """Return the package that the old side runs on, and how to call it."""
-    try:
-        version = str(import_module("mmcv").__version__)
-    except (ImportError, AttributeError):
-        version = ""
-    if version.startswith("1."):
-        return "mmcv", f"MMCV {version}"
+    # By its runner, not by its version: projects that ask for MMCV 1.x may be told a version that they accept.
+    with contextlib.suppress(ImportError, AttributeError):
+        import_module("mmcv.runner")
+        return "mmcv", f"MMCV {import_module('mmcv').__version__}"
     return "mm2pl.mmcv", "mm2pl.mmcv, as MMCV 1.x is not installed"
 
 

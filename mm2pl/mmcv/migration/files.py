@@ -15,7 +15,7 @@ from mm2pl.config.computed_base import is_literal
 from mm2pl.config.document import find_file
 from mm2pl.config.loader import Options, load_file
 from mm2pl.errors import ArgumentError, ExistingFileError
-from mm2pl.mmcv.migration.bases import base_names, bases_of, parsed_file, value_of
+from mm2pl.mmcv.migration.bases import base_names, bases_of, family_of, parsed_file, value_of
 from mm2pl.mmcv.migration.config import NotMigratedError, migrate_with_report
 from mm2pl.mmcv.migration.decisions import AS_SEEN, Choices
 from mm2pl.mmcv.migration.recognition import pipelines_of, recognise
@@ -211,8 +211,22 @@ class _Folder:
             path: named[path] if all(base in self.old for base in named[path]) else []
             for path in self.old
         }
+        self.of_1x = self._of_1x()
         self.without = self._shared_out()
         self.done: dict[Path, tuple[str, dict[str, Any]]] = {}
+
+    def _of_1x(self) -> set[Path]:
+        """Return the configs of MMCV 1.x and their bases; a project's own loop may read an ``optimizer`` too."""
+        legacy = [path for path, old in self.old.items() if is_legacy(old)]
+        found = {member for path in legacy for member in self._family(path)}
+        inherited = {base for bases in self.bases.values() for base in bases}
+        loose = [
+            path
+            for path, old in self.old.items()
+            if path not in inherited and not {"model", "optimizer"} <= set(old)
+        ]
+        # A base for files outside the folder is taken for what its neighbours are.
+        return found | set(loose) if legacy else found
 
     def _shared_out(self) -> dict[Path, set[str]]:
         """Return the new keys that each base leaves to a sibling: two bases must not set the same key."""
@@ -282,7 +296,7 @@ class _Folder:
     def _concerns(self, path: Path) -> bool:
         old = self.old[path]
         # A second migration of a folder must change nothing.
-        if modern_keys(old) and not is_legacy(old):
+        if path not in self.of_1x or (modern_keys(old) and not is_legacy(old)):
             return False
         return self.new[path] != old or bool(self.bases.get(path))
 
@@ -322,6 +336,10 @@ def _rewritten(
         if statement.name == "_base_" and base is not None and not is_literal(value_of(statement)):
             statement.text = f"_base_ = {base_names(source)!r}"
     # The values carry their source text through the migration, which sees only str, int and float.
+    # Of the files that are written into it their comments; their variables may stand nowhere any more.
+    for path in family_of(source)[:-1] if base is None else ():
+        if path.suffix == ".py":
+            old = with_sources(old, parsed_file(path), words=False)
     worded = with_sources(old, parsed, base_words=base is not None)
     new = migrate_with_report(worded, choices).config
     job = Rewriting(parsed, old, new, base, without)

@@ -10,7 +10,8 @@ import ast
 import io
 import tokenize
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 _TOOL_COMMENTS = ("# yapf:", "# fmt:", "# isort:")
@@ -54,13 +55,16 @@ class Statement:
         node: Its syntax tree.
         leading: The comment and blank lines above it.
         text: Its own lines.
-        comments: The comments inside it, in order; those that a value carries are noted as ``carried``.
     """
 
     node: ast.stmt
     leading: list[str]
     text: str
-    comments: list[str] = field(default_factory=list)
+
+    @cached_property
+    def comments(self) -> list[str]:
+        """The comments inside it, in order."""
+        return [comment.text for comment in _comments(self.text)]
 
     @property
     def name(self) -> str | None:
@@ -141,26 +145,25 @@ def read_source(text: str) -> Source:
         leading = lines[done : node.lineno - 1]
         statements.append(Statement(node, leading, "\n".join(lines[node.lineno - 1 : end])))
         done = end
-    for statement in statements:
-        statement.comments = [c.text for c in _comments(statement.text)]
     return Source(statements, lines[done:])
 
 
 def with_sources(
-    config: Mapping[str, Any], source: Source, *, base_words: bool = True
+    config: Mapping[str, Any], source: Source, *, words: bool = True, base_words: bool = True
 ) -> dict[str, Any]:
-    """Return ``config`` with the values that ``source`` wrote carrying their words.
+    """Return ``config`` with the values that ``source`` wrote carrying their words and comments.
 
     Args:
         config: The resolved config of the file.
-        source: The file.
+        source: The file, or one that it inherits from.
+        words: Whether they carry their words, or their comments alone.
         base_words: Whether expressions that read ``_base_`` count as words.
     """
     result = dict(config)
     for statement in source.statements:
         name = statement.name
         if name in result and isinstance(statement.node, ast.Assign):
-            writer = _Writer(statement, base_words)
+            writer = _Writer(statement, words, base_words)
             result[name] = writer.tag(statement.node.value, result[name])
     return result
 
@@ -188,9 +191,11 @@ def _comments(text: str) -> list[_Comment]:
 class _Writer:
     """Attach sources and comments to the values of one statement."""
 
-    def __init__(self, statement: Statement, base_words: bool) -> None:
+    def __init__(self, statement: Statement, words: bool, base_words: bool) -> None:
+        self.words = words
         self.base_words = base_words
-        self.text = statement.text
+        # In bytes, as Python counts columns.
+        self.lines = [line.encode() for line in statement.text.split("\n")]
         self.first = statement.node.lineno
         self.comments = _comments(statement.text)
 
@@ -219,29 +224,24 @@ class _Writer:
         return node.end_lineno - self.first + 1  # type: ignore[attr-defined]
 
     def _leaf(self, node: ast.expr, value: object) -> Any:
-        kind = _WRITTEN.get(type(value))
+        # What a base file wrote is no longer what is said of it.
+        kind = type(value) if isinstance(value, Written) else _WRITTEN.get(type(value))
         if kind is None:
             return value
-        source = ast.get_source_segment(self.text, _shifted(node, self.first)) or ""
-        # The new place has another indent.
-        if not source or "\n" in source:
-            source = ast.unparse(node)
+        if not self.words:
+            return kind(value)  # type: ignore[call-arg]
+        line, end = self._line(node), self._end(node)
+        # What spans lines is written anew: the new place has another indent.
+        source = (
+            self.lines[line - 1][node.col_offset : node.end_col_offset].decode()
+            if line == end
+            else ast.unparse(node)
+        )
         written = kind(value)  # type: ignore[call-arg]
         # A file that is to stand alone has no `_base_` to read.
         if self.base_words or "_base_" not in source:
             written.source = source
         return written
-
-
-def _shifted(node: ast.expr, first: int) -> ast.expr:
-    """Return a stand-in for ``node`` whose lines count from the start of the statement."""
-    # get_source_segment counts lines from 1 in the text that it gets, which is the statement's alone.
-    stand_in = ast.Pass()
-    for name in ("lineno", "end_lineno"):
-        setattr(stand_in, name, getattr(node, name) - first + 1)
-    for name in ("col_offset", "end_col_offset"):
-        setattr(stand_in, name, getattr(node, name))
-    return stand_in  # type: ignore[return-value]
 
 
 def _elements(node: ast.expr, value: Any) -> list[tuple[Any, ast.expr, ast.AST]] | None:

@@ -36,6 +36,7 @@ from mm2pl.mmcv.runner.hooks import CheckpointHook as CheckpointHook
 from mm2pl.mmcv.runner.hooks import ClosureHook as ClosureHook
 from mm2pl.mmcv.runner.hooks import DistEvalHook as DistEvalHook
 from mm2pl.mmcv.runner.hooks import DistSamplerSeedHook as DistSamplerSeedHook
+from mm2pl.mmcv.runner.hooks import DvcliveLoggerHook as DvcliveLoggerHook
 from mm2pl.mmcv.runner.hooks import EMAHook as EMAHook
 from mm2pl.mmcv.runner.hooks import EmptyCacheHook as EmptyCacheHook
 from mm2pl.mmcv.runner.hooks import EvalHook as EvalHook
@@ -52,7 +53,10 @@ from mm2pl.mmcv.runner.hooks import LoggerHook as LoggerHook
 from mm2pl.mmcv.runner.hooks import LrUpdaterHook as LrUpdaterHook
 from mm2pl.mmcv.runner.hooks import MlflowLoggerHook as MlflowLoggerHook
 from mm2pl.mmcv.runner.hooks import MomentumUpdaterHook as MomentumUpdaterHook
+from mm2pl.mmcv.runner.hooks import NeptuneLoggerHook as NeptuneLoggerHook
 from mm2pl.mmcv.runner.hooks import OptimizerHook as OptimizerHook
+from mm2pl.mmcv.runner.hooks import PaviLoggerHook as PaviLoggerHook
+from mm2pl.mmcv.runner.hooks import SegmindLoggerHook as SegmindLoggerHook
 from mm2pl.mmcv.runner.hooks import SyncBuffersHook as SyncBuffersHook
 from mm2pl.mmcv.runner.hooks import TensorboardLoggerHook as TensorboardLoggerHook
 from mm2pl.mmcv.runner.hooks import TextLoggerHook as TextLoggerHook

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mm2pl.dist import get_dist_info as get_dist_info
 from mm2pl.dist import get_rank, sync_random_seed
 from mm2pl.errors import ArgumentError
 

@@ -148,26 +148,35 @@ class _ParamScheduler:
 
     def step(self) -> None:
         """Count a tick of the clock; inside ``[begin, end)`` also apply the schedule."""
+        self._step_from(None)
+
+    def _step_from(self, values: list[Any] | None) -> list[Any]:
+        """Make a step, and return what the groups have then.
+
+        Args:
+            values: What they have now, if the schedule before has just returned it; else it is read: with hundreds
+                of groups reading and writing them is what takes time.
+        """
         if self._global_step == 0 and self._first_step is not None:
             self._first_step.check(self.optimizer)
             self._first_step = None
         self._global_step += 1
-        groups = self.optimizer.param_groups
-        name = self.param_name
+        if values is None:
+            values = list(map(itemgetter(self.param_name), self.optimizer.param_groups))
         if self.begin <= self._global_step < self.end:
             self.last_step += 1
-            self._last_value = self._update(groups, name)
+            values = self._update(values)
             if self.verbose:
-                for index, value in enumerate(self._last_value):
+                for index, value in enumerate(values):
                     self.print_value(True, index, value)
-        else:
-            # What other schedulers made of it: MMEngine's get_last_value never goes stale.
-            self._last_value = list(map(itemgetter(name), groups))
+        # Also of a step that does nothing: MMEngine's get_last_value never goes stale.
+        self._last_value = values
+        return values
 
-    def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
+    def _update(self, values: list[Any]) -> list[Any]:
         """Write the new values into the groups, and return what the groups then have."""
-        values = self._get_value()
-        for group, value in zip(groups, values, strict=False):
+        groups, name = self.optimizer.param_groups, self.param_name
+        for group, value in zip(groups, self._get_value(), strict=False):
             group[name] = value
         # Groups for which `_get_value` returned nothing keep theirs.
         return [group[name] for group in groups]
@@ -243,5 +252,5 @@ class _FirstStep:
                 "scheduler.step() was called before optimizer.step() → the first value of the "
                 "schedule is skipped. Call optimizer.step() first, see "
                 "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate.",
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -42,16 +42,17 @@ class PolicyScheduler(_ParamScheduler):
         """What the policy is called with, apart from the step and the values."""
         return {key: getattr(self, key) for key in self._inputs}
 
-    def _update(self, groups: list[dict[str, Any]], name: str) -> list[float]:
+    def _update(self, values: list[Any]) -> list[Any]:
         # A user's subclass computes its own values.
         if type(self)._get_value is not PolicyScheduler._get_value:
-            return super()._update(groups, name)
-        # With hundreds of groups, reading and writing them is what takes time: do each only once, in C.
-        values = [group[name] for group in groups]
+            return super()._update(values)
         updated = self._next(values)
         if updated is not values:
+            groups = self.optimizer.param_groups
             # A deque of length 0 runs an iterator without a Python loop.
-            deque(map(setitem, groups, repeat(name), updated), maxlen=0)
+            deque(map(setitem, groups, repeat(self.param_name), updated), maxlen=0)
+            # A group that was added to the optimizer later has no base value, and some policies pass over it.
+            updated += values[len(updated) :]
         return updated
 
     @classmethod

@@ -6,6 +6,7 @@ MMagic 1.2.0 and MMPretrain 1.2.0 use names of NumPy 1, and MMagic and MMAction2
 their models need; MMAction2's wheel lacks one that it imports.
 Packages that must be compiled have a stand-in, which an installed one precedes. MMRotate 1.0.0rc1 is told
 that MMDetection is 3.1.0, the last that it accepts, and finds a name where Python had it up to 3.9.
+The wheels of MMSegmentation and model-index hold a package `tests`, which would hide this one.
 """
 
 import collections.abc
@@ -108,6 +109,9 @@ class OldName(importlib.abc.MetaPathFinder):
             setattr(numpy, old, getattr(numpy, new))
 
 
+TESTS = types.ModuleType("tests")
+TESTS.__path__ = [str(Path(__file__).parents[2])]
+sys.modules["tests"] = TESTS
 sys.meta_path[:0] = [Declare(), OldName()]
 sys.meta_path.append(Complete())
 sys.path.append(str(Path(__file__).parents[1] / "standins"))

@@ -26,11 +26,12 @@ def is_relu(module: nn.Module) -> bool:
 
 @MODELS.register_module()
 class Deeper(SmokeModel):
-    """Two layers, whose first weights are drawn."""
+    """Two layers whose first weights are drawn, and a random number for each value between them in each iteration."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
+        self.init_cfg = {"type": "Normal", "layer": "Linear", "std": 0.3}
 
 
 class Book(Hook):
@@ -39,6 +40,10 @@ class Book(Hook):
     def __init__(self) -> None:
         self.losses: list[str] = []
         self.held = 0
+        self.had_values = True
+
+    def before_run(self, runner: Any) -> None:
+        self.had_values &= not any(parameter.is_meta for parameter in runner.model.parameters())
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -49,17 +54,22 @@ class Book(Hook):
 
 
 SHARDED = {"type": "FSDP2"}
+PARTS = {
+    "type": "ModelParallelStrategy",
+    "auto_wrap_policy": {"type": "by_size", "min_num_params": 10},
+    "activation_checkpointing": {"check_fn": "is_relu"},
+    "reshard_after_forward": True,
+}
 CLIPPED = {"optim_wrapper.clip_grad": {"max_norm": 0.3}}
 RUNS: dict[str, dict[str, Any]] = {
     "ddp": {},
     "sharded": {"strategy": SHARDED},
-    "in parts": {
-        "strategy": {
-            "type": "ModelParallelStrategy",
-            "auto_wrap_policy": {"type": "by_size", "min_num_params": 10},
-            "activation_checkpointing": {"check_fn": "is_relu"},
-            "reshard_after_forward": True,
-        }
+    "in parts": {"strategy": PARTS},
+    "first process only": {"strategy": {**PARTS, "meta_init": True}},
+    "first process only, loaded": {
+        "strategy": {**SHARDED, "meta_init": True},
+        "load_from": "sharded/epoch_2.pth",
+        "train_cfg.max_epochs": 1,
     },
     "resumed": {"strategy": SHARDED, "load_from": "sharded/epoch_1.pth", "resume": True},
     "folders": {"strategy": {**SHARDED, "save_distributed_checkpoint": True}},
@@ -80,7 +90,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def run(name: str) -> Any:
-    """Return the losses, the weights, how much is held, and the accuracy; or what was said instead."""
+    """Return losses, weights, how much is held, accuracy, and whether the weights were made here; or what was said."""
     config = Config.fromfile("config.py")
     changes = {
         "model.type": "Deeper",
@@ -102,7 +112,7 @@ def run(name: str) -> Any:
     accuracy = runner.val()["smoke/accuracy"]
     # Not the parameters: a validation leaves them gathered, in the type that is computed with.
     weights = {n: whole(value) for n, value in runner.model.state_dict().items()}
-    return book.losses, weights, book.held, accuracy
+    return book.losses, weights, book.held, accuracy, book.had_values
 
 
 def main(folder: str) -> None:
