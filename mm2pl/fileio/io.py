@@ -267,11 +267,12 @@ def generate_presigned_url(
     expires_in: int = 3600,
     backend_args: BackendArgs = None,
 ) -> str:
-    """Return an address under which anybody can read the file for ``expires_in`` seconds.
+    """Return an address under which anybody can reach a file for some time.
 
     Args:
         url: The file, in a store that can do so, such as ``s3://bucket/a.txt``.
         client_method: The operation that the address allows, by the name that the store's client has for it.
+        expires_in: Seconds.
         backend_args: See the module.
     """
     return _shared(url, backend_args).generate_presigned_url(url, client_method, expires_in)
