@@ -132,6 +132,8 @@ class BaseAveragedModel(nn.Module):
 class StochasticWeightAverage(BaseAveragedModel):
     """The mean of all weights so far (Izmailov et al., UAI 2018); stands for MMEngine's class of that name.
 
+    The arguments are those of :class:`BaseAveragedModel`.
+
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
         >>> mean = StochasticWeightAverage(model)

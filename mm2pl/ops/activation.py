@@ -108,5 +108,12 @@ def bias_act(
 def fused_bias_leakyrelu(
     input: Tensor, bias: Tensor | None, negative_slope: float = 0.2, scale: float = 2**0.5
 ) -> Tensor:
-    """Return ``scale * leaky_relu(input + bias)``, the bias along dimension 1; as :func:`bias_act`."""
+    """Return ``scale * leaky_relu(input + bias)``, the bias along dimension 1; as :func:`bias_act`.
+
+    Args:
+        input: ``(N, C, ...)``.
+        bias: ``(C,)``, or None.
+        negative_slope: Slope below 0.
+        scale: Factor of the result.
+    """
     return bias_act(input, bias, 1, "lrelu", negative_slope, scale)

@@ -13,7 +13,14 @@ from mm2pl.ops.neighbours import samples
 
 @of_kinds
 def gather_points(features: Tensor, indices: Tensor) -> Tensor:
-    """Return features by index: ``(B, C, N)`` and ``(B, M)`` → ``(B, C, M)``.
+    """Return features by index.
+
+    Args:
+        features: ``(B, C, N)``.
+        indices: ``(B, M)``, integers from 0 to N - 1.
+
+    Returns:
+        Tensor: ``(B, C, M)``.
 
     Raises:
         ArgumentError: Shapes, types or values do not fit.
@@ -23,7 +30,14 @@ def gather_points(features: Tensor, indices: Tensor) -> Tensor:
 
 @of_kinds
 def group_points(features: Tensor, indices: Tensor) -> Tensor:
-    """Return features by groups of indices: ``(B, C, N)`` and ``(B, M, S)`` → ``(B, C, M, S)``.
+    """Return features by groups of indices.
+
+    Args:
+        features: ``(B, C, N)``.
+        indices: ``(B, M, S)``: S integers from 0 to N - 1 in each group.
+
+    Returns:
+        Tensor: ``(B, C, M, S)``.
 
     Raises:
         ArgumentError: Shapes, types or values do not fit.

@@ -172,7 +172,12 @@ def furthest_point_sample(points: Tensor, num_points: int) -> Tensor:
 
 @of_kinds
 def furthest_point_sample_with_dist(distances: Tensor, num_points: int) -> Tensor:
-    """Return samples by the distances between points, ``(B, N, N)``; as :func:`furthest_point_sample`."""
+    """Return samples by the distances between points; as :func:`furthest_point_sample`.
+
+    Args:
+        distances: ``(B, N, N)``: row i holds the distances from point i.
+        num_points: Number M of samples.
+    """
     name = "furthest_point_sample_with_dist"
     require_tensors(name, distances=(distances, ("B", "N", "N")))
     require_tensors(name, distances=(distances, ("B", "N", distances.shape[1])))

@@ -139,7 +139,10 @@ def nms_rotated(
 def nms_quadri(
     boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None
 ) -> Tensor:
-    """Keep the best of convex quadrilaterals that overlap; as :func:`nms_rotated`, of ``(N, 8)``."""
+    """Keep the best of convex quadrilaterals that overlap; as :func:`nms_rotated`.
+
+    ``boxes`` is ``(N, 8)``: x and y of the four corners, one after the other.
+    """
     return _keep("nms_quadri", boxes, 8, _corners, scores, iou_threshold, labels)
 
 
