@@ -24,7 +24,7 @@ _ANNOTATIONS = ("data_list", "data_bytes", "data_address")
 
 
 def force_full_init(old_func: F) -> F:
-    """Decorate a method so that it calls ``self.full_init()`` first if that was not done yet."""
+    """Decorate the method ``old_func`` so that it calls ``self.full_init()`` first if that was not done yet."""
 
     @functools.wraps(old_func)
     def wrapper(obj: Any, *args: Any, **kwargs: Any) -> Any:

@@ -214,17 +214,26 @@ def _set_device(local_rank: int) -> None:
 
 
 def get_backend(group: ProcessGroup | None = None) -> str | None:
-    """Return the name of the group's backend; None without a process group."""
+    """Return the name of the group's backend; None without a process group.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return torch_dist.get_backend(group) if is_distributed() else None
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
-    """Return how many processes the group has."""
+    """Return how many processes the group has.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return torch_dist.get_world_size(group) if is_distributed() else 1
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """Return this process's rank in the group."""
+    """Return this process's rank in the group.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return torch_dist.get_rank(group) if is_distributed() else 0
 
 
@@ -232,7 +241,10 @@ _SHARE: ContextVar[tuple[int, int] | None] = ContextVar("share", default=None)
 
 
 def get_dist_info(group: ProcessGroup | None = None) -> tuple[int, int]:
-    """Return rank and world size; inside :func:`sharing_data`, those of the shares of the data."""
+    """Return rank and world size; inside :func:`sharing_data`, those of the shares of the data.
+
+    ``group``: see `mm2pl.dist`. With one given, the shares do not matter.
+    """
     share = _SHARE.get()
     if share is not None and group is None:
         return share
@@ -273,7 +285,10 @@ def _local(variable: str, alone: int, ask: Callable[[ProcessGroup | None], int])
 
 
 def is_main_process(group: ProcessGroup | None = None) -> bool:
-    """Return whether this is rank 0."""
+    """Return whether this process has rank 0 in the group.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return get_rank(group) == 0
 
 
@@ -288,13 +303,19 @@ def master_only(func: Function) -> Function:
 
 
 def barrier(group: ProcessGroup | None = None) -> None:
-    """Wait until every process of the group is here."""
+    """Wait until every process of the group is here.
+
+    ``group``: see `mm2pl.dist`.
+    """
     if is_distributed():
         torch_dist.barrier(group)
 
 
 def get_comm_device(group: ProcessGroup | None = None) -> torch.device:
-    """Return the device on which the group communicates."""
+    """Return the device on which the group communicates.
+
+    ``group``: see `mm2pl.dist`.
+    """
     backend = get_backend(group) or ""
     # torch can give a group several backends, such as "cpu:gloo,cuda:nccl".
     kind = next((device for name, device in BACKEND_DEVICES.items() if name in backend), "cpu")
@@ -308,7 +329,7 @@ def _is_sequence(data: Any) -> bool:
 
 
 def get_data_device(data: Any) -> torch.device:
-    """Return the device of a tensor, or of all tensors in a sequence or dict.
+    """Return the device of ``data``: a tensor, or a sequence or dict of tensors at any depth.
 
     Raises:
         ValueError: They are on several devices, or there are none.

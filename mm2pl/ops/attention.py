@@ -72,9 +72,16 @@ def _check(
         sampling_locations=(sampling_locations, (*shape, 2)),
         attention_weights=(attention_weights, shape),
     )
+    points = sampling_locations.shape[4]
+    weights = (attention_weights, (*sampling_locations.shape[:4], points))
+    require_tensors(name, value=(value, ("B", "N", "heads", "D")), attention_weights=weights)
     given = {"sampling_locations": sampling_locations, "attention_weights": attention_weights}
     require_one(name, "dtype", value=value, **given)
     require_one(name, "device", value=value, spatial_shapes=spatial_shapes)
-    if values_are_known():
+    if values_are_known(spatial_shapes):
+        fits = bool((spatial_shapes > 0).all())
+        require(
+            fits, name, "spatial_shapes", spatial_shapes.tolist(), "of at least 1 cell each way"
+        )
         total = int(spatial_shapes.prod(1).sum())
         require(total == cells, name, "spatial_shapes", f"of {total} cells", f"of value's {cells}")

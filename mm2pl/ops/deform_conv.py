@@ -53,12 +53,12 @@ def deform_conv2d(
     batch, _, height, width = input.shape
     kernel = weight.shape[2], weight.shape[3]
     cells = kernel[0] * kernel[1]
-    moved = offset.view(batch, deform_groups, cells, 2, *size).flatten(4)
+    moved = offset.reshape(batch, deform_groups, cells, 2, *size).flatten(4)
     moved = moved.permute(3, 0, 1, 4, 2)  # (2, B, deform_groups, H' W', cells)
     y, x = _places(size, kernel, strides, paddings, dilations, input)
     index, share = corners_of(padded(moved[0] + y, height), padded(moved[1] + x, width), width)
     if mask is not None:
-        shares = mask.view(batch, deform_groups, cells, size[0] * size[1]).transpose(2, 3)
+        shares = mask.reshape(batch, deform_groups, cells, size[0] * size[1]).transpose(2, 3)
         share = share * shares[..., None]
     columns = _sampled(input, index, share)
     # Rows of memory as MMCV has them: callers ask for a `view` of it, such as EDVR of MMagic 1.2.0.
@@ -85,7 +85,7 @@ def _convolved(columns: Tensor, weight: Tensor, groups: int) -> Tensor:
     # Cells before channels, as they were gathered: with one deform_group nothing is moved in memory.
     columns = columns.permute(0, 2, 3, 1, 4).reshape(batch * places, cells, groups, inside)
     columns = columns.permute(2, 0, 1, 3).reshape(groups, batch * places, cells * inside)
-    matrix = weight.view(groups, outside, inside, cells).permute(0, 3, 2, 1)
+    matrix = weight.reshape(groups, outside, inside, cells).permute(0, 3, 2, 1)
     output = columns @ matrix.reshape(groups, cells * inside, outside)
     output = output.view(groups, batch, places, outside).permute(1, 0, 3, 2)
     return output.reshape(batch, len(weight), places)
@@ -144,13 +144,14 @@ def _check(
     ]
     fits = min(out) > 0
     require(fits, name, "the kernel", f"larger than the input {tuple(sizes)}", "within it")
-    shapes: dict[str, tuple[Tensor | None, tuple[int | str, ...]]] = {
+    given: dict[str, tuple[Tensor, tuple[int | str, ...]]] = {
         "weight": (weight, wanted),
         "offset": (offset, (batch, deform_groups * 2 * cells, *out)),
-        "mask": (mask, (batch, deform_groups * cells, *out)),
-        "bias": (bias, (len(weight),)),
     }
-    given = {key: (value, shape) for key, (value, shape) in shapes.items() if value is not None}
+    if mask is not None:
+        given["mask"] = (mask, (batch, deform_groups * cells, *out))
+    if bias is not None:
+        given["bias"] = (bias, (len(weight),))
     require_tensors(name, input=(input, ("B", "C", "H", "W")), **given)
     require_one(name, "dtype", input=input, **{key: value for key, (value, _) in given.items()})
     return out[0], out[1]

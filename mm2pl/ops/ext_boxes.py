@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops import point_sets, rotated_boxes, text
-from mm2pl.ops.arguments import require
+from mm2pl.ops.arguments import require, require_tensors
 from mm2pl.ops.buffers import add, gradients
 
 MODES = ("iou", "iof")
@@ -21,8 +21,9 @@ def _overlaps(operator: Callable[..., Tensor], width: int) -> Callable[..., None
         require(mode_flag in (0, 1), name, "mode_flag", mode_flag, "0 (iou) or 1 (iof)")
         # MMCV's CPU kernel reads the first columns of each row: MMRotate 1.0.0rc1 gives scores after the boxes.
         values = operator(boxes1[:, :width], boxes2[:, :width], MODES[mode_flag], aligned)
-        fits = ious.numel() == values.numel()
-        require(fits, name, "ious", f"of {ious.numel()} numbers", f"of {values.numel()}")
+        require(isinstance(ious, Tensor), name, "ious", type(ious).__name__, "a tensor")
+        buffer = (ious.flatten(), (values.numel(),))
+        require_tensors(name, boxes1=(values.flatten(), ("N",)), ious=buffer)
         ious.copy_(values.view_as(ious))
 
     return run

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import require, widened
+from mm2pl.ops.arguments import require, require_tensors, widened
 from mm2pl.ops.buffers import add, gradients
 from mm2pl.ops.gather import clamped, corners_of
 from mm2pl.ops.nms import nms, nms_match, soft_nms
@@ -38,11 +38,12 @@ def _bbox_overlaps(
     fits = not aligned or len(bboxes2) == rows
     require(fits, name, "bboxes2", f"of {len(bboxes2)} rows", f"of {rows}, as bboxes1")
     size = (rows,) if aligned else (rows, len(bboxes2))
-    require(ious.shape == size, name, "ious", f"of shape {tuple(ious.shape)}", f"{size}")
+    require_tensors(name, bboxes1=(bboxes1, ("N", 4)), ious=(ious, size))
     one, other = widened(bboxes1), widened(bboxes2)
     one, other = (one, other) if aligned else (one[:, None], other[None])
     first = torch.maximum(one[..., :2], other[..., :2])
-    sides = (torch.minimum(one[..., 2:], other[..., 2:]) - first + offset).clamp(min=0)
+    # MMCV's CPU kernel ends sides here, so that an infinite box has an IoU.
+    sides = (torch.minimum(one[..., 2:], other[..., 2:]) - first + offset).clamp(0, 2**31 - 1)
     shared = sides[..., 0] * sides[..., 1]
     area, area_of_other = (
         (box[..., 2] - box[..., 0] + offset) * (box[..., 3] - box[..., 1] + offset)

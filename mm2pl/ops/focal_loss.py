@@ -76,8 +76,10 @@ def softmax_focal_loss(
         ArgumentError: Shapes or types do not fit.
     """
     _check("softmax_focal_loss", input, target, weight)
+    fits = input.shape[1] > 0
+    require(fits, "softmax_focal_loss", "input", "of no classes", "of at least one")
     logs = functional.log_softmax(input, 1)
-    fits = not values_are_known() or bool((target < input.shape[1]).all())
+    fits = not values_are_known(target) or bool((target < input.shape[1]).all())
     accepted = f"less than the {input.shape[1]} classes"
     require(fits, "softmax_focal_loss", "target", "a label past the classes", accepted)
     log = logs.gather(1, target.clamp(min=0)[:, None])[:, 0]

@@ -34,7 +34,7 @@ def require_indices(
         isinstance(size, str) or size == has for size, has in zip(shape, index.shape, strict=True)
     )
     require(whole and fits, operator, argument, f"{index.dtype} {tuple(index.shape)}", wanted)
-    if below is not None and index.numel() and values_are_known():
+    if below is not None and index.numel() and values_are_known(index):
         low, high = (int(each) for each in torch.aminmax(index))
         accepted = f"from 0 to {below - 1}"
         require(low >= 0 and high < below, operator, argument, f"from {low} to {high}", accepted)

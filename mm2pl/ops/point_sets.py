@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mm2pl.ops.arguments import full_precision, require, require_tensors
-from mm2pl.ops.polygons import hull, intersection, one_way, signed_area
+from mm2pl.ops.polygons import TINY, hull, intersection, one_way, signed_area
 
 CHUNK = 2**14
 """Pairs that are looked at at a time."""
@@ -50,10 +50,12 @@ def _pairs(rows: int, columns: int, device: torch.device) -> list[tuple[Tensor, 
 
 
 def _shares(hulls: Tensor, quads: Tensor) -> tuple[Tensor, Tensor]:
-    """Return IoUs and unions of pairs of polygons."""
-    shared = intersection(hulls, quads)
-    union = signed_area(hulls) + signed_area(quads) - shared
-    return shared / union, union
+    """Return IoUs and unions of pairs of polygons; points on one line share nothing."""
+    areas = signed_area(hulls), signed_area(quads)
+    fits = (areas[0] > TINY) & (areas[1] > TINY)
+    shared = torch.where(fits, intersection(hulls, quads), 0.0)
+    union = areas[0] + areas[1] - shared
+    return shared / torch.where(fits, union, 1.0), union
 
 
 @full_precision
@@ -76,7 +78,7 @@ def convex_giou(points: Tensor, polygons: Tensor) -> Tensor:
     sets, quads = points.double().view(-1, 9, 2), polygons.double().view(-1, 4, 2)
     iou, union = _shares(hull(sets), one_way(quads))
     around = signed_area(hull(torch.cat([sets, quads], 1)))
-    return iou - (around - union) / around
+    return iou - (around - union) / around.clamp(min=TINY)
 
 
 @full_precision
@@ -95,7 +97,8 @@ def min_area_polygons(points: Tensor) -> Tensor:
     require_tensors("min_area_polygons", points=(points, ("N", 18)))
     corners = hull(points.double().view(-1, 9, 2))
     sides = corners.roll(-1, 1) - corners
-    # One side of the smallest rectangle lies on the hull. Sides of no length repeat a corner.
+    # One side of the smallest rectangle lies on the hull. Sides of no length repeat a corner, and have no angle.
+    sides = torch.where((sides == 0).all(2, keepdim=True), sides.new_tensor([1.0, 0.0]), sides)
     angle = torch.atan2(sides[..., 1], sides[..., 0]).remainder(math.pi / 2)
     cos, sin = angle.cos(), angle.sin()
     turn = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)

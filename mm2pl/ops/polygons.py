@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+TINY = 1e-14
+"""Polygons of a smaller area overlap nothing, as in MMCV: nor do those of a negative width or height."""
 NEAR = 1e-9
 """Distance, as a share of the polygons' size, within which two edges are one line."""
 

@@ -51,7 +51,7 @@ def deform_roi_pool(
     """
     name = "deform_roi_pool"
     bins = pair(name, "output_size", output_size)
-    check_regions(name, input, rois, 5)
+    check_regions(name, input, rois, 5, sampling_ratio)
     rois = rois.detach().to(input.dtype)
     corners = rois[:, 1:] * spatial_scale - 0.5
     start = corners[:, [1, 0]]

@@ -57,7 +57,7 @@ def roi_align(
     bins = pair("roi_align", "output_size", output_size)
     if pool_mode == "max":
         return roi_align_maxima(input, rois, bins, spatial_scale, sampling_ratio, aligned)[0]
-    start, size = region(input, rois, spatial_scale, aligned)
+    start, size = region(input, rois, spatial_scale, sampling_ratio, aligned)
     begins = _begins(start, size, bins)
     return upright_means(input, rois[:, 0], begins, size, bins, sampling_ratio)
 
@@ -73,7 +73,7 @@ def roi_align_maxima(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the greatest sample of each bin, and where it was taken: y and x in cells, -1 where there is none."""
     bins = pair("roi_align", "output_size", output_size)
-    start, size = region(input, rois, spatial_scale, aligned)
+    start, size = region(input, rois, spatial_scale, sampling_ratio, aligned)
     images, begins = rois[:, 0].long(), _begins(start, size, bins)
     with torch.no_grad():
         search = _even_maxima if sampling_ratio > 0 else _uneven_maxima
@@ -174,18 +174,24 @@ def _maxima(
 
 
 def region(
-    input: Tensor, rois: Tensor, spatial_scale: float, aligned: bool
+    input: Tensor, rois: Tensor, spatial_scale: float, sampling_ratio: int, aligned: bool
 ) -> tuple[Tensor, Tensor]:
     """Return where regions start and how large they are, in cells: ``(N, 2)`` each, y and x."""
-    check_regions("roi_align", input, rois, 5)
+    check_regions("roi_align", input, rois, 5, sampling_ratio)
     rois = rois.detach().to(input.dtype)
     shift = 0.5 if aligned else 0.0
     corners = rois[:, 1:] * spatial_scale - shift
     start, end = corners[:, [1, 0]], corners[:, [3, 2]]
     size = end - start
     if aligned:
-        fits = not values_are_known() or bool((size >= 0).all())
-        require(fits, "roi_align", "rois", "one with x2 < x1 or y2 < y1", "x1 <= x2 and y1 <= y2")
+        fits = not values_are_known(size) or bool((size >= 0).all())
+        require(
+            fits,
+            "roi_align",
+            "rois",
+            "one of a negative size or without one",
+            "x1 <= x2 and y1 <= y2",
+        )
         return start, size
     return start, size.clamp(min=1.0)
 
@@ -247,7 +253,7 @@ def roi_pool_with_cells(
     index = (images * sizes[0] + y) * sizes[1] + x
     table = table_of(input)
     shape = (len(rois), *bins, channels)
-    if not len(index):
+    if not len(index) or not channels:
         none = torch.full(shape, -1, device=input.device).permute(0, 3, 1, 2)
         return input.new_zeros(shape).permute(0, 3, 1, 2) + zero(input), none
     with torch.no_grad():

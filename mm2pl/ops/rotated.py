@@ -49,13 +49,15 @@ def roi_align_rotated(
         ArgumentError: An argument has another shape, type or value.
     """
     name = "roi_align_rotated"
-    check_regions(name, input, rois, 6)
+    check_regions(name, input, rois, 6, sampling_ratio)
     rois = rois.detach().to(input.dtype)
     centre = rois[:, [2, 1]] * spatial_scale - (0.5 if aligned else 0.0)
     size = rois[:, [4, 3]] * spatial_scale
     if aligned:
-        fits = not values_are_known() or bool((size >= 0).all())
-        require(fits, name, "rois", "one of a negative size", "of width and height >= 0")
+        fits = not values_are_known(size) or bool((size >= 0).all())
+        require(
+            fits, name, "rois", "one of a negative size or without one", "of width and height >= 0"
+        )
     else:
         size = size.clamp(min=1.0)
     angle = -rois[:, 5] if clockwise else rois[:, 5]
@@ -113,7 +115,7 @@ def riroi_align_rotated(
     """
     name = "riroi_align_rotated"
     bins = pair(name, "output_size", output_size)
-    check_regions(name, input, rois, 6)
+    check_regions(name, input, rois, 6, num_samples)
     channels = input.shape[1]
     fits = num_orientations > 0 and channels % num_orientations == 0
     require(fits, name, "num_orientations", num_orientations, f"a divisor of {channels} channels")
@@ -200,7 +202,7 @@ def bezier_align(
         ArgumentError: An argument has another shape or type.
     """
     bins = pair("bezier_align", "output_size", output_size)
-    check_regions("bezier_align", input, beziers, 17)
+    check_regions("bezier_align", input, beziers, 17, sampling_ratio)
     beziers = beziers.detach().to(input.dtype)
     curves = beziers[:, 1:].view(-1, 2, 4, 2) * spatial_scale
     upper, lower = curves[:, 0], curves[:, 1].flip(1)
@@ -243,7 +245,7 @@ def active_rotated_filter(input: Tensor, indices: Tensor) -> Tensor:
     require_one(name, "device", input=input, indices=indices)
     rotations, count = indices.shape[3], math.prod(entry)
     place = indices.reshape(count, rotations).T.long() - 1
-    unknown = not place.numel() or not values_are_known()
+    unknown = not place.numel() or not values_are_known(place)
     fits = unknown or (int(place.min()) >= 0 and int(place.max()) < count)
     require(fits, name, "indices", "one outside the filter", f"from 1 to {count}")
     whole = (planes, rotations, channels, count)

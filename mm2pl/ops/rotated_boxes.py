@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import require, require_tensors
+from mm2pl.ops.arguments import require, require_one, require_tensors, require_values
 from mm2pl.ops.nms import Booleans, Integers, best_first, suppress
-from mm2pl.ops.polygons import intersection, one_way, signed_area
+from mm2pl.ops.polygons import TINY, intersection, one_way, signed_area
 
+FEW = 64
+"""Boxes that NMS compares with each other at a time: an IoU costs 100 times that of upright boxes."""
 CHUNK = 2**14
 """Pairs whose IoU is computed at a time."""
-TINY = 1e-14
-"""Boxes of a smaller area overlap nothing, as in MMCV."""
 
 
 def corners_of_rotated(boxes: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def box_iou_quadri(
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    return boxes.unflatten(-1, (4, 2))
+    return one_way(boxes.unflatten(-1, (4, 2)))
 
 
 def _overlaps(
@@ -83,8 +83,9 @@ def _overlaps(
     aligned: bool,
 ) -> Tensor:
     require_tensors(name, boxes1=(boxes[0], ("N", width)), boxes2=(boxes[1], ("M", width)))
+    require_values(name, boxes1=boxes[0])
     require(mode in ("iou", "iof"), name, "mode", repr(mode), "iou or iof")
-    first, second = (one_way(corners(each.double())) for each in boxes)
+    first, second = (corners(each.double()) for each in boxes)
     if aligned:
         fits = len(first) == len(second)
         require(fits, name, "boxes2", f"of {len(second)} rows", f"of {len(first)}, as boxes1")
@@ -138,7 +139,10 @@ def nms_rotated(
 def nms_quadri(
     boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None
 ) -> Tensor:
-    """Keep the best of convex quadrilaterals that overlap; as :func:`nms_rotated`, of ``(N, 8)``."""
+    """Keep the best of convex quadrilaterals that overlap; as :func:`nms_rotated`.
+
+    ``boxes`` is ``(N, 8)``: x and y of the four corners, one after the other.
+    """
     return _keep("nms_quadri", boxes, 8, _corners, scores, iou_threshold, labels)
 
 
@@ -151,19 +155,25 @@ def _keep(
     iou_threshold: float,
     labels: Tensor | None,
 ) -> Tensor:
+    require_tensors(name, boxes=(boxes, ("N", width)))
     require_tensors(name, boxes=(boxes, ("N", width)), scores=(scores, (len(boxes),)))
+    require_values(name, boxes=boxes)
     if labels is not None:
         fits = isinstance(labels, Tensor) and labels.shape == scores.shape
         given = f"of shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
         require(fits, name, "labels", given, f"({len(boxes)},)")
+        require_one(name, "device", boxes=boxes, labels=labels)
     order = best_first(scores)
-    polygons = one_way(corners(boxes.detach().cpu().double()[order]))
+    polygons = corners(boxes.detach().cpu().double()[order])
     own = None if labels is None else labels.detach().cpu()[order]
 
     def hits(one: Integers, other: Integers) -> Booleans:
         i, j = torch.from_numpy(one), torch.from_numpy(other)
         first, second = polygons[i], polygons[j]
         rows, columns = _near(first, second)
+        if one is other:
+            later = columns > rows
+            rows, columns = rows[later], columns[later]
         ious = first.new_zeros(len(one), len(other))
         ious[rows, columns] = _of_pairs(first, second, rows, columns, "iou")
         found = ious >= iou_threshold
@@ -175,7 +185,7 @@ def _keep(
     # From 0 on a threshold drops boxes that are apart too.
     beyond = 0 if iou_threshold > 0 else np.inf
     low, high = polygons[..., 0].amin(1).numpy() - beyond, polygons[..., 0].amax(1).numpy() + beyond
-    return order[torch.from_numpy(suppress(low, high, hits))].to(boxes.device)
+    return order[torch.from_numpy(suppress(low, high, hits, FEW))].to(boxes.device)
 
 
 def sort_vertices(vertices: Tensor, mask: Tensor) -> Tensor:
@@ -198,6 +208,7 @@ def sort_vertices(vertices: Tensor, mask: Tensor) -> Tensor:
     fits = fits and mask.shape == vertices.shape[:3] and mask.shape[2] > 8
     given = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
     require(fits, name, "mask", given, "bool (B, N, K) with K > 8")
+    require_one(name, "device", vertices=vertices, mask=mask)
     vertices = vertices.detach()
     angle = torch.atan2(vertices[..., 1], vertices[..., 0])
     angle = torch.where(angle < 0, angle + 2 * torch.pi, angle)

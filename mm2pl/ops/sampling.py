@@ -10,20 +10,25 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mm2pl.ops.arguments import require, require_tensors, values_are_known
+from mm2pl.ops.arguments import require, require_tensors, require_values, values_are_known
 from mm2pl.ops.gather import clamped, corners_of, gather
 
 LIMIT = 1 << 24
 """Entries of the tensors that are made at a time where the boxes decide how many samples there are: 200 MB or so."""
 
 
-def check_regions(operator: str, input: Tensor, rois: Tensor, width: int) -> None:
+def check_regions(
+    operator: str, input: Tensor, rois: Tensor, width: int, sampling_ratio: int = 0
+) -> None:
     """Check a feature map and regions, ``(N, width)``, whose first column is the image."""
     require_tensors(operator, input=(input, ("B", "C", "H", "W")), rois=(rois, ("N", width)))
-    if len(rois) and values_are_known():
-        first, last = int(rois[:, 0].min()), int(rois[:, 0].max())
-        fits = first >= 0 and last < len(input)
-        given = f"rois for images {first} to {last}"
+    if sampling_ratio <= 0:
+        require_values(operator, rois=rois)
+    if len(rois) and values_are_known(rois):
+        images = rois[:, 0].detach()
+        first, last = float(images.min()), float(images.max())
+        fits = first > -1 and last < len(input)
+        given = f"rois for images {first:g} to {last:g}"
         require(fits, operator, "rois[:, 0]", given, f"in 0 to {len(input) - 1}")
 
 
@@ -192,7 +197,7 @@ def sums(input: Tensor, rows: Rows, count: int) -> Tensor:
 
 def regions_of(total: Tensor, bins: tuple[int, int]) -> Tensor:
     """Return what bins have as regions: ``(N * bins of y * bins of x, C)`` → ``(N, C, *bins)``."""
-    return total.view(-1, *bins, total.shape[1]).permute(0, 3, 1, 2).contiguous()
+    return total.unflatten(0, (-1, *bins)).permute(0, 3, 1, 2).contiguous()
 
 
 def bilinear(images: Tensor, y: Tensor, x: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
@@ -310,16 +315,18 @@ def axis_of_samples(begins: Tensor, one: Tensor, samples: Tensor, size: int) -> 
     corners = clamped(first + (number + 0.5) * step / count, size)
     # A region much larger than the map has more samples than cells.
     counts = (samples + 1).clamp(max=max(size, 1)).masked_fill(samples == 0, 0)
-    lowest = counts.new_zeros(len(counts))
-    lowest = lowest.masked_scatter(samples > 0, corners.cells[0][number == 0])
+    lowest, highest = (
+        counts.new_zeros(len(counts)).masked_scatter(samples > 0, cells[chosen])
+        for cells, chosen in zip(corners.cells, (number == 0, number == count - 1), strict=True)
+    )
     slots = begins_of(counts)
     base, last = slots - lowest, slots + counts - 1
     place = torch.minimum(corners.cells + base.index_select(0, line), last.index_select(0, line))
     owner, cell = runs(counts)
     shares = corners.shares.new_zeros(len(owner))
     shares = shares.index_add(0, place.flatten(), corners.shares.flatten())
-    # What lies past the map has no share, but must be a row of the table.
-    cells = (lowest.index_select(0, owner) + cell).clamp(max=max(size - 1, 0))
+    # A cell that no sample touches has no share, but 0 times what is not a number would be none.
+    cells = torch.minimum(lowest.index_select(0, owner) + cell, highest.index_select(0, owner))
     return Axis(cells, shares, counts.view(shape))
 
 

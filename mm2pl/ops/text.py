@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from mm2pl.ops.arguments import on_host, require, require_tensors
+from mm2pl.ops.arguments import on_host, require, require_tensors, require_values
 
 Array = npt.NDArray[np.generic]
 Integers = npt.NDArray[np.integer]
@@ -84,6 +84,7 @@ def pixel_group(
     require_tensors(name, embedding=(embedding, ("H", "W", "D")))
     size = tuple(embedding.shape[:2])
     require_tensors(name, score=(score, size))
+    require_values(name, score=score, embedding=embedding)
     scores, masks, features, label, contour = (
         on_host(each) for each in (score, mask, embedding, kernel_label, kernel_contour)
     )
@@ -130,24 +131,25 @@ def _grow(label: Integers, begin: Integers, may: Callable[[Integers, Integers], 
         may: Returns for pixels and labels whether each may be taken.
     """
     height, width = label.shape
-    flat = label.reshape(-1)
-    front = begin
+    around = np.full((height + 2, width + 2), -1)
+    around[1:-1, 1:-1] = np.arange(label.size).reshape(label.shape)
+    near = np.stack([around[1 + y : height + 1 + y, 1 + x : width + 1 + x] for y, x in STEPS], -1)
+    near = near.reshape(-1, len(STEPS))
+    flat = np.append(label.ravel(), 1)  # what is outside, -1, is taken
+    first, front = np.zeros(len(flat), dtype=int), begin
     while len(front):
-        y, x = np.divmod(front, width)
         # Neighbours in the order of the queue: all of one pixel's, then the next one's.
-        near_y, near_x = (
-            np.stack([each + s[k] for s in STEPS], 1).ravel() for k, each in ((0, y), (1, x))
-        )
-        own = np.repeat(flat[front], len(STEPS))
-        inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width)
-        to, own = (near_y * width + near_x)[inside], own[inside]
+        to, own = near[front].ravel(), np.repeat(flat[front], len(STEPS))
         free = flat[to] == 0
         to, own = to[free], own[free]
         allowed = may(to, own)
         to, own = to[allowed], own[allowed]
-        first = np.sort(np.unique(to, return_index=True)[1])
-        front = to[first]
-        flat[front] = own[first]
+        number = np.arange(len(to))
+        first[to[::-1]] = number[::-1]
+        come_first = first[to] == number
+        front = to[come_first]
+        flat[front] = own[come_first]
+    label[...] = flat[:-1].reshape(label.shape)
 
 
 def _check_map(name: str, argument: str, label: Array, size: tuple[int, ...]) -> None:
@@ -161,3 +163,4 @@ def _check_map(name: str, argument: str, label: Array, size: tuple[int, ...]) ->
 def _check_tensors(name: str, **tensors: Tensor) -> None:
     for argument, given in tensors.items():
         require(isinstance(given, Tensor), name, argument, type(given).__name__, "a tensor")
+    require_values(name, **tensors)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
+from mm2pl.ops.arguments import full_precision, pair, require, require_one, require_tensors
+from mm2pl.ops.gather import zero
 
 
 @full_precision
@@ -43,6 +44,8 @@ def carafe(
         masks=(masks, (batch, group_size * cells, *size)),
     )
     require_one(name, "dtype", features=features, masks=masks)
+    if not channels:  # torch's unfold refuses it
+        return features.new_zeros(batch, channels, *size) + zero(features, masks)
     around = functional.unfold(features, kernel_size, padding=kernel_size // 2)
     around = around.view(batch, group_size, channels // group_size, cells, height, width)
     # Each cell's own scale_factor ** 2 results, in place of an enlarged copy of its neighbourhood.
@@ -57,7 +60,7 @@ def psa_mask(input: Tensor, psa_type: int, mask_size: tuple[int, int]) -> Tensor
     Args:
         input: ``(B, mh * mw, H, W)``.
         psa_type: 0 collects (the map first), 1 distributes.
-        mask_size: ``mh, mw``, odd.
+        mask_size: ``mh, mw``; the middle of an even one is before its half.
 
     Returns:
         Tensor: ``(B, H * W, H, W)``.
@@ -65,7 +68,8 @@ def psa_mask(input: Tensor, psa_type: int, mask_size: tuple[int, int]) -> Tensor
     Raises:
         ArgumentError: Shapes do not fit each other.
     """
-    name, cells = "psa_mask", mask_size[0] * mask_size[1]
+    name, mask_size = "psa_mask", pair("psa_mask", "mask_size", mask_size)
+    cells = mask_size[0] * mask_size[1]
     require_tensors(name, input=(input, ("B", cells, "H", "W")))
     require(psa_type in (0, 1), name, "psa_type", psa_type, "0 (collect) or 1 (distribute)")
     batch, _, height, width = input.shape

@@ -145,6 +145,11 @@ def resembling(key: str, registry: Registry) -> list[str]:
     lines = [close.strip()] if (close := did_you_mean(_meant(name, names))) else []
     if found:
         lines.append(f"{name} is registered in {', '.join(found)}, which was not searched.")
+    # The other registries with this name; one for another kind of object would not help.
+    for scope in sorted(found_in.partition("::")[0] for found_in in found):
+        if f"{scope}::{registry.name}" in found:
+            lines.append(f"Write type='{scope}.{name}', or default_scope='{scope}'.")
+            break
     # A param_scheduler schedules the wrapper, which torch's own schedulers do not take.
     for module in SUBSTITUTES if registry.name != "parameter scheduler" else ():
         if hasattr(sys.modules.get(module), name):

@@ -102,7 +102,7 @@ class EvalLoop(BaseLoop):
 
 @LOOPS.register_module()
 class ValLoop(EvalLoop):
-    """Validate; stands for ``val_cfg=dict(fp16=…)``."""
+    """Validate; stands for ``val_cfg=dict(fp16=…)``. The arguments are those of `EvalLoop`."""
 
     stage = "val"
 
@@ -118,7 +118,7 @@ class ValLoop(EvalLoop):
 
 @LOOPS.register_module()
 class TestLoop(EvalLoop):
-    """Test; stands for ``test_cfg=dict(fp16=…)``."""
+    """Test; stands for ``test_cfg=dict(fp16=…)``. The arguments are those of `EvalLoop`."""
 
     __test__ = False
     stage = "test"

@@ -14,6 +14,7 @@ _MASKS = [
     (re.compile(r"[-+]?\d+\.\d+(?:e[-+]\d+)?|\b\d+e[-+]\d+\b"), "NUMBER"),
     (re.compile(r"-[0-9a-f]{8}\b"), "-HASH"),
     (re.compile(r"(?<![\w.])/(?:[\w.@+-]+/)*"), "PATH/"),
+    (re.compile("[▁▂▃▄▅▆▇█][▁▂▃▄▅▆▇█ ]*"), "BAR "),
     (re.compile(r"[ \t]+"), " "),
 ]
 

@@ -1,4 +1,4 @@
-"""Train a released network for 12 iterations on made data, predict, and count the calls of each operator.
+"""Train released networks of a package for 12 iterations on made data, predict, and count the calls of each operator.
 
 A module of ``MAKERS`` has a function ``made``, which builds the network of a config.
 What the packages import and a network does not use (compilers, readers of data sets) is stood in for by modules
@@ -92,16 +92,24 @@ def descending(model: nn.Module, loss: Callable[[], Tensor], rate: float) -> Cal
 
 
 def main() -> None:
-    """Serve MMEngine and the operators, counted; train; write what came of it."""
-    package, config, out = sys.argv[1:]
+    """Serve MMEngine and the operators, counted; train each; write what came of it."""
+    package, out, *configs = sys.argv[1:]
     sys.meta_path.append(Finder())  # only what is not installed
     count_operators()
     with alias_mmengine():
         scope = importlib.import_module("mmengine.registry").DefaultScope
         scope.get_instance("networks", scope_name=package)
-        torch.manual_seed(0)
-        network: Made = importlib.import_module(f"tests.ecosystem.{MAKERS[package]}").made(config)
-        losses = [network.step() for _ in range(ITERATIONS)]
-        with torch.no_grad():
-            found = network.predict()
-    Path(out).write_text(json.dumps({"losses": losses, "found": found, "calls": CALLS}))
+        maker = importlib.import_module(f"tests.ecosystem.{MAKERS[package]}")
+        results = {config: result_of(maker.made, config) for config in configs}
+    Path(out).write_text(json.dumps(results))
+
+
+def result_of(made: Callable[[str], Made], config: str) -> dict[str, Any]:
+    """Return the losses of a network, what it finds, and the calls."""
+    CALLS.clear()
+    torch.manual_seed(0)
+    network = made(config)
+    losses = [network.step() for _ in range(ITERATIONS)]
+    with torch.no_grad():
+        found = network.predict()
+    return {"losses": losses, "found": found, "calls": dict(CALLS)}

@@ -14,33 +14,31 @@ from tests.ecosystem.networks import Made, descending
 LIMITS = [0, -6.4, -3, 12.8, 6.4, 1]
 
 
-def outdoors(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return points as a lidar has them, and cars among them."""
+def scene(indoor: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return boxes on the ground of a room or a street, and points: 100 in each box, then 500 anywhere."""
     low, high = torch.tensor(LIMITS[:3]), torch.tensor(LIMITS[3:])
-    points = torch.rand(1500, 3, generator=generator) * (high - low) + low
     boxes = torch.rand(3, 7, generator=generator)
-    boxes[:, :2] = low[:2] + 3 + boxes[:, :2] * (high - low - 6)[:2]
-    boxes[:, 2], boxes[:, 3:6] = -1.78, torch.tensor([3.9, 1.6, 1.56])
-    shares = torch.rand(3, 200, 3, generator=generator) - torch.tensor([0.5, 0.5, 0.0])
-    cars = boxes[:, None, :3] + shares * boxes[:, None, 3:6] * 0.7
-    points = torch.cat([points, cars.flatten(0, 1)])
+    if indoor:
+        low, high = torch.zeros(3), torch.tensor([5.0, 5, 2])
+        boxes[:, 0], boxes[:, 2], boxes[:, 6] = torch.tensor([1, 2.5, 4]), 0, 0
+    else:
+        boxes[:, :2] = low[:2] + 3 + boxes[:, :2] * (high - low - 6)[:2]
+        boxes[:, 2], boxes[:, 3:6] = -1.78, torch.tensor([3.9, 1.6, 1.56])
+    shares = torch.rand(3, 100, 3, generator=generator) - torch.tensor([0.5, 0.5, 0.0])
+    inside = boxes[:, None, :3] + shares * boxes[:, None, 3:6] * 0.7
+    around = torch.rand(500, 3, generator=generator) * (high - low) + low
+    points = torch.cat([inside.flatten(0, 1), around])
     return torch.cat([points, torch.rand(len(points), 1, generator=generator)], 1), boxes
 
 
-def indoors(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return points of a room, and boxes in it."""
-    points = torch.rand(2500, 4, generator=generator) * torch.tensor([5, 5, 2, 1])
-    boxes = torch.rand(3, 7, generator=generator) * 2 + 0.5
-    boxes[:, 6] = 0
-    return points, boxes
-
-
 def settings_of(name: str, folder: Path) -> Any:
-    """Return the model of a released config, its range made small."""
+    """Return the model of a released config, with a small range, few points and one layer a level."""
     config = importlib.import_module("mmengine.config").Config
     model = config.fromfile(str(folder / ".mim" / "configs" / name)).model
     if "votenet" in name:
         model.test_cfg.score_thr = 0.0
+        model.backbone.update(num_points=[256, 128, 64, 64], num_samples=[16, 16, 16, 16])
+        model.bbox_head.vote_aggregation_cfg.update(num_point=32)
         return model
     model.data_preprocessor.voxel_layer.point_cloud_range = LIMITS
     if "pointpillars" in name:
@@ -48,13 +46,13 @@ def settings_of(name: str, folder: Path) -> Any:
         model.middle_encoder.output_shape = [80, 80]
     else:
         model.middle_encoder.sparse_shape = [41, 256, 256]
+    model.backbone.layer_nums = [1 for _ in model.backbone.layer_nums]
     head = model.rpn_head if "pv_rcnn" in name else model.bbox_head
     head.anchor_generator.ranges = [
         [*LIMITS[:2], z[2], *LIMITS[3:5], z[2]] for z in head.anchor_generator.ranges
     ]
     if "pv_rcnn" in name:
         model.points_encoder.update(point_cloud_range=LIMITS, num_keypoints=128)
-        model.backbone.layer_nums = [1, 1]
         model.train_cfg.rcnn.sampler.num = 16
         model.test_cfg.rcnn.score_thr = 0.0
         for stage in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
@@ -72,15 +70,15 @@ def batch_of(name: str) -> dict[str, Any]:
     kind = structures.DepthInstance3DBoxes if indoor else structures.LiDARInstance3DBoxes
     points, samples = [], []
     for _ in range(2):
-        some, boxes = (indoors if indoor else outdoors)(generator)
+        some, boxes = scene(indoor, generator)
         meta = {"box_type_3d": kind, "box_mode_3d": 2 if indoor else 0}
         sample = structures.Det3DDataSample(metainfo=meta)
         # A car is the third class of three, or the only one.
         labels = torch.full((len(boxes),), 2 if "3class" in name else 0)
         sample.gt_instances_3d = instances(bboxes_3d=kind(boxes), labels_3d=labels)
-        none = torch.full((len(some),), len(boxes) if indoor else -1)
         sample.gt_pts_seg = structures.PointData(
-            pts_semantic_mask=none * 0 + 18, pts_instance_mask=none
+            pts_semantic_mask=(torch.arange(800) >= 300) * 18,
+            pts_instance_mask=(torch.arange(800) // 100).clamp(max=3),
         )
         points.append(some)
         samples.append(sample)

@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
+from mm2pl.lightning.trainer import instantiate
+from mm2pl.plan.processes import strategy_of
 from tests.scenarios import Points, Scenario, build, models
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -200,3 +202,17 @@ def test_the_one_file_of_a_sharded_run_is_resumed_by_one_process(tmp_path):
         runner.train()
         weights.append(runner.model.state_dict())
     assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
+
+
+MISTYPED = {
+    "FSDP2": ({"meta_int": True}, "MMModelParallelStrategy has no .* Did you mean 'meta_init'"),
+    "DDPStrategy": ({"find_unused": True}, "no argument 'find_unused' → .*find_unused_parameters"),
+    "FSDPStrategy": ({"shardings": 1}, "MMFSDPStrategy has no argument 'shardings' → .*use_orig"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTYPED)
+def test_a_mistyped_argument_of_a_strategy(kind: str) -> None:
+    arguments, message = MISTYPED[kind]
+    with pytest.raises(ValueError, match=message):
+        instantiate(strategy_of({"strategy": {"type": kind, **arguments}}))

@@ -374,3 +374,37 @@ def test_the_line_that_lets_a_registry_build_what_build_dataset_decides():
     exec(BUILDER + finding.reason.partition("already: ")[2], names)
     built = names["DATASETS"].build({"type": "Pair", "parts": [{"type": "A", "n": 2}]})
     assert built == ([0, 1],)
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("mmcv.runner import BaseModule", []),
+        ("torch.nn import Module", []),
+        (
+            "mmseg.models import Segmentor",
+            ["Uda.train_step", "Uda.forward_train"],
+        ),  # of an installed toolbox
+    ],
+)
+def test_a_class_runs_if_a_base_in_another_file_of_the_project_does(tmp_path, root, told):
+    files = {
+        "__init__.py": "",
+        "models/__init__.py": "from .first import *\nfrom .parts import *\n",
+        "models/first.py": "",
+        "models/parts.py": (
+            f"from {root} as Base\n"
+            "class Net(Base):\n    def train_step(self, data, optimizer): pass\n"
+        ),
+        "uda.py": (
+            "from mine.models import Net\n\n\nclass Uda(Net):\n"
+            "    def train_step(self, data, optimizer): pass\n"
+            "    def forward_train(self, img): pass\n"
+        ),
+    }
+    for name, text in files.items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = migrate_code(tmp_path / "mine").findings
+    assert [finding.what for finding in found if finding.path.name == "uda.py"] == told

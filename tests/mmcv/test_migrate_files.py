@@ -531,3 +531,26 @@ def test_each_file_is_split_into_lines_once_for_a_statement(tmp_path, monkeypatc
 
     monkeypatch.setattr(ast, "get_source_segment", refused)
     assert migrate_file(old_file, tmp_path / "new.py").migrated
+
+
+SGD = "optimizer = dict(type='SGD', lr=0.1)\n"
+RUN = "model = dict(type='A')\nmax_epochs = 3\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "migrated"),
+    [
+        ({"base.py": SGD, "own.py": "_base_ = 'base.py'\n" + RUN}, set()),
+        ({"base.py": SGD, "old.py": "_base_ = 'base.py'\nrunner = dict(max_epochs=3)\n"}, {"base.py", "old.py"}),
+        ({"base.py": SGD, "own.py": RUN + SGD, "old.py": RUN + "total_epochs = 3\n"}, {"base.py", "old.py"}),
+    ],
+    ids=["a loop of one's own", "1.x", "both, and a base for others"],
+)  # fmt: skip
+def test_an_optimizer_that_a_projects_own_loop_reads_stays(tmp_path, files, migrated):
+    (tmp_path / "old").mkdir()
+    for name, text in files.items():
+        (tmp_path / "old" / name).write_text(text)
+    results = migrate_folder(tmp_path / "old", tmp_path / "new")
+    assert {file.source.name for file in results if file.migrated} == migrated
+    for name in files.keys() - migrated:
+        assert (tmp_path / "new" / name).read_text() == files[name]

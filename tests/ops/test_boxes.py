@@ -79,6 +79,26 @@ def test_sides_that_lie_on_each_other(share: float) -> None:
     assert share == 0 or float(touching.abs().max()) < 1e-7
 
 
+@pytest.mark.parametrize("size", [(-2.0, 2.0), (2.0, -2.0), (0.0, 2.0)])
+def test_a_box_of_a_negative_size_overlaps_nothing(size: tuple[float, float]) -> None:
+    # As in MMCV 2.1.0: its area is less than 1e-14.
+    boxes = torch.tensor([[0, 0, 2, 2, 0.3], [0, 0, *size, 0.3]])
+    assert ops.box_iou_rotated(boxes, boxes)[0].tolist() == pytest.approx([1, 0])
+    assert ops.nms_rotated(boxes, torch.tensor([0.5, 0.9]), 0.1).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("line", [(0.0, 0.0), (1.0, 2.0)])
+def test_points_on_a_line_overlap_nothing(line: tuple[float, float]) -> None:
+    steps = torch.arange(9.0, dtype=torch.float64)[:, None] / 9
+    points = (steps * torch.tensor(line) + 0.5).view(1, 18).requires_grad_()
+    square = torch.tensor([[0.0, 0, 4, 0, 4, 4, 0, 4]], dtype=torch.float64)
+    iou, giou = ops.convex_iou(points, square), ops.convex_giou(points, square)
+    assert (iou.item(), giou.item()) == pytest.approx((0, 0))
+    (iou + giou).sum().backward()
+    assert points.grad is not None
+    assert bool(points.grad.isfinite().all())
+
+
 def test_ious_have_gradients() -> None:
     one, other = (turned(4, seed).requires_grad_() for seed in (1, 2))
     run = lambda a, b: ops.box_iou_rotated(a, b)  # noqa: E731
@@ -264,6 +284,8 @@ def test_contour_expand(least: int, kernels: int) -> None:
         return
     ours = ops.contour_expand(masks, label, least, 3)
     assert ours == box_loops.contour_expand(masks, label, least, 3)
+    # A label whose columns lie one after the other in memory.
+    assert ours == ops.contour_expand(masks, label.T.contiguous().T, least, 3)
 
 
 BOXES, QUADS, SCORES, SETS = turned(3), quads(3), torch.rand(3, **F64), sets(3)
@@ -283,6 +305,9 @@ BAD: list[tuple[str, tuple[Any, ...], str]] = [
     ("box_iou_quadri", (QUADS.long(), QUADS), "box_iou_quadri: boxes1 is torch.int64"),
     ("nms_rotated", (BOXES, SCORES[:2], 0.5), r"nms_rotated: scores is of shape \(2,\)"),
     ("nms_rotated", (BOXES, SCORES, 0.5, SCORES[:2]), r"labels is of shape \(2,\) → .* \(3,\)"),
+    ("nms_rotated", (None, SCORES, 0.5), "nms_rotated: boxes is NoneType"),
+    ("nms_rotated", (BOXES, SCORES, 0.5, SCORES.to("meta")), "device is .*meta of labels"),
+    ("box_iou_rotated", (BOXES.to("meta"), BOXES.to("meta")), "boxes1 is on the device meta"),
     ("nms_quadri", (BOXES, SCORES, 0.5), r"nms_quadri: boxes is of shape \(3, 5\)"),
     ("convex_iou", (QUADS, QUADS), r"convex_iou: points is of shape .*\(N, 18\)"),
     ("convex_giou", (SETS, QUADS[:2]), r"convex_giou: polygons is of shape .*\(3, 8\)"),

@@ -233,6 +233,12 @@ def test_bbox_overlaps(mode: int, wanted: float, aligned: bool, offset: int) -> 
     assert ious.flatten().tolist() == pytest.approx([wanted])
 
 
+def test_bbox_overlaps_of_an_infinite_box() -> None:
+    boxes, ious = torch.tensor([[0.0, 0, torch.inf, 2], [0, 0, 2, 2]]), torch.zeros(2, 2)
+    FUNCTIONS["bbox_overlaps"](boxes, boxes, ious, mode=0, aligned=False, offset=0)
+    assert ious.tolist() == [[0, 0], [0, 1]]  # as MMCV's CPU kernel, which ends sides at 2**31
+
+
 def test_a_masked_convolution() -> None:
     torch.manual_seed(0)
     features, weight = torch.randn(1, 2, 5, 6), torch.randn(3, 2, 3, 3)
@@ -268,5 +274,8 @@ def test_columns_after_a_box_are_not_of_it(name: str, width: int) -> None:
     scored = torch.cat([one, torch.rand(3, 1)], 1)
     FUNCTIONS[name](scored, other, found, mode_flag=0, aligned=False)
     assert torch.equal(found, wanted)
+    for buffer, given in ((found.int(), "torch.int32"), (found[1:], r"of shape \(5,\)")):
+        with pytest.raises(ArgumentError, match=f"{name}: ious is {given} → "):
+            FUNCTIONS[name](one, other, buffer, mode_flag=0, aligned=False)
     with pytest.raises(ArgumentError, match=f"{name}: boxes1 is of shape"):
         FUNCTIONS[name](one[:, 1:], other, found, mode_flag=0, aligned=False)

@@ -93,6 +93,8 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
     ("bbox_overlaps", {"mode": 2}, "bbox_overlaps: mode is 2 → it must be 0"),
     ("bbox_overlaps", {"offset": 2}, "bbox_overlaps: offset is 2"),
     ("bbox_overlaps", {"ious": torch.zeros(2, 2)}, r"ious is of shape \(2, 2\) → .* \(3, 2\)"),
+    ("bbox_overlaps", {"ious": torch.zeros(3, 2).int()}, "ious is torch.int32 → .* floating-point"),
+    ("bbox_overlaps", {"ious": torch.zeros(3, 2, device="meta")}, "the device is .*meta of ious"),
     ("bbox_overlaps", {"aligned": True}, "bboxes2 is of 2 rows → it must be of 3, as bboxes1"),
 ]
 BOXES: dict[str, Any] = {

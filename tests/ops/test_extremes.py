@@ -144,8 +144,15 @@ REGIONS: dict[str, tuple[int, Callable[..., Tensor]]] = {
     "roi_align_rotated": (6, ops.roi_align_rotated),
     "roi_pool": (5, ops.roi_pool),
 }
+EMPTY["carafe, no channels"] = (
+    lambda x: ops.carafe(x, Z(1, 9, 8, 10), 3, 1, 2),
+    (1, 0, 4, 5),
+    (1, 0, 8, 10),
+)
 for _name, (_width, _run) in REGIONS.items():
     _call = lambda x, w=_width, run=_run: run(x, Z(0, w), 2)  # noqa: E731
+    _two = lambda x, w=_width, run=_run: run(x, Z(2, w), 2)  # noqa: E731
+    EMPTY[f"{_name}, no channels"] = (_two, (1, 0, 4, 5), (2, 0, 2, 2))
     EMPTY[_name] = (_call, (1, 8, 4, 5), (0, 8, 2, 2))
     EMPTY[f"{_name}, no images"] = (_call, (0, 8, 4, 5), (0, 8, 2, 2))
 EMPTY |= calls.NOTHING
@@ -182,6 +189,21 @@ def test_an_infinite_cell_does_not_reach_bins_without_samples(name: str) -> None
     out = REGIONS[name][1](input, rois, 2)
     assert torch.equal(out, torch.zeros(1, 2, 2, 2))
     assert torch.equal(REGIONS[name][1](input, rois[:0], 2), out[:0])
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_a_cell_that_is_not_a_number_is_never_the_greatest(ratio: int) -> None:
+    input = torch.arange(12.0).view(1, 1, 3, 4)
+    input[0, 0, 0, 0] = torch.nan
+    input.requires_grad_()
+    out = ops.roi_align(input, torch.tensor([[0, 0, 0, 4.0, 3]]), 1, 1.0, ratio, "max")
+    assert out.item() == (11 if ratio == 0 else 9.5)
+
+
+def test_a_cell_that_no_sample_touches_is_not_read() -> None:
+    input = torch.ones(1, 1, 1, 7)
+    input[..., 2] = torch.nan
+    assert ops.roi_align(input, torch.tensor([[0, 0.5, 0, 1.7, 1]]), 1, aligned=True).item() == 1
 
 
 @pytest.mark.parametrize("name", ["prroi_pool", "roi_align"])

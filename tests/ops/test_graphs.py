@@ -117,7 +117,8 @@ def exports_to_onnx(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
 def is_differentiated_twice(call: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     x = x.clone().requires_grad_()
     (grad,) = torch.autograd.grad(call(x).square().sum(), x, create_graph=True)
-    return bool(torch.autograd.grad(grad.square().sum(), x)[0].any())
+    (second,) = torch.autograd.grad(grad.square().sum(), x)
+    return bool(second.any()) and bool(second.isfinite().all())
 
 
 QUESTIONS = dict(

@@ -191,7 +191,7 @@ def test_nms_keeps_what_only_reaches_the_threshold() -> None:
     assert len(ops.soft_nms(boxes, scores, 0.5, method=0)[0]) == 1
 
 
-@pytest.mark.parametrize("count", [0, 1, 60])
+@pytest.mark.parametrize("count", [0, 1, 60, 200])
 def test_nms_match(count: int) -> None:
     dets = torch.cat([boxes_of(count), torch.rand(count, 1)], 1)
     assert ops.nms_match(dets, 0.4) == loops.nms_match(dets.tolist(), dets[:, 4], 0.4)
@@ -254,6 +254,14 @@ def test_memory_layout_does_not_matter(name: str) -> None:
     input = torch.randn(2, 3, 6, 7)
     other = input.to(memory_format=torch.channels_last)
     assert torch.equal(CALLS[name](input), CALLS[name](other))
+
+
+def test_memory_layout_of_a_convolution_does_not_matter() -> None:
+    shapes = [(1, 4, 5, 5), (1, 18, 5, 5), (2, 4, 3, 3), (1, 9, 5, 5)]
+    tensors = [torch.randn(shape, **F64) for shape in shapes]
+    other = [each.to(memory_format=torch.channels_last) for each in tensors]
+    ours, wanted = (ops.deform_conv2d(*each, padding=1) for each in (other, tensors))
+    assert torch.allclose(ours, wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("operator", [ops.roi_align, ops.roi_pool])
@@ -329,6 +337,43 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     ),
     (ops.sigmoid_focal_loss, (BOXES, SCORES.long(), 2.0, 0.25, [1.0]), "weight is list"),
     (ops.contour_expand, ([[1]], BOXES, 0, 1), "contour_expand: kernel_mask is list"),
+    (ops.deform_conv2d, (INPUT, None, WEIGHT), "deform_conv2d: offset is NoneType"),
+    (
+        ops.nms,
+        (BOXES.to("meta"), SCORES.to("meta"), 0.5),
+        "boxes is on the device meta → .* values",
+    ),
+    (ops.contour_expand, (INPUT[0].to("meta"), BOXES, 0, 1), "kernel_mask is on the device meta"),
+    (
+        ops.roi_pool,
+        (INPUT, torch.full((1, 5), torch.nan), 2),
+        r"rois\[:, 0\] is .* nan to nan → .* 0",
+    ),
+    (
+        ops.roi_align,
+        (INPUT, torch.tensor([[0, torch.nan, 0, 1, 1]]), 2),
+        "or without one → .* x1 <=",
+    ),
+    (ops.softmax_focal_loss, (BOXES[:, :0], SCORES.long()), "input is of no classes"),
+    (ops.psa_mask, (INPUT, 0, (2,)), r"psa_mask: mask_size is \(2,\) → .* an integer, or two"),
+    (
+        ops.ms_deform_attn,
+        (
+            torch.zeros(1, 4, 1, 1),
+            torch.tensor([[-2, -2]]),
+            *map(torch.zeros, [(1, 1, 1, 1, 1, 2), (1, 1, 1, 1, 1)]),
+        ),
+        r"spatial_shapes is \[\[-2, -2\]\] → it must be of at least 1 cell",
+    ),
+    (
+        ops.ms_deform_attn,
+        (
+            torch.zeros(1, 4, 1, 1),
+            torch.tensor([[2, 2]]),
+            *map(torch.zeros, [(1, 1, 1, 1, 3, 2), (1, 1, 1, 1, 2)]),
+        ),
+        r"attention_weights is of shape .*\(1, 1, 1, 1, 3\)",
+    ),
 ]
 
 

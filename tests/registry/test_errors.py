@@ -85,6 +85,12 @@ def test_another_registry_that_has_it_is_named() -> None:
     assert "must be imported first" not in message
 
 
+def test_the_scope_that_has_it_is_offered() -> None:
+    Registry("model", parent=MODELS, scope="herbs").register_module("Basil", module=dict)
+    lines = str(NotRegisteredError("Basil", MODELS)).splitlines()
+    assert lines[-1] == "Write type='herbs.Basil', or default_scope='herbs'."
+
+
 def test_a_wrong_scope_is_named(monkeypatch) -> None:
     module = ModuleType("mine")
     module.HereNet = type("HereNet", (), {"__module__": "mine"})  # type: ignore[attr-defined]

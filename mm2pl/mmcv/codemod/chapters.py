@@ -17,6 +17,7 @@ from mm2pl.mmcv.codemod.models import (
     origins,
     scope_of,
 )
+from mm2pl.mmcv.codemod.sources import Source, roots, runs
 from mm2pl.mmcv.codemod.training import BUILDERS
 
 Note = Callable[[int, str, str], None]
@@ -110,11 +111,12 @@ def note_chapters(text: str, path: Path, note: Note) -> None:
     except (SyntaxError, ValueError, RecursionError):
         return
     bound = origins(tree)
-    runs = adapted(tree, bound)
+    source = Source(tree, path.resolve() if path.suffix == ".py" else None)
+    known = adapted(tree, bound)
     found: list[_Found] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name not in runs:
-            found += _of_class(node, bound)
+        if isinstance(node, ast.ClassDef) and node.name not in known:
+            found += _of_class(node, source)
             found += _of_runner(node, bound)
         elif isinstance(node, ast.FunctionDef) and node.name.endswith("build_dataset"):
             found += _of_builder(node)
@@ -125,12 +127,16 @@ def note_chapters(text: str, path: Path, note: Note) -> None:
         note(line, what, why)
 
 
-def _of_class(node: ast.ClassDef, bound: dict[str, str]) -> Iterator[_Found]:
-    """Yield the old methods of a class whose base is in another file."""
-    bases = [origin(base, bound) for base in node.bases]
+def _of_class(node: ast.ClassDef, source: Source) -> Iterator[_Found]:
+    """Yield the old methods of a class that nothing in the project lets run."""
+    bases = [origin(base, source.bound) for base in node.bases]
+    outside = {root for base in bases for root in roots(base, source)}
+    if runs(outside):
+        return
     # Heads and necks have a `forward_train` too, which the model calls. Theirs are not to be told.
     foreign = next(
-        (b for b in bases if "." in b.lstrip(".") and not b.startswith((".", "torch."))), ""
+        (b for b in sorted(outside) if "." in b.lstrip(".") and not b.startswith((".", "torch."))),
+        "",
     )
     base = bases[0] if bases else "the class"
     for method in node.body:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mm2pl.mmcv.codemod.models import lines_of, origin, parsed
-from mm2pl.mmcv.codemod.training import BUILDERS, OPENMMLAB, Source, name_of, trains
+from mm2pl.mmcv.codemod.sources import Source
+from mm2pl.mmcv.codemod.training import BUILDERS, OPENMMLAB, name_of, trains
 
 if TYPE_CHECKING:
     from mm2pl.mmcv.codemod.imports import Note

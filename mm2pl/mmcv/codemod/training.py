@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
-from typing import NamedTuple
 
-from mm2pl.mmcv.codemod.models import origin, origins, parsed
+from mm2pl.mmcv.codemod.models import origin
+from mm2pl.mmcv.codemod.sources import Source, definition
 from mm2pl.mmcv.migration.toolboxes import KNOWN_SCOPES
 
 BUILDERS = frozenset(
@@ -21,23 +20,6 @@ OPENMMLAB = frozenset(
     }
 )
 """OpenMMLab's packages."""
-
-
-class Source(NamedTuple):
-    """A file that is read.
-
-    Args:
-        tree: Its text, parsed.
-        path: Where it is; None for a text without file.
-    """
-
-    tree: ast.Module
-    path: Path | None
-
-    @property
-    def bound(self) -> dict[str, str]:
-        """What its names are imported as."""
-        return origins(self.tree)
 
 
 def named_like_training(call: ast.Call) -> bool:
@@ -61,8 +43,8 @@ def trains(call: ast.Call, source: Source, seen: frozenset[str] = frozenset()) -
         return False
     if path.partition(".")[0] in OPENMMLAB:
         return name.startswith("train_")
-    found = _definition(path, source)
-    if found is None:
+    found = definition(path, source)
+    if found is None or not isinstance(found[0], ast.FunctionDef):
         return None
     function, inner = found
     key = f"{inner.path}:{function.name}"
@@ -74,34 +56,3 @@ def trains(call: ast.Call, source: Source, seen: frozenset[str] = frozenset()) -
 
 def _is_path(node: ast.expr) -> bool:
     return isinstance(node, ast.Name | ast.Attribute)
-
-
-def _definition(path: str, source: Source, hops: int = 5) -> tuple[ast.FunctionDef, Source] | None:
-    """Return the function of a path as the source sees it, followed through re-exports; None if it is elsewhere."""
-    module, _, name = path.rpartition(".")
-    if module:
-        file = _file(module, source.path)
-        tree = None if file is None else parsed(file.read_text(errors="replace"))
-        if tree is None:
-            return None
-        source = Source(tree, file)
-    for node in source.tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return node, source
-    further = source.bound.get(name, name) if hops else name
-    return _definition(further, source, hops - 1) if "." in further else None
-
-
-def _file(module: str, path: Path | None) -> Path | None:
-    """Return the file of a module, looked for upwards from ``path``."""
-    if path is None:
-        return None
-    rest = module.lstrip(".")
-    level = len(module) - len(rest)
-    parents = list(path.parents)
-    for folder in parents[level - 1 : level] if level else parents:
-        target = folder.joinpath(*rest.split(".")) if rest else folder
-        for file in (target.with_name(f"{target.name}.py"), target / "__init__.py"):
-            if file.is_file():
-                return file
-    return None

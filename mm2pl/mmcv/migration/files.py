@@ -211,8 +211,22 @@ class _Folder:
             path: named[path] if all(base in self.old for base in named[path]) else []
             for path in self.old
         }
+        self.of_1x = self._of_1x()
         self.without = self._shared_out()
         self.done: dict[Path, tuple[str, dict[str, Any]]] = {}
+
+    def _of_1x(self) -> set[Path]:
+        """Return the configs of MMCV 1.x and their bases; a project's own loop may read an ``optimizer`` too."""
+        legacy = [path for path, old in self.old.items() if is_legacy(old)]
+        found = {member for path in legacy for member in self._family(path)}
+        inherited = {base for bases in self.bases.values() for base in bases}
+        loose = [
+            path
+            for path, old in self.old.items()
+            if path not in inherited and not {"model", "optimizer"} <= set(old)
+        ]
+        # A base for files outside the folder is taken for what its neighbours are.
+        return found | set(loose) if legacy else found
 
     def _shared_out(self) -> dict[Path, set[str]]:
         """Return the new keys that each base leaves to a sibling: two bases must not set the same key."""
@@ -282,7 +296,7 @@ class _Folder:
     def _concerns(self, path: Path) -> bool:
         old = self.old[path]
         # A second migration of a folder must change nothing.
-        if modern_keys(old) and not is_legacy(old):
+        if path not in self.of_1x or (modern_keys(old) and not is_legacy(old)):
             return False
         return self.new[path] != old or bool(self.bases.get(path))
 

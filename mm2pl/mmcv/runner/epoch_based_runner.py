@@ -143,4 +143,4 @@ class EpochBasedRunner(BaseRunner):
 # MMCV 1.7.2 registers it as 'Runner'. Here that name belongs to MMEngine's Runner in the parent registry.
 @RUNNERS.register_module(name="MMCVRunner")
 class Runner(EpochBasedRunner):
-    """The old name of `EpochBasedRunner`."""
+    """Keep the old name of `EpochBasedRunner`; the arguments are those of `BaseRunner`."""
