@@ -24,6 +24,8 @@ T = TypeVar("T", bound="ManagerMixin")
 class ManagerMeta(type):
     """Give every class its own table of instances; stands for `mmengine.utils.ManagerMeta`.
 
+    ``args`` are those of `type`.
+
     Raises:
         ArgumentError: The class cannot be built with a ``name``.
     """
@@ -45,6 +47,10 @@ class ManagerMixin(metaclass=ManagerMeta):
     """Keep one instance per name and class; stands for `mmengine.utils.ManagerMixin`.
 
     The *current* instance is the one created last. Each class has instances of its own.
+
+    Args:
+        name: What :meth:`get_instance` finds the instance by; not empty.
+        **kwargs: Accepted and unused, so that a subclass may hand on its own.
 
     Raises:
         ArgumentError: The name is no string, or empty.

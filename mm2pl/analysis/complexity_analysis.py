@@ -55,6 +55,8 @@ _DEFAULT_SUPPORTED_ACT_OPS: dict[str, Handle] = {
 class FlopAnalyzer(JitModelAnalysis):
     """Count flops by module and operator; stands for `mmengine.analysis.FlopAnalyzer`.
 
+    A multiplication with its addition counts as one. The arguments are those of :class:`JitModelAnalysis`.
+
     Example:
         >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(3, 10, 1), nn.Flatten(), nn.Linear(1000, 10))
@@ -69,7 +71,10 @@ class FlopAnalyzer(JitModelAnalysis):
 
 
 class ActivationAnalyzer(JitModelAnalysis):
-    """Count the outputs of convolutions and matrix products; `mmengine.analysis.ActivationAnalyzer`."""
+    """Count the outputs of convolutions and matrix products; `mmengine.analysis.ActivationAnalyzer`.
+
+    The arguments are those of :class:`JitModelAnalysis`.
+    """
 
     def __init__(self, model: nn.Module, inputs: Any) -> None:
         super().__init__(model, inputs)
@@ -105,7 +110,7 @@ def _scaled(
 
 
 def parameter_count(model: nn.Module) -> Counter[str]:
-    """Count the parameters of every module and of every parameter by name; ``''`` is the model."""
+    """Count the parameters of every module of ``model`` and of every parameter by name; ``''`` is the model."""
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         parts = name.split(".")

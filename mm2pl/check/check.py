@@ -40,7 +40,7 @@ def check_config(
 
 
 def check_runner(runner: Runner) -> Report:
-    """Check a runner by a trial of its copy, which leaves the runner and the process as they were."""
+    """Check ``runner`` by a trial of its copy, which leaves the runner and the process as they were."""
     run = runner._run
     config = whole_config(run.plan.run, run.plan.model, run.plan.data)
     found = [*([_ONE_PROCESS] if run.world_size > 1 else []), *faults_of(config)]

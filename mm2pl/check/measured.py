@@ -130,9 +130,11 @@ class Measured:
                 f"--iterations {self.log_interval} takes one in"
             )
         if self.epochs_begun:
+            length = self.loader.get("length")
+            known = f" (of {length} iterations each)" if length else ""
             yield (
-                f"an epoch has {self.loader['length']} iterations, so {self.epochs_begun} of these begin one; "
-                "validations and checkpoints are left out"
+                f"epochs that begin in these iterations: {self.epochs_begun}{known}; validations and checkpoints are "
+                "left out"
             )
         if self.complexity is not None and self.complexity.uncounted:
             yield f"FLOPs are not counted: {self.complexity.uncounted}"

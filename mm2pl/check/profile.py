@@ -16,7 +16,7 @@ from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as torch_profile
 
 from mm2pl.check.complexity import complexity_of
-from mm2pl.check.measured import Measured
+from mm2pl.check.measured import APART, Measured
 from mm2pl.check.stopwatch import Stopwatch
 from mm2pl.check.trial import Enough, keep_inside, peak_of_process, quiet
 from mm2pl.errors import ArgumentError
@@ -113,7 +113,7 @@ class _Probe(Checkpoint):
         self._wait_for_device: Callable[[], None] = lambda: None
         self._traces = self._measures = False
         self._batch: Any = None
-        self._around = ExitStack()
+        self._around, self._apart = ExitStack(), ExitStack()
         self._course = self._go_through()
 
     @property
@@ -178,12 +178,11 @@ class _Probe(Checkpoint):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the validation of a loop that drives out."""
-        self._validation = self._watch.part("validation")
-        self._validation.__enter__()
+        self._apart.enter_context(self._watch.part(APART))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on."""
-        self._validation.__exit__(None, None, None)
+        self._apart.close()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

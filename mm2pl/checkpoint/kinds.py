@@ -178,8 +178,14 @@ def restore(kinds: Kinds, saved: Mapping[str, Any]) -> dict[str, Any]:
 def with_own_states(
     optimizer: Mapping[str, Any], states: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Put the optimizers' own states back into what :data:`SHARDED_OPTIMIZER` left of one wrapper, or of several."""
+    """Put the optimizers' own states back into what :data:`SHARDED_OPTIMIZER` left of one wrapper, or of several.
+
+    An entry that has them stays as it is.
+    """
+    parts = [part for part in optimizer.values() if isinstance(part, Mapping)]
+    if any("param_groups" in part for part in (optimizer, *parts)):
+        return dict(optimizer)
     if len(states) == 1:
         return {**states[0], **optimizer}
-    parts = zip(optimizer.items(), states, strict=True)
-    return {name: {**state, **part} for (name, part), state in parts}
+    pairs = zip(optimizer.items(), states, strict=True)
+    return {name: {**state, **part} for (name, part), state in pairs}

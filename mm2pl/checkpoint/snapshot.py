@@ -49,12 +49,12 @@ class SnapshotMemory:
 
     def copied(self, value: torch.Tensor) -> torch.Tensor:
         """Return a copy of a tensor on the CPU."""
-        free = self._free.get(_form(value))
+        free = self._free.get(_form(value)) if value.layout == torch.strided else None
         return free.pop().copy_(value) if free else to_host(value)
 
     def take_back(self, tensors: list[torch.Tensor]) -> None:
         """Keep tensors that nobody needs any more; a writer's thread calls this."""
-        for tensor in tensors:
+        for tensor in (each for each in tensors if each.layout == torch.strided):
             self._free.setdefault(_form(tensor), []).append(tensor)
 
 

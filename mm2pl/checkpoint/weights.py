@@ -150,7 +150,7 @@ def get_state_dict(
 
 
 def weights_to_cpu(state_dict: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights on the CPU; nested containers keep their types, ``_metadata`` stays."""
+    """Return the weights of ``state_dict`` on the CPU; nested containers keep their types, ``_metadata`` stays."""
     on_cpu = _to_cpu(state_dict)
     on_cpu._metadata = getattr(state_dict, "_metadata", OrderedDict())
     return on_cpu

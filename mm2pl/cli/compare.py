@@ -31,7 +31,7 @@ def run(command: str, arguments: list[str]) -> None:
         help="read a checkpoint of each, and say which weights differ from the first run's; default: last",
     )
     parser.add_argument("--html", metavar="FILE", help="write one page, with the curves")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
     words = with_default(arguments, "--weights", "last", _names_a_checkpoint)
     options = parser.parse_intermixed_args(words)
     if len(options.folders) < 2:

@@ -19,8 +19,13 @@ def run(command: str, arguments: list[str]) -> None:
     parser.add_argument(
         "source", help="a checkpoint of mm2pl, MMEngine, MMCV 1.x or Lightning, or a state dict"
     )
-    parser.add_argument("out")
-    parser.add_argument("--to", choices=["lightning", "mmengine", "weights"], default="lightning")
+    parser.add_argument("out", help="the new file")
+    parser.add_argument(
+        "--to",
+        choices=["lightning", "mmengine", "weights"],
+        default="lightning",
+        help="who is to read it; weights: a state dict alone",
+    )
     parser.add_argument(
         "--epoch-length", type=int, help="batches per epoch, to find the place inside an epoch"
     )

@@ -27,9 +27,16 @@ _NOT_RUN = (
 
 
 def run(command: str, arguments: list[str]) -> int:
-    """Print the table; return 2 if the run would refuse the config, or with ``--strict`` on any warning."""
+    """Print the table; return 2 if the run would refuse the config, or with ``--strict`` on any warning.
+
+    Raises:
+        ArgumentError: It is a config of MMCV 1.x that cannot be read without executing it.
+        MissingFileError: There is no such config.
+    """
     parser = argparse.ArgumentParser(prog=f"mm2pl {command}", description=__doc__)
-    parser.add_argument("--format", choices=["text", "md", "json"], default="text")
+    parser.add_argument(
+        "--format", choices=["text", "md", "json"], default="text", help="of the table"
+    )
     parser.add_argument(
         "--all", action="store_true", help="list every key there is, without a config"
     )

@@ -111,8 +111,13 @@ COMMANDS = {
     "detect": "predict",
     "migrate-ckpt": "convert-ckpt",
     "print-config": "explain",
+    "analyze-logs": "plot log",
+    "browse-dataset": "browse",
+    "get-flops": "profile",
+    "benchmark": "profile",
+    "publish-model": "publish",
 }
-"""Command → what it is here."""
+"""Command, or a script of OpenMMLab's tools, with ``-`` for ``_`` → what it is here."""
 
 
 def instead_of(command: str, option: str, value: str) -> str:
@@ -142,9 +147,12 @@ def command_instead_of(command: str, rest: Sequence[str]) -> str:
 
     >>> command_instead_of("train", ["c.py", "--amp"]), command_instead_of("c.py", ["--amp"])
     ('mm2pl fit c.py --amp', 'mm2pl fit c.py --amp')
+    >>> command_instead_of("browse_dataset", ["c.py"])
+    'mm2pl browse c.py'
     """
-    if command in COMMANDS:
-        return " ".join(["mm2pl", COMMANDS[command], *rest])
+    name = command.replace("_", "-")
+    if name in COMMANDS:
+        return " ".join(["mm2pl", COMMANDS[name], *rest])
     if command.endswith((".py", ".yaml", ".yml", ".json")) or "::" in command:
         return " ".join(["mm2pl fit", command, *rest])
     return ""

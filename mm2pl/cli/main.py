@@ -69,7 +69,7 @@ NOBODY_READS = 128 + 13
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit code.
+    """Run the command line ``argv``, by default this process's own; return the exit code.
 
     It is 0, 1 after Ctrl-C, 2 for a mistake that one message explains, or :data:`NOBODY_READS`.
     """

@@ -32,7 +32,9 @@ def run(command: str, arguments: list[str]) -> int:
             f"{arguments[0]!r} is a config, and what to plot comes first → mm2pl {command} schedule "
             f"{' '.join(arguments)}"
         )
-    parser.add_argument("what", choices=["schedule", "log"])
+    parser.add_argument(
+        "what", choices=["schedule", "log"], help="the schedules of a config, or the logs of runs"
+    )
     add_options(parser)
     parser.add_argument(
         "-o", "--out", metavar="FILE", help="draw to lr.png, lr.pdf, … (needs matplotlib)"
@@ -62,4 +64,6 @@ def run(command: str, arguments: list[str]) -> int:
         print(json.dumps(schedule_data(cfg, epoch_length=length), ensure_ascii=False))
         return 0
     print(plot_schedule(cfg, options.out, epoch_length=length))
+    if options.out:
+        print(f"wrote {options.out}")
     return 0

@@ -31,7 +31,7 @@ def run(command: str, arguments: list[str]) -> None:
     parser.add_argument(
         "--safetensors", action="store_true", help="write .safetensors (needs the package)"
     )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
     parser.add_argument(
         "--unsafe-pickle",
         action="store_true",

@@ -37,7 +37,7 @@ def run(command: str, arguments: list[str]) -> int:
         metavar="KEY=VALUE",
         help="only runs whose config has this value, such as optim_wrapper.optimizer.lr=0.01; may be given again",
     )
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
     options = parser.parse_args(arguments)
     folders = options.folders or ["work_dirs" if Path("work_dirs").is_dir() else "."]
     found = find(folders)

@@ -132,6 +132,8 @@ class _MissingNames(MetaPathFinder):
 class MMEngineAlias:
     """The alias while it lasts: until :meth:`remove`, or the end of a ``with`` block.
 
+    ``advice`` ends the message about a module of MMEngine's that mm2pl lacks.
+
     Attributes:
         active: Whether this very object serves ``mmengine``. False where MMEngine is installed, or
             served already.

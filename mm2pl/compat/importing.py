@@ -9,7 +9,7 @@ from .alias import alias_mmengine
 
 
 def import_module(name: str) -> ModuleType:
-    """Import a module; if what it lacks is MMEngine, serve that from mm2pl until the process ends.
+    """Import the module ``name``; if what it lacks is MMEngine, serve that from mm2pl until the process ends.
 
     Raises:
         ImportError: It cannot be imported for another reason.

@@ -181,7 +181,7 @@ REEXPORTED = _read(_TABLE)
 
 
 def ours(path: str) -> str:
-    """Return our path of a module or an object of MMEngine's.
+    """Return our path of ``path``, a module or an object of MMEngine's.
 
     >>> ours("mmengine.hooks.hook.Hook"), ours("mmengine.runner._flexible_runner")
     ('mm2pl.hooks.hook.Hook', 'mm2pl.runner.flexible_runner')

@@ -27,6 +27,8 @@ class ConfigDict(dict):
     As in MMEngine, ``update`` merges nested dicts, ``pop`` returns None for a missing key, and
     ``items``/``values`` are lists.
 
+    The arguments are those of `dict`: a mapping or pairs as ``args``, and keys as ``kwargs``.
+
     >>> cfg = ConfigDict(model=dict(type="ResNet", depth=50))
     >>> cfg.update(model=dict(depth=18))
     >>> cfg.model
@@ -264,9 +266,9 @@ def _merge_values(new: dict, old: dict) -> dict:
 
 
 def as_config(data: Any) -> Any:
-    """Give plain dicts attributes, at every depth, as parts of an MMEngine config have: users read ``cfg.type``.
+    """Give the plain dicts in ``data`` attributes, at every depth, as parts of an MMEngine config have.
 
-    Objects, lists with a class of their own among them, stay as they are.
+    Users read ``cfg.type``. Objects, lists with a class of their own among them, stay as they are.
 
     >>> as_config([{"type": "Resize", "scale": {"width": 4}}])[0].scale.width
     4

@@ -62,7 +62,7 @@ class ConfigError(UserError):
 
 
 class ConfigParsingError(ConfigError, RuntimeError):
-    """Report a file that does not follow the rules of the config language."""
+    """Report a file that does not follow the rules of the config language; see `ConfigError`."""
 
 
 class ConfigFileNotFoundError(ConfigError, FileNotFoundError):
@@ -78,7 +78,7 @@ class ConfigSyntaxError(ConfigError, SyntaxError):
 
 
 class ConfigKeyError(ConfigError, KeyError):
-    """Report a missing, duplicate or reserved key."""
+    """Report a missing, duplicate or reserved key; see `ConfigError`."""
 
 
 class ConfigIndexError(ConfigError, IndexError):

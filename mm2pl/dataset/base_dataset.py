@@ -24,7 +24,7 @@ _ANNOTATIONS = ("data_list", "data_bytes", "data_address")
 
 
 def force_full_init(old_func: F) -> F:
-    """Decorate a method so that it calls ``self.full_init()`` first if that was not done yet."""
+    """Decorate the method ``old_func`` so that it calls ``self.full_init()`` first if that was not done yet."""
 
     @functools.wraps(old_func)
     def wrapper(obj: Any, *args: Any, **kwargs: Any) -> Any:
@@ -68,6 +68,19 @@ class BaseDataset(Dataset):
         test_mode: A transform that returns None is an error, instead of a reason to try another entry.
         lazy_init: Leave the annotation file unread until it is needed.
         max_refetch: Other random entries to try when the pipeline returns None.
+
+    Raises:
+        FileNotFoundError: The annotation file does not exist.
+        ArgumentError: It does not hold ``metainfo`` and ``data_list``.
+
+    Example:
+    >>> class Squares(BaseDataset):
+    ...     METAINFO = {"classes": ("even", "odd")}
+    ...     def load_data_list(self):
+    ...         return [{"number": n, "label": n % 2} for n in range(4)]
+    >>> data = Squares(pipeline=[lambda entry: {**entry, "square": entry["number"] ** 2}])
+    >>> len(data), data[3]
+    (4, {'number': 3, 'label': 1, 'sample_idx': 3, 'square': 9})
     """
 
     METAINFO: dict = {}  # noqa: RUF012  # subclasses and users assign plain dicts

@@ -173,7 +173,7 @@ def _function(given: Any, key: str) -> Callable:
 
 
 def batch_size_of(dataloader: Any) -> int:
-    """Return the batch size (per process) of a loader or of its config.
+    """Return the batch size (per process) of ``dataloader``, a loader or its config.
 
     Raises:
         ArgumentError: It has none.
@@ -216,7 +216,7 @@ class _SlicedDataset:
 
 
 def loader_config(loader: Any) -> Any:
-    """Give a loader's dict attributes, as :func:`as_config` does; a data set that is no dict stays as it is.
+    """Give the dict ``loader`` attributes, as :func:`as_config` does; a data set that is not a dict stays as it is.
 
     >>> type(loader_config({"dataset": [{"inputs": 1}], "batch_size": 1})["dataset"][0])
     <class 'dict'>

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch.utils.data import Sampler
 
+from mm2pl.dataset.utils import length_of
 from mm2pl.dist import get_dist_info, sync_random_seed
 from mm2pl.errors import ArgumentError
 from mm2pl.registry import DATA_SAMPLERS
@@ -22,6 +23,11 @@ class _RankSampler(Sampler[int]):
     """Whether the iterator never ends, so that the sampler's length is not that of a pass."""
 
     def __init__(self, dataset: Sized, shuffle: bool, seed: int | None) -> None:
+        if length_of(dataset) is None:
+            raise ArgumentError(
+                f"{type(dataset).__name__} has no length, which {type(self).__name__} needs → give it a __len__; an "
+                "IterableDataset takes no sampler"
+            )
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.shuffle = shuffle
@@ -65,7 +71,7 @@ class DefaultSampler(_RankSampler):
         round_up: Repeat samples from the beginning until all ranks have equally many.
 
     Raises:
-        ArgumentError: The data set is empty and ``round_up`` has nothing to repeat.
+        ArgumentError: The data set has no length, or is empty and ``round_up`` has nothing to repeat.
 
     Example:
         >>> list(DefaultSampler("abcd", shuffle=True, seed=0))
@@ -125,7 +131,7 @@ class InfiniteSampler(_RankSampler):
         seed: The same on all ranks; None: a random one that the ranks agree on.
 
     Raises:
-        ArgumentError: The data set is empty.
+        ArgumentError: The data set is empty, or has no length.
 
     Example:
         >>> list(islice(InfiniteSampler("abc", shuffle=False), 5))

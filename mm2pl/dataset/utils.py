@@ -28,7 +28,12 @@ def worker_init_fn(
 ) -> None:
     """Seed Python, NumPy and torch in a worker with ``num_workers * rank + worker_id + seed``.
 
-    With ``disable_subprocess_warning`` only worker 0 still warns.
+    Args:
+        worker_id: Counts the workers of one process from 0.
+        num_workers: Workers of one process.
+        rank: Of the process.
+        seed: Of the run; the same in all processes.
+        disable_subprocess_warning: Ignore warnings in all workers but worker 0.
     """
     # MMEngine's formula: no two workers of a run share a seed.
     worker_seed = num_workers * rank + worker_id + seed
@@ -66,7 +71,7 @@ def length_of(data: Any) -> int | None:
 
 @FUNCTIONS.register_module()
 def pseudo_collate(data_batch: Sequence) -> Any:
-    """Turn a list of samples into one sample of lists, stacking nothing.
+    """Turn ``data_batch``, a list of samples, into one sample of lists, stacking nothing.
 
     Example:
         >>> pseudo_collate([dict(x=1, y="a"), dict(x=2, y="b")])
@@ -78,6 +83,8 @@ def pseudo_collate(data_batch: Sequence) -> Any:
 @FUNCTIONS.register_module()
 def default_collate(data_batch: Sequence) -> Any:
     """Stack tensors, arrays and numbers along a new first dimension; keep data elements a list.
+
+    ``data_batch`` holds the samples; stacked tensors must have one shape.
 
     Example:
         >>> default_collate([dict(x=1, y="a"), dict(x=2, y="b")])

@@ -81,7 +81,10 @@ def get_device() -> str:
 
 
 def get_max_cuda_memory(device: torch.device | None = None) -> int:
-    """Return the peak of allocated memory in MiB since the last call."""
+    """Return the peak of allocated memory in MiB since the last call.
+
+    ``device`` is the GPU; None: the current one. Only the current GPU's peak is reset.
+    """
     peak = torch.cuda.max_memory_allocated(device=device) // 2**20
     # As in MMEngine 0.10.7, which does not do so for MUSA below.
     torch.cuda.reset_peak_memory_stats()
@@ -89,5 +92,5 @@ def get_max_cuda_memory(device: torch.device | None = None) -> int:
 
 
 def get_max_musa_memory(device: torch.device | None = None) -> int:
-    """Return the peak of allocated memory in MiB."""
+    """Return the peak of allocated memory in MiB on ``device``, by default the current one."""
     return torch.musa.max_memory_allocated(device=device) // 2**20  # type: ignore[attr-defined]

@@ -1,4 +1,9 @@
-"""Collective operations and ranks, also where there is but one process."""
+"""Collective operations and ranks, also where there is only one process.
+
+The argument ``group`` of many functions is the `torch.distributed.ProcessGroup` whose processes take part, and whose
+ranks are meant. None, the default, is the group of all processes. Every process of the group must make the same calls
+in the same order.
+"""
 
 from mm2pl.dist.dist import all_gather as all_gather
 from mm2pl.dist.dist import all_gather_object as all_gather_object

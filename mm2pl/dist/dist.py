@@ -34,7 +34,9 @@ _REDUCE_OPS = ("sum", "product", "min", "max", "band", "bor", "bxor")
 
 def _get_reduce_op(name: str) -> Any:
     if name.lower() not in _REDUCE_OPS:
-        raise ArgumentError(f"reduce op should be one of mean, {', '.join(_REDUCE_OPS)}, got {name!r}")
+        raise ArgumentError(
+            f"reduce op should be one of mean, {', '.join(_REDUCE_OPS)}, got {name!r}"
+        )
     return getattr(torch_dist.ReduceOp, name.upper())
 
 
@@ -44,7 +46,7 @@ def all_reduce(data: torch.Tensor, op: str = "sum", group: ProcessGroup | None =
     Args:
         data: Of the same shape everywhere.
         op: mean, sum, product, min, max, band, bor or bxor.
-        group: Default: all processes.
+        group: See `mm2pl.dist`.
     """
     world_size = get_world_size(group)
     if world_size == 1:
@@ -57,7 +59,10 @@ def all_reduce(data: torch.Tensor, op: str = "sum", group: ProcessGroup | None =
 
 
 def all_gather(data: torch.Tensor, group: ProcessGroup | None = None) -> list[torch.Tensor]:
-    """Return the tensors of all processes, by rank; they must have the same shape."""
+    """Return the tensors ``data`` of all processes, by rank; they must have the same shape.
+
+    ``group``: see `mm2pl.dist`.
+    """
     world_size = get_world_size(group)
     if world_size == 1:
         return [data]
@@ -70,7 +75,10 @@ def all_gather(data: torch.Tensor, group: ProcessGroup | None = None) -> list[to
 def gather(
     data: torch.Tensor, dst: int = 0, group: ProcessGroup | None = None
 ) -> list[torch.Tensor]:
-    """Return the tensors of all processes at rank ``dst``, an empty list elsewhere."""
+    """Return the tensors ``data`` of all processes at rank ``dst``, an empty list elsewhere.
+
+    They must have the same shape. ``group``: see `mm2pl.dist`.
+    """
     world_size = get_world_size(group)
     if world_size == 1:
         return [data]
@@ -85,7 +93,10 @@ def gather(
 
 
 def broadcast(data: torch.Tensor, src: int = 0, group: ProcessGroup | None = None) -> None:
-    """Copy ``data`` of rank ``src`` into that of the others, in place."""
+    """Copy ``data`` of rank ``src`` into that of the others, in place.
+
+    ``group``: see `mm2pl.dist`.
+    """
     if get_world_size(group) == 1:
         return
     # torch broadcasts contiguous memory only.
@@ -99,6 +110,8 @@ def sync_random_seed(group: ProcessGroup | None = None) -> int:
     """Return one random seed for all processes, drawn by rank 0 with NumPy's generator.
 
     Every process draws, so that their generators stay in step.
+
+    ``group``: see `mm2pl.dist`.
     """
     seed = np.random.randint(2**31)
     if get_world_size(group) == 1:
@@ -112,6 +125,8 @@ def sync_random_seed(group: ProcessGroup | None = None) -> int:
 def broadcast_object_list(data: list[Any], src: int = 0, group: ProcessGroup | None = None) -> None:
     """Replace the picklable items of ``data`` by those of rank ``src``, in place.
 
+    ``group``: see `mm2pl.dist`.
+
     Raises:
         ArgumentError: ``data`` is no list.
     """
@@ -122,7 +137,10 @@ def broadcast_object_list(data: list[Any], src: int = 0, group: ProcessGroup | N
 
 
 def all_gather_object(data: Any, group: ProcessGroup | None = None) -> list[Any]:
-    """Return the picklable objects of all processes, by rank."""
+    """Return the picklable objects ``data`` of all processes, by rank.
+
+    ``group``: see `mm2pl.dist`.
+    """
     world_size = get_world_size(group)
     if world_size == 1:
         return [data]
@@ -132,7 +150,10 @@ def all_gather_object(data: Any, group: ProcessGroup | None = None) -> list[Any]
 
 
 def gather_object(data: Any, dst: int = 0, group: ProcessGroup | None = None) -> list[Any] | None:
-    """Return the picklable objects of all processes at rank ``dst``, None elsewhere."""
+    """Return the picklable objects ``data`` of all processes at rank ``dst``, None elsewhere.
+
+    ``group``: see `mm2pl.dist`.
+    """
     world_size = get_world_size(group)
     if world_size == 1:
         return [data]
@@ -149,6 +170,8 @@ def all_reduce_dict(
 
     The keys and shapes must be the same everywhere. Tensors of several dtypes all become what they
     promote to, as in MMEngine.
+
+    ``op``: as for :func:`all_reduce`. ``group``: see `mm2pl.dist`.
 
     Raises:
         ArgumentError: ``data`` is no dict.
@@ -179,7 +202,7 @@ def all_reduce_params(
         coalesce: Send many at a time.
         bucket_size_mb: The most to send at a time, in MiB; -1: all of one dtype.
         op: As for :func:`all_reduce`.
-        group: Default: all processes.
+        group: See `mm2pl.dist`.
     """
     if get_world_size(group) == 1:
         return
@@ -233,7 +256,10 @@ def collect_results(
 
 
 def collect_results_gpu(result_part: list[Any], size: int) -> list[Any] | None:
-    """Collect results over the group's device; see :func:`collect_results`."""
+    """Collect results over the group's device; see :func:`collect_results`.
+
+    ``result_part`` is this process's ``results``. They must be picklable.
+    """
     rank, world_size = get_dist_info()
     if world_size == 1:
         return result_part[:size]
@@ -248,6 +274,8 @@ def collect_results_cpu(
 
     Without ``tmpdir`` they travel over the group if that is gloo's, else through files in a new
     directory below ``./.dist_test``, which all processes must share.
+
+    ``result_part`` is this process's ``results``.
 
     Raises:
         FileNotFoundError: The processes do not see the same folder.

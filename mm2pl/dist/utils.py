@@ -107,7 +107,7 @@ def init_dist(
 
     Args:
         launcher: ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
-        backend: ``'nccl'``, ``'gloo'``, ``'mpi'``, …
+        backend: ``'nccl'`` (on a CPU ``'gloo'`` is taken for it), ``'gloo'``, ``'mpi'``, …
         init_backend: ``'torch'`` or ``'deepspeed'``.
         **kwargs: For `torch.distributed.init_process_group`, but ``timeout`` is in seconds;
             ``port`` for SLURM.
@@ -131,7 +131,9 @@ def init_dist(
             f"Invalid launcher type: {launcher!r}, choose from {', '.join(launchers)}."
         )
     if init_backend not in ("torch", "deepspeed"):
-        raise ArgumentError(f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}')
+        raise ArgumentError(
+            f'supported "init_backend" is "torch" or "deepspeed", not {init_backend}'
+        )
     # As MMEngine 0.10.7: a process that is forked after CUDA has started cannot use CUDA.
     if mp.get_start_method(allow_none=True) is None:
         mp.set_start_method("spawn")
@@ -141,9 +143,14 @@ def init_dist(
     if init_backend == "deepspeed":
         import_module("deepspeed").init_distributed(dist_backend=backend, **kwargs)
         return
+    device = devices.get_device()
+    if device == "cpu" and backend == "nccl":
+        # The default of MMEngine's configs, with which it fails without a GPU; under our strategies it is gloo too.
+        backend = "gloo"
     torch_dist.init_process_group(
         # As in MMEngine 0.10.7, a vendor's device has its own backend, no matter what the config says.
-        backend=_VENDOR_BACKENDS.get(devices.get_device(), backend), **kwargs
+        backend=_VENDOR_BACKENDS.get(device, backend),
+        **kwargs,
     )
 
 
@@ -207,17 +214,26 @@ def _set_device(local_rank: int) -> None:
 
 
 def get_backend(group: ProcessGroup | None = None) -> str | None:
-    """Return the name of the group's backend; None without a process group."""
+    """Return the name of the group's backend; None without a process group.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return torch_dist.get_backend(group) if is_distributed() else None
 
 
 def get_world_size(group: ProcessGroup | None = None) -> int:
-    """Return how many processes the group has."""
+    """Return how many processes the group has.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return torch_dist.get_world_size(group) if is_distributed() else 1
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """Return this process's rank in the group."""
+    """Return this process's rank in the group.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return torch_dist.get_rank(group) if is_distributed() else 0
 
 
@@ -225,7 +241,10 @@ _SHARE: ContextVar[tuple[int, int] | None] = ContextVar("share", default=None)
 
 
 def get_dist_info(group: ProcessGroup | None = None) -> tuple[int, int]:
-    """Return rank and world size; inside :func:`sharing_data`, those of the shares of the data."""
+    """Return rank and world size; inside :func:`sharing_data`, those of the shares of the data.
+
+    ``group``: see `mm2pl.dist`. With one given, the shares do not matter.
+    """
     share = _SHARE.get()
     if share is not None and group is None:
         return share
@@ -266,7 +285,10 @@ def _local(variable: str, alone: int, ask: Callable[[ProcessGroup | None], int])
 
 
 def is_main_process(group: ProcessGroup | None = None) -> bool:
-    """Return whether this is rank 0."""
+    """Return whether this process has rank 0 in the group.
+
+    ``group``: see `mm2pl.dist`.
+    """
     return get_rank(group) == 0
 
 
@@ -281,13 +303,19 @@ def master_only(func: Function) -> Function:
 
 
 def barrier(group: ProcessGroup | None = None) -> None:
-    """Wait until every process of the group is here."""
+    """Wait until every process of the group is here.
+
+    ``group``: see `mm2pl.dist`.
+    """
     if is_distributed():
         torch_dist.barrier(group)
 
 
 def get_comm_device(group: ProcessGroup | None = None) -> torch.device:
-    """Return the device on which the group communicates."""
+    """Return the device on which the group communicates.
+
+    ``group``: see `mm2pl.dist`.
+    """
     backend = get_backend(group) or ""
     # torch can give a group several backends, such as "cpu:gloo,cuda:nccl".
     kind = next((device for name, device in BACKEND_DEVICES.items() if name in backend), "cpu")
@@ -301,7 +329,7 @@ def _is_sequence(data: Any) -> bool:
 
 
 def get_data_device(data: Any) -> torch.device:
-    """Return the device of a tensor, or of all tensors in a sequence or dict.
+    """Return the device of ``data``: a tensor, or a sequence or dict of tensors at any depth.
 
     Raises:
         ValueError: They are on several devices, or there are none.
@@ -310,7 +338,9 @@ def get_data_device(data: Any) -> torch.device:
     if isinstance(data, torch.Tensor):
         return data.device
     if not _is_sequence(data):
-        raise ArgumentError(f"data should be a Tensor, sequence of tensor or dict, but got {data!r}")
+        raise ArgumentError(
+            f"data should be a Tensor, sequence of tensor or dict, but got {data!r}"
+        )
     items = data.values() if isinstance(data, Mapping) else data
     found = list(dict.fromkeys(map(get_data_device, items)))
     if not found:

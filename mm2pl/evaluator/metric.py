@@ -29,6 +29,18 @@ class BaseMetric(metaclass=ABCMeta):
         prefix: Metric names become ``prefix/name``; default: the class's ``default_prefix``.
         collect_dir: Directory, shared by all ranks, for the files of ``'cpu'``.
 
+    Example:
+    >>> class Hits(BaseMetric):
+    ...     default_prefix = "top1"
+    ...     def process(self, data_batch, data_samples):
+    ...         self.results += [sample["pred"] == sample["label"] for sample in data_samples]
+    ...     def compute_metrics(self, results):
+    ...         return {"hits": 100 * sum(results) / len(results)}
+    >>> metric = Hits()
+    >>> metric.process(None, [{"pred": 3, "label": 3}, {"pred": 1, "label": 2}])
+    >>> metric.evaluate(size=2)
+    {'top1/hits': 50.0}
+
     Raises:
         ArgumentError: ``collect_dir`` without ``collect_device='cpu'``.
     """

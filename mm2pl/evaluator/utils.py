@@ -8,7 +8,7 @@ from mm2pl.errors import ArgumentError
 
 
 def get_metric_value(indicator: str, metrics: dict) -> Any:
-    """Return the value called ``indicator``: ``prefix/name``, or a name that is unique.
+    """Return the value in ``metrics`` called ``indicator``: ``prefix/name``, or a name that is unique.
 
     Raises:
         ValueError: No value, or more than one, is called so.

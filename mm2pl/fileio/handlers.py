@@ -142,7 +142,7 @@ file_handlers: dict[str, BaseFileHandler] = {
 def register_handler(
     file_formats: str | list[str], **kwargs: Any
 ) -> Callable[[type[BaseFileHandler]], type[BaseFileHandler]]:
-    """Use a handler class, built with ``kwargs``, for these suffixes; a class decorator.
+    """Use a handler class, built with ``kwargs``, for the suffixes ``file_formats``; a class decorator.
 
     Raises:
         TypeError: A format is no string.

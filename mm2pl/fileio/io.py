@@ -86,96 +86,156 @@ def _shared(uri: FilePath, backend_args: BackendArgs) -> Any:
 
 
 def get(filepath: FilePath, backend_args: BackendArgs = None) -> bytes:
-    """Return a file's bytes."""
+    """Return the bytes of the file ``filepath``.
+
+    ``backend_args``: see the module.
+    """
     return _shared(filepath, backend_args).get(filepath)
 
 
 def get_text(filepath: FilePath, encoding: str = "utf-8", backend_args: BackendArgs = None) -> str:
-    """Return a file's text."""
+    """Return the text of the file ``filepath``, decoded from ``encoding``.
+
+    ``backend_args``: see the module.
+    """
     return _shared(filepath, backend_args).get_text(filepath, encoding)
 
 
 def put(obj: bytes, filepath: FilePath, backend_args: BackendArgs = None) -> None:
-    """Write bytes, over what is there; missing folders are made."""
+    """Write the bytes ``obj`` to ``filepath``, over what is there; missing folders are made.
+
+    ``backend_args``: see the module.
+    """
     _shared(filepath, backend_args).put(obj, filepath)
 
 
 def put_text(obj: str, filepath: FilePath, backend_args: BackendArgs = None) -> None:
-    """Write text, over what is there; missing folders are made."""
+    """Write the text ``obj`` to ``filepath`` in UTF-8, over what is there; missing folders are made.
+
+    ``backend_args``: see the module.
+    """
     _shared(filepath, backend_args).put_text(obj, filepath)
 
 
 def exists(filepath: FilePath, backend_args: BackendArgs = None) -> bool:
-    """Return whether there is such a file or folder."""
+    """Return whether ``filepath`` is a file or folder.
+
+    ``backend_args``: see the module.
+    """
     return _shared(filepath, backend_args).exists(filepath)
 
 
 def isdir(filepath: FilePath, backend_args: BackendArgs = None) -> bool:
-    """Return whether it is a folder."""
+    """Return whether ``filepath`` is a folder.
+
+    ``backend_args``: see the module.
+    """
     return _shared(filepath, backend_args).isdir(filepath)
 
 
 def isfile(filepath: FilePath, backend_args: BackendArgs = None) -> bool:
-    """Return whether it is a file."""
+    """Return whether ``filepath`` is a file.
+
+    ``backend_args``: see the module.
+    """
     return _shared(filepath, backend_args).isfile(filepath)
 
 
 def join_path(filepath: FilePath, *filepaths: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Join parts of a path or URL."""
+    """Join ``filepath``, a path or URL, with the parts ``filepaths``.
+
+    ``backend_args``: see the module.
+    """
     return _shared(filepath, backend_args).join_path(filepath, *filepaths)
 
 
 @contextmanager
 def get_local_path(filepath: FilePath, backend_args: BackendArgs = None) -> Iterator[FilePath]:
-    """Give a local path of the file: itself, or a copy that is deleted at the end."""
+    """Give a local path of ``filepath`` within a ``with`` block: itself, or a copy that is deleted at the end.
+
+    ``backend_args``: see the module.
+    """
     # A string, as MMEngine 0.10.7 hands over: a user's backend may not take a Path.
     with _shared(filepath, backend_args).get_local_path(str(filepath)) as local_path:
         yield local_path
 
 
 def copyfile(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Copy a file within a backend, and return where it is."""
+    """Copy a file within a backend, and return where it is.
+
+    Args:
+        src: The file.
+        dst: The new file, or a folder that it goes into.
+        backend_args: See the module.
+    """
     return _shared(src, backend_args).copyfile(src, dst)
 
 
 def copytree(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Copy a folder within a backend; ``dst`` must not exist."""
+    """Copy the folder ``src`` within a backend; ``dst`` must not exist.
+
+    ``backend_args``: see the module.
+    """
     return _shared(src, backend_args).copytree(src, dst)
 
 
 def copyfile_from_local(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Copy a local file to ``dst``, which may be elsewhere."""
+    """Copy the local file ``src`` to ``dst``, which may be elsewhere.
+
+    ``backend_args``, of ``dst``: see the module.
+    """
     return _shared(dst, backend_args).copyfile_from_local(src, dst)
 
 
 def copytree_from_local(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Copy a local folder to ``dst``, which may be elsewhere and must not exist."""
+    """Copy the local folder ``src`` to ``dst``, which may be elsewhere and must not exist.
+
+    ``backend_args``, of ``dst``: see the module.
+    """
     return _shared(dst, backend_args).copytree_from_local(src, dst)
 
 
 def copyfile_to_local(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Copy a file, which may be elsewhere, to the local ``dst``."""
+    """Copy the file ``src``, which may be elsewhere, to the local ``dst``.
+
+    ``backend_args``, of ``src``: see the module.
+    """
     # MMEngine 0.10.7 chooses the backend by dst, so nothing but local files can be copied.
     return _shared(src, backend_args).copyfile_to_local(src, dst)
 
 
 def copytree_to_local(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> Any:
-    """Copy a folder, which may be elsewhere, to the local ``dst``."""
+    """Copy the folder ``src``, which may be elsewhere, to the local ``dst``.
+
+    ``backend_args``, of ``src``: see the module.
+    """
     return _shared(src, backend_args).copytree_to_local(src, dst)
 
 
 def remove(filepath: FilePath, backend_args: BackendArgs = None) -> None:
-    """Remove a file."""
+    """Remove the file ``filepath``.
+
+    ``backend_args``: see the module.
+    """
     _shared(filepath, backend_args).remove(filepath)
 
 
 def rmtree(dir_path: FilePath, backend_args: BackendArgs = None) -> None:
-    """Remove a folder and what is in it."""
+    """Remove the folder ``dir_path`` and what is in it.
+
+    ``backend_args``: see the module.
+    """
     _shared(dir_path, backend_args).rmtree(dir_path)
 
 
 def copy_if_symlink_fails(src: FilePath, dst: FilePath, backend_args: BackendArgs = None) -> bool:
-    """Make ``dst`` a link to ``src``, or a copy where that fails; return whether it is a link."""
+    """Make ``dst`` a link to ``src``, or a copy where that fails; return whether it is a link.
+
+    Args:
+        src: The file or folder.
+        dst: The new path, within the backend of ``src``.
+        backend_args: See the module.
+    """
     return _shared(src, backend_args).copy_if_symlink_fails(src, dst)
 
 
@@ -207,7 +267,14 @@ def generate_presigned_url(
     expires_in: int = 3600,
     backend_args: BackendArgs = None,
 ) -> str:
-    """Return an address under which anybody can read the file for ``expires_in`` seconds."""
+    """Return an address under which anybody can reach a file for some time.
+
+    Args:
+        url: The file, in a store that can do so, such as ``s3://bucket/a.txt``.
+        client_method: The operation that the address allows, by the name that the store's client has for it.
+        expires_in: Seconds.
+        backend_args: See the module.
+    """
     return _shared(url, backend_args).generate_presigned_url(url, client_method, expires_in)
 
 

@@ -61,6 +61,8 @@ def dict_from_file(
     The first word is the key, cast by ``key_type``; the value is the second word, or a list if there
     are more.
 
+    ``filename``, ``encoding``, ``file_client_args`` and ``backend_args`` are those of :func:`list_from_file`.
+
     Raises:
         ArgumentError: A line has fewer than two words.
     """

@@ -49,6 +49,12 @@ class LoggerHook(Hook):
     Raises:
         TypeError: an argument is of another type.
         ValueError: an interval is not positive, or ``file_client_args`` has no ``out_dir`` to apply to.
+
+    Example:
+    >>> LoggerHook(interval=0)
+    Traceback (most recent call last):
+        ...
+    mm2pl.errors.ArgumentError: interval must be greater than 0, but got 0
     """
 
     priority = "BELOW_NORMAL"

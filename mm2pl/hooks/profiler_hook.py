@@ -173,7 +173,10 @@ class ProfilerHook(Hook):
 
 @HOOKS.register_module()
 class NPUProfilerHook(Hook):
-    """Refuse to be built: Ascend's NPUs are out of scope, and the message names what to use."""
+    """Refuse to be built: Ascend's NPUs are out of scope, and the message names what to use.
+
+    Every argument is accepted, so that an old config gets that message.
+    """
 
     priority = "VERY_LOW"
 

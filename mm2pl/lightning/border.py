@@ -129,8 +129,10 @@ class Border:
             # It has put the states back; from here on the checkpoint is like any other.
             states = [optimizer.state_dict() for optimizer in self.strategy.optimizers]
             checkpoint["optimizer_states"] = states
-            if "optimizer" in checkpoint:
-                checkpoint["optimizer"] = with_own_states(checkpoint["optimizer"], states)
+        if checkpoint.get("optimizer_states") and "optimizer" in checkpoint:
+            # The one file of a run that shards its model has them in Lightning's entry only.
+            states = checkpoint["optimizer_states"]
+            checkpoint["optimizer"] = with_own_states(checkpoint["optimizer"], states)
         checkpoint = files.from_mmengine(checkpoint, resume=False)
         callbacks = checkpoint.get("callbacks") or {}
         if "RunCallback" in callbacks:  # which wrote the hooks' states in files of mm2pl 0.1

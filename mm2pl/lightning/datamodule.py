@@ -33,6 +33,21 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         test_dataloader: The same for testing and predicting.
         seed: Seed of the samplers and workers; ``None``: the samplers agree on one over the processes.
         diff_rank_seed: Whether every process seeds differently.
+
+    Raises:
+        ArgumentError: When a loader is asked for that is neither a dict nor a DataLoader.
+
+    Example:
+    >>> data = MMDataModule(
+    ...     train_dataloader={
+    ...         "dataset": list(range(8)),
+    ...         "sampler": {"type": "DefaultSampler", "shuffle": False},
+    ...         "batch_size": 4,
+    ...         "num_workers": 0,
+    ...     },
+    ... )
+    >>> list(data.train_dataloader())
+    [[0, 1, 2, 3], [4, 5, 6, 7]]
     """
 
     def __init__(

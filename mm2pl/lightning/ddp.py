@@ -39,6 +39,9 @@ class MMDDPStrategy(DDPStrategy):
         timeout: The longest wait for another process, in seconds as in MMEngine's ``dist_cfg``, or as Lightning's.
     """
 
+    hands_on_to = (DDPStrategy, DistributedDataParallel)
+    """Who takes the other arguments."""
+
     _averaged = True
 
     def __init__(self, *, timeout: float | timedelta = default_pg_timeout, **kwargs: Any) -> None:

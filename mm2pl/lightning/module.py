@@ -31,7 +31,12 @@ from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.run_driver import RunDriver
-from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
+from mm2pl.lightning.schedules import (
+    SchedulesOfOptimizer,
+    are_built,
+    leave_steps_to_trainer,
+    split_schedulers,
+)
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
@@ -78,6 +83,24 @@ class MMLightningModule(EvaluatedModule):
         TypeError: If ``model`` is neither a module nor a dict, or ``compile`` neither bool nor dict.
         ValueError: If a Trainer flag contradicts ``optim_wrapper`` (``gradient_clip_val`` and ``clip_grad``, …), or
             needs a loop in which the ``optim_wrapper``'s own methods would not be called.
+
+    Example:
+    >>> import torch
+    >>> from mm2pl.model import BaseModel
+    >>> class Line(BaseModel):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layer = torch.nn.Linear(2, 1)
+    ...     def forward(self, inputs, mode="tensor"):
+    ...         outputs = self.layer(inputs)
+    ...         return {"loss": outputs.square().mean()} if mode == "loss" else outputs
+    >>> module = MMLightningModule(
+    ...     Line(),
+    ...     optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+    ...     param_scheduler={"type": "MultiStepLR", "milestones": [8]},
+    ... )
+    >>> sorted(module.state_dict())
+    ['model.layer.bias', 'model.layer.weight']
     """
 
     follows_lightning = brings_optimizers = False
@@ -265,6 +288,8 @@ class MMLightningModule(EvaluatedModule):
         else:
             self.driver.before_optimizers()
             self.driver.follow_parameters()
+        if self.automatic_optimization:
+            leave_steps_to_trainer(self.param_schedulers)
         wrappers = wrappers_of(self.optim_wrapper)
         views = [
             SchedulesOfOptimizer(wrapper.optimizer, self._schedulers_of(name))

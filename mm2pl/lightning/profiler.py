@@ -15,6 +15,8 @@ class NoProfiler(PassThroughProfiler):
     """Stand for Lightning's default profiler without making a context manager some twenty times per iteration.
 
     ``--trainer.profiler simple`` replaces it, as it replaces Lightning's own.
+
+    ``dirpath`` and ``filename`` are Lightning's arguments of every profiler; nothing is written there.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]

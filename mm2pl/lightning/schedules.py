@@ -183,12 +183,17 @@ def schedules_for(trainer: Trainer | None, param_scheduler: Any, optim_wrapper: 
     """
     length = {} if trainer is None else length_of(trainer)
     schedules = build_param_schedulers(param_scheduler, optim_wrapper, **length, by_epoch=True)
-    for group in schedules.values() if isinstance(schedules, dict) else [schedules]:
+    leave_steps_to_trainer(schedules)
+    return schedules
+
+
+def leave_steps_to_trainer(schedules: Any) -> None:
+    """Have no schedule warn of a tick before the optimizer's first step, which the Trainer's accumulation may delay."""
+    for group in schedules.values() if isinstance(schedules, dict) else [schedules or []]:
         for schedule in group:
             # One of the real MMEngine's knows nothing of the Trainer's accumulation.
             if hasattr(schedule, "stop_watching"):
                 schedule.stop_watching()
-    return schedules
 
 
 def are_built(schedules: object) -> bool:

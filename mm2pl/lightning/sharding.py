@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning.pytorch.strategies import FSDPStrategy
 from torch.distributed.constants import default_pg_timeout
-from torch.distributed.fsdp import BackwardPrefetch
+from torch.distributed.fsdp import BackwardPrefetch, FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import lambda_auto_wrap_policy
 
 from mm2pl.errors import ArgumentError
@@ -38,6 +38,9 @@ class MMFSDPStrategy(FSDPStrategy):
         TypeError: An argument is none of what is accepted.
         ValueError: A function is not registered, or the optimizer would not find its parameters.
     """
+
+    hands_on_to = (FSDPStrategy, FullyShardedDataParallel)
+    """Who takes the other arguments."""
 
     def __init__(
         self,

@@ -16,6 +16,8 @@ from lightning.pytorch.trainer.states import RunningStage
 from mm2pl.adverts import without_adverts
 from mm2pl.checkpoint.latest import find_latest_checkpoint
 from mm2pl.checkpoint.marker import read_marker
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.lightning.checkpoint_io import MMCheckpointIO
 from mm2pl.lightning.epoch_loop import LeanEpochLoop
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
@@ -165,7 +167,27 @@ def instantiate(node: object) -> Any:
         return node
     module, _, name = node["class_path"].rpartition(".")
     cls = getattr(importlib.import_module(module), name)
-    return cls(**{key: instantiate(value) for key, value in node.get("init_args", {}).items()})
+    given = node.get("init_args", {})
+    _require_accepted(cls, given)
+    return cls(**{key: instantiate(value) for key, value in given.items()})
+
+
+def _require_accepted(cls: type, given: Iterable[str]) -> None:
+    """Refuse arguments of a config that a class does not take.
+
+    Raises:
+        ArgumentError: Naming what it takes.
+    """
+    takers = (cls, *getattr(cls, "hands_on_to", ()))
+    parameters = [each for taker in takers for each in inspect.signature(taker).parameters.values()]
+    if takers[1:] or all(each.kind is not each.VAR_KEYWORD for each in parameters):
+        known = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+        for name in given:
+            if name not in known:
+                guess = did_you_mean(closest(name, known))
+                raise ArgumentError(
+                    f"{cls.__name__} has no argument {name!r} → one of {known}.{guess}"
+                )
 
 
 class TrialTrainer(RunTrainer):

@@ -139,10 +139,9 @@ class _Conversion:
         # A meta tensor has no content to move.
         if value.is_meta or (value.is_cpu and not self.copy):
             return value
-        # Empty tensors all have the address 0, and would otherwise be taken for one.
-        key = (
-            (value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else value
-        )
+        # Empty tensors all have the address 0, and would otherwise be taken for one; sparse ones have none.
+        addressed = value.numel() and value.layout == torch.strided
+        key = (value.data_ptr(), value.shape, value.stride(), value.dtype) if addressed else value
         if key not in self.moved:
             self.moved[key] = self.move(value)
         return self.moved[key]

@@ -143,7 +143,7 @@ class _Deep(ModuleType):
 
 
 def serve(room: str) -> None:
-    """Let a room's deep modules be imported; the room calls it when it is imported itself, as their parent.
+    """Let the deep modules of ``room`` be imported; the room calls it when it is imported itself, as their parent.
 
     Python looks among the loaded modules again once it has imported a parent.
     """

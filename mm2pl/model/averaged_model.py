@@ -132,6 +132,8 @@ class BaseAveragedModel(nn.Module):
 class StochasticWeightAverage(BaseAveragedModel):
     """The mean of all weights so far (Izmailov et al., UAI 2018); stands for MMEngine's class of that name.
 
+    The arguments are those of :class:`BaseAveragedModel`.
+
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
         >>> mean = StochasticWeightAverage(model)
@@ -197,7 +199,7 @@ class ExponentialMovingAverage(BaseAveragedModel):
         if pairs and type(self).avg_func is ExponentialMovingAverage.avg_func:
             # The same arithmetic in one call, several times as fast; on a GPU also in one kernel.
             averages, sources = zip(*pairs, strict=True)
-            torch._foreach_lerp_(averages, sources, self._momentum_at(steps))
+            torch._foreach_lerp_(averages, sources, self._momentum_at(self._count()))
         else:
             super()._average(pairs, steps)
 

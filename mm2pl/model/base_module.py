@@ -136,7 +136,10 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 
 
 class Sequential(BaseModule, nn.Sequential):
-    """`torch.nn.Sequential` with an ``init_cfg``."""
+    """`torch.nn.Sequential` with an ``init_cfg``.
+
+    ``args`` are the layers in order, or one ordered dict of them by name, as torch takes them.
+    """
 
     def __init__(self, *args: Any, init_cfg: Any = None) -> None:
         # BaseModule first, in all three: its `__init__` reaches nn.Module's again, which would forget the children.
@@ -145,7 +148,10 @@ class Sequential(BaseModule, nn.Sequential):
 
 
 class ModuleList(BaseModule, nn.ModuleList):
-    """`torch.nn.ModuleList` with an ``init_cfg``."""
+    """`torch.nn.ModuleList` with an ``init_cfg``.
+
+    ``modules`` are the first entries.
+    """
 
     def __init__(self, modules: Iterable[nn.Module] | None = None, init_cfg: Any = None) -> None:
         BaseModule.__init__(self, init_cfg)
@@ -153,7 +159,10 @@ class ModuleList(BaseModule, nn.ModuleList):
 
 
 class ModuleDict(BaseModule, nn.ModuleDict):
-    """`torch.nn.ModuleDict` with an ``init_cfg``."""
+    """`torch.nn.ModuleDict` with an ``init_cfg``.
+
+    ``modules`` are the first entries, by name.
+    """
 
     def __init__(
         self, modules: Mapping[str, nn.Module] | None = None, init_cfg: Any = None

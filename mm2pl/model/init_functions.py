@@ -30,21 +30,40 @@ def _check_distribution(distribution: str) -> None:
 
 
 def constant_init(module: nn.Module, val: float, bias: float = 0) -> None:
-    """Fill the weight with ``val``."""
+    """Fill the weight with ``val``.
+
+    Args:
+        module: Changed in place. A weight or bias that it lacks, or that is None, is passed over.
+        val: The weight's value.
+        bias: The bias's value.
+    """
     _fill(module, bias, nn.init.constant_, val)
 
 
 def xavier_init(
     module: nn.Module, gain: float = 1, bias: float = 0, distribution: str = "normal"
 ) -> None:
-    """Draw the weight as Glorot and Bengio do: variance ``gain² · 2 / (fan_in + fan_out)``."""
+    """Draw the weight as Glorot and Bengio do: variance ``gain² · 2 / (fan_in + fan_out)``.
+
+    Args:
+        module: See :func:`constant_init`.
+        gain: Factor of the standard deviation.
+        bias: See :func:`constant_init`.
+        distribution: ``"normal"`` or ``"uniform"``, with that variance.
+
+    Raises:
+        ArgumentError: Another ``distribution``.
+    """
     _check_distribution(distribution)
     draw = nn.init.xavier_uniform_ if distribution == "uniform" else nn.init.xavier_normal_
     _fill(module, bias, draw, gain=gain)
 
 
 def normal_init(module: nn.Module, mean: float = 0, std: float = 1, bias: float = 0) -> None:
-    """Draw the weight from a normal distribution."""
+    """Draw the weight from a normal distribution with ``mean`` and standard deviation ``std``.
+
+    ``module`` and ``bias``: see :func:`constant_init`.
+    """
     _fill(module, bias, nn.init.normal_, mean, std)
 
 
@@ -56,12 +75,24 @@ def trunc_normal_init(
     b: float = 2,
     bias: float = 0,
 ) -> None:
-    """Draw the weight from a normal distribution cut off outside ``[a, b]``."""
+    """Draw the weight from a normal distribution cut off outside ``[a, b]``, by :func:`trunc_normal_`.
+
+    Args:
+        module: See :func:`constant_init`.
+        mean: Of the distribution before the cut.
+        std: Of the distribution before the cut.
+        a: Smallest value; a value, not a number of standard deviations.
+        b: Greatest value.
+        bias: See :func:`constant_init`.
+    """
     _fill(module, bias, trunc_normal_, mean, std, a, b)
 
 
 def uniform_init(module: nn.Module, a: float = 0, b: float = 1, bias: float = 0) -> None:
-    """Draw the weight evenly from ``[a, b)``."""
+    """Draw the weight evenly from ``a`` (included) to ``b`` (excluded).
+
+    ``module`` and ``bias``: see :func:`constant_init`.
+    """
     _fill(module, bias, nn.init.uniform_, a, b)
 
 
@@ -90,7 +121,10 @@ def kaiming_init(
 
 
 def caffe2_xavier_init(module: nn.Module, bias: float = 0) -> None:
-    """Draw the weight as Caffe2's ``XavierFill``, which is torch's ``kaiming_uniform_`` with ``a=1``."""
+    """Draw the weight as Caffe2's ``XavierFill``, which is torch's ``kaiming_uniform_`` with ``a=1``.
+
+    ``module`` and ``bias``: see :func:`constant_init`.
+    """
     # With a=1 the gain of leaky_relu is 1: the bound is sqrt(3 / fan_in).
     kaiming_init(module, 1, "fan_in", "leaky_relu", bias, "uniform")
 

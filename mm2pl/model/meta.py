@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,15 +25,14 @@ def parameters_on_meta() -> Iterator[None]:
         >>> norm.weight.is_meta, norm.running_var
         (True, tensor([1., 1., 1.]))
     """
-    # torch's annotation leaves out that a hook may return another parameter.
-    handle = register_module_parameter_registration_hook(_emptied)  # type: ignore[arg-type]
+    handle = register_module_parameter_registration_hook(_emptied)
     try:
         yield
     finally:
         handle.remove()
 
 
-def _emptied(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+def _emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
     if parameter is None or parameter.is_meta:  # the second name of one that two modules share
         return parameter
     known = vars(parameter)

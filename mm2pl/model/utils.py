@@ -60,7 +60,9 @@ def stack_batch(
 
 @fx.wrap
 def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
-    """Merge dicts, later ones winning; `torch.fx` does not trace into it, as it would into ``update``.
+    """Merge the dicts ``args`` into a new one, later ones winning.
+
+    `torch.fx` does not trace into this function, as it would into ``update``.
 
     Raises:
         ArgumentError: An argument is no dict.
@@ -79,7 +81,7 @@ def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
 
 
 def set_preprocessor_device(model: nn.Module, device: torch.device) -> None:
-    """Move the data preprocessors within ``model`` that believe to be elsewhere, as MMEngine's own do.
+    """Move the data preprocessors within ``model`` that believe to be elsewhere to ``device``.
 
     MMEngine 0.10.7's remember the device of their last ``.to()``. Moving a module around them does not call it, and
     they go on sending batches to the CPU. Ours look at a buffer.
@@ -94,7 +96,7 @@ def set_preprocessor_device(model: nn.Module, device: torch.device) -> None:
 
 
 def detect_anomalous_params(loss: torch.Tensor, model: nn.Module) -> None:
-    """Log an error for every trainable parameter from which ``loss`` does not depend."""
+    """Log an error for every trainable parameter of ``model`` that ``loss`` does not depend on."""
     reached: set[Any] = set()
     todo = [loss.grad_fn]
     # A loop: MMEngine 0.10.7 recurses, and a deep graph goes beyond Python's recursion limit.

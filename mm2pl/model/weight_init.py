@@ -90,7 +90,7 @@ class BaseInit:
 
 @WEIGHT_INITIALIZERS.register_module(name="Constant")
 class ConstantInit(BaseInit):
-    """:func:`constant_init` for configs."""
+    """Call :func:`constant_init` as `BaseInit` says."""
 
     function = staticmethod(constant_init)
     arguments = ("val",)
@@ -102,7 +102,7 @@ class ConstantInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name="Xavier")
 class XavierInit(BaseInit):
-    """:func:`xavier_init` for configs."""
+    """Call :func:`xavier_init` as `BaseInit` says."""
 
     function = staticmethod(xavier_init)
     arguments = ("gain", "distribution")
@@ -114,7 +114,7 @@ class XavierInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name="Normal")
 class NormalInit(BaseInit):
-    """:func:`normal_init` for configs."""
+    """Call :func:`normal_init` as `BaseInit` says."""
 
     function = staticmethod(normal_init)
     arguments = ("mean", "std")
@@ -126,7 +126,7 @@ class NormalInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name="TruncNormal")
 class TruncNormalInit(BaseInit):
-    """:func:`trunc_normal_init` for configs."""
+    """Call :func:`trunc_normal_init` as `BaseInit` says."""
 
     function = staticmethod(trunc_normal_init)
     arguments = ("a", "b", "mean", "std")
@@ -140,7 +140,7 @@ class TruncNormalInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name="Uniform")
 class UniformInit(BaseInit):
-    """:func:`uniform_init` for configs."""
+    """Call :func:`uniform_init` as `BaseInit` says."""
 
     function = staticmethod(uniform_init)
     arguments = ("a", "b")
@@ -152,7 +152,7 @@ class UniformInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name="Kaiming")
 class KaimingInit(BaseInit):
-    """:func:`kaiming_init` for configs."""
+    """Call :func:`kaiming_init` as `BaseInit` says."""
 
     function = staticmethod(kaiming_init)
     arguments = ("a", "mode", "nonlinearity", "distribution")
@@ -176,7 +176,7 @@ class KaimingInit(BaseInit):
 
 @WEIGHT_INITIALIZERS.register_module(name="Caffe2Xavier")
 class Caffe2XavierInit(KaimingInit):
-    """:func:`caffe2_xavier_init` for configs."""
+    """Call :func:`caffe2_xavier_init` as `BaseInit` says."""
 
     def __init__(self, **kwargs: Any) -> None:
         # By position: a config that gives one of the four fails, instead of changing the method under its name.

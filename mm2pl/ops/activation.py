@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_one, require_tensors
 
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -60,6 +60,7 @@ ACTIVATIONS = {
 """By name; MMCV's kernels number them in this order from 1 on."""
 
 
+@of_kinds
 @full_precision
 def bias_act(
     input: Tensor,
@@ -103,8 +104,16 @@ def bias_act(
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 
+@of_kinds
 def fused_bias_leakyrelu(
     input: Tensor, bias: Tensor | None, negative_slope: float = 0.2, scale: float = 2**0.5
 ) -> Tensor:
-    """Return ``scale * leaky_relu(input + bias)``, the bias along dimension 1; as :func:`bias_act`."""
+    """Return ``scale * leaky_relu(input + bias)``, the bias along dimension 1; as :func:`bias_act`.
+
+    Args:
+        input: ``(N, C, ...)``.
+        bias: ``(C,)``, or None.
+        negative_slope: Slope below 0.
+        scale: Factor of the result.
+    """
     return bias_act(input, bias, 1, "lrelu", negative_slope, scale)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import reprlib
 from collections.abc import Callable
 from functools import wraps
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
 
 import numpy.typing as npt
@@ -64,6 +66,47 @@ def require_tensors(operator: str, **tensors: tuple[Tensor, tuple[int | str, ...
         )
         require(fits, operator, argument, f"of shape {tuple(tensor.shape)}", wanted)
     require_one(operator, "device", **{name: tensor for name, (tensor, _) in tensors.items()})
+
+
+KINDS: dict[str, tuple[type, str]] = {
+    "None": (type(None), "None"),
+    "Tensor": (Tensor, "a tensor"),
+    "float": (Real, "a number"),
+    "int": (Integral, "an integer"),
+    "str": (str, "a string"),
+}
+
+
+def of_kinds(operator: Callable[P, Result]) -> Callable[P, Result]:
+    """Check that arguments are of the kinds that the operator's signature names, and its tensors on one device.
+
+    Another kind than those of ``KINDS`` is the operator's to check. In a graph nothing is checked.
+    """
+    parameters = inspect.signature(operator).parameters
+    named = {key: each.annotation.split(" | ") for key, each in parameters.items()}
+    kinds = {key: [KINDS[each] for each in of] for key, of in named.items() if {*of} <= {*KINDS}}
+
+    @wraps(operator)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Result:
+        if not torch.compiler.is_compiling():
+            given = {**dict(zip(parameters, args, strict=False)), **kwargs}
+            for key in kinds.keys() & given.keys():
+                _require_kind(operator.__name__, key, given[key], kinds[key])
+            tensors = {key: each for key, each in given.items() if isinstance(each, Tensor)}
+            several = {key: each for key, each in tensors.items() if each.dim()}
+            require_one(operator.__name__, "device", **several)
+        return operator(*args, **kwargs)
+
+    return run
+
+
+def _require_kind(name: str, key: str, value: object, kinds: list[tuple[type, str]]) -> None:
+    # A tensor of one number, or an array, is taken for the number.
+    accepted = tuple(kind for kind, _ in kinds)
+    number = Real in accepted or Integral in accepted
+    fits = isinstance(value, accepted) or (number and getattr(value, "shape", None) == ())
+    given = type(value).__name__ if isinstance(value, Tensor) else reprlib.repr(value)
+    require(fits, name, key, given, " or ".join(words for _, words in kinds))
 
 
 def require_one(operator: str, what: str, **tensors: Tensor) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, on_host, require_tensors, widened
+from mm2pl.ops.arguments import full_precision, of_kinds, on_host, require_tensors, widened
 from mm2pl.ops.nms import Booleans, Integers, best_first, suppress
 from mm2pl.ops.rotated_boxes import box_iou_rotated
 
@@ -50,6 +50,7 @@ def _checked(name: str, points: Tensor, boxes: Tensor) -> Tensor:
     return inside_of(widened(points), widened(boxes))
 
 
+@of_kinds
 def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
     """Return the first box that each point lies in.
 
@@ -71,11 +72,13 @@ def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
     return torch.where(inside.any(2), first, -1).int()
 
 
+@of_kinds
 def points_in_boxes_all(points: Tensor, boxes: Tensor) -> Tensor:
     """Return 1 where a point lies in a box, else 0: ``(B, P, N)``, int32; as :func:`points_in_boxes_part`."""
     return _checked("points_in_boxes_all", points, boxes).int()
 
 
+@of_kinds
 @full_precision
 def boxes_overlap_bev(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """Return the areas that boxes share, seen from above. Differentiable.
@@ -100,6 +103,7 @@ def boxes_overlap_bev(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return (iou * areas / (1 + iou)).to(boxes1.dtype)
 
 
+@of_kinds
 def nms3d(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Keep the best of boxes that overlap, seen from above.
 
@@ -117,6 +121,7 @@ def nms3d(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return _keep("nms3d", boxes, scores, iou_threshold, turned)
 
 
+@of_kinds
 def nms3d_normal(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Keep the best of boxes that overlap, seen from above as if their angles were 0; as :func:`nms3d`."""
     return _keep("nms3d_normal", boxes, scores, iou_threshold, upright)

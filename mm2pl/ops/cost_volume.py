@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mm2pl.ops.arguments import full_precision, pair, require, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, pair, require, require_tensors
 
 Size = int | tuple[int, int]
 
 
+@of_kinds
 def correlation(
     input1: Tensor,
     input2: Tensor,

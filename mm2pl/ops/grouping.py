@@ -5,14 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_one, require_tensors
 from mm2pl.ops.gather import gather
 from mm2pl.ops.indices import require_indices
 from mm2pl.ops.neighbours import samples
 
 
+@of_kinds
 def gather_points(features: Tensor, indices: Tensor) -> Tensor:
-    """Return features by index: ``(B, C, N)`` and ``(B, M)`` → ``(B, C, M)``.
+    """Return features by index.
+
+    Args:
+        features: ``(B, C, N)``.
+        indices: ``(B, M)``, integers from 0 to N - 1.
+
+    Returns:
+        Tensor: ``(B, C, M)``.
 
     Raises:
         ArgumentError: Shapes, types or values do not fit.
@@ -20,8 +28,16 @@ def gather_points(features: Tensor, indices: Tensor) -> Tensor:
     return _taken("gather_points", features, indices, ("M",))
 
 
+@of_kinds
 def group_points(features: Tensor, indices: Tensor) -> Tensor:
-    """Return features by groups of indices: ``(B, C, N)`` and ``(B, M, S)`` → ``(B, C, M, S)``.
+    """Return features by groups of indices.
+
+    Args:
+        features: ``(B, C, N)``.
+        indices: ``(B, M, S)``: S integers from 0 to N - 1 in each group.
+
+    Returns:
+        Tensor: ``(B, C, M, S)``.
 
     Raises:
         ArgumentError: Shapes, types or values do not fit.
@@ -37,6 +53,7 @@ def _taken(name: str, features: Tensor, indices: Tensor, shape: tuple[str, ...])
     return features.gather(2, index).view(batch, channels, *indices.shape[1:])
 
 
+@of_kinds
 @full_precision
 def stack_group_points(
     features: Tensor, features_batch_cnt: Tensor, indices: Tensor, indices_batch_cnt: Tensor
@@ -78,6 +95,7 @@ def rows_of(
     return torch.where(inside, indices + begins, 0), inside
 
 
+@of_kinds
 @full_precision
 def three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
     """Return weighted sums of three features each.
@@ -100,13 +118,14 @@ def three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tens
     require_indices(name, "indices", indices, (batch, "N", 3), count)
     shape = (batch, indices.shape[1], 3)
     require_tensors(name, features=given, weight=(weight, shape))
-    table = features.transpose(1, 2).reshape(-1, channels)
+    table = features.transpose(1, 2).reshape(batch * count, channels)
     begins = torch.arange(batch, device=features.device)[:, None, None] * count
     index = (indices + begins).view(-1, 3)
     sums = gather(table, index, weight.to(features.dtype).reshape(-1, 3))
     return sums.view(*indices.shape[:2], channels).transpose(1, 2).contiguous()
 
 
+@of_kinds
 @full_precision
 def assign_score_withk(
     scores: Tensor, point_features: Tensor, center_features: Tensor, knn_idx: Tensor

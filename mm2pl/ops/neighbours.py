@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors, widened
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_tensors, widened
 from mm2pl.ops.indices import first_true, require_indices
 
 CHUNK = 2**21
@@ -39,6 +39,7 @@ def _checked(name: str, first: tuple[str, Tensor], second: tuple[str, Tensor]) -
     require_tensors(name, **{second[0]: (second[1], any_), first[0]: (first[1], shape)})
 
 
+@of_kinds
 def ball_query(
     xyz: Tensor, center_xyz: Tensor, max_radius: float, sample_num: int, min_radius: float = 0.0
 ) -> Tensor:
@@ -81,6 +82,7 @@ def _squared(radius: float) -> Tensor:
     return torch.tensor(radius, dtype=torch.float32).square()
 
 
+@of_kinds
 def stack_ball_query(
     xyz: Tensor,
     xyz_batch_cnt: Tensor,
@@ -143,6 +145,7 @@ def samples(operator: str, argument: str, counts: Tensor, rows: Tensor) -> tuple
     return rows.split(sizes)
 
 
+@of_kinds
 def furthest_point_sample(points: Tensor, num_points: int) -> Tensor:
     """Return the first point, then again and again the one that is furthest from those.
 
@@ -167,8 +170,14 @@ def furthest_point_sample(points: Tensor, num_points: int) -> Tensor:
     return _furthest(name, points, num_points, distance)
 
 
+@of_kinds
 def furthest_point_sample_with_dist(distances: Tensor, num_points: int) -> Tensor:
-    """Return samples by the distances between points, ``(B, N, N)``; as :func:`furthest_point_sample`."""
+    """Return samples by the distances between points; as :func:`furthest_point_sample`.
+
+    Args:
+        distances: ``(B, N, N)``: row i holds the distances from point i.
+        num_points: Number M of samples.
+    """
     name = "furthest_point_sample_with_dist"
     require_tensors(name, distances=(distances, ("B", "N", "N")))
     require_tensors(name, distances=(distances, ("B", "N", distances.shape[1])))
@@ -195,6 +204,7 @@ def _furthest(
     return found.int()
 
 
+@of_kinds
 def knn(xyz: Tensor, center_xyz: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k nearest points of each center.
 
@@ -212,11 +222,12 @@ def knn(xyz: Tensor, center_xyz: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     _checked("knn", ("center_xyz", center_xyz), ("xyz", xyz))
     require(k >= 1, "knn", "k", repr(k), "an integer of at least 1")
-    index, distance = _nearest(center_xyz, xyz, k)
+    index, distance = _nearest(center_xyz, xyz, int(k))
     none = ~(distance < FAR)
     return index.masked_fill(none, 0).int(), distance.masked_fill(none, FAR)
 
 
+@of_kinds
 @full_precision
 def three_nn(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
     """Return the three nearest points of a source for each target.

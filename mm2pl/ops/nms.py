@@ -91,19 +91,25 @@ def best_first(scores: Tensor) -> Tensor:
     return scores.detach().cpu().sort(descending=True)[1]
 
 
-def suppress(low: Floats, high: Floats, hits: Callable[[Integers, Integers], Booleans]) -> Integers:
+def suppress(
+    low: Floats,
+    high: Floats,
+    hits: Callable[[Integers, Integers], Booleans],
+    at_a_time: int = BLOCK,
+) -> Integers:
     """Return which boxes stay: those that no better one hits that stays.
 
     Args:
         low: Where each box begins along x, best first; boxes that are apart there never hit each other.
         high: Where it ends.
         hits: Returns for positions ``(N,)`` and ``(M,)`` which hit each other, ``(N, M)``.
+        at_a_time: Boxes that are compared with each other, those that will go among them.
     """
     alive = np.ones(len(low), dtype=bool)
     along_x = np.argsort(low)
     kept = []
     begin = 0
-    while len(block := begin + np.flatnonzero(alive[begin:])[:BLOCK]):
+    while len(block := begin + np.flatnonzero(alive[begin:])[:at_a_time]):
         begin = int(block[-1]) + 1
         within = np.triu(hits(block, block), 1)
         for i in np.flatnonzero(within.any(1)):
@@ -123,18 +129,6 @@ def suppress(low: Floats, high: Floats, hits: Callable[[Integers, Integers], Boo
     return np.concatenate(kept) if kept else along_x
 
 
-def overlaps(one: Tensor, other: Tensor) -> Tensor:
-    """Return the IoU of each box with each other one, ``(N, M)``, in the order of operations of MMCV's CPU kernel."""
-    area_of_one, area_of_other = (
-        (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (one, other)
-    )
-    first = torch.maximum(one[:, None, :2], other[None, :, :2])
-    last = torch.minimum(one[:, None, 2:], other[None, :, 2:])
-    sides = (last - first).clamp(min=0)
-    shared = sides[..., 0] * sides[..., 1]
-    return shared / (area_of_one[:, None] + area_of_other - shared)
-
-
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     """Group boxes with the best one that they overlap.
 
@@ -147,13 +141,19 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     """
     require_tensors("nms_match", dets=(dets, ("N", 5)))
     require_values("nms_match", dets=dets)
-    order = best_first(dets[:, 4])
-    boxes, groups = torch.from_numpy(on_host(dets))[:, :4], []
-    while len(order):
-        best, rest = order[:1], order[1:]
-        joins = overlaps(boxes[best], boxes[rest])[0] >= iou_threshold
-        groups.append([*best.tolist(), *rest[joins].tolist()])
-        order = rest[~joins]
+    sides, left = _Sides.of(dets[:, :4], 0), best_first(dets[:, 4]).numpy()
+    groups = []
+    while len(left):
+        joins = sides.ious(left[:SOME], left) >= sides.area.dtype.type(iou_threshold)
+        taken = np.zeros(len(left), dtype=bool)
+        for i, row in enumerate(joins):
+            if not taken[i]:
+                taken[i] = True
+                own = row & ~taken
+                own[:i] = False
+                groups.append([int(left[i]), *left[own].tolist()])
+                taken |= own
+        left = left[~taken]
     return groups
 
 

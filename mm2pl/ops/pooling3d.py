@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors, widened
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_tensors, widened
 from mm2pl.ops.boxes3d import inside_of, local_of
 from mm2pl.ops.indices import first_of_greatest, first_true, place_in_group
 
@@ -64,6 +64,7 @@ def checked(
     return size
 
 
+@of_kinds
 def roiaware_pool3d(
     rois: Tensor,
     pts: Tensor,
@@ -115,6 +116,7 @@ def pooled(cells: Cells, features: Tensor, boxes: int, mode: str) -> tuple[Tenso
     return out.view(shape), argmax.view(shape)
 
 
+@of_kinds
 @full_precision
 def roipoint_pool3d(
     points: Tensor, point_features: Tensor, boxes3d: Tensor, num_sampled_points: int = 512

@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mm2pl.ops.activation import bias_act
-from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_one, require_tensors
 
 Two = int | Sequence[int]
 
 
+@of_kinds
 @full_precision
 def upfirdn2d(
     input: Tensor,
@@ -55,6 +56,12 @@ def upfirdn2d(
     fits = all(size >= tap for size, tap in zip(sizes, taps, strict=True))
     accepted = f"at least the filter's {taps[0]} × {taps[1]}"
     require(fits, name, "the padded image", f"of {sizes[0]} × {sizes[1]} pixels", accepted)
+    if not input.numel():
+        # torch convolves no images of no channels or rows.
+        size = [
+            -(-(size - tap + 1) // step) for size, tap, step in zip(sizes, taps, down, strict=True)
+        ]
+        return input.new_zeros(*input.shape[:2], *size[::-1])
     filter = filter.to(input.dtype) * gain ** (filter.dim() / 2)
     if filter.dim() == 2:
         return _filtered(input, filter, up, down, sides, flip_filter)
@@ -150,6 +157,7 @@ def _spread(x: Tensor, filter: Tensor, up: tuple[int, int]) -> Tensor:
     return torch.stack(parts, 3).flatten(4).flatten(2, 3)
 
 
+@of_kinds
 @full_precision
 def filtered_lrelu(
     input: Tensor,

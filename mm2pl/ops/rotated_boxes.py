@@ -12,6 +12,8 @@ from mm2pl.ops.arguments import require, require_one, require_tensors, require_v
 from mm2pl.ops.nms import Booleans, Integers, best_first, suppress
 from mm2pl.ops.polygons import TINY, intersection, one_way, signed_area
 
+FEW = 64
+"""Boxes that NMS compares with each other at a time: an IoU costs 100 times that of upright boxes."""
 CHUNK = 2**14
 """Pairs whose IoU is computed at a time."""
 
@@ -137,7 +139,10 @@ def nms_rotated(
 def nms_quadri(
     boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None = None
 ) -> Tensor:
-    """Keep the best of convex quadrilaterals that overlap; as :func:`nms_rotated`, of ``(N, 8)``."""
+    """Keep the best of convex quadrilaterals that overlap; as :func:`nms_rotated`.
+
+    ``boxes`` is ``(N, 8)``: x and y of the four corners, one after the other.
+    """
     return _keep("nms_quadri", boxes, 8, _corners, scores, iou_threshold, labels)
 
 
@@ -166,6 +171,9 @@ def _keep(
         i, j = torch.from_numpy(one), torch.from_numpy(other)
         first, second = polygons[i], polygons[j]
         rows, columns = _near(first, second)
+        if one is other:
+            later = columns > rows
+            rows, columns = rows[later], columns[later]
         ious = first.new_zeros(len(one), len(other))
         ious[rows, columns] = _of_pairs(first, second, rows, columns, "iou")
         found = ious >= iou_threshold
@@ -177,7 +185,7 @@ def _keep(
     # From 0 on a threshold drops boxes that are apart too.
     beyond = 0 if iou_threshold > 0 else np.inf
     low, high = polygons[..., 0].amin(1).numpy() - beyond, polygons[..., 0].amax(1).numpy() + beyond
-    return order[torch.from_numpy(suppress(low, high, hits))].to(boxes.device)
+    return order[torch.from_numpy(suppress(low, high, hits, FEW))].to(boxes.device)
 
 
 def sort_vertices(vertices: Tensor, mask: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mm2pl.ops.arguments import full_precision, require, require_one, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_one, require_tensors
 from mm2pl.ops.indices import require_indices
 
 Sizes = Sequence[int]
 
 
+@of_kinds
 def indice_pairs(
     indices: Tensor,
     batch_size: int,
@@ -58,7 +59,12 @@ def indice_pairs(
     settings |= {"stride": stride, "padding": padding, "dilation": dilation}
     for argument, value in settings.items():
         least = 0 if argument == "padding" else 1
-        whole = len(value) == axes and all(isinstance(v, Integral) and v >= least for v in value)
+        several = isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1
+        whole = (
+            several
+            and len(value) == axes
+            and all(isinstance(v, Integral) and v >= least for v in value)
+        )
         require(whole, name, argument, repr(value), f"{axes} integers of at least {least}")
     for k, size in enumerate((int(batch_size), *spatial_shape)):
         require_indices(name, f"indices[:, {k}]", indices[:, k], ("N",), size)
@@ -173,6 +179,7 @@ def pairs_of(
     return Pairs(taken, added, count)
 
 
+@of_kinds
 @full_precision
 def indice_conv(
     features: Tensor,
@@ -204,12 +211,11 @@ def indice_conv(
     shape: tuple[int | str, ...] = (*("k",) * (filters.dim() - 2), features.shape[1], "out")
     require_tensors(name, features=given, filters=(filters, shape))
     require_one(name, "dtype", features=features, filters=filters)
-    require_one(name, "device", features=features, indice_pairs=indice_pairs)
     volume = math.prod(filters.shape[:-2])
     given_, accepted = f"of {len(indice_pairs)} places in the kernel", f"of the filters' {volume}"
     require(len(indice_pairs) == volume, name, "indice_pairs", given_, accepted)
     pairs = pairs_of(name, indice_pairs, indice_pair_num, num_activate_out, features, inverse)
-    result: Tensor = _Conv.apply(features, filters.reshape(-1, *filters.shape[-2:]), pairs)
+    result: Tensor = _Conv.apply(features, filters.reshape(volume, *filters.shape[-2:]), pairs)
     return result
 
 
@@ -264,6 +270,7 @@ class _Products(Function):
         return to_features, to_grad, None
 
 
+@of_kinds
 @full_precision
 def indice_maxpool(
     features: Tensor, indice_pairs: Tensor, indice_pair_num: Tensor, num_activate_out: int
@@ -286,7 +293,6 @@ def indice_maxpool(
     """
     name = "indice_maxpool"
     require_tensors(name, features=(features, ("N", "C")))
-    require_one(name, "device", features=features, indice_pairs=indice_pairs)
     pairs = pairs_of(name, indice_pairs, indice_pair_num, num_activate_out, features, False)
     result: Tensor = _Max.apply(features, pairs)
     return result

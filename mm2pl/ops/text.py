@@ -45,7 +45,7 @@ def contour_expand(
         last <= kernel_num, "contour_expand", "kernel_num", kernel_num, f"the last label, {last}"
     )
     large = np.bincount(label.ravel()) >= min_kernel_area
-    label = np.ascontiguousarray(np.where(large[label], label, 0))
+    label = np.where(large[label], label, 0)
     if len(masks) > 1:
         open_ = masks[0] != 0
         _grow(label, np.flatnonzero(label), lambda to, own: open_.ravel()[to])
@@ -94,7 +94,7 @@ def pixel_group(
     last = int(label.max(initial=0))
     fits = last < kernel_region_num
     require(fits, name, "kernel_region_num", kernel_region_num, f"more than the last label, {last}")
-    label, flat = label.copy(order="C"), features.reshape(label.size, features.shape[2])
+    label, flat = label.copy(), features.reshape(label.size, features.shape[2])
     means = _means(label.ravel(), flat, kernel_region_num)
     open_, limit = masks.astype(bool).ravel(), np.float32(distance_threshold) ** 2
 
@@ -131,24 +131,25 @@ def _grow(label: Integers, begin: Integers, may: Callable[[Integers, Integers], 
         may: Returns for pixels and labels whether each may be taken.
     """
     height, width = label.shape
-    flat = label.reshape(-1)
-    front = begin
+    around = np.full((height + 2, width + 2), -1)
+    around[1:-1, 1:-1] = np.arange(label.size).reshape(label.shape)
+    near = np.stack([around[1 + y : height + 1 + y, 1 + x : width + 1 + x] for y, x in STEPS], -1)
+    near = near.reshape(-1, len(STEPS))
+    flat = np.append(label.ravel(), 1)  # what is outside, -1, is taken
+    first, front = np.zeros(len(flat), dtype=int), begin
     while len(front):
-        y, x = np.divmod(front, width)
         # Neighbours in the order of the queue: all of one pixel's, then the next one's.
-        near_y, near_x = (
-            np.stack([each + s[k] for s in STEPS], 1).ravel() for k, each in ((0, y), (1, x))
-        )
-        own = np.repeat(flat[front], len(STEPS))
-        inside = (near_y >= 0) & (near_y < height) & (near_x >= 0) & (near_x < width)
-        to, own = (near_y * width + near_x)[inside], own[inside]
+        to, own = near[front].ravel(), np.repeat(flat[front], len(STEPS))
         free = flat[to] == 0
         to, own = to[free], own[free]
         allowed = may(to, own)
         to, own = to[allowed], own[allowed]
-        first = np.sort(np.unique(to, return_index=True)[1])
-        front = to[first]
-        flat[front] = own[first]
+        number = np.arange(len(to))
+        first[to[::-1]] = number[::-1]
+        come_first = first[to] == number
+        front = to[come_first]
+        flat[front] = own[come_first]
+    label[...] = flat[:-1].reshape(label.shape)
 
 
 def _check_map(name: str, argument: str, label: Array, size: tuple[int, ...]) -> None:

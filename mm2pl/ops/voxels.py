@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from mm2pl.ops.arguments import full_precision, require, require_tensors
+from mm2pl.ops.arguments import full_precision, of_kinds, require, require_tensors
 from mm2pl.ops.indices import first_of_greatest, place_in_group, require_indices
 
 Numbers = Sequence[float] | Tensor
 
 
+@of_kinds
 def dynamic_voxelize(points: Tensor, voxel_size: Numbers, point_cloud_range: Numbers) -> Tensor:
     """Return the voxel that each point lies in.
 
@@ -36,7 +38,8 @@ def _cells(name: str, points: Tensor, size: Numbers, range_: Numbers) -> tuple[T
     require_tensors(name, points=(points, ("N", "D")))
     require(points.shape[1] >= 3, name, "points", f"of width {points.shape[1]}", "at least 3 wide")
     # In float32, as MMCV takes both; the grid is computed from these.
-    sizes, limits = (torch.as_tensor(each, dtype=torch.float32) for each in (size, range_))
+    sizes = _numbers(name, "voxel_size", size)
+    limits = _numbers(name, "point_cloud_range", range_)
     fits = sizes.shape == (3,) and bool((sizes > 0).all())
     require(fits, name, "voxel_size", str(sizes.tolist()), "three numbers greater than 0")
     fits = limits.shape == (6,) and bool((limits[3:] > limits[:3]).all())
@@ -52,6 +55,17 @@ def _cells(name: str, points: Tensor, size: Numbers, range_: Numbers) -> tuple[T
     return cells, [int(each) for each in grid.flip(0)]
 
 
+def _numbers(name: str, argument: str, value: Numbers) -> Tensor:
+    several = isinstance(value, Iterable)
+    numbers = (
+        value.flatten().tolist() if isinstance(value, Tensor) else [*value] if several else [None]
+    )
+    fits = all(isinstance(each, Real) for each in numbers)
+    require(fits, name, argument, repr(value), "numbers, in a tensor or a sequence")
+    return torch.as_tensor(value, dtype=torch.float32)
+
+
+@of_kinds
 def hard_voxelize(
     points: Tensor,
     voxel_size: Numbers,
@@ -94,6 +108,7 @@ def hard_voxelize(
     return voxels, coors, counts.int()
 
 
+@of_kinds
 @full_precision
 def dynamic_scatter(
     feats: Tensor, coors: Tensor, reduce_type: str = "max"
@@ -115,6 +130,7 @@ def dynamic_scatter(
     name = "dynamic_scatter"
     require_tensors(name, feats=(feats, ("N", "C")))
     require_indices(name, "coors", coors, (len(feats), "D"))
+    require(coors.shape[1] > 0, name, "coors", "without a column", "at least 1 wide")
     require(reduce_type in REDUCE, name, "reduce_type", repr(reduce_type), "sum, mean or max")
     inside = (coors >= 0).all(1)
     index = inside.nonzero()[:, 0]

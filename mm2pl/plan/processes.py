@@ -137,6 +137,9 @@ def are_several(devices: int | str | list[Any], num_nodes: int | str) -> bool:
     [False, False, False, False, False]
     >>> are_several(2, 1), are_several("0,1", 1), are_several([0, 1], 1), are_several(1, 2)
     (True, True, True, True)
+
+    Raises:
+        ArgumentError: One of them is no number.
     """
     if devices in ("auto", -1, "-1"):
         # Only here: `translate` does without torch, whose import takes a second.
@@ -145,8 +148,16 @@ def are_several(devices: int | str | list[Any], num_nodes: int | str) -> bool:
         devices = torch.cuda.device_count()
     elif isinstance(devices, str) and "," in devices:
         devices = devices.strip(",").split(",")
-    count = len(devices) if isinstance(devices, list) else int(devices)
-    return count > 1 or int(num_nodes) > 1
+    count = len(devices) if isinstance(devices, list) else _number(devices, "devices")
+    return count > 1 or _number(num_nodes, "num_nodes") > 1
+
+
+def _number(value: int | str, name: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        accepted = ", '0,2' or 'auto'" if name == "devices" else ""
+        raise ArgumentError(f"Trainer({name}={value!r}) → a number{accepted}") from None
 
 
 def sizes(launcher: str, environ: Mapping[str, str]) -> tuple[int, int]:

@@ -127,7 +127,7 @@ def build_runner_from_cfg(cfg: Any, registry: Registry) -> Any:
 
 
 def build_model_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> nn.Module:
-    """Build one model, or of a list of configs a `mm2pl.model.Sequential`."""
+    """Build one model, or of a list of configs a `mm2pl.model.Sequential`; see :func:`build_from_cfg`."""
     if not isinstance(cfg, list):
         return build_from_cfg(cfg, registry, default_args)
     models = [build_from_cfg(c, registry, default_args) for c in cfg]
@@ -135,7 +135,10 @@ def build_model_from_cfg(cfg: Any, registry: Registry, default_args: Any = None)
 
 
 def build_optimizer_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> Any:
-    """Build an optimizer; ``Adafactor`` is transformers', torch's is ``TorchAdafactor``."""
+    """Build an optimizer as :func:`build_from_cfg` does.
+
+    ``Adafactor`` is transformers', torch's is ``TorchAdafactor``.
+    """
     return build_from_cfg(cfg, registry, default_args)
 
 
@@ -144,6 +147,8 @@ def build_scheduler_from_cfg(cfg: Any, registry: Registry, default_args: Any = N
 
     With ``convert_to_iter_based=True`` it is made by ``build_iter_from_epoch``, which takes
     ``epoch_length`` (iterations per epoch) too; otherwise that argument is left out.
+
+    The arguments are those of :func:`build_from_cfg`.
 
     Raises:
         ArgumentError: An iteration-based scheduler is to be converted, or ``epoch_length`` is

@@ -16,6 +16,10 @@ _OVERWRITES = itertools.count()
 class DefaultScope(ManagerMixin):
     """Name the current task's scope; stands for `mmengine.registry.DefaultScope`.
 
+    Args:
+        name: Of the instance, as for `ManagerMixin`.
+        scope_name: The scope, such as ``"mmdet"``: the part before the dot in ``mmdet.RetinaNet``.
+
     Raises:
         ArgumentError: ``scope_name`` is not a string.
 

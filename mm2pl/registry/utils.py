@@ -18,6 +18,8 @@ def traverse_registry_tree(registry: Registry, verbose: bool = True) -> list[dic
     """Describe every registry of the tree that ``registry`` is in, depth first.
 
     Each is ``{'num_modules': …, 'scope': …, '<folder of a module>': [names]}``.
+
+    With ``verbose`` one line of the log tells the size of each.
     """
     found: list[dict[str, Any]] = []
 
@@ -39,6 +41,8 @@ def count_registered_modules(save_path: str | None = None, verbose: bool = True)
     """Describe all root registries and their children, with mm2pl's own modules imported.
 
     With ``save_path`` the result also goes to ``<save_path>/modules_statistic_results.json``.
+
+    With ``verbose`` it is logged.
     """
     # MMEngine 0.10.7 goes through dir(), which is sorted.
     roots = {name: r for name, r in sorted(vars(root).items()) if isinstance(r, Registry)}

@@ -16,6 +16,8 @@ def is_model_wrapper(model: nn.Module, registry: Registry = MODEL_WRAPPERS) -> b
     """Return whether ``model`` is an instance of a registered wrapper class, those of toolboxes included.
 
     Registered are torch's ``DataParallel`` and ``DistributedDataParallel`` and what derives from them here.
+
+    ``registry`` holds the classes that count; children of it are searched too.
     """
     if registry is MODEL_WRAPPERS:
         # Torch's classes are registered by the room of models, which a bare nn.Module does not need.

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 
 class EvalLoop(BaseLoop):
-    """What validation and test share: an evaluator, and losses that a model may report."""
+    """What validation and test share: an evaluator, and losses that a model may report.
+
+    Args:
+        runner: Whose loop it is.
+        dataloader: Of the set, or its dict.
+        evaluator: Of the set, or its dict, or a list of metrics.
+        fp16: Whether the model's step is cast to half precision; without it nothing is cast.
+    """
 
     stage: ClassVar[str]
 
@@ -95,7 +102,7 @@ class EvalLoop(BaseLoop):
 
 @LOOPS.register_module()
 class ValLoop(EvalLoop):
-    """Validate; stands for ``val_cfg=dict(fp16=…)``."""
+    """Validate; stands for ``val_cfg=dict(fp16=…)``. The arguments are those of `EvalLoop`."""
 
     stage = "val"
 
@@ -111,7 +118,7 @@ class ValLoop(EvalLoop):
 
 @LOOPS.register_module()
 class TestLoop(EvalLoop):
-    """Test; stands for ``test_cfg=dict(fp16=…)``."""
+    """Test; stands for ``test_cfg=dict(fp16=…)``. The arguments are those of `EvalLoop`."""
 
     __test__ = False
     stage = "test"

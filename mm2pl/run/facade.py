@@ -330,15 +330,20 @@ class RunnerFacade(RunnerView):
             priority: Overrides the hook's own; a name such as ``"VERY_LOW"`` or a number from 0 to 100.
 
         Raises:
-            TypeError: If ``hook`` is neither a hook nor a dict.
+            TypeError: If ``hook`` is neither a hook nor a dict, or its dict builds something else than a hook or a
+                callback.
         """
         made = building.hook_of(hook, priority)
         refuse_other_package(made)
         if hasattr(made, "get_triggered_stages"):
             building.insert_by_priority(self.hooks, made)
             self._methods.clear()
-        else:
+        elif hasattr(made, "on_exception"):
             self._run.callbacks.append(made)
+        else:
+            raise ArgumentError(
+                f"{made!r} is neither a hook nor a callback of Lightning → derive its class from mm2pl.hooks.Hook"
+            )
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Register the six default hooks, changed and extended by ``hooks``; ``None`` as a value removes one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 STAGES = (
@@ -97,3 +98,21 @@ def methods_at(hooks: Iterable[Any], point: str) -> list[Callable[..., None]]:
         if callable(getattr(hook, point, None))
         and (point not in STAGES or point in overridden_stages(hook))
     ]
+
+
+def misfit_of(method: Callable[..., None], runner: Any, arguments: Mapping[str, Any]) -> str | None:
+    """Say why a point of a hook cannot take what it is called with; ``None`` if it can.
+
+    >>> class Short:
+    ...     def after_train_iter(self, runner): ...
+    >>> misfit_of(Short().after_train_iter, "a runner", {"batch_idx": 0, "outputs": None})
+    "Short.after_train_iter(runner) → is called with (runner, batch_idx, outputs): it must take these, or **kwargs"
+    """
+    signature = inspect.signature(method)
+    try:
+        signature.bind(runner, **arguments)
+    except TypeError:
+        name = getattr(method, "__qualname__", repr(method))
+        given = ", ".join(("runner", *arguments))
+        return f"{name}{signature} → is called with ({given}): it must take these, or **kwargs"
+    return None

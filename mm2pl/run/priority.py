@@ -22,7 +22,7 @@ class Priority(Enum):
 
 
 def get_priority(priority: int | str | Priority) -> int:
-    """Return the number behind a priority given as number, level, or level's name.
+    """Return the number behind ``priority``: a number, a level, or the name of a level.
 
     Raises:
         ValueError: a number outside ``[0, 100]``.

@@ -19,7 +19,7 @@ from mm2pl.evaluator import Evaluator
 from mm2pl.evaluator.torchmetric import is_torchmetric
 from mm2pl.registry import EVALUATOR
 from mm2pl.run.facts import facts_of
-from mm2pl.run.points import methods_at
+from mm2pl.run.points import methods_at, misfit_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -183,7 +183,13 @@ class RunnerView:
         if methods is None:
             methods = self._methods[fn_name] = methods_at(self.hooks, fn_name)
         for method in methods:
-            method(self, **kwargs)
+            try:
+                method(self, **kwargs)
+            # Only after a failure, so that an iteration pays nothing for it.
+            except TypeError as error:
+                if (misfit := misfit_of(method, self, kwargs)) is None:
+                    raise  # from inside of the method: the user's own
+                raise ArgumentError(misfit) from error
 
     # Building
 

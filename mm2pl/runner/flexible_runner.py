@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @RUNNERS.register_module()
 class FlexibleRunner(Runner):
-    """A :class:`Runner` with ``strategy`` and ``compile`` as arguments (``mmengine.runner.FlexibleRunner``).
+    """Run a config as :class:`Runner` does, with ``strategy`` and ``compile`` (``mmengine.runner.FlexibleRunner``).
 
     What a strategy of MMEngine's does is done by the Trainer's own, so this is the same run under the other signature:
     arguments after ``model`` are keywords, and ``work_dir`` has a default. What is not listed here is as for

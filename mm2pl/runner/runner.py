@@ -32,12 +32,63 @@ if TYPE_CHECKING:
 class Runner(RunnerFacade):
     """Train, validate and test what an MMEngine config describes.
 
-    Every argument is the config key of that name; see :class:`~mm2pl.lightning.MMLightningModule`,
-    :class:`~mm2pl.lightning.MMDataModule` and :class:`~mm2pl.lightning.RunCallback`, which hold them. The Trainer is
-    ``runner.trainer``; everything Lightning offers can be reached through it.
+    Stands for ``mmengine.runner.Runner``. Every argument is the config key of that name; ``configs/README.md`` lists
+    what each takes. A part may be a dict with ``type``, or an object that is built. The Trainer is ``runner.trainer``;
+    everything Lightning offers can be reached through it.
 
     Args:
+        model: A :class:`~mm2pl.model.BaseModel`, any module with its steps, a LightningModule of your own, or a dict.
+        work_dir: Folder of checkpoints and logs; made if it is missing.
+        train_dataloader: Batches of the training: a DataLoader, or ``dict(dataset=…, sampler=…, batch_size=…)``.
+        val_dataloader: Batches of the validation, or a list of loaders.
+        test_dataloader: Batches of the test, or a list of loaders.
+        train_cfg: ``dict(by_epoch=True, max_epochs=…)`` or ``dict(by_epoch=False, max_iters=…)``, with ``val_begin``
+            and ``val_interval`` in epochs or iterations; or ``dict(type=…)`` of a loop of your own.
+        val_cfg: ``dict()``, ``dict(fp16=True)`` or a loop of your own.
+        test_cfg: The same for the test.
+        auto_scale_lr: ``dict(enable=True, base_batch_size=…)``: learning rates grow with the samples of a step.
+        optim_wrapper: ``dict(type='OptimWrapper', optimizer=…, clip_grad=…, accumulative_counts=…)``, or a wrapper.
+        param_scheduler: Schedules of learning rates and momenta: one, a list, or a dict of lists by optimizer.
+        val_evaluator: Metrics of the validation: one, a list, or an Evaluator.
+        test_evaluator: Metrics of the test.
+        default_hooks: Changes of the default hooks by name; None for a name removes that hook.
+        custom_hooks: More hooks of MMEngine's kind, and callbacks of Lightning's.
+        data_preprocessor: Put into a model dict that has none.
+        load_from: Checkpoint whose weights the run begins with.
+        resume: True takes the newest checkpoint of ``work_dir``; a path takes that one; with ``load_from``, that.
+        launcher: How the processes were started: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        env_cfg: ``cudnn_benchmark``, ``mp_cfg``, ``dist_cfg`` and ``resource_limit``.
+        log_processor: Window of the averages, in iterations, and form of the log lines.
+        log_level: Of the run's logger.
+        visualizer: ``dict(type='Visualizer', vis_backends=[…])``; its backends become the Trainer's loggers.
+        default_scope: Registry scope that names are looked up in first.
+        randomness: ``dict(seed=…, diff_rank_seed=False, deterministic=False)``; without a seed one is drawn.
+        experiment_name: Default: the name of the config's file, and the time.
+        cfg: The whole config: written into ``work_dir``, and into checkpoints.
         trainer: Arguments of ``lightning.pytorch.Trainer`` that win over the config. MMEngine has no such argument.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from mm2pl.model import BaseModel
+        >>> class Line(BaseModel):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = torch.nn.Linear(2, 1)
+        ...     def forward(self, inputs, mode="tensor"):
+        ...         outputs = self.layer(inputs)
+        ...         return {"loss": outputs.square().mean()} if mode == "loss" else outputs
+        >>> data = torch.utils.data.TensorDataset(torch.ones(8, 2))
+        >>> runner = Runner(
+        ...     model=Line(),
+        ...     work_dir=tempfile.mkdtemp(),
+        ...     train_dataloader=torch.utils.data.DataLoader(data, batch_size=4),
+        ...     train_cfg={"by_epoch": True, "max_epochs": 2},
+        ...     optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+        ...     log_level="ERROR",
+        ... )
+        >>> model = runner.train()
+        >>> runner.epoch, runner.iter
+        (2, 4)
 
     Raises:
         ValueError: If only some of ``train_dataloader``, ``train_cfg`` and ``optim_wrapper`` are given (or of the

@@ -71,7 +71,11 @@ _MISSING = object()
 
 
 def value_at(config: Mapping[str, Any], path: str, default: Any = None) -> Any:
-    """Return the value at a path such as ``train_dataloader.dataset.pipeline.0.type``."""
+    """Return the value at a path such as ``train_dataloader.dataset.pipeline.0.type``.
+
+    >>> value_at({"hooks": [{"type": "EMAHook"}]}, "hooks.0.type"), value_at({}, "hooks.0.type", "none")
+    ('EMAHook', 'none')
+    """
     found: Any = config
     for name in path.split("."):
         if isinstance(found, Mapping):

@@ -22,6 +22,8 @@ class InstanceData(BaseDataElement):
     A value is a tensor, an array, a list, a tuple, a string, or an object with ``__len__``, ``__getitem__`` and a
     static ``cat``.
 
+    The arguments are those of `BaseDataElement`; every data field must have the same length, the number of instances.
+
     Example:
         >>> found = InstanceData(scores=torch.tensor([0.8, 0.7, 0.9]), names=["cat", "dog", "cow"])
         >>> best = found[found.scores > 0.75]

@@ -9,7 +9,10 @@ from mm2pl.structures.base_data_element import BaseDataElement
 
 
 class LabelData(BaseDataElement):
-    """A data element for classification; stands for `mmengine.structures.LabelData`."""
+    """A data element for classification; stands for `mmengine.structures.LabelData`.
+
+    The arguments are those of `BaseDataElement`.
+    """
 
     @staticmethod
     def onehot_to_label(onehot: torch.Tensor) -> torch.Tensor:

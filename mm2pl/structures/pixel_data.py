@@ -18,6 +18,8 @@ class PixelData(BaseDataElement):
 
     A map ``(H, W)`` gets a channel dimension, with a warning.
 
+    The arguments are those of `BaseDataElement`. Every data field is a tensor or an array.
+
     Example:
         >>> maps = PixelData(heat=torch.zeros(2, 4, 6))
         >>> maps.shape, maps[1:3, 2:].shape, maps[0, 0].shape

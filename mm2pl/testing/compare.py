@@ -70,7 +70,10 @@ def assert_allclose(
 
 
 def check_python_script(cmd: str) -> None:
-    """Run ``"[python] script.py arguments"`` in this process, so that coverage tools see it."""
+    """Run a script in this process, so that coverage tools see it.
+
+    ``cmd`` is ``"[python] script.py arguments"``, quoted as for a shell.
+    """
     arguments = shlex.split(cmd)
     if arguments[0] == "python":
         arguments = arguments[1:]
@@ -80,7 +83,7 @@ def check_python_script(cmd: str) -> None:
 
 
 def assert_dict_contains_subset(dict_obj: Mapping, expected_subset: Mapping) -> bool:
-    """Say whether a dict has all entries of another, arrays and tensors compared as a whole.
+    """Return whether ``dict_obj`` has all entries of ``expected_subset``, arrays and tensors compared as a whole.
 
     >>> assert_dict_contains_subset({"a": 1, "b": torch.ones(2)}, {"b": torch.ones(2)})
     True
@@ -91,7 +94,7 @@ def assert_dict_contains_subset(dict_obj: Mapping, expected_subset: Mapping) -> 
 
 
 def assert_attrs_equal(obj: object, expected_attrs: Mapping[str, Any]) -> bool:
-    """Say whether an object has all these attributes with these values."""
+    """Return whether ``obj`` has all attributes of ``expected_attrs`` with these values."""
     return all(
         hasattr(obj, name) and _same(getattr(obj, name), value)
         for name, value in expected_attrs.items()
@@ -99,22 +102,22 @@ def assert_attrs_equal(obj: object, expected_attrs: Mapping[str, Any]) -> bool:
 
 
 def assert_dict_has_keys(obj: Mapping[str, Any], expected_keys: Iterable[str]) -> bool:
-    """Say whether a dict has all these keys."""
+    """Return whether ``obj`` has all keys of ``expected_keys``."""
     return set(expected_keys) <= set(obj)
 
 
 def assert_keys_equal(result_keys: Iterable[str], target_keys: Iterable[str]) -> bool:
-    """Say whether both name the same keys, in whatever order and number."""
+    """Return whether ``result_keys`` and ``target_keys`` name the same keys; order and number do not matter."""
     return set(result_keys) == set(target_keys)
 
 
 def assert_is_norm_layer(module: nn.Module) -> bool:
-    """Say whether a module is a batch, instance, group or layer norm."""
+    """Return whether ``module`` is a batch, instance, group or layer norm."""
     return isinstance(module, _NORM_LAYERS)
 
 
 def assert_params_all_zeros(module: Any) -> bool:
-    """Say whether a layer's weight, and its bias if it has one, are all (nearly) zero."""
+    """Return whether the weight of ``module``, and its bias if it has one, are all (nearly) zero."""
     # bias=False leaves None in its place, and some layers have no such attribute.
     parameters = (module.weight, getattr(module, "bias", None))
     return all(

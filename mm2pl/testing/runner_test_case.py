@@ -118,6 +118,8 @@ class RunnerTestCase(unittest.TestCase):
 
     The toys of this module are registered meanwhile. ``tearDown`` forgets every logger, message hub, visualizer and
     scope, so that the tests of one class do not see each other's.
+
+    ``methodName`` is unittest's: the test that the object runs.
     """
 
     dist_cfg: ClassVar[dict[str, Any]] = {

@@ -30,6 +30,7 @@ def to_ntuple(n: int) -> Callable[[Any], Any]:
     """
 
     def repeat(x: Any) -> Any:
+        """Return ``x`` as it is if it can be iterated, else a tuple that holds it as often as the name says."""
         # As in MMEngine 0.10.7, a string is an iterable and stays as it is.
         return x if isinstance(x, Iterable) else (x,) * n
 
@@ -47,7 +48,7 @@ def is_str(x: Any) -> bool:
 def import_modules_from_strings(
     imports: list[str] | str | None, allow_failed_imports: bool = False
 ) -> Any:
-    """Import modules by name, as ``custom_imports`` does.
+    """Import the modules named in ``imports``, as ``custom_imports`` does.
 
     Returns:
         The modules, or the module if one name was given, or None if none was.
@@ -95,12 +96,12 @@ def iter_cast(inputs: Any, dst_type: type, return_type: Any = None) -> Any:
 
 
 def list_cast(inputs: Any, dst_type: type) -> list[Any]:
-    """Cast every item to ``dst_type``, into a list."""
+    """Cast every item of ``inputs`` to ``dst_type``, into a list."""
     return iter_cast(inputs, dst_type, return_type=list)
 
 
 def tuple_cast(inputs: Any, dst_type: type) -> tuple[Any, ...]:
-    """Cast every item to ``dst_type``, into a tuple."""
+    """Cast every item of ``inputs`` to ``dst_type``, into a tuple."""
     return iter_cast(inputs, dst_type, return_type=tuple)
 
 
@@ -136,7 +137,7 @@ def is_tuple_of(seq: Any, expected_type: Types) -> bool:
 
 
 def slice_list(in_list: list[Any], lens: int | list[int]) -> list[list[Any]]:
-    """Cut a list into pieces of the lengths ``lens``, or all of length ``lens``.
+    """Cut ``in_list`` into pieces of the lengths ``lens``, or all of length ``lens``.
 
     Raises:
         ArgumentError: The items cannot be divided evenly.
@@ -162,12 +163,12 @@ def slice_list(in_list: list[Any], lens: int | list[int]) -> list[list[Any]]:
 
 
 def concat_list(in_list: Iterable[Iterable[Any]]) -> list[Any]:
-    """Join several lists."""
+    """Join the lists in ``in_list`` into one."""
     return list(itertools.chain(*in_list))
 
 
 def apply_to(data: Any, expr: Callable[[Any], bool], apply_func: Callable[[Any], Any]) -> Any:
-    """Apply ``apply_func`` to every leaf of dicts, lists and tuples for which ``expr`` holds.
+    """Apply ``apply_func`` to every leaf of ``data``, a nest of dicts, lists and tuples, for which ``expr`` holds.
 
     Example:
         >>> apply_to({"a": [1, "x"]}, lambda x: isinstance(x, int), lambda x: x + 1)
@@ -186,7 +187,7 @@ def apply_to(data: Any, expr: Callable[[Any], bool], apply_func: Callable[[Any],
 
 
 def to_lists(data: Any) -> Any:
-    """Make nested lists of what can be such (tensors, arrays, tuples) and builtin dicts of mappings, as JSON has them.
+    """Make nested lists of the tensors, arrays and tuples in ``data``, and builtin dicts of mappings, as JSON has them.
 
     Example:
         >>> import numpy as np
@@ -208,6 +209,11 @@ def check_prerequisites(
     "please install them first.",
 ) -> Decorator:
     """Let a function run only if ``checker`` accepts every prerequisite; a decorator.
+
+    Args:
+        prerequisites: Names, or one name.
+        checker: Tells of one name whether it is there.
+        msg_tmpl: The message, with one ``{}`` for what is missing and one for the function's name.
 
     Raises:
         RuntimeError: When the function is called and something is missing.
@@ -232,7 +238,7 @@ def check_prerequisites(
 
 
 def requires_package(prerequisites: str | Iterable[str]) -> Decorator:
-    """Let a function run only if the packages can be imported; a decorator."""
+    """Let a function run only if the packages ``prerequisites`` can be imported; a decorator."""
 
     def importable(package: str) -> bool:
         try:
@@ -245,7 +251,7 @@ def requires_package(prerequisites: str | Iterable[str]) -> Decorator:
 
 
 def requires_executable(prerequisites: str | Iterable[str]) -> Decorator:
-    """Let a function run only if the programs are found; a decorator."""
+    """Let a function run only if the programs ``prerequisites`` are found; a decorator."""
     # MMEngine 0.10.7 runs `which` in a shell, which Windows does not have.
     return check_prerequisites(prerequisites, lambda program: shutil.which(program) is not None)
 
@@ -288,7 +294,7 @@ def deprecated_api_warning(name_dict: dict[str, str], cls_name: str | None = Non
 
 
 def is_method_overridden(method: str, base_class: type, derived_class: Any) -> bool:
-    """Return whether a class, or an instance's class, has another ``method`` than ``base_class``.
+    """Return whether ``derived_class``, a class or an instance, has another ``method`` than ``base_class``.
 
     Raises:
         ArgumentError: ``base_class`` is an instance.
@@ -307,7 +313,13 @@ def has_method(obj: object, method: str) -> bool:
 
 
 def deprecated_function(since: str, removed_in: str, instructions: str) -> Decorator:
-    """Log a warning whenever the function is called, and say so in its docstring; a decorator."""
+    """Log a warning whenever the function is called, and say so in its docstring; a decorator.
+
+    Args:
+        since: Version in which it was deprecated.
+        removed_in: Version in which it will be removed.
+        instructions: What to do instead: an imperative without a period, since "Please" is put before it.
+    """
 
     def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(func)
@@ -334,7 +346,7 @@ def deprecated_function(since: str, removed_in: str, instructions: str) -> Decor
 
 
 def get_object_from_string(obj_name: str) -> Any:
-    """Return what a dotted path names, or None; stands for `mmengine.utils.get_object_from_string`.
+    """Return what the dotted path ``obj_name`` names, or None; stands for `mmengine.utils.get_object_from_string`.
 
     A class or function wins over a submodule of the same name (``mmcv.ops.nms`` is both).
 

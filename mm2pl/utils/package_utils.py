@@ -33,7 +33,7 @@ MODULE2PACKAGE = {
 
 
 def is_installed(package: str) -> bool:
-    """Return whether a package is installed, or can be imported by that name.
+    """Return whether ``package`` is installed, or can be imported by that name.
 
     A folder that is no package (a namespace) does not count. MMEngine 0.10.7 needs `pkg_resources`
     here, which setuptools no longer has.
@@ -59,7 +59,7 @@ def _find_spec(package: str) -> ModuleSpec | None:
 
 
 def get_installed_path(package: str) -> str:
-    """Return the folder of a package, given by its own name or its module's (``mmcv-full``, ``mmcv``).
+    """Return the folder of ``package``, given by its own name or its module's (``mmcv-full``, ``mmcv``).
 
     Raises:
         PackageNotFoundError: It is not installed.
@@ -96,7 +96,7 @@ def package2module(package: str) -> str:
 
 
 def call_command(cmd: list[str]) -> None:
-    """Run a command.
+    """Run ``cmd``, a program and its arguments, without a shell.
 
     Raises:
         CalledProcessError: It fails.
@@ -105,7 +105,7 @@ def call_command(cmd: list[str]) -> None:
 
 
 def install_package(package: str) -> None:
-    """Install a package with pip, unless it is there."""
+    """Install ``package`` with pip, unless it is there."""
     if not is_installed(package):
         # MMEngine 0.10.7 calls `python`, which may be another one than this.
         call_command([sys.executable, "-m", "pip", "install", package])

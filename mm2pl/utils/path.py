@@ -16,6 +16,8 @@ def is_filepath(x: Any) -> bool:
 def fopen(filepath: str | Path, *args: Any, **kwargs: Any) -> IO[Any]:
     """Open a file given by string or `Path`.
 
+    ``args`` and ``kwargs`` are those of `open`.
+
     Raises:
         ValueError: ``filepath`` is neither a string nor a Path.
     """
@@ -25,20 +27,29 @@ def fopen(filepath: str | Path, *args: Any, **kwargs: Any) -> IO[Any]:
 
 
 def check_file_exist(filename: str | Path, msg_tmpl: str = 'file "{}" does not exist') -> None:
-    """Raise FileNotFoundError unless there is such a file."""
+    """Raise FileNotFoundError unless ``filename`` is a file.
+
+    ``msg_tmpl`` is the message, with ``{}`` for the name.
+    """
     if not os.path.isfile(filename):
         raise FileNotFoundError(msg_tmpl.format(filename))
 
 
 def mkdir_or_exist(dir_name: str | Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it, if they are missing; ``''`` is the present folder."""
+    """Make the folder ``dir_name`` and those above it, if they are missing; ``''`` is the present folder.
+
+    ``mode`` holds the permissions of the last one, less those that the process's umask takes away.
+    """
     # os.path.dirname("a.txt") is '', which makedirs refuses.
     if dir_name != "":
         os.makedirs(os.path.expanduser(dir_name), mode=mode, exist_ok=True)
 
 
 def symlink(src: str | Path, dst: str | Path, overwrite: bool = True, **kwargs: Any) -> None:
-    """Make ``dst`` a link to ``src``; with ``overwrite`` in place of a file or link."""
+    """Make ``dst`` a link to ``src``; with ``overwrite`` in place of a file or link.
+
+    ``kwargs`` are those of `os.symlink`.
+    """
     # lexists also sees a link that leads nowhere.
     if overwrite and os.path.lexists(dst):
         os.remove(dst)

@@ -104,7 +104,17 @@ def _count(tasks: Tasks) -> tuple[Iterable[Any], int]:
 def track_iter_progress(
     tasks: Tasks, bar_width: int = 50, file: TextIO | None = None
 ) -> Iterator[Any]:
-    """Yield the tasks, showing progress; ``tasks`` is a sequence or (iterable, length)."""
+    """Yield the tasks, showing progress; ``tasks`` is a sequence or (iterable, length).
+
+    Args:
+        tasks: A sequence, or a tuple ``(iterable, length)``.
+        bar_width: Of the bar, in characters.
+        file: Where to; None: what is `sys.stdout` now.
+
+    Raises:
+        ArgumentError: ``tasks`` is another tuple.
+        TypeError: ``tasks`` has no length.
+    """
     items, task_num = _count(tasks)
     bar = ProgressBar(task_num, bar_width, file=file)
     for item in items:
@@ -120,7 +130,10 @@ def track_progress(
     file: TextIO | None = None,
     **kwargs: Any,
 ) -> list[Any]:
-    """Return ``func(task, **kwargs)`` for every task, showing progress."""
+    """Return ``func(task, **kwargs)`` for every task, showing progress.
+
+    ``func`` runs in this process. Further arguments are those of :func:`track_iter_progress`.
+    """
     return [func(task, **kwargs) for task in track_iter_progress(tasks, bar_width, file)]
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class TimerError(Exception):
-    """A timer that does not run was asked."""
+    """Report with ``message`` that a timer was asked which does not run."""
 
     def __init__(self, message: str) -> None:
         self.message = message
@@ -18,6 +18,10 @@ class Timer:
     """Measure seconds since the start and since the last check.
 
     As a context manager it prints the time at the end, with ``print_tmpl`` (default ``'{:.3f}'``).
+
+    Args:
+        start: Start now; otherwise :meth:`start` does.
+        print_tmpl: A format of one number of seconds; default: ``'{:.3f}'``.
 
     Example:
         >>> timer = Timer()
@@ -78,7 +82,7 @@ _TIMERS: dict[str, Timer] = {}
 
 
 def check_time(timer_id: str) -> float:
-    """Return the seconds since the last call with this name; 0 the first time."""
+    """Return the seconds since the last call with the name ``timer_id``; 0 the first time."""
     if timer_id not in _TIMERS:
         _TIMERS[timer_id] = Timer()
         return 0

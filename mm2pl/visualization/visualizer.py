@@ -40,6 +40,14 @@ class Visualizer(Drawing, ManagerMixin):
             with a warning if there is none.
         fig_save_cfg: arguments of the figure that is drawn on.
         fig_show_cfg: arguments of the figure that is shown.
+
+    Example:
+    >>> import tempfile, pathlib
+    >>> folder = tempfile.mkdtemp()
+    >>> visualizer = Visualizer(vis_backends={"type": "LocalVisBackend"}, save_dir=folder)
+    >>> visualizer.add_scalar("loss", 0.5, step=1)
+    >>> pathlib.Path(folder, "vis_data", "scalars.json").read_text().strip()
+    '{"loss": 0.5, "step": 1}'
     """
 
     _iteration: int | None = None

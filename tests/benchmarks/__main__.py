@@ -8,10 +8,11 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
-from tests.benchmarks import detector, iterations, operators, parts, processes, two_processes
+from tests.benchmarks import data, detector, iterations, operators, parts, processes, two_processes
 from tests.benchmarks.measure import Scenario, count_calls, table, take_turns
 
 Maker = Callable[[str, bool], Scenario]
@@ -19,6 +20,7 @@ Maker = Callable[[str, bool], Scenario]
 SCENARIOS: dict[str, Maker] = {
     **dict.fromkeys(iterations.TASKS, iterations.scenario),
     **dict.fromkeys(parts.SCENARIOS, parts.scenario),
+    **dict.fromkeys(data.SCENARIOS, data.scenario),
     **dict.fromkeys([*operators.SCENARIOS, *operators.OTHERS], operators.scenario),
     **dict.fromkeys(detector.SCENARIOS, detector.scenario),
     **dict.fromkeys(processes.SCENARIOS, processes.scenario),
@@ -61,6 +63,7 @@ def main() -> None:
         "--quick", action="store_true", help="two short rounds, to see that it runs"
     )
     parser.add_argument("--threads", type=int, default=1, help="torch's threads (1)")
+    parser.add_argument("--out", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
     unknown = [name for name in options.scenarios if name not in SCENARIOS]
     if unknown:
@@ -68,16 +71,23 @@ def main() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(options.threads)
-    print(machine(), "\n")
+
+    def tell(text: str) -> None:
+        print(text, flush=True)
+        if options.out:  # at once: what a run that is stopped has measured is kept
+            with options.out.open("a") as file:
+                print(text, file=file)
+
+    tell(machine() + "\n")
     for name in options.scenarios or SCENARIOS:
         if lacking(name):
-            print(f"{name}: needs {lacking(name)}, left out\n")
+            tell(f"{name}: needs {lacking(name)}, left out\n")
             continue
         scenario = SCENARIOS[name](name, options.quick)
         rounds = options.rounds or (2 if options.quick else scenario.rounds)
         samples = take_turns(scenario, rounds)
-        print(table(scenario, samples, count_calls(scenario)), flush=True)
-    print(machine())
+        tell(table(scenario, samples, count_calls(scenario)))
+    tell(machine())
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def table(scenario: Scenario, samples: dict[str, list[Sample]], calls: dict[str,
     lines = [
         f"### {scenario.title}",
         "",
-        f"| {scenario.unit:<{width}} | wall | CPU | min–max wall | peak MB | mm2pl ÷ it, wall | CPU | calls |",
+        f"| {scenario.unit:<{width}} | wall | CPU | min–max wall | peak MB | mm2pl ÷ it: wall | CPU | calls |",
         f"| {'-' * width} | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for name, own in samples.items():
@@ -156,7 +156,7 @@ def table(scenario: Scenario, samples: dict[str, list[Sample]], calls: dict[str,
             f"{digits(scenario.scale * min(wall))}–{digits(scenario.scale * max(wall))}",
             "" if math.isnan(peak) else f"{peak:.0f}",
             f"{median_ratio([sample.wall for sample in ours], wall):.3f}",
-            f"{median_ratio([sample.cpu for sample in ours], cpu):.3f}",
+            spread([sample.cpu for sample in ours], cpu),
             f"{calls[name]:.0f}" if name in calls else "",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -171,6 +171,17 @@ def median_ratio(ours: list[float], theirs: list[float]) -> float:
     """
     ratios = [mine / other if other else math.nan for mine, other in zip(ours, theirs, strict=True)]
     return statistics.median(ratios)
+
+
+def spread(ours: list[float], theirs: list[float]) -> str:
+    """Return the median of the ratios of each round, and the smallest and largest.
+
+    >>> spread([1.0, 2.0, 4.0], [2.0, 4.0, 4.0])
+    '0.500 (0.50–1.00)'
+    """
+    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True) if other]
+    around = f" ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else ""
+    return f"{median_ratio(ours, theirs):.3f}{around}"
 
 
 def digits(value: float) -> str:

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import tempfile
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -112,44 +113,69 @@ def scheduler_stepping(times: int) -> Scenario:
     return by_package(title, tick, {"each lr read and written once": touch})
 
 
-def checkpoint_writing(times: int) -> Scenario:
-    """Write 94 MB of weights and momenta, with all else that a periodic checkpoint holds."""
+def checkpoint_writing(times: int, width: int = 32, size: str = "94 MB") -> Scenario:
+    """Write weights and momenta, with all else that a periodic checkpoint holds."""
 
     def bare() -> Sample:
-        model = ResNet((3, 4, 6, 3), 32, True)
+        model = ResNet((3, 4, 6, 3), width, True)
         torch_optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
         (x, y) = next(iter(images(2, 32)(1, "cpu")))
         model.losses(x, y)["loss"].backward()
         torch_optimizer.step()
         state = {"state_dict": model.state_dict(), "optimizer": torch_optimizer.state_dict()}
         with tempfile.TemporaryDirectory() as folder:
-            return timed(lambda: torch.save(state, f"{folder}/checkpoint.pth"), times)
+            return timed(lambda: save_durably(state, f"{folder}/checkpoint.pth"), times)
 
+    rows = {
+        "torch.save, fsync": bare,
+        "mm2pl, AsyncCheckpointIO: the loop waits": lambda: save_in_a_run(
+            "mm2pl", times, width, later=True
+        ),
+    }
     return by_package(
-        "Writing a checkpoint (ResNet-50 of half the width, momenta)",
-        lambda package: save_in_a_run(package, times),
-        {"torch.save": bare},
+        f"Writing a checkpoint of {size} (a ResNet-50, momenta)",
+        lambda package: save_in_a_run(package, times, width),
+        rows,
     )
 
 
-def save_in_a_run(package: str, times: int) -> Sample:
-    """Train two iterations, and write checkpoints in the second."""
+def save_durably(state: object, path: str) -> None:
+    """Write a file that a power failure leaves whole, but for its name."""
+    with open(path, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def save_in_a_run(package: str, times: int, width: int, later: bool = False) -> Sample:
+    """Train two iterations, and write checkpoints in the second; ``later``: what the loop waits for one."""
     samples: list[Sample] = []
 
     class Model(importlib.import_module(f"{package}.model").BaseModel):
         def __init__(self) -> None:
             super().__init__()
-            self.net = ResNet((3, 4, 6, 3), 32, True)
+            self.net = ResNet((3, 4, 6, 3), width, True)
 
         def forward(self, x: torch.Tensor, y: torch.Tensor, mode: str = "tensor") -> Any:
             return self.net.losses(x, y)
 
     class Save(importlib.import_module(f"{package}.hooks").Hook):
         def after_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
-            if batch_idx == 1:
-                save = functools.partial(runner.save_checkpoint, runner.work_dir, by_epoch=False)
-                samples.append(timed(lambda: save("checkpoint.pth"), times))
+            if batch_idx != 1:
+                return
+            save = functools.partial(runner.save_checkpoint, runner.work_dir, by_epoch=False)
+            if later:  # a file of before has its memory then
+                save("first.pth")
+                while not Path(runner.work_dir, "first.pth").exists():
+                    time.sleep(0.1)
+                time.sleep(0.5)
+            samples.append(timed(lambda: save("checkpoint.pth"), 1 if later else times))
 
+    more: dict[str, Any] = {}
+    if later:
+        from lightning.pytorch.plugins import AsyncCheckpointIO
+
+        more["trainer"] = {"plugins": [AsyncCheckpointIO()]}
     with tempfile.TemporaryDirectory() as folder:
         importlib.import_module(f"{package}.runner").Runner(
             model=Model(),
@@ -160,8 +186,26 @@ def save_in_a_run(package: str, times: int) -> Sample:
             default_hooks={"checkpoint": None},
             custom_hooks=[Save()],
             experiment_name=f"save-{package}{next(NUMBERS)}",
+            **more,
         ).train()
     return samples[0]
+
+
+def many_files(times: int) -> Scenario:
+    """Read a config of 200 base files."""
+    folder = tempfile.TemporaryDirectory()
+    bases = [f"base_{number}.py" for number in range(200)]
+    for number, name in enumerate(bases):
+        text = f"part_{number} = dict(type='Part', sizes=[{number}, 2, 3], inner=dict(a=1, b='x'))"
+        Path(folder.name, name).write_text(text)
+    path = Path(folder.name, "config.py")
+    path.write_text(f"_base_ = {bases!r}\nmodel = dict(type='Any')\n")
+
+    def load(package: str, _keep: Any = folder) -> Sample:
+        config = importlib.import_module(f"{package}.config").Config
+        return timed(lambda: config.fromfile(str(path)), times)
+
+    return by_package("Reading a config of 200 base files", load)
 
 
 def by_package(
@@ -176,7 +220,9 @@ SCENARIOS: dict[str, tuple[Callable[[int], Scenario], int]] = {
     "config": (config_loading, 20),
     "print": (config_printing, 20),
     "schedules": (scheduler_stepping, 20),
+    "config-files": (many_files, 1),
     "checkpoint": (checkpoint_writing, 3),
+    "checkpoint-1gb": (lambda times: checkpoint_writing(times, 104, "1 GB"), 1),
 }
 """Option → what makes the table, and how often it is done per turn."""
 

@@ -141,7 +141,7 @@ def test_nothing_is_written_saved_or_validated(tmp_path, monkeypatch):
     found = profiled(cfg, iterations=10, warm_up=3)
     # Nine batches are an epoch, so validations and checkpoints were due.
     assert found.epochs_begun == 1
-    assert "an epoch has 9 iterations, so 1 of these begin one" in "\n".join(found.notes())
+    assert "begin in these iterations: 1 (of 9 iterations each)" in "\n".join(found.notes())
     assert HOOKS.get("Counts").called == {"iter": 13}
     assert [*tmp_path.iterdir()] == []
     assert torch.autograd.backward is own

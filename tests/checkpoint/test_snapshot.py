@@ -33,3 +33,11 @@ def test_memory_is_used_again_once_it_is_released_and_not_before() -> None:
     assert addresses(third) == before
     assert [tensor.sum().item() for tensor in third.content["weights"]] == [12, 0, 0]
     assert [tensor.sum().item() for tensor in second.content["weights"]] == [0, 0, 0]
+
+
+def test_a_sparse_tensor_has_no_address() -> None:
+    memory, sparse = SnapshotMemory(), torch.eye(2).to_sparse()
+    for _ in range(2):
+        snapshot = Snapshot({"a": sparse, "b": sparse}, memory)
+        assert torch.equal(snapshot.content["a"].to_dense(), torch.eye(2))
+        snapshot.release()

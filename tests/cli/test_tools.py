@@ -104,7 +104,8 @@ def test_convert_ckpt_writes_nothing_wrong(tmp_path, capsys, content, options, m
 def test_plot_schedule(tmp_path, capsys):
     out = tmp_path / "lr.png"
     assert main(["plot", "schedule", RINGS, "-o", str(out), "--epoch-length", "157"]) == 0
-    assert "10 epochs of 157 iterations" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("10 epochs of 157 iterations", f"wrote {out}")
     assert out.read_bytes().startswith(b"\x89PNG")
 
 

@@ -89,6 +89,8 @@ def test_two_loaders_do_not_disturb_each_other():
 def test_wrong_arguments(cls):
     with pytest.raises(ValueError, match=r"got an empty data set \(list of length 0\): check its"):
         cls([])
+    with pytest.raises(TypeError, match=r"has no length, which .* needs → give it a __len__"):
+        cls(iter("abc"))
     with pytest.raises(ValueError, match="consumed=-1: give the number of samples taken"):
         cls([1], seed=0).resume(-1)
 

@@ -14,7 +14,15 @@ from torch import distributed as torch_dist
 from mm2pl import dist
 from mm2pl.dist import utils
 
-VARIABLES = ("SLURM_NTASKS_PER_NODE", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
+VARIABLES = (
+    "SLURM_NTASKS_PER_NODE",
+    "RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "LOCAL_WORLD_SIZE",
+)
 OTHERS = ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 
 
@@ -69,6 +77,20 @@ def test_torchrun(env: Any, group_arguments: dict[str, Any]) -> None:
         env.setenv(name, "0")
     dist.init_dist("pytorch", "gloo", timeout=7)
     assert group_arguments == {"backend": "gloo", "timeout": datetime.timedelta(seconds=7)}
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"), [("cpu", "gloo"), ("cuda", "nccl"), ("npu", "hccl")]
+)
+def test_default_backend(
+    env: Any, group_arguments: dict[str, Any], device: str, expected: str
+) -> None:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        env.setenv(name, "0")
+    env.setattr(utils.devices, "get_device", lambda: device)
+    env.setattr(utils, "_set_device", lambda local_rank: None)
+    dist.init_dist("pytorch")
+    assert group_arguments == {"backend": expected}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,13 @@ _MASKS = [
     (re.compile(r"[-+]?\d+\.\d+(?:e[-+]\d+)?|\b\d+e[-+]\d+\b"), "NUMBER"),
     (re.compile(r"-[0-9a-f]{8}\b"), "-HASH"),
     (re.compile(r"(?<![\w.])/(?:[\w.@+-]+/)*"), "PATH/"),
+    (re.compile("[▁▂▃▄▅▆▇█][▁▂▃▄▅▆▇█ ]*"), "BAR "),
     (re.compile(r"[ \t]+"), " "),
 ]
+
+
+#: What stands before each line of a run's log; a page may leave it out.
+_LOGGED = re.compile(r"\d\d/\d\d TIME - mmengine - \w+ - ")
 
 
 def masked(text: str) -> list[str]:
@@ -26,12 +31,13 @@ def masked(text: str) -> list[str]:
 
 
 def difference(shown: str, printed: str) -> str | None:
-    """Return the first shown line that was not printed in its place, else the first printed one too many, else ``None``.
+    """Return the first shown line that was not printed in its place, else the first one too many, else ``None``.
 
     A line ``…`` in the page stands for any number of lines, ``…`` within a line for any text in it. Without
     such a line at the beginning or end the page shows all that was printed.
     """
     lines, expected = masked(printed), masked(shown)
+    plain = [_LOGGED.sub("", line, count=1) for line in lines]
     place, free = 0, False
     for line in expected:
         if line == "…":
@@ -39,7 +45,9 @@ def difference(shown: str, printed: str) -> str | None:
             continue
         pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
         ahead = range(place, len(lines)) if free else range(place, min(place + 1, len(lines)))
-        found = next((n for n in ahead if pattern.fullmatch(lines[n])), None)
+        found = next(
+            (n for n in ahead if pattern.fullmatch(lines[n]) or pattern.fullmatch(plain[n])), None
+        )
         if found is None:
             return line
         place, free = found + 1, False

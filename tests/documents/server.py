@@ -1,8 +1,8 @@
 """A process that has imported everything, and forks one for each command of a page.
 
-An import of torch and Lightning takes five seconds, a fork a few milliseconds. ``mm2pl`` and ``python`` in a page's
-``PATH`` are the same small client (:data:`CLIENT`), which sends its words, folder, environment and streams here
-and exits as the forked process does.
+An import of torch and Lightning takes five seconds, one of scikit-learn as many, a fork a few milliseconds.
+``mm2pl`` and ``python`` in a page's ``PATH`` are the same small client (:data:`CLIENT`), which sends its words,
+folder, environment and streams here and exits as the forked process does.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ CLIENT = """#!{python} -SE
 import json, os, socket, sys
 server = socket.socket(socket.AF_UNIX)
 server.connect({socket!r})
-words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
-told = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
+told = json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode()
 socket.send_fds(server, [len(told).to_bytes(4, "big")], [0, 1, 2])
 server.sendall(told)
 sys.exit(int(server.recv(8) or 1))
@@ -42,10 +41,12 @@ def install(folder: Path, address: Path) -> None:
 def run(words: Sequence[str]) -> int:
     """Do what a shell's ``mm2pl …`` or ``python …`` does, in this process."""
     program, *rest = words
-    if program == "mm2pl":
+    # Lightning starts the other processes of a run by `__main__`'s name, or where it has none by the script's path.
+    sys.modules["__main__"].__spec__ = None
+    if Path(program).name == "mm2pl":
         from mm2pl.cli import main
 
-        sys.argv = ["mm2pl", *rest]
+        sys.argv = [program, *rest]
         return main()
     match rest:
         case ["-m", module, *arguments]:

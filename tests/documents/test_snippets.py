@@ -49,7 +49,7 @@ def test_a_page(page: Path, clone: Path, commands: dict[str, str]) -> None:
         elif block.language in RUN and not block.not_run:
             status, printed = said(block, clone, commands)
             assert status == block.status, f"{where}:\n{printed}"
-        elif block.language == "text" and before and not before.not_run:
+        elif block.language == "text" and before and before.language in RUN and not before.not_run:
             missing = difference(block.text, printed)
             assert missing is None, f"{where}: {missing!r} is shown; printed:\n{printed}"
         before = block

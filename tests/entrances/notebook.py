@@ -9,9 +9,8 @@ import pytest
 
 NOTEBOOK = __file__
 
-needs_notebook = pytest.mark.skipif(
-    not (find_spec("nbclient") and find_spec("ipykernel")), reason="needs nbclient and ipykernel"
-)
+has_notebook = bool(find_spec("nbclient") and find_spec("ipykernel"))
+needs_notebook = pytest.mark.skipif(not has_notebook, reason="needs nbclient and ipykernel")
 
 RUNNER = """
 from mm2pl.config import Config
@@ -43,5 +42,15 @@ def executed(*cells: str) -> str:
     )
 
 
+def in_a_session(cell: str) -> None:
+    """Run a cell where there is no kernel: all that Lightning 2.6 asks of an interactive session is ``sys.ps1``."""
+    sys.ps1 = ">>> "
+    exec(compile(cell, "<cell>", "exec"), {"__name__": "__main__"})
+
+
 if __name__ == "__main__":
-    print(executed(RUNNER.format(strategy=sys.argv[1])))
+    runner = RUNNER.format(strategy=sys.argv[1])
+    if has_notebook:
+        print(executed(runner))
+    else:
+        in_a_session(runner)

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from mm2pl.cli.main import main
-from tests.entrances.notebook import NOTEBOOK, needs_notebook
+from tests.entrances.notebook import NOTEBOOK
 from tests.processes import ROOT, TORCHRUN
 from tests.versions.project import CONFIG, bare
 
@@ -160,12 +160,7 @@ def check(folder: Path, strategy: str, entrance: str) -> None:
 
 
 def cells(names: Any) -> list[Any]:
-    return [
-        pytest.param(
-            *cell, marks=needs_notebook if cell[1] == "notebook" else (), id=", ".join(cell)
-        )
-        for cell in names
-    ]
+    return [pytest.param(*cell, id=", ".join(cell)) for cell in names]
 
 
 @pytest.mark.slow
@@ -178,6 +173,8 @@ ALIKE = {
     "ddp_find_unused_parameters_true": ("mm2pl fit", "notebook"),  # as ddp
     "fsdp": ("mm2pl fit", "own Trainer"),  # Lightning's refusal, wherever it is made
     "deepspeed": ("mm2pl fit", "own Trainer"),
+    "ddp_fork": ("mm2pl fit", "SLURM"),  # Lightning 2.6's other name of ddp_notebook
+    "single_device": ("mm2pl fit", "own Trainer"),  # refused where options meet
 }
 """Rows where two cells stand for the others, unless MM2PL_MATRIX is set."""
 

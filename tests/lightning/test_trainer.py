@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
+from mm2pl.lightning.trainer import instantiate
+from mm2pl.plan.processes import strategy_of
 from tests.scenarios import Points, Scenario, build, models
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -168,3 +170,49 @@ def test_weights_are_averaged_after_a_validation(tmp_path):
     runner.val()
     runner.train()
     assert runner.epoch == 3
+
+
+@pytest.mark.filterwarnings("error:scheduler.step.. was called before:UserWarning")
+def test_no_schedule_warns_of_an_accumulation_by_the_trainer(tmp_path):
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    scenario = Scenario(
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.08}},
+        param_scheduler={
+            "type": "MultiStepLR",
+            "milestones": [1, 2],
+            "gamma": 0.5,
+            "by_epoch": False,
+        },
+        train_cfg={"by_epoch": False, "max_iters": 4},
+    )
+    runner = build("mm2pl", scenario, str(tmp_path), book, trainer={"accumulate_grad_batches": 2})
+    runner.train()
+    assert runner.optim_wrapper.get_lr()["lr"] == [0.02]
+
+
+def test_the_one_file_of_a_sharded_run_is_resumed_by_one_process(tmp_path):
+    make(tmp_path, max_epochs=1).train()
+    file = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+    for name in ("state", "param_groups"):
+        del file["optimizer"][name]  # Lightning's entry has them there
+    torch.save(file, tmp_path / "sharded.pth")
+    weights = []
+    for name in ("epoch_1.pth", "sharded.pth"):
+        runner = make(tmp_path / name[:-4], max_epochs=2, load_from=tmp_path / name, resume=True)
+        runner.train()
+        weights.append(runner.model.state_dict())
+    assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
+
+
+MISTYPED = {
+    "FSDP2": ({"meta_int": True}, "MMModelParallelStrategy has no .* Did you mean 'meta_init'"),
+    "DDPStrategy": ({"find_unused": True}, "no argument 'find_unused' → .*find_unused_parameters"),
+    "FSDPStrategy": ({"shardings": 1}, "MMFSDPStrategy has no argument 'shardings' → .*use_orig"),
+}
+
+
+@pytest.mark.parametrize("kind", MISTYPED)
+def test_a_mistyped_argument_of_a_strategy(kind: str) -> None:
+    arguments, message = MISTYPED[kind]
+    with pytest.raises(ValueError, match=message):
+        instantiate(strategy_of({"strategy": {"type": kind, **arguments}}))

@@ -373,3 +373,25 @@ def test_takes_a_config():
 def test_unknown_toolbox():
     with pytest.raises(ValueError, match="toolbox='mmfoo' → one of mmdet, mmseg"):
         migrate_with_report({}, Choices(toolbox="mmfoo"))
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "told"),
+    [(True, Status.NEEDS_YOU, "by apex"), (False, Status.NOTE, "off"), (None, Status.NOTE, "off")],
+)
+def test_the_optimizer_hook_that_swin_transformer_handed_on(value, status, told):
+    options = {"coalesce": True, "bucket_size_mb": -1, "grad_clip": None, "use_fp16": value}
+    config = {
+        "optimizer": {"type": "SGD", "lr": 0.1},
+        "optimizer_config": {"type": "DistOptimizerHook", "update_interval": 2, **options},
+    }
+    migrated = migrate_with_report(config)
+    assert migrated.config["optim_wrapper"] == {
+        "type": "OptimWrapper",
+        "optimizer": {"type": "SGD", "lr": 0.1},
+        "accumulative_counts": 2,
+    }
+    rows = {entry.key.partition(" ")[0]: entry for entry in migrated.report.entries}
+    assert rows["optimizer_config.use_fp16"].status is status
+    assert told in rows["optimizer_config.use_fp16"].note
+    assert rows["optimizer_config.coalesce"].status is Status.NOTE

@@ -121,6 +121,11 @@ NOTHING: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], tuple[int, ..
         (0, 2),
         (0, 5),
     ),
+    "indice_conv, no channels": (
+        lambda x: ops.indice_conv(x, Z(3, 3, 2, 0), PAIRS, NUMBERS, len(OUT)),
+        (4, 2),
+        (len(OUT), 0),
+    ),
     "indice_maxpool": (
         lambda x: ops.indice_maxpool(x, Z(9, 2, 0, **LONGS), Z(9, **LONGS), 0),
         (0, 2),
@@ -177,6 +182,21 @@ NOTHING: dict[str, tuple[Callable[[Tensor], Any], tuple[int, ...], tuple[int, ..
         (0, 5, 4),
     ),
     "three_nn": (lambda x: ops.three_nn(x, Z(0, 4, 3))[0], (0, 6, 3), (0, 6, 3)),
+    "three_interpolate, no channels": (
+        lambda x: ops.three_interpolate(x, Z(2, 4, 3, **LONGS), Z(2, 4, 3)),
+        (2, 0, 6),
+        (2, 0, 4),
+    ),
     "upfirdn2d": (lambda x: ops.upfirdn2d(x, torch.ones(4), 2, 1, 2), (0, 3, 4, 4), (0, 3, 9, 9)),
+    "upfirdn2d, no channels": (
+        lambda x: ops.upfirdn2d(x, torch.ones(4), 2, 1, 2),
+        (2, 0, 4, 4),
+        (2, 0, 9, 9),
+    ),
+    "upfirdn2d, no rows": (
+        lambda x: ops.upfirdn2d(x, torch.ones(3, 4), (1, 2), (3, 1), 2),
+        (2, 3, 0, 4),
+        (2, 3, 2, 2),
+    ),
 }
 """Operator → call, shape, and the shape of its result, where there is nothing to compute."""

@@ -259,7 +259,7 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (ops.bias_act, (X, None, 1, "relu", None, None, -1), "clamp is -1 → .* at least 0"),
     (ops.filtered_lrelu, (X, F, F, None, 1, 1, 2, 0), "gain is 0 → it must be greater than 0"),
     (ops.filtered_lrelu, (X, F, F, None, 1, 1, 2, 1, -1), "slope is -1"),
-    (ops.filtered_lrelu, (X, F, F, None, [2, 2], 1, 2), r"up is \[2, 2\] → .* at least 1"),
+    (ops.filtered_lrelu, (X, F, F, None, [2, 2], 1, 2), r"up is \[2, 2\] → .* an integer"),
     (ops.correlation, (X, X[..., :3]), r"input2 is of shape \(1, 2, 4, 3\) → .*\(1, 2, 4, 4\)"),
     (ops.correlation, (X, X, 1, -1), "max_displacement is -1 → .* at least 0"),
     (ops.correlation, (X, X, 5), r"input1 is of 4 × 4 cells .* at least a window's 5 × 5"),

@@ -191,7 +191,7 @@ def test_nms_keeps_what_only_reaches_the_threshold() -> None:
     assert len(ops.soft_nms(boxes, scores, 0.5, method=0)[0]) == 1
 
 
-@pytest.mark.parametrize("count", [0, 1, 60])
+@pytest.mark.parametrize("count", [0, 1, 60, 200])
 def test_nms_match(count: int) -> None:
     dets = torch.cat([boxes_of(count), torch.rand(count, 1)], 1)
     assert ops.nms_match(dets, 0.4) == loops.nms_match(dets.tolist(), dets[:, 4], 0.4)

@@ -147,6 +147,7 @@ BAD: list[tuple[str, tuple[Any, ...], str]] = [
     ("dynamic_voxelize", (X[0], SIZES, LIMITS), r"points is of shape \(3,\)"),
     ("dynamic_voxelize", (X[:, :2], SIZES, LIMITS), "points is of width 2 → .* at least 3 wide"),
     ("dynamic_voxelize", (X, SIZES[:2], LIMITS), r"voxel_size is \[0.5, 0.25\] → .* three numbers"),
+    ("dynamic_voxelize", (X, None, LIMITS), "voxel_size is None → .* a sequence"),
     ("dynamic_voxelize", (X, (1, 0, 1), LIMITS), "voxel_size is .* greater than 0"),
     ("dynamic_voxelize", (X, SIZES, SIZES), "point_cloud_range is .* six numbers"),
     ("dynamic_voxelize", (X, SIZES, LIMITS[::-1]), "point_cloud_range is .* then greater ones"),
@@ -154,6 +155,7 @@ BAD: list[tuple[str, tuple[Any, ...], str]] = [
     ("hard_voxelize", (X, SIZES, LIMITS, 5, 0), "max_voxels is 0"),
     ("dynamic_scatter", (X, X), r"coors is torch.float64 \(2, 3\) → .* integer"),
     ("dynamic_scatter", (X, COORS), r"coors is torch.int64 \(7, 3\) → .*\(2, D\)"),
+    ("dynamic_scatter", (X, COORS[:2, :0]), "coors is without a column"),
     (
         "dynamic_scatter",
         (X, COORS[:2], "min"),

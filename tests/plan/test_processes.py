@@ -12,7 +12,16 @@ from lightning.pytorch.strategies import DeepSpeedStrategy
 
 import mm2pl.plan.processes as module
 from mm2pl.lightning.trainer import instantiate, make_trainer
-from mm2pl.plan.processes import DDP, DEEPSPEED, FSDP, launched_by, left_out, processes, strategy_of
+from mm2pl.plan.processes import (
+    DDP,
+    DEEPSPEED,
+    FSDP,
+    are_several,
+    launched_by,
+    left_out,
+    processes,
+    strategy_of,
+)
 from mm2pl.plan.translate import trainer_arguments
 
 SEPARATE = "mmagic.MMSeparateDistributedDataParallel"
@@ -206,3 +215,16 @@ def test_what_lightning_does_not_have(config: Any, message: str) -> None:
 def test_what_a_strategy_given_by_name_leaves_out(strategy, synchronised, keys) -> None:
     config = {"model_wrapper_cfg": {"type": "X"}, "sync_bn": "torch", "strategy": None}
     assert left_out(config, strategy, synchronised) == keys
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("two", 1), r"devices='two'\) → a number, '0,2' or 'auto'"),
+        ((1, "x"), r"num_nodes='x'\) → a number"),
+    ],
+    ids=["devices", "nodes"],
+)
+def test_a_number_of_processes_that_is_none(given: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        are_several(*given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mm2pl.hooks import EMAHook
+from mm2pl.hooks import EMAHook, Hook
 from mm2pl.optim import OptimWrapper
 from mm2pl.plan.fault import FaultyConfigError
 from mm2pl.plan.translate import translate
@@ -107,6 +107,26 @@ def test_a_run_that_only_validates_builds_no_training_loop(make):
 def test_what_cannot_be_built(make, method, value, error, message):
     with pytest.raises(error, match=message):
         getattr(make(), method)(value)
+
+
+def test_mistakes_in_a_hooks_class(make):
+    class Short(Hook):
+        def after_train_iter(self, runner): ...
+
+    class Own(Hook):
+        def after_train_iter(self, runner, **kwargs):
+            len(0)
+
+    with pytest.raises(TypeError, match=r"neither a hook nor .* → derive its class from"):
+        make().register_hook({"type": list})
+    for hook, message in (
+        (Own(), "^object of type 'int' has no len"),
+        (Short(), r"Short.after_train_iter\(runner\) → is called with \(runner, batch_idx\)"),
+    ):
+        runner = make()
+        runner.register_hook(hook, priority="HIGHEST")
+        with pytest.raises(TypeError, match=message):
+            runner.call_hook("after_train_iter", batch_idx=0)
 
 
 @pytest.mark.parametrize(

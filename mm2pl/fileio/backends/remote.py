@@ -11,7 +11,14 @@ from mm2pl.fileio.backends.base import BaseStorageBackend, FilePath, FsspecBacke
 
 
 class HTTPBackend(FsspecBackend):
-    """Files on the web; the environment's proxies are used."""
+    """Files on the web; the environment's proxies are used.
+
+    Args:
+        **storage_options: For fsspec's `HTTPFileSystem`, such as ``client_kwargs``.
+
+    Raises:
+        ArgumentError: On use, a path that does not begin with ``http://`` or ``https://``.
+    """
 
     def __init__(self, **storage_options: Any) -> None:
         # aiohttp, which fsspec uses, follows proxy variables only if asked. MMEngine's urllib always does.
@@ -26,7 +33,10 @@ class HTTPBackend(FsspecBackend):
 
 
 class MemoryBackend(FsspecBackend):
-    """Files in this process's memory (``memory://``)."""
+    """Files in this process's memory (``memory://``).
+
+    All instances see the same files. ``storage_options`` has no effect.
+    """
 
 
 class LmdbBackend(BaseStorageBackend):

@@ -46,7 +46,7 @@ class NotMigratedError(ArgumentError):
 
 
 class Migrated(NamedTuple):
-    """A migrated config, and what became of each key."""
+    """Hold the migrated ``config``, and in ``report`` what became of each key."""
 
     config: dict[str, Any]
     report: Report

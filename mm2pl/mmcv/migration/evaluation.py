@@ -91,7 +91,8 @@ def _runner(state: State) -> dict[str, Any]:
         else:
             # A runner of one's own is recognised by its arguments, since its class is not here.
             loop = "IterBasedTrainLoop" if state.by_iteration else "EpochBasedTrainLoop"
-            write = f"a loop in LOOPS that derives from {loop}, and train_cfg = dict(type=..., ...)"
+            write = f"a loop in LOOPS that derives from {loop}, and train_cfg = dict(type=..., ...); nothing if the "
+            write += "class overrides only how checkpoints are saved and resumed"
             part.take("type", "train_cfg.type", f"{kind!r} is a runner of your own", write)
             train = {"type": loop}
         for key in ("max_epochs", "max_iters"):

@@ -118,12 +118,16 @@ def _optimizer_config(state: State, wrapper: dict[str, Any], hook: str | None) -
             "model_wrapper_cfg",
             {"type": "MMDistributedDataParallel", "detect_anomalous_params": True},
         )
-    for key in ("coalesce", "bucket_size_mb", "use_fp16"):
-        if key in part and not part.peek(key):
-            part.take(key, note="gradients are reduced by DDP itself")
+    for key in ("coalesce", "bucket_size_mb"):
+        part.take(key, note="gradients are reduced by DDP itself")
+    if part.peek("use_fp16"):
+        # Of the hook that Swin Transformer's repositories and many after them have.
+        part.take("use_fp16", f"{_TARGET}.type", _APEX, f"{_TARGET} = dict(type='AmpOptimWrapper')")
+    part.take("use_fp16", note="off")
     part.finish(f"no argument of {hook} that OptimWrapper has", _TARGET)
 
 
+_APEX = "mixed precision by apex, which mm2pl does not use; that of torch differs in the last bits"
 _ANOMALOUS = "reported by the DDP wrapper, so only in distributed training"
 
 

@@ -16,7 +16,10 @@ from mm2pl.dist import master_only as master_only
 def allreduce_params(
     params: Iterable[torch.Tensor], coalesce: bool = True, bucket_size_mb: int = -1
 ) -> None:
-    """Average parameters or buffers over all processes."""
+    """Average ``params``, parameters or buffers, over all processes, in place; integers stay as they are.
+
+    ``coalesce`` and ``bucket_size_mb`` are those of :func:`all_reduce_params`.
+    """
     # BatchNorm's `num_batches_tracked` is an integer: MMCV 1.7.2 divides it in place, which torch refuses.
     tensors = [param.data for param in params if param.is_floating_point()]
     all_reduce_params(tensors, coalesce=coalesce, bucket_size_mb=bucket_size_mb, op="mean")
@@ -25,6 +28,9 @@ def allreduce_params(
 def allreduce_grads(
     params: Iterable[torch.nn.Parameter], coalesce: bool = True, bucket_size_mb: int = -1
 ) -> None:
-    """Average the gradients over all processes."""
+    """Average the gradients of ``params`` over all processes, in place.
+
+    ``coalesce`` and ``bucket_size_mb`` are those of :func:`all_reduce_params`.
+    """
     grads: list[Any] = [p.grad.data for p in params if p.requires_grad and p.grad is not None]
     all_reduce_params(grads, coalesce=coalesce, bucket_size_mb=bucket_size_mb, op="mean")

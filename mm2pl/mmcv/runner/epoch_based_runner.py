@@ -13,7 +13,21 @@ from mm2pl.mmcv.runner.drive import Workflow
 
 @RUNNERS.register_module()
 class EpochBasedRunner(BaseRunner):
-    """Train epoch by epoch; stands for `mmcv.runner.EpochBasedRunner`. See `BaseRunner`."""
+    """Train epoch by epoch; stands for `mmcv.runner.EpochBasedRunner`. The arguments are those of `BaseRunner`.
+
+    Example:
+    >>> import torch
+    >>> class Line(torch.nn.Linear):
+    ...     def train_step(self, data, optimizer):
+    ...         return {"loss": self(data).square().mean(), "num_samples": len(data)}
+    >>> model = Line(2, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> runner = EpochBasedRunner(model, optimizer=optimizer, max_epochs=2)
+    >>> runner.register_training_hooks({"policy": "step", "step": 1, "gamma": 0.5}, optimizer_config={})
+    >>> runner.run([torch.ones(3, 4, 2)], [("train", 1)])
+    >>> runner.epoch, runner.iter, runner.current_lr()
+    (2, 6, [0.05])
+    """
 
     unit = "epoch"
 
@@ -129,4 +143,4 @@ class EpochBasedRunner(BaseRunner):
 # MMCV 1.7.2 registers it as 'Runner'. Here that name belongs to MMEngine's Runner in the parent registry.
 @RUNNERS.register_module(name="MMCVRunner")
 class Runner(EpochBasedRunner):
-    """The old name of `EpochBasedRunner`."""
+    """Keep the old name of `EpochBasedRunner`; the arguments are those of `BaseRunner`."""

@@ -17,6 +17,8 @@ def auto_fp16(
     """Return the method as it is: torch's autocast chooses the precision of each operation.
 
     `Fp16OptimizerHook` turns it on for the whole ``train_step``.
+
+    ``apply_to``, ``out_fp32`` and ``supported_types`` are MMCV 1.x' and have no effect.
     """
     # MMCV 1.7.2 casts the arguments to half and autocasts the method.
     # Autocast around the whole step makes both needless.
@@ -26,14 +28,17 @@ def auto_fp16(
 def force_fp32(
     apply_to: Iterable[str] | None = None, out_fp16: bool = False
 ) -> Callable[[Function], Function]:
-    """Return the method as it is: autocast runs losses and norms in float32."""
+    """Return the method as it is: autocast runs losses and norms in float32.
+
+    ``apply_to`` and ``out_fp16`` have no effect.
+    """
     # MMCV 1.7.2 casts the arguments to float32 and turns autocast off inside.
     # Here torch's own list of float32 operations protects losses and norms.
     return lambda method: method
 
 
 def wrap_fp16_model(model: nn.Module) -> None:
-    """Set ``fp16_enabled`` on the modules that have it, for code that asks."""
+    """Set ``fp16_enabled`` on the modules of ``model`` that have it, for code that reads it."""
     module: Any
     # From torch 1.6 on MMCV 1.7.2 no longer calls `model.half()`: the weights stay float32, only the flag is set.
     for module in model.modules():

@@ -50,7 +50,10 @@ class IterLoader:
 
 @RUNNERS.register_module()
 class IterBasedRunner(BaseRunner):
-    """Train iteration by iteration; stands for `mmcv.runner.IterBasedRunner`. See `BaseRunner`."""
+    """Train iteration by iteration; stands for `mmcv.runner.IterBasedRunner`.
+
+    The arguments are those of `BaseRunner`; ``run`` takes one loader per flow, which starts again where it ends.
+    """
 
     unit = "iter"
 

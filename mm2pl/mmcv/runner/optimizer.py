@@ -46,7 +46,7 @@ class DefaultOptimizerConstructor(DefaultOptimWrapperConstructor):
 
 
 def build_optimizer_constructor(cfg: Mapping[str, Any]) -> Any:
-    """Build the constructor that ``cfg['type']`` names in OPTIMIZER_BUILDERS."""
+    """Build the constructor that the ``type`` of ``cfg`` names in OPTIMIZER_BUILDERS, with its other keys."""
     return OPTIMIZER_BUILDERS.build(dict(cfg))
 
 
@@ -73,7 +73,12 @@ def build_optimizer(model: nn.Module, cfg: Mapping[str, Any]) -> Optimizer:
 
 
 def build_optimizers(model: nn.Module, cfgs: Mapping[str, Any]) -> Any:
-    """Build one optimizer, or with several configs one per sub-module of that name."""
+    """Build one optimizer, or with several configs one per sub-module of that name.
+
+    Args:
+        model: Whose parameters are optimised; a wrapper is looked through.
+        cfgs: One optimizer's config, or such configs by the name of a sub-module.
+    """
     # MMGeneration's and MMEditing's configs have no type at the top, but one optimizer config per sub-module.
     if "type" in cfgs or not all(isinstance(cfg, Mapping) for cfg in cfgs.values()):
         return build_optimizer(model, cfgs)

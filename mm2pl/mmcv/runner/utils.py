@@ -75,6 +75,9 @@ def set_random_seed(seed: int, deterministic: bool = False, use_rank_shift: bool
 
 
 def init_random_seed(seed: int | None = None, device: str = "cuda") -> int:
-    """Return ``seed``, or a random one that all processes agree on."""
+    """Return ``seed``, or a random one that all processes agree on.
+
+    ``device`` has no effect: the seed travels by the process group's own device.
+    """
     # Processes that shuffle with different seeds would share out a data set with repeats and gaps.
     return sync_random_seed() if seed is None else seed

@@ -11,9 +11,9 @@ import torch
 class BaseOptimWrapper(ABC):
     """A torch optimizer behind MMEngine's interface; stands for `mmengine.optim.BaseOptimWrapper`.
 
-    With more than one param group it has a further one, ``base_param_settings``, of which no
-    parameter is trained: it holds the optimizer's defaults, is scheduled like the others, and so
-    shows the learning rate without the multipliers of ``paramwise_cfg``.
+    If ``optimizer`` has more than one param group, it gets a further one, ``base_param_settings``. That group trains
+    nothing. It holds the optimizer's defaults and is scheduled like the others, so it shows the learning rate without
+    the multipliers of ``paramwise_cfg``.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:

@@ -18,6 +18,9 @@ class OptimWrapperDict(OptimWrapper):
 
     States, learning rates and momenta are collected; updating is left to each wrapper.
 
+    Args:
+        **optim_wrapper_dict: The wrappers, by the names that parameter schedules and checkpoints use for them.
+
     Raises:
         ArgumentError: A value is no OptimWrapper.
 

@@ -24,7 +24,10 @@ class _Replaced(OptimWrapper):
 
 @OPTIM_WRAPPERS.register_module()
 class ApexOptimWrapper(_Replaced):
-    """Raise NotImplementedError: torch has apex's mixed precision itself."""
+    """Raise NotImplementedError: torch has apex's mixed precision itself.
+
+    Every argument is accepted, so that the message comes in all cases.
+    """
 
     instead = "use type='AmpOptimWrapper': torch.amp has replaced apex.amp (O1)."
 

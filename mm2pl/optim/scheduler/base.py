@@ -36,8 +36,8 @@ class _ParamScheduler:
     Args:
         optimizer: What has the param groups. Gets an entry ``initial_<param_name>`` per group.
         param_name: The entry, such as ``'lr'``.
-        begin: First step, in epochs or iterations, that the schedule is applied at.
-        end: First step that it is no longer applied at.
+        begin: First step that the schedule is applied at; in epochs if ``by_epoch``, else in iterations.
+        end: First step that it is no longer applied at; a run that a config drives gives its own end.
         last_step: To resume without a state dict; the groups must have ``initial_<param_name>``.
         by_epoch: Whether :meth:`step` will be called once per epoch (else once per iteration).
         verbose: Whether to log each new value.

@@ -136,7 +136,10 @@ def _poly(
     eta_min: float = 0,
     power: float = 1.0,
 ) -> Values:
-    """Decay to ``eta_min`` at ``end - 1`` along ``(1 - t / (end - begin)) ** power``."""
+    """Decay to ``eta_min`` at ``end - 1`` along ``(1 - t / (end - begin)) ** power``.
+
+    With ``power`` 1 it is a line; a greater one falls faster at first.
+    """
     if t == 0:
         return values
     # Again a ratio, of what is left above `eta_min`; so a stack of schedules multiplies.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import deque
 from collections.abc import Callable
 from itertools import repeat
@@ -17,6 +18,8 @@ from mm2pl.registry import PARAM_SCHEDULERS
 _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _COMMON = dict(inspect.signature(_ParamScheduler.__init__).parameters)
 _FIRST = [_COMMON.pop(name) for name in ("self", "optimizer", "param_name")]
+_MEANINGS = dict(re.findall(r"^ {4}(\w+): (.*)$", inspect.getdoc(_ParamScheduler) or "", re.M))
+"""What the arguments of every schedule mean."""
 
 
 class PolicyScheduler(_ParamScheduler):
@@ -176,7 +179,8 @@ def named(mixin: type, scheduler: type[_ParamScheduler], suffix: str) -> Any:
 
     name = scheduler.__name__.removesuffix("ParamScheduler") + suffix
     built_in = vars(scheduler).get("built_in", False)
-    body = {"__doc__": scheduler.__doc__, "__module__": mixin.__module__, "built_in": built_in}
+    meaning = (scheduler.__doc__ or "").partition("\n\nArgs:")[0]
+    body = {"__doc__": meaning, "__module__": mixin.__module__, "built_in": built_in}
     known = inspect.signature(scheduler.__init__).parameters.values()
     parameters = [parameter for parameter in known if parameter.name != "param_name"]
     cls = _made(name, (mixin, scheduler), body, parameters, init)
@@ -209,5 +213,8 @@ def _made(
     # The registry's messages, `explain` and documentation read the signature from here.
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     __init__.__qualname__ = f"{name}.__init__"
-    cls = type(name, bases, {**body, "__init__": __init__})
+    # `python -OO` leaves no docstrings.
+    common = [f"    {p.name}: {_MEANINGS[p.name]}" for p in parameters if p.name in _MEANINGS]
+    doc = "\n".join([inspect.cleandoc(body["__doc__"] or ""), "", "Args:", *common])
+    cls = type(name, bases, {**body, "__doc__": doc, "__init__": __init__})
     return PARAM_SCHEDULERS.register_module(module=cls)

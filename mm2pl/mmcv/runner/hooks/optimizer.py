@@ -235,7 +235,7 @@ class Fp16OptimizerHook(OptimizerHook):
 # The order of the bases is MMCV 1.7.2's: `super().__init__` passes `loss_scale` on to Fp16OptimizerHook.
 @HOOKS.register_module()
 class GradientCumulativeFp16OptimizerHook(GradientCumulativeOptimizerHook, Fp16OptimizerHook):
-    """Accumulate in float16; see both parents."""
+    """Accumulate in float16; see `GradientCumulativeOptimizerHook` and `Fp16OptimizerHook`."""
 
     def after_train_iter(self, runner: BaseRunner) -> None:
         """Add the scaled gradients, and step at the end of a window."""

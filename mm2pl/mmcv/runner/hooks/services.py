@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class _LightningLoggerHook(LoggerHook):
-    """Send the log to one of Lightning's loggers."""
+    """Send the log to one of Lightning's loggers.
+
+    The first four arguments are those of `LoggerHook`; the others are those of MMCV's hook for the same service.
+    """
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class _LightningLoggerHook(LoggerHook):
 
 @HOOKS.register_module()
 class TensorboardLoggerHook(_LightningLoggerHook):
-    """Log to TensorBoard, by default in ``work_dir/tf_logs`` (``log_dir``)."""
+    """Log to TensorBoard as `LoggerHook` says, by default in ``work_dir/tf_logs`` (``log_dir``)."""
 
     def _make(self, runner: BaseRunner) -> Any:
         folder = self.arguments.get("log_dir") or os.path.join(runner.work_dir, "tf_logs")
@@ -67,7 +70,7 @@ class TensorboardLoggerHook(_LightningLoggerHook):
 
 @HOOKS.register_module()
 class WandbLoggerHook(_LightningLoggerHook):
-    """Log to Weights & Biases with ``init_kwargs``."""
+    """Log to Weights & Biases as `LoggerHook` says, with ``init_kwargs``."""
 
     def import_wandb(self) -> None:
         """Set ``self.wandb``, for subclasses that log by themselves."""
@@ -79,7 +82,7 @@ class WandbLoggerHook(_LightningLoggerHook):
 
 @HOOKS.register_module()
 class MlflowLoggerHook(_LightningLoggerHook):
-    """Log to MLflow: ``exp_name``, ``tags``."""
+    """Log to MLflow as `LoggerHook` says; ``exp_name`` and ``tags`` name the experiment and the run."""
 
     def import_mlflow(self) -> None:
         """Set ``self.mlflow``, for subclasses that log by themselves."""

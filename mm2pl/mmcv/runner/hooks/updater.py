@@ -28,12 +28,7 @@ Groups = list[float] | dict[str, list[float]]
 class _UpdaterHook(Hook):
     """Set one entry of the param groups: the regular value, times or over the warm-up's factor.
 
-    Args:
-        by_epoch: Whether the regular value changes per epoch or per iteration.
-        warmup: None, ``'constant'``, ``'linear'`` or ``'exp'``.
-        warmup_iters: How long.
-        warmup_ratio: The factor it starts at, in (0, 1].
-        warmup_by_epoch: Whether ``warmup_iters`` are epochs.
+    The arguments are described once, in `LrUpdaterHook`.
     """
 
     kind = ""
@@ -140,7 +135,15 @@ class _UpdaterHook(Hook):
 
 
 class LrUpdaterHook(_UpdaterHook):
-    """Set the learning rate; subclasses define `get_lr`."""
+    """Set the learning rate; subclasses define `get_lr`.
+
+    Args:
+        by_epoch: Whether the regular value changes per epoch or per iteration.
+        warmup: None, ``'constant'``, ``'linear'`` or ``'exp'``.
+        warmup_iters: Length of the warm-up, in iterations.
+        warmup_ratio: The factor it starts at, in (0, 1].
+        warmup_by_epoch: Whether ``warmup_iters`` counts epochs.
+    """
 
     kind = "lr"
 
@@ -201,7 +204,10 @@ class LrUpdaterHook(_UpdaterHook):
 
 
 class MomentumUpdaterHook(_UpdaterHook):
-    """Set the momentum, or Adam's first beta; subclasses define `get_momentum`."""
+    """Set the momentum, or Adam's first beta; subclasses define `get_momentum`.
+
+    The arguments are those of `LrUpdaterHook`, but that the warm-up divides by its factor.
+    """
 
     kind = "momentum"
 
