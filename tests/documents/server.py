@@ -7,6 +7,7 @@ folder, environment and streams here and exits as the forked process does.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
@@ -97,6 +98,8 @@ def import_everything() -> None:
 def main(address: str) -> int:
     """Serve until killed; in a forked process return the exit status of its command."""
     import_everything()
+    # Collections of a forked process would go through all that was imported, and copy its pages.
+    gc.freeze()
     server = socket.socket(socket.AF_UNIX)
     server.bind(address)
     server.listen()
