@@ -1,4 +1,4 @@
-"""An MMEngine model in a Trainer of your own, with Lightning's flags and callbacks, beside a LightningModule.
+"""An MMEngine model in a Trainer of your own, with Lightning's flags and callbacks, next to a LightningModule.
 
 From the repository's folder: ``python -m examples.existing_lightning_code``.
 """

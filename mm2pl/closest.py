@@ -11,7 +11,7 @@ _LONGEST, _MOST = 80, 2000
 
 
 def closest(name: object, known: Iterable[object], most: int = 3) -> list[str]:
-    """Return the known names that resemble ``name``, the most similar first, whatever their case.
+    """Return the known names that resemble ``name``, the most similar first; case does not matter.
 
     Ask it only of names that are certainly wrong: the guess may be far off.
 

@@ -53,7 +53,7 @@ class ManagerMixin(metaclass=ManagerMeta):
         **kwargs: Accepted and unused, so that a subclass may hand on its own.
 
     Raises:
-        ArgumentError: The name is no string, or empty.
+        ArgumentError: The name is not a string, or empty.
 
     Example:
         >>> class Board(ManagerMixin):
@@ -76,7 +76,7 @@ class ManagerMixin(metaclass=ManagerMeta):
         """Return the instance called ``name``, built with ``kwargs`` if there is none yet.
 
         Raises:
-            ArgumentError: The name is no string.
+            ArgumentError: The name is not a string.
         """
         if not isinstance(name, str):
             raise ArgumentError(f"type of name should be str, but got {name!r}.")

@@ -137,7 +137,7 @@ class JitModelAnalysis:
             **kwargs: The same by name.
 
         Raises:
-            TypeError: The arguments are no pairs of a name and a handle.
+            TypeError: The arguments are not pairs of a name and a handle.
         """
         if len(args) % 2:
             raise TypeError(f"set_op_handle takes pairs of a name and a handle, but got {args!r}")

@@ -17,7 +17,7 @@ Handle = Callable[[list[Any], list[Any]], "Counter[str] | float"]
 
 
 def get_shape(val: Any) -> list[int] | None:
-    """Return the sizes of a value of the graph; None if it is no tensor."""
+    """Return the sizes of a value of the graph; None if it is not a tensor."""
     return val.type().sizes() if val.isCompleteTensor() else None
 
 

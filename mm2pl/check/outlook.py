@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mm2pl.check.trial import Trial
 
 _PLATEAUS = 6
-"""More values than these between two bounds are a curve, of which both ends are shown."""
+"""More values than these between two bounds are a curve; both its ends are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)

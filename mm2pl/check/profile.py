@@ -236,11 +236,11 @@ class _Probe(Checkpoint):
         self.found.trace = path
 
     def _methods(self, trainer: Trainer, module: Any) -> Iterator[tuple[Any, str, str]]:
-        """Yield the methods of which a training consists, each with its part."""
+        """Yield the methods that make up a training, each with its part."""
         run = self._run
         yield trainer.strategy, "batch_to_device", "transfer"
         if self.found.compiled:
-            # Nothing inside it: a clock is no operator, so the graph would break there.
+            # Nothing inside it: a clock is not an operator, so the graph would break there.
             yield run.model, "train_step", "train_step"
         else:
             yield from _inside_step(run, trainer)

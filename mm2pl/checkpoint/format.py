@@ -89,7 +89,7 @@ def kind(checkpoint: object) -> Kind:
         else repr(type(checkpoint))
     )
     raise CheckpointError(
-        f"This is no checkpoint ({what}) → a file of mm2pl, MMEngine, MMCV or Lightning, or a state dict is needed"
+        f"This is not a checkpoint ({what}) → a file of mm2pl, MMEngine, MMCV or Lightning, or a state dict is needed"
     )
 
 
@@ -251,7 +251,7 @@ def from_mmengine(
         resume: Refuse a file that holds weights only.
 
     Raises:
-        CheckpointError: It is no checkpoint; or ``resume`` and it holds weights only.
+        CheckpointError: It is not a checkpoint; or ``resume`` and it holds weights only.
     """
     source = kind(checkpoint)
     if resume:
@@ -375,11 +375,11 @@ def convert_checkpoint(
             ``state_dict``.
         epoch_length: See :func:`from_mmengine`.
         by_epoch: See :func:`from_mmengine`.
-        weights_only: ``False`` runs whatever code ``src`` contains.
+        weights_only: ``False`` runs any code that ``src`` contains.
 
     Raises:
         CheckpointError: ``src`` cannot be read or is not a checkpoint.
-        ValueError: ``to`` is none of the three, or ``epoch_length`` is no number of batches.
+        ValueError: ``to`` is none of the three, or ``epoch_length`` is not a number of batches.
     """
     if epoch_length is not None and epoch_length < 1:
         raise ArgumentError(

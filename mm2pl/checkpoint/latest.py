@@ -57,7 +57,7 @@ def find_latest_checkpoint(path: str, more: Sequence[str] = ()) -> str | None:
         found = None if marked is None else damage(marked)
         if marked is not None and found is None:
             return str(marked)
-        gone = "is no file of this run" if os.path.exists(saved) else "is not there"
+        gone = "is not a file of this run" if os.path.exists(saved) else "is not there"
         why = f"{marked or saved}, which {MARKER} names, {found or gone}"
     newest = _newest(folders, why)
     if newest is not None:
@@ -98,7 +98,7 @@ def damage(path: str | os.PathLike[str]) -> str | None:
                 return None if zipfile.is_zipfile(file) else "is truncated"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    return None if begins_like_torch(start) else ("is no checkpoint" if start else "is empty")
+    return None if begins_like_torch(start) else ("is not a checkpoint" if start else "is empty")
 
 
 def _newest(folders: Sequence[Path], why: str) -> str | None:

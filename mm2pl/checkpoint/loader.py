@@ -93,7 +93,7 @@ class CheckpointLoader:
             filename: Such as ``epoch_1.pth``, ``https://…``, ``torchvision://resnet50``, ``open-mmlab://resnet50_v1c``.
             map_location: As for ``torch.load``.
             logger: As for :func:`mm2pl.logging.print_log`.
-            weights_only: ``False`` runs whatever code the file contains.
+            weights_only: ``False`` runs any code that the file contains.
 
         Raises:
             CheckpointError: See :func:`read_checkpoint`.
@@ -140,7 +140,7 @@ def load_from_http(
     """Load from a URL, kept in torch.hub's folder or ``model_dir``; rank 0 downloads, the other ranks wait.
 
     Raises:
-        CheckpointError: It could not be downloaded, or what was downloaded is no checkpoint.
+        CheckpointError: It could not be downloaded, or what was downloaded is not a checkpoint.
     """
     path = download(filename, model_dir, progress=progress)
     return _read_downloaded(path, filename, map_location, weights_only)
@@ -174,10 +174,10 @@ def load_url(
         progress: Draw a bar.
         check_hash: Compare the content with the hash in the file's name.
         file_name: The name of the local copy.
-        weights_only: ``False`` runs whatever code the file contains; torch's own default depends on its version.
+        weights_only: ``False`` runs any code that the file contains; torch's own default depends on its version.
 
     Raises:
-        CheckpointError: It could not be downloaded, or is no checkpoint.
+        CheckpointError: It could not be downloaded, or is not a checkpoint.
     """
     path = download(url, model_dir, progress=progress, name=file_name, check_hash=check_hash)
     return _read_downloaded(path, url, map_location, weights_only)

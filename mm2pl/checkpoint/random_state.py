@@ -57,7 +57,7 @@ def set_rng_state(state: Mapping[str, Any]) -> None:
         _restore_on_cpu(state)
     except (KeyError, IndexError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"the random state in the checkpoint is no such state ({type(error).__name__}: {error}) → take an "
+            f"the random state in the checkpoint cannot be restored ({type(error).__name__}: {error}) → take an "
             "undamaged file, or begin a new run from its weights with load_from"
         ) from error
     if torch.cuda.is_available():

@@ -55,7 +55,7 @@ def read_checkpoint(
     Args:
         file: A local path, or the content.
         map_location: As for ``torch.load``.
-        weights_only: ``False`` runs whatever code the file contains; only for files whose origin you trust.
+        weights_only: ``False`` runs any code that the file contains; only for files whose origin you trust.
         name: What to call the file in messages; its path if missing.
 
     Returns:
@@ -63,7 +63,7 @@ def read_checkpoint(
 
     Raises:
         CheckpointError: The file is empty, truncated, changed, something else than a checkpoint, or contains code. The
-            message names the newest intact checkpoint beside it.
+            message names the newest intact checkpoint of the same folder.
         FileNotFoundError: There is no such file.
     """
     content = _verified(file, map_location, weights_only, name)
@@ -115,7 +115,7 @@ def read_outline(file: File, name: str | None = None, *, check_bits: bool = True
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Put a file's name into what is said about its contents, and name the newest intact file beside it.
+    """Put a file's name into what is said about its contents, and name the newest intact file of its folder.
 
     Raises:
         CheckpointError: What went wrong inside, with the file's name.
@@ -315,7 +315,7 @@ def _is_intact(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, content: memory
 
 def _hint(path: Path | None) -> str:
     other = previous_checkpoint(path) if path is not None else None
-    return f". The newest intact checkpoint beside it is {other}" if other else ""
+    return f". The newest intact checkpoint next to it is {other}" if other else ""
 
 
 def previous_checkpoint(path: str | os.PathLike[str]) -> str | None:
@@ -334,7 +334,7 @@ def previous_checkpoint(path: str | os.PathLike[str]) -> str | None:
 
 
 def what_is_wrong(path: Path) -> str | None:
-    """Return why a file is no intact checkpoint, or None; the whole file is read."""
+    """Return why a file is not an intact checkpoint, or None; the whole file is read."""
     try:
         _refuse_bomb(path)
         _verify(path)
@@ -342,7 +342,7 @@ def what_is_wrong(path: Path) -> str | None:
             start = file.read(64)
     except (_Unreadable, OSError) as error:
         return str(error)
-    return None if start[:2] == b"PK" or begins_like_torch(start) else "is no checkpoint"
+    return None if start[:2] == b"PK" or begins_like_torch(start) else "is not a checkpoint"
 
 
 _OLD_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")

@@ -81,7 +81,7 @@ def _read_shards(path: Path) -> dict[str, Any]:
         for name, entry in index.state_dict_metadata.items()
     }
     with warnings.catch_warnings():
-        # torch 2.13 warns of what `no_dist` asks for.
+        # torch 2.13 warns of `no_dist`, although it is given on purpose.
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
         dcp.load(flat, storage_reader=reader, planner=_PlainPlanner(False, False), no_dist=True)
     parts: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from mm2pl.logging.storable import to_host
 class Snapshot:
     """A copy of a checkpoint, to be written by :class:`~mm2pl.lightning.MMCheckpointIO`.
 
-    It is no mapping, so that Lightning 2.6's ``AsyncCheckpointIO`` leaves it alone: that plugin would copy each tensor
+    It is not a mapping, so Lightning 2.6's ``AsyncCheckpointIO`` leaves it alone. That plugin would copy each tensor
     again, and one that stands in two places (``optimizer`` and ``optimizer_states`` share them) twice.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Stand-ins for what OpenMMLab's checkpoints pickle beside tensors, so that ``weights_only=True`` reads them.
+"""Stand-ins for what OpenMMLab's checkpoints pickle next to tensors, so that ``weights_only=True`` reads them.
 
 MMEngine 0.x pickles ``HistoryBuffer``, ``ConfigDict``, functions of its schedulers, numpy scalars and arrays; MMCV 1.x
 ``ConfigDict`` and numpy. None of these classes is imported to read such a file: each name is answered by a small class
@@ -251,7 +251,7 @@ def _name_of(entry: Callable[..., Any] | tuple[Callable[..., Any], str]) -> str:
 
 
 class _TrustingUnpickler(pickle.Unpickler):
-    """Import whatever a file names, but OpenMMLab's classes, which have their stand-ins here too."""
+    """Import what a file names, but OpenMMLab's classes, which have their stand-ins here too."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Find a class or function by its name in the file."""

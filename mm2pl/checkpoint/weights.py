@@ -110,8 +110,8 @@ def within_wrapper(part: nn.Module) -> nn.Module:
 
 def _augments_tests(part: nn.Module) -> bool:
     """Return whether ``part`` is a model for test-time augmentation, whose file is that of the model within."""
-    # MMEngine 0.10.7 asks for its BaseTTAModel, which stands above this room, and of which there are
-    # two where MMEngine is installed. Both demand `merge_preds` of every subclass, and keep the model so.
+    # MMEngine 0.10.7 looks for its BaseTTAModel. That stands above this room, and there are two where
+    # MMEngine is installed. Both demand `merge_preds` of every subclass, and keep the model so.
     merges = callable(getattr(part, "merge_preds", None))
     return merges and isinstance(getattr(part, "module", None), nn.Module)
 
@@ -192,7 +192,7 @@ def load_checkpoint(
         strict: Raise if keys or shapes differ.
         logger: Reports differences.
         revise_keys: Regular expressions and what replaces them in the file's keys.
-        weights_only: ``False`` runs whatever code the file contains; only for files whose origin you trust.
+        weights_only: ``False`` runs any code that the file contains; only for files whose origin you trust.
 
     Returns:
         The file's content.

@@ -251,7 +251,7 @@ class MMCLI(LightningCLI):
             return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:
-        """Add what ``--out`` asks for."""
+        """Add the writer of predictions that ``--out`` names."""
         out = getattr(self.said.options, "out", None) if self.said is not None else None
         if self.subcommand == "predict" and out:
             self.trainer.callbacks.append(PredictionWriter(out))  # type: ignore[attr-defined]

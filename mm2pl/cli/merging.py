@@ -381,7 +381,7 @@ def require_possible(asked: Asked, work_dir: str | None) -> None:
 def skeleton(plan: Plan, asked: Asked) -> dict[str, Any]:
     """Return a plan in LightningCLI's form, with the classes asked for and without the run's callback.
 
-    The run is no element of the list of callbacks, which a user may replace.
+    The run is not an element of the list of callbacks, which a user may replace.
     """
     form = plan.as_cli()
     for part, own in asked.classes.items():

@@ -67,7 +67,7 @@ class _Said(argparse.Action):
 
 
 class _Pairs(DictAction):
-    """Collect the ``KEY=VALUE`` pairs of ``--cfg-options``, of which none is a dict.
+    """Collect the ``KEY=VALUE`` pairs of ``--cfg-options``; a dict is refused.
 
     MMEngine 0.10.7 takes ``{b: 1}`` for a text, splits ``{b: 1, c: 2}`` in two, and recurses on others without end.
     """

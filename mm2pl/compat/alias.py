@@ -184,7 +184,7 @@ class MMEngineAlias:
 
 
 def is_installed() -> bool:
-    """Say whether there is a real MMEngine, loaded or not."""
+    """Return whether there is a real MMEngine, loaded or not."""
     spec = find_spec("mmengine")
     if spec is None or spec.origin is None:  # a folder of that name has no origin
         return False

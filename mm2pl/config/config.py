@@ -253,7 +253,7 @@ class Config:
 
         Raises:
             ConfigKeyError: An index exceeds its list.
-            ConfigTypeError: A dotted key leads through a value that is no dict.
+            ConfigTypeError: A dotted key leads through a value that is not a dict.
         """
         tree: dict = {}
         for dotted, value in options.items():

@@ -1,4 +1,4 @@
-"""One config file: the bases it names and the values it defines, whatever its format."""
+"""One config file: the bases it names and the values it defines, in any format."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def base_list(value: Any, lines: Sequence[int], at: Site) -> list[tuple[str, int
         # The system's functions would raise a bare ValueError or UnicodeEncodeError.
         if isinstance(path, str) and _NO_PATH.search(path):
             raise ConfigTypeError(
-                f"_base_ contains {path!r}, which is no path: it holds a null character or a lone surrogate.",
+                f"_base_ contains {path!r}, which is not a path: it holds a null character or a lone surrogate.",
                 at,
             )
         if not isinstance(path, str):

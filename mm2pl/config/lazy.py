@@ -39,7 +39,7 @@ class LazyObject:
         location: ``"<file>, line <n>"`` of the statement, for messages.
 
     Raises:
-        TypeError: ``module`` or ``imported`` is no name.
+        TypeError: ``module`` or ``imported`` is not a name.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The ``{{ ... }}`` macros that MMEngine lays over config text, whatever its language."""
+"""The ``{{ ... }}`` macros that MMEngine lays over config text of any language."""
 
 from __future__ import annotations
 

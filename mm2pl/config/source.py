@@ -122,7 +122,7 @@ def without_tree(source: Source) -> Source:
 
 
 def is_base_assignment(node: ast.AST) -> bool:
-    """Tell whether a statement is ``_base_ = ...``."""
+    """Return whether a statement is ``_base_ = ...``."""
     return (
         # As in MMEngine 0.10.7, only the first target counts: `x = _base_ = ...` inherits nothing.
         isinstance(node, ast.Assign)
@@ -132,7 +132,7 @@ def is_base_assignment(node: ast.AST) -> bool:
 
 
 def is_standard_module(name: str) -> bool:
-    """Tell whether a config may really import this module while it is read.
+    """Return whether a config may really import this module while it is read.
 
     MMEngine 0.10.7 decides by the path of the file and so takes ``os`` for a third-party package in
     a virtual environment.
@@ -141,7 +141,7 @@ def is_standard_module(name: str) -> bool:
 
 
 def is_read_base(node: ast.With) -> bool:
-    """Tell whether a ``with`` statement is ``with read_base():``."""
+    """Return whether a ``with`` statement is ``with read_base():``."""
     call = node.items[0].context_expr
     if len(node.items) != 1 or not isinstance(call, ast.Call):
         return False

@@ -128,7 +128,7 @@ def broadcast_object_list(data: list[Any], src: int = 0, group: ProcessGroup | N
     ``group``: see `mm2pl.dist`.
 
     Raises:
-        ArgumentError: ``data`` is no list.
+        ArgumentError: ``data`` is not a list.
     """
     if not isinstance(data, list):
         raise ArgumentError(f"data should be a list, but got {type(data)}")
@@ -174,7 +174,7 @@ def all_reduce_dict(
     ``op``: as for :func:`all_reduce`. ``group``: see `mm2pl.dist`.
 
     Raises:
-        ArgumentError: ``data`` is no dict.
+        ArgumentError: ``data`` is not a dict.
     """
     if not isinstance(data, dict):
         raise ArgumentError(f"data should be a dict, but got {type(data)}")
@@ -303,7 +303,7 @@ def collect_results_cpu(
     parts = [pickle.loads(path.read_bytes()) for path in files]
     for path in files:
         path.unlink()
-    if not os.listdir(shared):  # MMEngine 0.10.7 removes whatever else is in it
+    if not os.listdir(shared):  # MMEngine 0.10.7 removes other files too
         shared.rmdir()
     return _in_order(parts, size)
 

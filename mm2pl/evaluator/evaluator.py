@@ -115,7 +115,7 @@ class Evaluator:
             batches = _chunks(data, chunk_size)
         size = 0
         for chunk in _chunks(data_samples, chunk_size):
-            # pseudo_collate, whatever the loader's function was: MMEngine's choice.
+            # Always pseudo_collate, even if the loader has another function: MMEngine's choice.
             batch = None if batches is None else pseudo_collate(next(batches))
             # Counted, since `data_samples` may be an iterator where there is no `data`.
             size += len(chunk)

@@ -56,7 +56,7 @@ def set_default(obj: Any) -> Any:
 
 
 class JsonHandler(BaseFileHandler):
-    """JSON; options go to `json.load` and `json.dumps`, of which only the latter encodes in C."""
+    """JSON; options go to `json.load` and `json.dumps`; only the latter encodes in C."""
 
     def load_from_fileobj(self, file: IO[Any], **kwargs: Any) -> Any:
         """Read an object from an open file."""
@@ -145,7 +145,7 @@ def register_handler(
     """Use a handler class, built with ``kwargs``, for the suffixes ``file_formats``; a class decorator.
 
     Raises:
-        TypeError: A format is no string.
+        TypeError: A format is not a string.
     """
     formats = [file_formats] if isinstance(file_formats, str) else file_formats
     if not is_list_of(formats, str):

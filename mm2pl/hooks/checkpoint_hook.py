@@ -45,7 +45,7 @@ class CheckpointHook(Hook, CheckpointCallback):
         out_dir: a directory or URI; checkpoints go to a folder there that is named as the last
             part of ``work_dir``. Default: ``work_dir`` itself.
         max_keep_ckpts: keep only so many periodic checkpoints; -1 keeps all.
-        save_last: save at the end of training whatever ``interval`` says.
+        save_last: save at the end of training too, with any ``interval``.
         save_best: a metric, a list of metrics (one best file each), or ``"auto"`` (the first).
         rule: ``"greater"`` or ``"less"``, one for all or a list; guessed from names by default.
         greater_keys: what the guess takes for "more is better".

@@ -44,7 +44,7 @@ class ProfilerHook(Hook):
         json_trace_path: where to write a trace for ``chrome://tracing``.
 
     Raises:
-        ArgumentError: a flag is no bool, or ``schedule`` no dict.
+        ArgumentError: a flag is not a bool, or ``schedule`` not a dict.
         ValueError: ``profile_times`` is less than 1, more than one epoch or (at the start) longer than the run; or
             ``on_trace_ready`` is unknown.
     """

@@ -73,7 +73,7 @@ class RuntimeInfoHook(Hook):
         """Record the iteration and the learning rate of each optimizer's first group.
 
         Raises:
-            ArgumentError: The optimizer wrapper's ``get_lr`` returns no dict.
+            ArgumentError: The optimizer wrapper's ``get_lr`` does not return a dict.
         """
         hub = runner.message_hub
         hub.update_info("iter", runner.iter)

@@ -195,7 +195,7 @@ class BaseInferencer(metaclass=InferencerMeta):
         """Print and return the names and aliases in a toolbox's metafiles that match a pattern.
 
         Raises:
-            ArgumentError: ``scope`` is no toolbox's.
+            ArgumentError: ``scope`` is not a toolbox's.
         """
         current = DefaultScope.get_current_instance()
         # MMEngine 0.10.7 asks for the default scope here, but then does not use it.

@@ -54,7 +54,7 @@ def names(entry: dict[str, Any]) -> list[str]:
 
 
 def find(name: str, scope: str | None) -> tuple[str, str]:
-    """Return the config file and the weights of a model, whatever the case of its name.
+    """Return the config file and the weights of a model; the case of its name does not matter.
 
     Raises:
         ValueError: There is no such model, or no scope to look in.

@@ -1,7 +1,7 @@
 """One message for the failure of several processes: the first to fail says why, the others end.
 
 It counts, at any time: a config fails before there is a Trainer. :mod:`mm2pl.lightning.ranks` names who is missing in a
-run, of which none has failed.
+run in which none has failed.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class GuestData:
         self.configs: dict[str, Any] = dict.fromkeys(STAGES)
 
     def collect(self, trainer: Trainer, stages: Iterable[str]) -> None:
-        """Take the loaders of these stages, of which each process gets its share.
+        """Take the loaders of these stages; each process gets its share.
 
         Raises:
             TypeError: There are several for one stage.

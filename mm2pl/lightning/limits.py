@@ -110,8 +110,8 @@ class Limit:
         self._begun += 1
         if self._begun > sum(loader.taken for loader in self._cut):
             raise ArgumentError(
-                f"Trainer({self._flag}={self._value!r}) → {self._kind} takes batches from what was no loader among its "
-                "attributes when it began, where no limit reaches them → leave the flag out, and give the data set "
+                f"Trainer({self._flag}={self._value!r}) → {self._kind} takes batches from something that was not among "
+                "its loaders when it began, where no limit reaches them → leave the flag out, and give the data set "
                 "fewer samples (indices=…)"
             )
 

@@ -59,7 +59,7 @@ UPDATES = (
 """Methods of an optimizer wrapper in whose place the loop of automatic optimization stands."""
 
 FOLLOWED = (OptimWrapper, AmpOptimWrapper)
-"""Classes of which that loop and its precision plugin do the same as these methods."""
+"""Classes whose methods do the same as that loop and its precision plugin."""
 
 
 def updates_its_own_way(wrapper: object) -> bool:

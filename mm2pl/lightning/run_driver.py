@@ -350,6 +350,6 @@ class RunDriver(ModuleDriver):
                         hook.load_state_dict(state_dict[name])
                     except (LookupError, TypeError, ValueError, AttributeError) as error:
                         raise CheckpointError(
-                            f"{place} is no state of {type(hook).__name__} "
+                            f"{place} is not the state of a {type(hook).__name__} "
                             f"({type(error).__name__}: {error}) → take an undamaged file"
                         ) from error

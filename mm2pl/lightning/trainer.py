@@ -76,7 +76,7 @@ class RunTrainer(Trainer):
         return run_of(self)
 
     def _mention_checkpoint(self, verb: str, run: Run) -> None:
-        """Warn if weights that nobody has trained or loaded are about to be evaluated beside those of a run."""
+        """Warn if weights that nobody has trained or loaded are about to be evaluated in place of those of a run."""
         newest, _ = read_marker(self.default_root_dir)
         state = run.continuing
         loads = state.has_loaded or state.load_from or state.resuming

@@ -114,7 +114,7 @@ class HistoryBuffer:
         """Append a value (number or one-element tensor).
 
         Raises:
-            TypeError: It is neither, or ``count`` is no number.
+            TypeError: It is neither, or ``count`` is not a number.
         """
         if not isinstance(count, (int, float)):
             raise TypeError(f"count must be int but got {type(count)}: {count!r}")

@@ -29,7 +29,7 @@ class FilterDuplicateWarning(logging.Filter):
         self.seen: set[Any] = set()
 
     def filter(self, record: LogRecord) -> bool:
-        """Return whether the record is no warning, or a new one."""
+        """Return whether the record is a new warning, or something other than a warning."""
         if record.levelno != logging.WARNING:
             return True
         # The text before its arguments: warning("%s", x) shows only its first x, as in MMEngine 0.10.7.

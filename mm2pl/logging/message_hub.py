@@ -27,7 +27,7 @@ class MessageHub(ManagerMixin):
         resumed_keys: For keys of those two: whether :meth:`state_dict` holds them.
 
     Raises:
-        ArgumentError: A scalar is no HistoryBuffer, or ``resumed_keys`` names what is not there.
+        ArgumentError: A scalar is not a HistoryBuffer, or ``resumed_keys`` names what is not there.
 
     Example:
         >>> hub = MessageHub("doctest")
@@ -81,7 +81,7 @@ class MessageHub(ManagerMixin):
         """Append ``value`` (number, array or tensor of one element) to the scalar ``key``.
 
         Raises:
-            ArgumentError: ``value`` has more elements, ``count`` is no int, or ``resumed`` is not
+            ArgumentError: ``value`` has more elements, ``count`` is not an int, or ``resumed`` is not
                 what it was for this key.
         """
         if self._resumed_keys.setdefault(key, resumed) != resumed:
@@ -113,7 +113,7 @@ class MessageHub(ManagerMixin):
         """Append to several scalars; a value may be ``dict(value=…, count=…)``.
 
         Raises:
-            ArgumentError: ``log_dict`` is no dict, or a value of it is no number or has none.
+            ArgumentError: ``log_dict`` is not a dict, or a value of it is not a number or has none.
         """
         if not isinstance(log_dict, dict):
             raise ArgumentError(f"`log_dict` must be a dict!, but got {type(log_dict)}")
@@ -142,7 +142,7 @@ class MessageHub(ManagerMixin):
         """Set several facts.
 
         Raises:
-            ArgumentError: ``info_dict`` is no dict, or ``resumed`` is not what it was before.
+            ArgumentError: ``info_dict`` is not a dict, or ``resumed`` is not what it was before.
         """
         if not isinstance(info_dict, dict):
             raise ArgumentError(f"`info_dict` must be a dict!, but got {type(info_dict)}")
@@ -177,7 +177,7 @@ class MessageHub(ManagerMixin):
 
         ``log_scalars`` maps to ``dict(log_history=Tensor (N,), count_history=Tensor (N,),
         max_length=int)``; MMEngine, which wants its own class there, skips them with a message.
-        A fact that is no plain data is left out with a message. Facts that are arrays have become tensors, and
+        A fact that is not plain data is left out with a message. Facts that are arrays have become tensors, and
         ``arrays`` says where; MMEngine, which ignores that key, reads the tensors.
         """
         import torch

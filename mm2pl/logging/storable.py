@@ -58,7 +58,7 @@ def to_storable(
 
 
 def restore_arrays(container: Any, paths: Iterable[Path]) -> None:
-    """Turn what stands at ``paths`` into arrays again, in place; parts that were removed are no problem."""
+    """Turn what stands at ``paths`` into arrays again, in place; parts that were removed are passed over."""
     for path in paths:
         try:
             _restored(container, tuple(path))

@@ -266,7 +266,7 @@ class MMDistributedDataParallel(_Wrapper):
 
 
 def is_module_wrapper(module: nn.Module) -> bool:
-    """Tell whether ``module`` wraps the model as its ``.module``."""
+    """Return whether ``module`` wraps the model as its ``.module``."""
     known = (
         # MMCV 1.7.2 registers both of torch's wrappers.
         nn.DataParallel,

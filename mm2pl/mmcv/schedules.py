@@ -20,7 +20,7 @@ from mm2pl.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class MMCVParamScheduler(_ParamScheduler):
-    """Set MMCV 1.x' ``regular(progress, base) * warmup(iteration)``, whatever the value was before.
+    """Set MMCV 1.x' ``regular(progress, base) * warmup(iteration)``; the value before does not matter.
 
     So it stands alone in a ``param_scheduler`` list. With ``convert_to_iter_based=True`` in a config it ticks by
     iteration, while ``length``, ``begin`` and ``end`` are given in epochs, and ``progress='epoch'`` keeps the

@@ -90,7 +90,7 @@ class BaseAveragedModel(nn.Module):
         count = self._count()
         if count % self.interval == 0:
             source = self._tensors_of(model)
-            # MMEngine 0.10.7 copies at the first update, whatever the momentum is.
+            # MMEngine 0.10.7 copies at the first update, with any momentum.
             if count == 0:
                 for name, average in self.avg_parameters.items():
                     # `.data` does not raise the version counter of a tensor,

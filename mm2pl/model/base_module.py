@@ -109,7 +109,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
                 # A user's own init_weights may change parameters without telling.
                 name = type(child).__name__
                 update_init_info(child, f"Initialized by user-defined `init_weights` in {name} ")
-        # After the children: MMEngine sorts `Pretrained` behind everything else, whatever its place in the list.
+        # After the children: MMEngine sorts `Pretrained` behind everything else, at any place in the list.
         if cfgs:
             initialize(self, [cfg for cfg in cfgs if is_pretrained(cfg)])
         # Last, so that a call that failed can be repeated.

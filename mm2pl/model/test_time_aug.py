@@ -74,7 +74,7 @@ class BaseTTAModel(BaseModel):
         """Predict each version by ``test_step`` of the model, and return the merged predictions.
 
         Raises:
-            TypeError: The batch is no dict, list or tuple.
+            TypeError: The batch is not a dict, list or tuple.
             ValueError: The versions have different numbers of predictions.
         """
         versions: list[Any]

@@ -26,7 +26,7 @@ def stack_batch(
         pad_value: What is padded.
 
     Raises:
-        ArgumentError: ``tensor_list`` is no list of tensors of as many dimensions.
+        ArgumentError: ``tensor_list`` is not a list of tensors of as many dimensions.
 
     Example:
         >>> stack_batch([torch.ones(1, 1, 2), torch.ones(1, 2, 1)], pad_value=7)
@@ -65,7 +65,7 @@ def merge_dict(*args: dict[str, Any]) -> dict[str, Any]:
     `torch.fx` does not trace into this function, as it would into ``update``.
 
     Raises:
-        ArgumentError: An argument is no dict.
+        ArgumentError: An argument is not a dict.
 
     >>> merge_dict({"loss_cls": 1}, {"loss_box": 2})
     {'loss_cls': 1, 'loss_box': 2}

@@ -44,7 +44,7 @@ class BaseInit:
     function: ClassVar[Callable[..., None]]
     """Initialises one module."""
     arguments: ClassVar[tuple[str, ...]] = ()
-    """The attributes that are its arguments, beside ``bias``; in the order of the log."""
+    """The attributes that are its arguments, without ``bias``; in the order of the log."""
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ class PretrainedInit:
 
 
 def is_pretrained(cfg: dict[str, Any]) -> bool:
-    """Say whether an ``init_cfg`` loads a checkpoint, which is done last.
+    """Return whether an ``init_cfg`` loads a checkpoint, which is done last.
 
     >>> is_pretrained(dict(type="Pretrained", checkpoint="a.pth")), is_pretrained(dict(type="Normal"))
     (True, False)

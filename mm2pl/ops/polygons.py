@@ -69,7 +69,7 @@ def _inside(corners: Tensor, sides: Tensor, depth: Tensor, all_: Tensor, none: T
         sides: ``(M, n, 2)``.
         depth: Of each corner at each line, ``(M, n, m)``.
         all_: Sides that a line does not cut, ``(M, n, m)``.
-        none: Sides of which it leaves nothing.
+        none: Sides that it removes entirely.
     """
     slope = depth.roll(-1, 1) - depth
     at = -depth / torch.where(slope == 0, torch.ones_like(slope), slope)

@@ -43,7 +43,7 @@ def simulate(
     Raises:
         ValueError: ``iters`` is negative, ``epoch_length`` not positive, a schedule's arguments are
             out of range, or ``param_scheduler`` has a list per optimizer.
-        TypeError: ``base`` is no number, or a schedule's arguments have other names.
+        TypeError: ``base`` is not a number, or a schedule's arguments have other names.
         KeyError: A schedule has no ``type``, or one that nothing is registered for.
 
     Example:
@@ -65,7 +65,7 @@ def simulate(
 
 
 def waits_for_metric(cfg: object) -> bool:
-    """Say whether a schedule's config is one of `ReduceOnPlateauLR` and its kin."""
+    """Return whether a schedule's config is one of `ReduceOnPlateauLR` and its kin."""
     kind = cfg.get("type") if isinstance(cfg, dict) else None
     cls = PARAM_SCHEDULERS.get(kind) if isinstance(kind, str) else kind
     return getattr(cls, "need_val_args", False)

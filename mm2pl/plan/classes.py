@@ -51,8 +51,10 @@ _CHECKPOINT = Inside(
             "which value is better",
             default="from the metric's name",
         ),
-        "greater_keys": Key(TEXT | TEXTS | NOTHING, "names of metrics of which more is better"),
-        "less_keys": Key(TEXT | TEXTS | NOTHING, "names of metrics of which less is better"),
+        "greater_keys": Key(
+            TEXT | TEXTS | NOTHING, "names of metrics that are better when greater"
+        ),
+        "less_keys": Key(TEXT | TEXTS | NOTHING, "names of metrics that are better when smaller"),
         "file_client_args": Key(DICT | NOTHING, "the old form of backend_args"),
         "filename_tmpl": Key(TEXT | NOTHING, "a file name with one {}", default="epoch_{}.pth"),
         "backend_args": _STORAGE,

@@ -11,7 +11,7 @@ def length_of_run(train_cfg: object) -> dict[str, Any]:
     """Return the Trainer's length of a run: epochs, or one epoch of ``max_iters`` batches.
 
     Raises:
-        ValueError: If it is no number.
+        ValueError: If it is not a number.
 
     >>> length_of_run({"by_epoch": False, "max_iters": 80000})
     {'max_epochs': 1, 'limit_train_batches': 80000}

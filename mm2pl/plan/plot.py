@@ -89,7 +89,7 @@ def plot_schedule(
             to train or with which lr and optimizer, or has schedules for other optimizers than
             there are;
             ``epoch_length`` is not positive, or ``path`` has an ending of no picture.
-        TypeError: An lr is no number, or a custom key's value no dict.
+        TypeError: An lr is not a number, or a custom key's value not a dict.
         FileNotFoundError: The folder of ``path`` does not exist.
     """
     config: Any = getattr(cfg, "_cfg_dict", cfg)

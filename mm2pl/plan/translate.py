@@ -226,7 +226,7 @@ def check_schedules(schedules: object) -> None:
     """Refuse a ``param_scheduler`` that cannot be one, before anything is built.
 
     Raises:
-        TypeError: If it is no dict, list or scheduler, or a dict has such a value for one of several optimizers.
+        TypeError: If it is not a dict, list or scheduler, or a dict has such a value for one of several optimizers.
         ArgumentError: If a schedule in a list has no ``type``.
     """
     if schedules is None:

@@ -31,7 +31,7 @@ def build_from_cfg(cfg: Any, registry: Registry, default_args: Any = None) -> An
     Raises:
         RegistryKeyError: ``type`` is missing or not found.
         TypeError: An argument is unknown; the message names those that are accepted.
-        Exception: Whatever the constructor raises, with a note that names the type.
+        Exception: What the constructor raises, with a note that names the type.
     """
     args = _merged(cfg, registry, default_args)
     # After the merge, since the defaults may bring it.

@@ -46,7 +46,7 @@ class BaseLoop:
         return self._runner
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Lightning's weight averaging copies the module, which knows its loops; the run behind them is no part of it.
+        # Lightning's weight averaging copies the module, which knows its loops; the run behind them is not part of it.
         return self
 
     @property
@@ -117,7 +117,7 @@ class ForeignTrainLoop(BaseLoop):
 
 
 def as_own(cls: type) -> type:
-    """Return a class of training loops, or one derived from it that has what a run asks for."""
+    """Return a class of training loops, or one derived from it that has what a run needs."""
     if issubclass(cls, BaseLoop):
         return cls
     named = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}

@@ -103,7 +103,7 @@ class LogProcessor:
             runner: the run.
             batch_idx: the number of batches.
             mode: val or test.
-            with_non_scalar: return metrics that are no numbers too.
+            with_non_scalar: return metrics that are not numbers too.
 
         Raises:
             ArgumentError: ``mode`` is neither ``val`` nor ``test``.
@@ -186,7 +186,7 @@ class LogProcessor:
         return tag
 
     def _collect_non_scalars(self, runner: RunnerLike, mode: str) -> dict:
-        """Collect what was recorded of ``mode`` that is no number, such as tables."""
+        """Collect what was recorded of ``mode`` that is not a number, such as tables."""
         return {
             key if self.log_with_hierarchy else self._remove_prefix(key, f"{mode}/"): value
             for key, value in runner.message_hub.runtime_info.items()

@@ -22,7 +22,7 @@ WORST = {"greater": -inf, "less": inf}
 def infer_rule(
     key: str, greater_keys: Iterable[str] = GREATER_KEYS, less_keys: Iterable[str] = LESS_KEYS
 ) -> str:
-    """Guess ``"greater"`` or ``"less"`` from a metric's name, whatever its case.
+    """Guess ``"greater"`` or ``"less"`` from a metric's name; case does not matter.
 
     A name that *is* one of the keys goes first, then one that *contains* one;
     ``greater`` wins ties.
@@ -55,7 +55,7 @@ def score_of(key: str, metrics: Mapping[str, Any]) -> Any:
 
     Raises:
         KeyError: There is no such metric.
-        TypeError: It is no number.
+        TypeError: It is not a number.
     """
     if key not in metrics:
         raise ReadableKeyError(

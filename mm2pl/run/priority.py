@@ -26,7 +26,7 @@ def get_priority(priority: int | str | Priority) -> int:
 
     Raises:
         ValueError: a number outside ``[0, 100]``.
-        KeyError: a name that is no level.
+        KeyError: a name that is not a level.
         TypeError: anything else.
 
     >>> get_priority("very_low"), get_priority(Priority.HIGH), get_priority(42)
@@ -37,7 +37,7 @@ def get_priority(priority: int | str | Priority) -> int:
     if isinstance(priority, str):
         if priority.upper() not in Priority.__members__:
             names = ", ".join(Priority.__members__)
-            raise ReadableKeyError(f"priority {priority!r} is no level: use {names}, or 0–100")
+            raise ReadableKeyError(f"priority {priority!r} is not a level: use {names}, or 0–100")
         return Priority[priority.upper()].value
     if not isinstance(priority, int):
         raise ArgumentError(

@@ -271,7 +271,7 @@ def _numbers(schedule: Any, name: str) -> list[int]:
 
 
 def count_of(part: Any, name: str, default: int) -> int:
-    """Return an argument that counts something, and the default for what is no whole number."""
+    """Return an argument that counts something, and the default for what is not a whole number."""
     value = _setting(part, name, default)
     return value if isinstance(value, int) else default
 

@@ -355,7 +355,7 @@ class Run:
         """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""
         limit = self.trainer.limit_train_batches
         if limit == self.length_told.get("limit_train_batches"):
-            return length  # what the plan itself has told the Trainer is no limit of the user's
+            return length  # what the plan itself has told the Trainer is not a limit of the user's
         return min(length, limit) if isinstance(limit, int) else int(length * limit)
 
     # What the callback asks for

@@ -133,10 +133,10 @@ class Runner(RunnerFacade):
             if key not in ("self", "cfg", "trainer", "__class__")
             and (value is not None or key == "default_scope")
         }
-        # As in MMEngine, of a whole config only what is no argument of Runner is read; from_cfg hands over the rest.
-        beside = {k: v for k, v in (cfg or {}).items() if k not in ARGUMENTS}
+        # As in MMEngine, keys of a whole config that are arguments are not read here; from_cfg hands them over.
+        others = {k: v for k, v in (cfg or {}).items() if k not in ARGUMENTS}
         plan = translate(
-            {**beside, **given},
+            {**others, **given},
             filename=getattr(cfg, "filename", None),
             trainer={**current_parts().flags, **(trainer or {})},
         )
@@ -230,7 +230,7 @@ class Runner(RunnerFacade):
         return super().build_evaluator(evaluator)
 
     def restore(self, ckpt_path: str | None = None, **options: Any) -> None:
-        """Let the Trainer restore a checkpoint when the next verb begins, in place of what ``resume`` asks for.
+        """Let the Trainer restore a checkpoint when the next verb begins, in place of that of ``resume``.
 
         Args:
             ckpt_path: A path, or Lightning's ``"best"`` and ``"last"``.

@@ -102,7 +102,7 @@ class BaseDataElement:
         """Set or change meta information; values are copied deeply.
 
         Raises:
-            ArgumentError: ``metainfo`` is no dict.
+            ArgumentError: ``metainfo`` is not a dict.
         """
         if not isinstance(metainfo, dict):
             raise ArgumentError(f"metainfo should be a dict, but got {metainfo!r}")
@@ -113,7 +113,7 @@ class BaseDataElement:
         """Set or change data fields, through the properties that a subclass may have for them.
 
         Raises:
-            ArgumentError: ``data`` is no dict.
+            ArgumentError: ``data`` is not a dict.
         """
         if not isinstance(data, dict):
             raise ArgumentError(f"data should be a dict, but got {data!r}")
@@ -159,7 +159,7 @@ class BaseDataElement:
         """Take over all fields of another element.
 
         Raises:
-            ArgumentError: ``instance`` is no BaseDataElement.
+            ArgumentError: ``instance`` is not a BaseDataElement.
         """
         if not is_data_element(instance):
             raise ArgumentError(f"instance should be a BaseDataElement, but got {instance!r}")

@@ -19,7 +19,7 @@ class LabelData(BaseDataElement):
         """Return the indices of the ones.
 
         Raises:
-            ValueError: ``onehot`` is no vector of numbers from 0 to 1.
+            ValueError: ``onehot`` is not a vector of numbers from 0 to 1.
 
         Example:
             >>> LabelData.onehot_to_label(torch.tensor([0, 1, 1]))
@@ -37,7 +37,7 @@ class LabelData(BaseDataElement):
         """Return a vector of ``num_classes`` zeros with ones at the indices in ``label``.
 
         Raises:
-            ArgumentError: ``label`` is no tensor, or a label is no class.
+            ArgumentError: ``label`` is not a tensor, or a label is not a class.
 
         Example:
             >>> LabelData.label_to_onehot(torch.tensor([1, 2]), num_classes=3)

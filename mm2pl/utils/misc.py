@@ -85,7 +85,7 @@ def iter_cast(inputs: Any, dst_type: type, return_type: Any = None) -> Any:
     """Cast every item to ``dst_type``; an iterator, or ``return_type`` of it.
 
     Raises:
-        TypeError: ``inputs`` cannot be iterated, or ``dst_type`` is no type.
+        TypeError: ``inputs`` cannot be iterated, or ``dst_type`` is not a type.
     """
     if not isinstance(inputs, Iterable):
         raise ArgumentError(f"inputs must be an iterable object, but got {inputs!r}")
@@ -111,7 +111,7 @@ def is_seq_of(seq: Any, expected_type: Types, seq_type: type | None = None) -> b
     ``seq_type`` narrows which sequences are meant (default: any `collections.abc.Sequence`).
 
     Raises:
-        ArgumentError: ``seq_type`` is no type.
+        ArgumentError: ``seq_type`` is not a type.
 
     Example:
         >>> is_seq_of([1, 2], int), is_seq_of((1, 2), int, seq_type=list)

@@ -35,7 +35,7 @@ MODULE2PACKAGE = {
 def is_installed(package: str) -> bool:
     """Return whether ``package`` is installed, or can be imported by that name.
 
-    A folder that is no package (a namespace) does not count. MMEngine 0.10.7 needs `pkg_resources`
+    A folder that is not a package (a namespace) does not count. MMEngine 0.10.7 needs `pkg_resources`
     here, which setuptools no longer has.
     """
     # importlib.metadata takes 0.1 s to import, and importing this file must not.

@@ -71,7 +71,7 @@ def scandir(
         case_sensitive: Of ``suffix``.
 
     Raises:
-        TypeError: ``dir_path`` is no path, or ``suffix`` no string.
+        TypeError: ``dir_path`` is not a path, or ``suffix`` not a string.
     """
     if not is_filepath(dir_path):
         raise TypeError(f'"dir_path" must be a string or Path object, but got {dir_path!r}')

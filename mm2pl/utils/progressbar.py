@@ -142,10 +142,10 @@ def init_pool(
     initializer: Callable[..., Any] | None = None,
     initargs: tuple[Any, ...] | None = None,
 ) -> multiprocessing.pool.Pool:
-    """Return so many processes, in each of which ``initializer(*initargs)`` is called first.
+    """Return ``process_num`` processes; each calls ``initializer(*initargs)`` first.
 
     Raises:
-        TypeError: ``initargs`` is no tuple.
+        TypeError: ``initargs`` is not a tuple.
     """
     if not (initargs is None or isinstance(initargs, tuple)):
         raise TypeError(f'"initargs" must be a tuple, but got {initargs!r}')

@@ -17,7 +17,7 @@ def digit_version(version_str: str, length: int = 4) -> tuple[int, ...]:
     ``length`` release numbers are followed by two for what comes before or after the release.
 
     Raises:
-        ArgumentError: ``version_str`` is no version.
+        ArgumentError: ``version_str`` is not a version.
 
     Example:
         >>> digit_version("1.2.3"), digit_version("2.0rc1") < digit_version("2.0")
@@ -28,7 +28,7 @@ def digit_version(version_str: str, length: int = 4) -> tuple[int, ...]:
 
     # Parrots, another framework that OpenMMLab served, gives its name as torch's version.
     if "parrots" in version_str:
-        raise ArgumentError(f"{version_str!r} is no version of PyTorch")
+        raise ArgumentError(f"{version_str!r} is not a version of PyTorch")
     try:
         version = parse(version_str)
     except InvalidVersion as error:
@@ -54,7 +54,7 @@ def get_git_hash(fallback: str = "unknown", digits: int | None = None) -> str:
         digits: How many characters of it; None: all.
 
     Raises:
-        TypeError: ``digits`` is no integer.
+        TypeError: ``digits`` is not an integer.
     """
     if not (digits is None or isinstance(digits, int)):
         raise TypeError(f"digits must be None or an integer, but got {digits!r}")

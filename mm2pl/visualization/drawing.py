@@ -47,7 +47,7 @@ class Drawing:
         raise NotImplementedError
 
     def _is_posion_valid(self, position: np.ndarray) -> bool:
-        """Tell whether all ``(…, 2)`` positions are in the image; MMEngine spells it so."""
+        """Return whether all ``(…, 2)`` positions are in the image; MMEngine spells it so."""
         x, y = position[..., 0], position[..., 1]
         # MMEngine's bounds: a point on the right or lower border warns, and so does the box of the whole image.
         return bool(((x >= 0) & (x < self.width) & (y >= 0) & (y < self.height)).all())

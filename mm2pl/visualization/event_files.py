@@ -6,7 +6,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 
 class EventFiles(TensorBoardLogger):
-    """Lightning's TensorBoard logger, without a ``hparams.yaml`` beside the event files: the config is in them."""
+    """Lightning's TensorBoard logger, without a ``hparams.yaml`` next to the event files: the config is in them."""
 
     def save(self) -> None:
         """Write what is waiting."""

@@ -24,7 +24,7 @@ def heat_image(
     """Return ``(H, W, 3)`` for a map ``(C, H, W)``: see ``Visualizer.draw_featmap``.
 
     Raises:
-        ArgumentError: ``featmap`` is no tensor with three dimensions.
+        ArgumentError: ``featmap`` is not a tensor with three dimensions.
     """
     if not isinstance(featmap, torch.Tensor):
         raise ArgumentError(f"`featmap` should be torch.Tensor, but got {type(featmap)}")

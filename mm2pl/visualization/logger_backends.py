@@ -276,7 +276,7 @@ class MLflowVisBackend(LoggerVisBackend, OfServer):
         client(self.package, "MLflowVisBackend")
         from lightning.pytorch.loggers import MLFlowLogger
 
-        # The logger's own default is `./mlruns`, whatever the work_dir is.
+        # The logger's own default is `./mlruns`, with any work_dir.
         folder = f"file://{os.path.abspath(self._save_dir or '.')}"
         uri = self._arguments["tracking_uri"] or folder
         logger = MLFlowLogger(**{**self._arguments, "tracking_uri": uri})
@@ -319,7 +319,7 @@ class MLflowVisBackend(LoggerVisBackend, OfServer):
         """Name nested values by their path: ``{"a": [{"b": 1}]}`` gives ``{"a.0.b": 1}``."""
         items: dict = {}
         for key, value in d.items():
-            # Also for keys that are no strings: MMEngine 0.10.7 adds them to one.
+            # Also for keys that are not strings: MMEngine 0.10.7 adds them to one.
             name = f"{parent_key}{sep}{key}" if parent_key else str(key)
             if isinstance(value, list) and any(isinstance(item, dict) for item in value):
                 # Only the dicts of a mixed list; MMEngine 0.10.7 fails for such a list.

@@ -19,7 +19,7 @@ from mm2pl.visualization.png import write_png
 
 
 def is_config(value: object) -> bool:
-    """Say whether a value is a config, MMEngine's included: visualizers of toolboxes hand on theirs."""
+    """Return whether a value is a config, MMEngine's included: visualizers of toolboxes hand on theirs."""
     theirs = getattr(sys.modules.get("mmengine.config"), "Config", Config)
     return isinstance(value, (Config, theirs))
 
@@ -146,7 +146,7 @@ class LocalVisBackend(BaseVisBackend):
         """Write the config as Python.
 
         Raises:
-            ArgumentError: ``config`` is no Config.
+            ArgumentError: ``config`` is not a Config.
         """
         if not is_config(config):
             raise ArgumentError(f"config should be a Config, but got {config!r}")
@@ -179,7 +179,7 @@ class LocalVisBackend(BaseVisBackend):
         """Append one line to the scalars, and to ``file_path`` in the same folder.
 
         Raises:
-            ArgumentError: ``scalar_dict`` is no dict, or ``file_path`` is the file of all scalars.
+            ArgumentError: ``scalar_dict`` is not a dict, or ``file_path`` is the file of all scalars.
         """
         if not isinstance(scalar_dict, dict):
             raise ArgumentError(f"scalar_dict should be a dict, but got {scalar_dict!r}")

@@ -79,7 +79,7 @@ def test_kind(name):
 
 @pytest.mark.parametrize("junk", [3, [W], {}, {"a": 1}, {"state_dict": {}}, {"meta": {}}], ids=repr)
 def test_no_checkpoint(junk):
-    with pytest.raises(CheckpointError, match="This is no checkpoint"):
+    with pytest.raises(CheckpointError, match="This is not a checkpoint"):
         kind(junk)
 
 
@@ -309,7 +309,7 @@ def test_convert_refuses_unknown_targets(tmp_path):
 
 def test_convert_names_the_file(tmp_path):
     torch.save({"a": 1}, tmp_path / "in.pth")
-    with pytest.raises(CheckpointError, match=r"in\.pth: This is no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"in\.pth: This is not a checkpoint"):
         convert_checkpoint(str(tmp_path / "in.pth"), str(tmp_path / "out.pth"))
     assert not (tmp_path / "out.pth").exists()
 

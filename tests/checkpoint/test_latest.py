@@ -216,10 +216,10 @@ def test_what_is_taken_and_why_is_said(tmp_path, capsys):
     ("content", "expected"),
     [
         (b"", "is empty"),
-        (b"<html>", "is no checkpoint"),
+        (b"<html>", "is not a checkpoint"),
         (b"PK\3\4...", "is truncated"),
-        (bytes(99), "is no checkpoint"),
-        (b"\x80\x04K\x01.", "is no checkpoint"),
+        (bytes(99), "is not a checkpoint"),
+        (b"\x80\x04K\x01.", "is not a checkpoint"),
         (None, None),
     ],
     ids=["empty", "other", "cut", "zeros", "another-pickle", "before-torch-1.6"],

@@ -64,5 +64,5 @@ def test_another_bit_generator_continues():
     ],
 )
 def test_what_is_no_random_state_is_one_message(part, value):
-    with pytest.raises(CheckpointError, match=r"random state in the checkpoint is no such state"):
+    with pytest.raises(CheckpointError, match=r"random state in the checkpoint cannot be restored"):
         set_rng_state({**rng_state(), part: value})

@@ -214,7 +214,7 @@ def test_a_small_file_that_unpacks_to_much_is_not_read(good):
     torch.save({"state_dict": {"w": torch.zeros(2**24 + 1)}}, whole)
     compress(whole, bomb)
     message = (
-        r"bomb\.pth is a zip file of \d+ bytes that unpacks to 6\d{7} → .* beside it is .*epoch_1"
+        r"bomb\.pth is a zip file of \d+ bytes that unpacks to 6\d{7} → .* next to it is .*epoch_1"
     )
     for read in (read_checkpoint, partial(read_outline, check_bits=False)):
         with pytest.raises(CheckpointError, match=message):

@@ -234,7 +234,7 @@ FILES = {
     ),
     "a level of hooks": (
         "BASE\ncustom_hooks = [dict(type='SyncBuffersHook', priority='HIHG')]\n",
-        "custom_hooks.0.priority → priority 'HIHG' is no level: use HIGHEST",
+        "custom_hooks.0.priority → priority 'HIHG' is not a level: use HIGHEST",
     ),
     "a hook": (
         "BASE\ncustom_hooks = [dict(type='ProfilerHook', profile_times=0)]\n",

@@ -124,6 +124,6 @@ def test_a_clear_error_that_names_a_good_file(tmp_path, trained, monkeypatch, da
         getattr(runner, verb)()
     message = str(error.value)
     assert message.startswith(str(bad))
-    assert message.endswith(f"The newest intact checkpoint beside it is {folder / 'epoch_2.pth'}")
+    assert message.endswith(f"The newest intact checkpoint next to it is {folder / 'epoch_2.pth'}")
     assert {file: file.read_bytes() for file in folder.glob("*.pth")} == before
     assert not (tmp_path / "ran").exists()

@@ -378,5 +378,7 @@ def test_memcached_by_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_http_reads_web_addresses_only(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a\.txt' is no web address .*: leave backend='http' out"):
+    with pytest.raises(
+        ValueError, match=r"a\.txt' is not a web address .*: leave backend='http' out"
+    ):
         fileio.get(tmp_path / "a.txt", backend_args={"backend": "http"})

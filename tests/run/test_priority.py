@@ -18,7 +18,7 @@ def test_get_priority(given, value):
     [
         (101, ValueError, "between 0 and 100, but got 101"),
         (-1, ValueError, "between 0 and 100"),
-        ("urgent", KeyError, "'urgent' is no level: use HIGHEST"),
+        ("urgent", KeyError, "'urgent' is not a level: use HIGHEST"),
         (1.5, TypeError, "an integer or Priority"),
     ],
 )

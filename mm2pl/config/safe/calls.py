@@ -145,7 +145,7 @@ _METHODS: dict[type, dict[str, Callable[..., None]]] = {
         **dict.fromkeys(("get", "pop", "setdefault"), _key),
         **dict.fromkeys(("items", "keys", "values", "copy"), _copy),
         "update": lambda budget, receiver, *args: _keys(
-            # find_method passes the values of keyword arguments too, and those are no mappings.
+            # find_method passes the values of keyword arguments too, and those are not mappings.
             budget,
             receiver,
             *(a for a in args if isinstance(a, (dict, list, tuple))),

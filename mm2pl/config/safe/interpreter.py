@@ -162,7 +162,7 @@ class Interpreter:
         """Return the owner of an attribute that is to be changed.
 
         Raises:
-            ConfigSafetyError: The owner is no ConfigDict, or the attribute is private.
+            ConfigSafetyError: The owner is not a ConfigDict, or the attribute is private.
         """
         owner = self.evaluate(node.value)
         if type(owner) is not ConfigDict or node.attr.startswith("__"):

@@ -62,7 +62,7 @@ def apply_binary(
         raise ConfigSafetyError(f"The operator {kind.__name__} is not allowed with safe=True.")
     for operand in (left, right):
         if not isinstance(operand, (*NUMBERS, *_SIZED)):
-            raise TypeError(f"{type(operand).__name__} is no operand of {kind.__name__}.")
+            raise TypeError(f"{type(operand).__name__} is not an operand of {kind.__name__}.")
     if isinstance(left, NUMBERS) and isinstance(right, NUMBERS):
         if isinstance(left, int) and isinstance(right, int):
             budget.check_bits(_bits(kind, left, right))

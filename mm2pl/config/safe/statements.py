@@ -66,7 +66,7 @@ def _expression(run: Interpreter, node: ast.Expr) -> None:
             args=[ast.Dict() as values],
             keywords=[],
         ) if not run.scopes and "globals" not in run.namespace:
-            # How a dumped config holds keys that are no names.
+            # How a dumped config holds keys that are not names.
             run.namespace.update(_names(run.evaluate(values)))
         case value:
             run.evaluate(value)

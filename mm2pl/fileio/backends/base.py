@@ -42,7 +42,7 @@ class BaseStorageBackend(metaclass=ABCMeta):
 
 
 class FsspecBackend(BaseStorageBackend):
-    """Read and write whatever `fsspec` has a file system for, by URL.
+    """Read and write in every file system that `fsspec` knows, by URL.
 
     Args:
         **storage_options: For that file system.

@@ -90,7 +90,7 @@ class PetrelBackend(FsspecBackend):
     def _local_copy(self, filepath: FilePath) -> Iterator[FilePath]:
         # As in MMEngine 0.10.7: a copy of a folder or of nothing would only fail later.
         if not self.isfile(filepath):
-            raise MissingFileError(f"{str(filepath)!r} is no file of this store")
+            raise MissingFileError(f"{str(filepath)!r} is not a file of this store")
         with super()._local_copy(filepath) as local:
             yield local
 

@@ -91,5 +91,5 @@ def method_of(client: Any, name: str) -> Any:
 
 def _found(content: bytes | None, path: str) -> bytes:
     if content is None:  # the client's way to say so
-        raise MissingFileError(f"{path!r} is no file of this store")
+        raise MissingFileError(f"{path!r} is not a file of this store")
     return content

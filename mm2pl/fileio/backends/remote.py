@@ -27,7 +27,7 @@ class HTTPBackend(FsspecBackend):
     def _url(self, filepath: str) -> str:
         if not filepath.startswith(("http://", "https://")):
             raise ArgumentError(
-                f"{filepath!r} is no web address (https://…): leave backend='http' out for other files."
+                f"{filepath!r} is not a web address (https://…): leave backend='http' out for other files."
             )
         return filepath
 

@@ -159,7 +159,7 @@ class Imports:
     def _reached_as_before(
         self, node: cst.BaseExpression, local: str, module: str, rest: list[str]
     ) -> bool:
-        """Tell whether the module that takes the place of ``module`` has the name where the old one had it."""
+        """Return whether the module that takes the place of ``module`` has the name where the old one had it."""
         whole = module_home(module)
         if whole is None or (local == module and module != "mmengine"):
             return False

@@ -63,7 +63,7 @@ def reason(name: str) -> str:
 
 
 def is_old(module: str) -> bool:
-    """Tell whether ``module`` is of MMCV or MMEngine."""
+    """Return whether ``module`` is of MMCV or MMEngine."""
     return module.partition(".")[0] in ("mmcv", "mmengine")
 
 

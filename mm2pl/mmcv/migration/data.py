@@ -61,7 +61,7 @@ def migrate_data(state: State) -> None:
 
 def _users(key: str, data: Part) -> list[str]:
     splits = [split for split in _SPLITS if split in data]
-    # MMDetection 2 and MMSegmentation 0.x validate with one sample per GPU, whatever `data.samples_per_gpu` says.
+    # MMDetection 2 and MMSegmentation 0.x validate with one sample per GPU, with any `data.samples_per_gpu`.
     return ["train"] if _LOADER_ARGUMENTS[key] in ("batch_size", "drop_last") else splits
 
 

@@ -74,13 +74,13 @@ def pipelines_of(config: Mapping[str, Any]) -> list[Any]:
 
 
 def is_of_unknown(config: Mapping[str, Any], box: Toolbox | None) -> bool:
-    """Tell whether pipelines collect into the 1.x format of a toolbox, or a project, that is not known here."""
+    """Return whether pipelines collect into the 1.x format of a toolbox, or a project, that is not known here."""
     # Also Collect3D of MMDetection3D 0.x, by the beginning of the name.
     return box is None and any(name.startswith("Collect") for name in _types(pipelines_of(config)))
 
 
 def packs_samples(config: Mapping[str, Any]) -> bool:
-    """Tell whether it is of MMDetection3D or MMRotate: they collect boxes too, and make batches of their own today."""
+    """Return whether it is of MMDetection3D or MMRotate, which collect boxes too and now make their own batches."""
     collected = set(_collected(config))
     others = {"gt_bboxes_3d", "points"} & collected
     return bool(others) or "angle_version" in config or "Collect3D" in set(_types(config))

@@ -81,7 +81,7 @@ class Report:
         return [entry for entry in self.entries if entry.status is status]
 
     def covers(self, key: str) -> bool:
-        """Tell whether there is an entry for the top-level ``key`` or something inside it."""
+        """Return whether there is an entry for the top-level ``key`` or something inside it."""
         return any(entry.top_key == key for entry in self.entries)
 
     def __str__(self) -> str:

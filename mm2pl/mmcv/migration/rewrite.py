@@ -126,7 +126,7 @@ class Rewriting:
     def _is_right(self, text: str, loads: Loader, kept: set[str]) -> bool:
         try:
             found = loads(text)
-        except Exception:  # whatever a user's config raises: the next attempt is plainer
+        except Exception:  # a user's config may raise anything: the next attempt is plainer
             return False
         expected = {**self.base, **{k: v for k, v in self.new.items() if k in self.delta}}
         # None and absent are one: `delta` removes keys by None.

@@ -98,7 +98,7 @@ def _standard_warmup(s: Schedule) -> list[dict[str, Any]] | None:
 
 
 def _is_factor(s: Schedule) -> bool:
-    """Tell whether the policy multiplies, so that it commutes with a warm-up."""
+    """Return whether the policy multiplies, so that it commutes with a warm-up."""
     if s.policy == "LinearAnnealing":
         return "eta_min_ratio" in s.args or not s.args.get("eta_min")
     return s.policy in ("fixed", "step", "exp") or (
@@ -232,7 +232,7 @@ _STANDARD = {
 
 
 def _in_run_units(s: Schedule) -> bool:
-    """Tell whether the policy counts what the run's length is given in."""
+    """Return whether the policy counts what the run's length is given in."""
     return s.by_epoch == s.run_by_epoch
 
 

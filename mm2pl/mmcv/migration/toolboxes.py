@@ -155,7 +155,7 @@ class MetricRule:
         as_list: Whether that argument is a list.
         ann_file: Whether it reads the dataset's ``ann_file``.
         prefix: What it puts before the names of its results.
-        renamed: Old names of results and arguments that differ; None: the argument is no more.
+        renamed: Old names of results and arguments that differ; None: the argument is gone.
         fixed: Other arguments that it needs.
     """
 

@@ -33,7 +33,7 @@ class BaseRunner(HookRegistration, Checkpoints):
         optimizer: An optimizer, several by name, or None.
         work_dir: For checkpoints and logs; created.
         logger: A logger.
-        meta: What is stored in checkpoints beside the weights.
+        meta: What is stored in checkpoints next to the weights.
         max_iters: Iterations of the run.
         max_epochs: Epochs of the run; only one of the two.
         trainer: Arguments of the Trainer that differ from a plain run on the model's device.

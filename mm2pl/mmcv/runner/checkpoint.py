@@ -43,7 +43,7 @@ def save_checkpoint(
         model: The model; of a wrapped one the wrapped is saved.
         filename: A path or URI; an older file stays until the new one is complete.
         optimizer: One, or several by name.
-        meta: What is stored beside, completed by the time and the model's ``CLASSES``. Not changed.
+        meta: What is stored too, completed by the time and the model's ``CLASSES``. Not changed.
         file_client_args: Arguments of the storage backend.
     """
     # MMCV 1.7.2 saves names without the wrapper's 'module.', so that a file loads into wrapped and bare models.

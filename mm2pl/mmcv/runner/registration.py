@@ -34,7 +34,7 @@ class HookRegistration:
             priority: A name or number; the lower the earlier.
 
         Raises:
-            TypeError: ``hook`` is no Hook.
+            TypeError: ``hook`` is not a Hook.
             ValueError: It has a ``priority`` already.
         """
         if not isinstance(hook, Hook | EngineHook):
@@ -72,7 +72,7 @@ class HookRegistration:
                 method(self)
 
     def _engine_arguments(self, point: str) -> dict[str, Any]:
-        """Return what hooks of today get beside the runner."""
+        """Return what hooks of today get in addition to the runner."""
         if point not in _FLOW_HOOKS:
             return {}
         arguments = {"batch_idx": self._inner_iter, "data_batch": getattr(self, "data_batch", None)}

@@ -86,7 +86,7 @@ class Checkpoints:
             out_dir: The folder.
             filename_tmpl: The file's name, with the epoch or iteration for ``{}``.
             save_optimizer: Whether the optimizers are in the file.
-            meta: What is stored beside, with the runner's own ``meta``.
+            meta: What is stored too, with the runner's own ``meta``.
             create_symlink: Whether ``latest.pth`` points to the file.
         """
         # Hooks save before the counters go up, so the file's number is one more.

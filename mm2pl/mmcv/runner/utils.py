@@ -32,7 +32,7 @@ def obj_from_dict(
     """
     arguments = {**(default_args or {}), **info}
     kind = arguments.pop("type", None)
-    # Without a parent MMCV 1.7.2 looks the name up among the modules, of which none can be called.
+    # Without a parent MMCV 1.7.2 looks the name up among the modules, and none can be called.
     found = getattr(parent, kind, None) if isinstance(kind, str) else kind
     if not callable(found):
         raise ArgumentError(f"type={kind!r} → a class, or the name of one in {parent!r}")

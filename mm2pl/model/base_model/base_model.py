@@ -68,10 +68,10 @@ class BaseModel(BaseModule):
     def forward(
         self, inputs: torch.Tensor, data_samples: list[Any] | None = None, mode: str = "tensor"
     ) -> Any:
-        """Return what ``mode`` asks for.
+        """Return losses, predictions or raw outputs, by ``mode``.
 
         Args:
-            inputs: Whatever comes out of ``data_preprocessor``; a subclass names its arguments after that.
+            inputs: What ``data_preprocessor`` returns; a subclass names its arguments after that.
             data_samples: Likewise.
             mode: ``"loss"``: a dict of tensors (or lists of tensors); what has ``loss`` in its name is summed and
                 minimised, the rest is logged. ``"predict"``: what the metrics get, one element per sample.
@@ -108,7 +108,7 @@ class BaseModel(BaseModule):
         a model that only logs; the optimizer wrapper refuses to minimise it.
 
         Raises:
-            TypeError: ``losses`` is no dict, or a value is neither a tensor nor a list of tensors.
+            TypeError: ``losses`` is not a dict, or a value is neither a tensor nor a list of tensors.
         """
         if not isinstance(losses, Mapping):
             raise ArgumentError(

@@ -141,7 +141,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
                 raise ArgumentError(
                     f"`{name}` should have 1 or 3 values, for gray or colour images, but got {values!r}"
                 )
-            # Not saved, as in MMEngine: a checkpoint's weights load whatever the normalisation is.
+            # Not saved, as in MMEngine: a checkpoint's weights load with any normalisation.
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
         self._channel_conversion = rgb_to_bgr or bgr_to_rgb
         self.pad_size_divisor = pad_size_divisor
@@ -151,7 +151,7 @@ class ImgDataPreprocessor(BaseDataPreprocessor):
         """Return the batch with ``inputs`` as one tensor, and ``data_samples`` None where it has none.
 
         Raises:
-            TypeError: The batch is no dict, or ``inputs`` neither a tensor nor a sequence of tensors.
+            TypeError: The batch is not a dict, or ``inputs`` neither a tensor nor a sequence of tensors.
         """
         data = self.cast_data(data)
         if not isinstance(data, dict) or "inputs" not in data:

@@ -151,7 +151,7 @@ def _dtype(value: Any) -> torch.dtype | None:
 
 
 def _by_name(given: Iterable[Any] | None, known: dict[str, Any], argument: str) -> list[Any] | None:
-    """Return parameters or modules, of which some may be given by name."""
+    """Return parameters or modules; some may be given by name."""
     if given is None:
         return None
     given = list(given)

@@ -119,7 +119,7 @@ class DefaultOptimWrapperConstructor:
             )
 
     def _is_in(self, param_group: dict[str, Any], param_group_list: list[dict[str, Any]]) -> bool:
-        """Say whether any parameter of the group is in one of the groups."""
+        """Return whether any parameter of the group is in one of the groups."""
         # By identity: `==` of parameters compares element by element.
         seen = {id(param) for group in param_group_list for param in group["params"]}
         return any(id(param) in seen for param in param_group["params"])
@@ -261,7 +261,7 @@ class DefaultOptimWrapperConstructor:
         for option in self.paramwise_cfg:
             if option not in _KNOWN:
                 _warn(
-                    f"paramwise_cfg: {option!r} is no option of DefaultOptimWrapperConstructor and "
+                    f"paramwise_cfg: {option!r} is not an option of DefaultOptimWrapperConstructor and "
                     f"has no effect.{did_you_mean(closest(option, _KNOWN))}"
                 )
         # With the dot in front, as `add_params` matches it.
@@ -291,7 +291,7 @@ def _is_depthwise(module: Any) -> bool:
 
 
 def _is_dcn(module: nn.Module) -> bool:
-    """Say whether ``module`` is one of mmcv's deformable convolutions, without importing mmcv."""
+    """Return whether ``module`` is one of mmcv's deformable convolutions, without importing mmcv."""
     # Importing mmcv.ops loads its compiled extension, which most models do not need.
     return any(
         c.__name__ in _DCN and c.__module__.startswith("mmcv.") for c in type(module).__mro__

@@ -44,7 +44,7 @@ class OptimWrapper(BaseOptimWrapper):
             ``train/grad_norm``, as a tensor on the parameters' device.
 
     Raises:
-        AssertionError: ``accumulative_counts`` is below 1, or ``clip_grad`` no dict of arguments.
+        AssertionError: ``accumulative_counts`` is below 1, or ``clip_grad`` is not a dict of arguments.
         ValueError: ``clip_grad`` has another ``type``.
         TypeError: ``clip_grad`` has arguments that its function does not take.
 
@@ -146,7 +146,7 @@ class OptimWrapper(BaseOptimWrapper):
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         """Say how many iterations are done and how many the run has.
 
-        If ``max_counts`` is no multiple of the window, the run's last iterations are a shorter
+        If ``max_counts`` is not a multiple of the window, the run's last iterations are a shorter
         window, divided by its own length. A count that was restored stays: a model may update more than once per
         iteration.
         """
@@ -174,11 +174,11 @@ class OptimWrapper(BaseOptimWrapper):
             )
 
     def should_update(self) -> bool:
-        """Say whether the backward just made closed a window."""
+        """Return whether the backward just made closed a window."""
         return self._closes_window(self._inner_count)
 
     def should_sync(self) -> bool:
-        """Say whether the next backward will close a window."""
+        """Return whether the next backward will close a window."""
         return self._closes_window(self._inner_count + 1)
 
     def _closes_window(self, count: int) -> bool:

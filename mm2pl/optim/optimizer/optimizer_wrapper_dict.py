@@ -22,7 +22,7 @@ class OptimWrapperDict(OptimWrapper):
         **optim_wrapper_dict: The wrappers, by the names that parameter schedules and checkpoints use for them.
 
     Raises:
-        ArgumentError: A value is no OptimWrapper.
+        ArgumentError: A value is not an OptimWrapper.
 
     Example:
         >>> gen, disc = nn.Linear(1, 1), nn.Linear(1, 1)

@@ -184,7 +184,7 @@ class _ParamScheduler:
 
 # Left out when loading as well: a bound method would bring the whole scheduler of another run.
 _NOT_STATE = {"optimizer", "_first_step", "anneal_func"}
-"""Attributes that are no state; `anneal_func` is a function in MMEngine's OneCycle states."""
+"""Attributes that are not state; `anneal_func` is a function in MMEngine's OneCycle states."""
 
 
 def per_group(name: str, value: float | Sequence[float], count: int) -> list[float]:

@@ -201,9 +201,9 @@ UNUSED = {
     "nothing close": ({"custom_keys": {"zzz": {}}}, r"custom key 'zzz' .* no effect\.$"),
     "misspelt option": (
         {"norm_decay_mul": 0.0},
-        "'norm_decay_mul' is no option of .* Did you mean 'norm_decay_mult'",
+        "'norm_decay_mul' is not an option of .* Did you mean 'norm_decay_mult'",
     ),
-    "an option of nobody": ({"lr_mult": 0.1}, "'lr_mult' is no option .* has no effect"),
+    "an option of nobody": ({"lr_mult": 0.1}, "'lr_mult' is not an option .* has no effect"),
 }
 
 

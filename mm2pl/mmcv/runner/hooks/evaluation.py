@@ -35,14 +35,14 @@ class EvalHook(Hook):
         save_best: The result that decides which checkpoint is the best; ``'auto'`` for the first one.
         rule: ``'greater'`` or ``'less'``; default: what the name of the result tells.
         test_fn: ``(model, dataloader) -> results``; default: `mm2pl.mmcv.engine.single_gpu_test`.
-        greater_keys: Results of which more is better.
-        less_keys: Results of which less is better.
+        greater_keys: Results that are better when greater.
+        less_keys: Results that are better when smaller.
         out_dir: Where best checkpoints go, in a folder named as the work folder.
         file_client_args: Arguments of the storage backend.
         eval_kwargs: Further arguments of ``evaluate``.
 
     Raises:
-        TypeError: ``dataloader`` is no DataLoader.
+        TypeError: ``dataloader`` is not a DataLoader.
         ValueError: ``start`` or ``interval`` is out of range.
     """
 

@@ -25,7 +25,7 @@ class Hook:
     `IterBasedRunner` calls ``before_epoch`` and ``after_epoch`` once, around the whole run.
     """
 
-    # `before_epoch`, `before_iter` and their partners are no stages in MMCV 1.7.2: they show under both modes.
+    # `before_epoch`, `before_iter` and their partners are not stages in MMCV 1.7.2: they show under both modes.
     stages: ClassVar[tuple[str, ...]] = (
         "before_run",
         "before_train_epoch",
@@ -90,30 +90,30 @@ class Hook:
         self.after_iter(runner)
 
     def every_n_epochs(self, runner: BaseRunner, n: int) -> bool:
-        """Tell whether this is an n-th epoch; never for ``n <= 0``."""
+        """Return whether this is an n-th epoch; never for ``n <= 0``."""
         # MMCV 1.7.2 takes interval=-1 as "never", which is CheckpointHook's default.
         return n > 0 and (runner.epoch + 1) % n == 0
 
     def every_n_inner_iters(self, runner: BaseRunner, n: int) -> bool:
-        """Tell whether this is an n-th iteration of its epoch."""
+        """Return whether this is an n-th iteration of its epoch."""
         return n > 0 and (runner.inner_iter + 1) % n == 0
 
     def every_n_iters(self, runner: BaseRunner, n: int) -> bool:
-        """Tell whether this is an n-th iteration of the run."""
+        """Return whether this is an n-th iteration of the run."""
         return n > 0 and (runner.iter + 1) % n == 0
 
     def end_of_epoch(self, runner: BaseRunner) -> bool:
-        """Tell whether this is the last iteration of its epoch."""
+        """Return whether this is the last iteration of its epoch."""
         # Under IterBasedRunner `inner_iter` starts again with each
         # flow, so this is rarely true there, as in MMCV 1.7.2.
         return runner.inner_iter + 1 == len(runner.data_loader)
 
     def is_last_epoch(self, runner: BaseRunner) -> bool:
-        """Tell whether this is the last epoch of the run."""
+        """Return whether this is the last epoch of the run."""
         return runner.epoch + 1 == runner._max_epochs
 
     def is_last_iter(self, runner: BaseRunner) -> bool:
-        """Tell whether this is the last iteration of the run."""
+        """Return whether this is the last iteration of the run."""
         return runner.iter + 1 == runner._max_iters
 
     def get_triggered_stages(self) -> list[str]:

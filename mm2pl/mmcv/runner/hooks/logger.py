@@ -51,7 +51,7 @@ class LoggerHook(Hook):
 
     @staticmethod
     def is_scalar(value: Any, include_np: bool = True, include_torch: bool = True) -> bool:
-        """Tell whether ``value`` is a number, or an array or tensor with one element."""
+        """Return whether ``value`` is a number, or an array or tensor with one element."""
         if isinstance(value, numbers.Number):
             return True
         if isinstance(value, np.ndarray):
