@@ -42,16 +42,17 @@ def import_listed_modules(cfg: ConfigDict, path: str, optional: bool) -> None:
         import_modules_from_strings(**{"imports": [], **custom})
     except ImportError as error:
         line = line_inside(error.__cause__, custom.get("imports"))
+        here = _if_here(error.__cause__)
         advice = (
             f"The module was found, but an import in it fails, at {line}{_to_install(error.__cause__)}"
             if line
-            else f"Set PYTHONPATH so that sys.path has the folder of your module{_if_here(error.__cause__)}"
+            else f"Set PYTHONPATH so that sys.path has the folder of your module{here}"
         )
         message = f"{str(error).rstrip('.')}. {advice}"
         if optional:  # MMEngine 0.10.7 ignores custom_imports in pure-Python configs
             warnings.warn(f"{path}: custom_imports: {message}.", stacklevel=4)
             return
-        folders = "" if line else "".join([":", *(f"\n  {folder}" for folder in sys.path)])
+        folders = "" if line or here else "".join([":", *(f"\n  {folder}" for folder in sys.path)])
         raise ConfigImportError(
             f"Failed to import custom modules from custom_imports: {message}{folders}", Site(path)
         ) from error

@@ -230,7 +230,9 @@ def test_custom_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with monkeypatch.context() as inside:
         inside.chdir(tmp_path)
         inside.setattr(sys, "path", [each for each in sys.path if each])  # as for a script in tools
-        with pytest.raises(ConfigImportError, match=r"the current one → put PYTHONPATH=\. before"):
+        with pytest.raises(
+            ConfigImportError, match=r"the current one → put PYTHONPATH=\. before the command$"
+        ):
             Config.fromfile(file)
     assert Config.fromfile(file, import_custom_modules=False).custom_imports
     monkeypatch.syspath_prepend(tmp_path)

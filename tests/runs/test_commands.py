@@ -150,9 +150,11 @@ def test_plot_log(made, capsys, tmp_path):
 
 
 def test_plot_log_of_the_file_that_analysis_tools_read(made, capsys):
-    scalars = next(made.mmengine("a").glob("*/vis_data/scalars.json"))
-    code, out = said(capsys, "plot", "log", scalars, "--keys", "acc", "--json")
-    assert (code, json.loads(out.out)[0]["run"]) == (0, "a")
+    folder = made.mmengine("a", parts=((1, 2), (3, 4)))
+    scalars = sorted(folder.glob("*/vis_data/scalars.json"))
+    code, out = said(capsys, "plot", "log", *scalars, "--keys", "acc", "--json")
+    assert (code, len(scalars)) == (0, 2)
+    assert [row["run"] for row in json.loads(out.out)] == ["a"]
 
 
 def test_plot_of_a_folder_names_the_word_that_is_missing(made, capsys):
