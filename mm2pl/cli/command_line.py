@@ -191,6 +191,7 @@ def find_config(path: str) -> str:
     Raises:
         FileNotFoundError: Naming configs with a similar name, if there are any.
     """
+    named = path
     if "::" in path:
         path = package_config(path)[0]
     file = Path(path)
@@ -202,7 +203,17 @@ def find_config(path: str) -> str:
         other.name for other in file.parent.glob("*") if other.suffix in (".py", ".yaml", ".json")
     ]
     hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
+    if "::" in named and not hint:
+        hint = did_you_mean(_by_name(named))
     raise MissingFileError(f"the config {path!r} does not exist.{hint}")
+
+
+def _by_name(path: str) -> list[str]:
+    """Return the configs of a package that have the name of ``package::name``, as MIM takes it without its folder."""
+    _, folder, package = package_config(path)
+    name = Path(path.partition("::")[2]).name.removesuffix(".py") + ".py"
+    found = sorted(Path(folder).rglob(name))
+    return [f"{package}::{each.relative_to(folder).as_posix()}" for each in found]
 
 
 def dotted_names(value: Any) -> Any:

@@ -112,6 +112,9 @@ COMMANDS = {
     "migrate-ckpt": "convert-ckpt",
     "print-config": "explain",
     "analyze-logs": "plot log",
+    "plot-curve": "plot log",
+    "dist-train": "fit",
+    "dist-test": "test",
     "browse-dataset": "browse",
     "get-flops": "profile",
     "benchmark": "profile",
@@ -151,8 +154,16 @@ def command_instead_of(command: str, rest: Sequence[str]) -> str:
     'mm2pl browse c.py'
     """
     name = command.replace("_", "-")
+    words = list(rest)
     if name in COMMANDS:
-        return " ".join(["mm2pl", COMMANDS[name], *rest])
+        if name == "analyze-logs" and words[:1] == ["plot_curve"]:
+            del words[0]
+        if name.startswith("dist-"):
+            # How many GPUs: the last word that OpenMMLab's dist_train.sh and dist_test.sh read by its position.
+            words = [_DEVICES.format(word) if word.isdecimal() else word for word in words]
+        return " ".join(["mm2pl", COMMANDS[name], *words])
     if command.endswith((".py", ".yaml", ".yml", ".json")) or "::" in command:
-        return " ".join(["mm2pl fit", command, *rest])
+        # A script is followed by its config; a config never is.
+        is_script = command.endswith(".py") and any(word.endswith(".py") for word in words[:1])
+        return " ".join(["mm2pl", "run" if is_script else "fit", command, *words])
     return ""

@@ -95,14 +95,21 @@ def init_args(spec: Namespace | None) -> dict[str, Any]:
 
 
 def require_checkpoint(path: str | None, work_dir: str) -> None:
-    """Refuse the bare name of a checkpoint that is in the work folder and not here.
+    """Refuse a checkpoint that is not there, where a file nearby may be meant.
 
     Raises:
-        FileNotFoundError: Naming the file that is meant.
+        FileNotFoundError: Naming the file of this name in the work folder, or the checkpoints next to the path.
     """
-    meant = Path(work_dir, path or "")
-    if path and "://" not in path and not Path(path).exists() and meant.is_file():
+    if not path or "://" in path or Path(path).exists():
+        return
+    meant = Path(work_dir, path)
+    if meant.is_file():
         raise MissingFileError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
+    near = sorted(each.name for each in Path(path).parent.glob("*.pth"))
+    if near:
+        raise MissingFileError(
+            f"{path} can not be found → last, best, or one that is there: {', '.join(near)}"
+        )
 
 
 def checkpoint_of(work_dir: str, which: str) -> str:

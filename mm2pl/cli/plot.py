@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
 from mm2pl.cli import plot_log
 from mm2pl.cli.options import CONFIG_ENDINGS
@@ -31,6 +32,10 @@ def run(command: str, arguments: list[str]) -> int:
         raise ArgumentError(
             f"{arguments[0]!r} is a config, and what to plot comes first → mm2pl {command} schedule "
             f"{' '.join(arguments)}"
+        )
+    if arguments and os.path.isdir(arguments[0]):
+        raise ArgumentError(
+            f"{arguments[0]!r} is a folder, and what to plot comes first → mm2pl {command} log {' '.join(arguments)}"
         )
     parser.add_argument(
         "what", choices=["schedule", "log"], help="the schedules of a config, or the logs of runs"

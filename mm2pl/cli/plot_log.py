@@ -41,7 +41,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.out is not None and find_spec("matplotlib"):
         check_picture_path(Path(options.out))
     while True:
-        runs = [Run(work_dir(each)) for each in options.folders]
+        # Each once: a pattern such as */vis_data/scalars.json names the starts of one run.
+        folders = {folder.path.resolve(): folder for folder in map(work_dir, options.folders)}
+        runs = [Run(folder) for folder in folders.values()]
         begun = any(run.history.train or run.history.val for run in runs)
         # A run that is watched from its start has logged nothing yet.
         found = curves(runs, options.keys, options.x) if begun or not seconds else []

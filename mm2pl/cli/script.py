@@ -57,6 +57,8 @@ def require_script(path: str) -> None:
     file = Path(path)
     if file.is_file() or (file / "__main__.py").is_file():
         return
+    if path in ("python", "python3"):
+        raise ArgumentError(f"mm2pl run takes the place of {path} → mm2pl run SCRIPT [ARGS…]")
     names = [other.name for other in file.parent.glob("*.py")]
     hint = did_you_mean(str(file.parent / name) for name in closest(file.name, names))
     raise MissingFileError(f"the script {path!r} does not exist.{hint}")

@@ -129,13 +129,15 @@ def size_of(path: Path) -> int:
 
 
 def work_dir(path: str | Path) -> WorkDir:
-    """Return the work folder that a path names, or that the path of one of its starts or checkpoints is in.
+    """Return the work folder that a path names, or that the path of one of its starts, checkpoints or logs is in.
 
     Raises:
         MissingFileError: There is none.
     """
     given = Path(path)
     place = given.resolve().parent if given.is_file() or _is_start(given.resolve()) else given
+    if given.is_file() and place.name == "vis_data":  # scalars.json, which MMEngine's tools read
+        place = place.parent
     if _is_start(place):
         place = place.parent
     if not place.is_dir():
@@ -144,9 +146,10 @@ def work_dir(path: str | Path) -> WorkDir:
         )
     found = WorkDir(place, _listed(place))
     if not _is_work_dir(found):
+        below = f"`mm2pl runs {path}` lists those below it"
         raise MissingFileError(
             f"{str(path)!r} is not the work folder of a run: it has neither logs nor checkpoints → "
-            f"`mm2pl runs {path}` lists those below it"
+            f"{'give the work_dir of a run' if given.is_file() else below}"
         )
     return found
 

@@ -406,6 +406,14 @@ def test_a_checkpoint_of_the_work_folder_by_its_bare_name(trained, capsys):
     assert f"{trained.name}/epoch_1.pth?" in said
 
 
+def test_a_checkpoint_that_is_not_there(trained, capsys):
+    latest = str(trained / "latest.pth")  # MMCV 1.x's link
+    assert main(["test", CONFIG, latest, "--work-dir", str(trained)]) == 2
+    said = capsys.readouterr().err
+    assert f"{latest} can not be found → last, best, or one that is there: " in said
+    assert "epoch_1.pth" in said
+
+
 def test_predictions_go_into_a_pickle_file(trained, capsys):
     assert main(["predict", CONFIG, "last", "--work-dir", str(trained), "--out", "p.txt"]) == 2
     assert "--out 'p.txt' → a file name ending in .pkl or .pickle" in capsys.readouterr().err

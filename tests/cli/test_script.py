@@ -151,8 +151,9 @@ def test_a_launched_process_tells_a_mistake_in_one_message(tmp_path: Path) -> No
         (("-m", "nowhere.at_all"), "there is no module 'nowhere.at_all' that runs →"),
         (("-m", "json"), "there is no module 'json' that runs →"),
         (("-m",), "mm2pl run needs a script → mm2pl run SCRIPT"),
+        (("python", "tools/train.py"), "takes the place of python → mm2pl run SCRIPT"),
     ],
-    ids=["misspelt", "no module", "a package", "none"],
+    ids=["misspelt", "no module", "a package", "none", "python"],
 )
 def test_no_script(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
     assert said in run(tmp_path, "", *arguments, code=2)[1]

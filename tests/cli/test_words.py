@@ -116,6 +116,11 @@ def test_a_config_of_a_package(said: Any, monkeypatch: pytest.MonkeyPatch) -> No
         FileNotFoundError, match=r"Did you mean '.*shapes/\.mim/configs/circle\.py'"
     ):
         said(base="shapes::cirle.py")
+    (folder / "round").mkdir()
+    (folder / "round" / "ball_1x.py").write_text(BASE)
+    for name in ("ball_1x", "ball_1x.py", "other/ball_1x.py"):
+        with pytest.raises(FileNotFoundError, match=r"Did you mean 'shapes::round/ball_1x\.py'\?"):
+            said(base=f"shapes::{name}")
 
 
 CALLBACK = {"class_path": "lightning.pytorch.callbacks.DeviceStatsMonitor"}
@@ -280,6 +285,10 @@ COMMANDS = {
     "val c.py": "mm2pl validate c.py",
     "eval c.py e.pth": "mm2pl validate c.py e.pth",
     "c.py --amp": "mm2pl fit c.py --amp",
+    "tools/train.py c.py --amp": "mm2pl run tools/train.py c.py --amp",
+    "dist_train c.py 2 --amp": "mm2pl fit c.py --trainer.devices 2 --amp",
+    "analyze_logs plot_curve w --keys loss": "mm2pl plot log w --keys loss",
+    "plot_curve w": "mm2pl plot log w",
     "mmseg::x/y.py": "mm2pl fit mmseg::x/y.py",
 }
 

@@ -227,6 +227,13 @@ def test_custom_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         match=r"a.py: Failed to import custom modules from .*mm2pl_test_custom.* Set PYTHONPATH",
     ):
         Config.fromfile(file)
+    with monkeypatch.context() as inside:
+        inside.chdir(tmp_path)
+        inside.setattr(sys, "path", [each for each in sys.path if each])  # as for a script in tools
+        with pytest.raises(
+            ConfigImportError, match=r"the current one → put PYTHONPATH=\. before the command$"
+        ):
+            Config.fromfile(file)
     assert Config.fromfile(file, import_custom_modules=False).custom_imports
     monkeypatch.syspath_prepend(tmp_path)
     Config.fromfile(file)
@@ -257,6 +264,16 @@ def test_an_import_that_fails_inside_a_custom_module(
     assert said in str(told.value)
     assert str(told.value).endswith(text.splitlines()[-1])
     assert "PYTHONPATH" not in str(told.value)
+
+
+def test_a_custom_module_without_mmcv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mm2pl_test_mmcv.py").write_text("from mmcv.transforms import BaseTransform")
+    (tmp_path / "a.py").write_text("custom_imports = dict(imports=['mm2pl_test_mmcv'])")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("mmcv", "mmcv.transforms"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigImportError, match=r"→ pip install --no-deps mmcv-lite==2\.1\.0, and"):
+        Config.fromfile(tmp_path / "a.py")
 
 
 def test_custom_imports_of_pure_python_only_warn(tmp_path: Path) -> None:

@@ -149,6 +149,28 @@ def test_plot_log(made, capsys, tmp_path):
     assert out.out.splitlines()[-1] == f"wrote {picture}"
 
 
+def test_plot_log_of_the_file_that_analysis_tools_read(made, capsys):
+    folder = made.mmengine("a", parts=((1, 2), (3, 4)))
+    scalars = sorted(folder.glob("*/vis_data/scalars.json"))
+    code, out = said(capsys, "plot", "log", *scalars, "--keys", "acc", "--json")
+    assert (code, len(scalars)) == (0, 2)
+    assert [row["run"] for row in json.loads(out.out)] == ["a"]
+
+
+def test_plot_of_a_folder_names_the_word_that_is_missing(made, capsys):
+    code, out = said(capsys, "plot", made.mmengine("a"), "--keys", "acc")
+    assert (code, out.out) == (2, "")
+    assert f"→ mm2pl plot log {made.root / 'a'} --keys acc\n" in out.err
+
+
+def test_plot_log_of_another_file(capsys, tmp_path):
+    other = tmp_path / "config.py"
+    other.touch()
+    code, out = said(capsys, "plot", "log", other)
+    assert (code, out.out) == (2, "")
+    assert out.err.endswith("neither logs nor checkpoints → give the work_dir of a run\n")
+
+
 def test_nothing_is_printed_where_the_picture_cannot_be_drawn(made, capsys):
     pytest.importorskip("matplotlib")
     code, out = said(capsys, "plot", "log", made.mmengine("a"), "-o", made.root / "no" / "x.png")
@@ -270,7 +292,10 @@ def test_compare_writes_a_page(made, capsys, tmp_path):
     ("words", "message"),
     [
         ([], "is one run → name two or more"),
-        (["{root}"], "is not the work folder of a run"),
+        (
+            ["{root}"],
+            "is not the work folder of a run: it has neither logs nor checkpoints → `mm2pl runs",
+        ),
         (["{root}/a", "--weights", "best"], "has no such checkpoint, but epoch_4.pth"),
         (["{root}/a", "--html", "{root}/no/c.html"], "does not exist"),
     ],
