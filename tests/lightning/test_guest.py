@@ -296,6 +296,15 @@ def test_the_command_line_trains_tests_and_predicts(tmp_path: Path, capsys: Any)
     assert out.stat().st_size > 0
 
 
+@pytest.mark.parametrize("model", [Classifier, Steps], ids=["its optimizer", "an optim_wrapper"])
+def test_a_check_finds_no_fault_in_a_sound_run(model: Any, tmp_path: Path) -> None:
+    given = {"optim_wrapper": {"optimizer": SGD}} if model is Steps else {}
+    report = Runner.from_cfg(config(model, tmp_path, **given)).check()
+    assert [(f.severity, f.path, f.given) for f in report.faults] == [
+        ("note", "val_cfg", model.__name__)
+    ]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_by_hand(tmp_path: Path) -> None:
     root = Path(guests.__file__).parents[2]
