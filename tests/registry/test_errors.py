@@ -78,6 +78,13 @@ def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
     )
 
 
+def test_nobody_is_told_to_change_a_library() -> None:
+    pytest.importorskip("torchmetrics")
+    message = str(NotRegisteredError("Accuracy", METRICS))
+    assert "For torchmetrics's, write type='torchmetrics.Accuracy'." in message
+    assert "register_module() there" not in message
+
+
 def test_another_registry_that_has_it_is_named() -> None:
     METRICS.register_module("OnlyAMetric", module=dict)
     message = str(NotRegisteredError("OnlyAMetric", MODELS))
