@@ -66,7 +66,7 @@ class Measured:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all was measured."""
+        """Return whether all was measured."""
         return self.complexity is not None
 
     def look_at(self, loader: Any, device: torch.device) -> None:
@@ -94,7 +94,7 @@ class Measured:
         return {name: self._of(name) for name in names}
 
     def inside(self, part: str) -> dict[str, float]:
-        """The seconds of an iteration inside a part, the longest first."""
+        """Return the seconds of an iteration inside a part, the longest first."""
         found = {
             name.partition("/")[2]: seconds / self.iterations
             for name, seconds in self.seconds.items()

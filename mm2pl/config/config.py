@@ -148,9 +148,10 @@ class Config:
     def fromstring(
         cls, cfg_str: str, file_format: str, *, safe: bool | str | Path = False
     ) -> Config:
-        """Read a config from text; ``file_format`` is a suffix such as ``'.py'``, ``safe`` as in :meth:`fromfile`.
+        """Read a config from the text ``cfg_str``.
 
-        Its bases are looked for in the current folder.
+        ``file_format`` is a suffix such as ``'.py'``. ``safe``: see :meth:`fromfile`. Bases are looked for in the
+        current folder.
 
         Raises:
             ConfigFormatError: The format is none of those that are read.
@@ -198,7 +199,10 @@ class Config:
 
     @staticmethod
     def auto_argparser(description: str | None = None) -> tuple[ArgumentParser, Config]:
-        """Return a parser with one option per value of the config named on the command line."""
+        """Return a parser with one option per value of the config named on the command line.
+
+        ``description`` is the parser's. Reads `sys.argv`; the second result is that config, without the other options.
+        """
         first = ArgumentParser(description=description)
         first.add_argument("config", help="config file path")
         # This config decides which other options there are, so they are unknown here.
@@ -229,7 +233,10 @@ class Config:
         return format_config(self.to_dict())
 
     def dump(self, file: str | Path | None = None) -> str | None:
-        """Write the config to a file, or return it as text, in the format of its own file."""
+        """Write the config to ``file``, in the format of its suffix.
+
+        Without ``file`` return it as text, in the format of the file that it was read from.
+        """
         target = str(file) if file is not None else self.filename or ".py"
         # splitext finds no suffix in ".py", which stands for a config without a file.
         suffix = os.path.splitext(target)[1] or target
@@ -277,14 +284,17 @@ class Config:
 
     @staticmethod
     def diff(cfg1: str | Config, cfg2: str | Config) -> str:
-        """Return a unified diff of the printed configs."""
+        """Return a unified diff of the printed configs ``cfg1`` and ``cfg2``, each a config or its path."""
         configs = [Config.fromfile(cfg) if isinstance(cfg, str) else cfg for cfg in (cfg1, cfg2)]
         first, second = (cfg.pretty_text.split("\n") for cfg in configs)
         # The blank lines are MMEngine's: each line of the head brings its own end, and printing adds one.
         return "".join(f"{line}\n" for line in difflib.unified_diff(first, second)) + "\n"
 
     def to_dict(self, keep_imported: bool = False) -> dict:
-        """Return builtin dicts, imported classes as their dotted path."""
+        """Return builtin dicts, imported classes as their dotted path.
+
+        With ``keep_imported`` the names that a pure-Python config imports stay in it.
+        """
         return self._without_imports(self._cfg_dict.to_dict(), keep_imported)
 
     def _to_lazy_dict(self, keep_imported: bool = False) -> dict:

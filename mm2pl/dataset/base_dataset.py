@@ -169,6 +169,8 @@ class BaseDataset(Dataset):
 
         Here: join the paths at the keys of ``data_prefix`` to their directories.
 
+        ``raw_data_info`` is an element of the file's ``data_list``; it is changed in place.
+
         Raises:
             ArgumentError: ``data_prefix`` has a key that the entry lacks.
         """
@@ -269,7 +271,7 @@ class BaseDataset(Dataset):
 
     @force_full_init
     def get_subset_(self, indices: int | Sequence[int]) -> None:
-        """Keep only the first ``n`` (last ``-n``) entries, or those at the given places."""
+        """Keep only the entries that ``indices`` names: the first ``n`` (last ``-n``), or those at the given places."""
         if self.serialize_data:
             self.data_bytes, self.data_address = self._get_serialized_subset(indices)
         else:

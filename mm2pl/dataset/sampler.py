@@ -114,7 +114,7 @@ class DefaultSampler(_RankSampler):
         return self.num_samples
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation of the next pass."""
+        """Choose the permutation of the next pass, by ``epoch`` and the seed."""
         self.epoch = epoch
 
 

@@ -91,7 +91,11 @@ class BaseMetric(metaclass=ABCMeta):
 
     @abstractmethod
     def compute_metrics(self, results: list) -> dict:
-        """Return the values by name, from the results of all ranks in the sampler's order."""
+        """Return the values by name, from the results of all ranks in the sampler's order.
+
+        ``results`` holds what :meth:`process` has appended, cut to the length of the data set. Tensors are on the CPU.
+        Only rank 0 calls this.
+        """
 
     def evaluate(self, size: int) -> dict:
         """Gather, compute on rank 0, tell all ranks, and forget the results.

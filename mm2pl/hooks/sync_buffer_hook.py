@@ -28,7 +28,7 @@ class SyncBuffersHook(Hook):
 
     @property
     def distributed(self) -> bool:
-        """Whether there is more than one process to synchronise with."""
+        """Return whether there is more than one process to synchronise with."""
         return is_distributed()
 
     def before_val_epoch(self, runner: RunnerLike) -> None:

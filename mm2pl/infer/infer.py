@@ -150,7 +150,13 @@ class BaseInferencer(metaclass=InferencerMeta):
         return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
     def preprocess(self, inputs: Any, batch_size: int = 1, **kwargs: Any) -> Iterator[Any]:
-        """Yield collated batches of what the pipeline makes of the inputs."""
+        """Yield collated batches of what the pipeline makes of the inputs.
+
+        Args:
+            inputs: A list, whose items the pipeline takes one by one, only when their batch is needed.
+            batch_size: Items in a batch; the last may be shorter.
+            **kwargs: Those of ``preprocess_kwargs``, for subclasses.
+        """
         # Lazily, so that only one batch of inputs is in memory.
         yield from map(
             self.collate_fn, self._get_chunk_data(map(self.pipeline, inputs), batch_size)
@@ -158,18 +164,21 @@ class BaseInferencer(metaclass=InferencerMeta):
 
     @torch.no_grad()
     def forward(self, inputs: Any, **kwargs: Any) -> Any:
-        """Return the predictions for one batch."""
+        """Return the predictions for ``inputs``, one batch of :meth:`preprocess`."""
         return self.model.test_step(inputs)  # type: ignore[operator]
 
     @abstractmethod
     def visualize(self, inputs: list, preds: Any, show: bool = False, **kwargs: Any) -> Any:
-        """Draw the predictions; return the pictures."""
+        """Draw the predictions ``preds`` for ``inputs``, and return the pictures; ``show`` opens them in windows."""
 
     @abstractmethod
     def postprocess(
         self, preds: Any, visualization: Any, return_datasample: bool = False, **kwargs: Any
     ) -> dict:
-        """Return ``predictions`` (as plain data, unless ``return_datasample``) and ``visualization``."""
+        """Return ``predictions`` (as plain data, unless ``return_datasample``) and ``visualization``.
+
+        ``preds`` are the predictions of all batches, ``visualization`` is what :meth:`visualize` has returned.
+        """
 
     @abstractmethod
     def _init_pipeline(self, cfg: Any) -> Callable[..., Any]:
@@ -193,6 +202,8 @@ class BaseInferencer(metaclass=InferencerMeta):
     @staticmethod
     def list_models(scope: str | None = None, patterns: str = r".*") -> list[str]:
         """Print and return the names and aliases in a toolbox's metafiles that match a pattern.
+
+        ``patterns`` is a regular expression. Without ``scope`` the current default scope's toolbox is searched.
 
         Raises:
             ArgumentError: ``scope`` is not a toolbox's.

@@ -62,7 +62,7 @@ class ModuleDriver(HookStages):
 
     @property
     def holds_back(self) -> bool:
-        """Whether an optimizer wrapper that acts itself is about to add gradients that are not to be averaged yet."""
+        """Return whether an optimizer wrapper that acts itself adds gradients next that are not to be averaged yet."""
         return any(each.holds_back for each in self._followers)
 
     @property

@@ -123,12 +123,12 @@ class GuestModule:
 
     @property
     def automatic_optimization(self) -> bool:
-        """Whether Lightning drives the optimizer."""
+        """Return whether Lightning drives the optimizer."""
         return self.lightning_module.automatic_optimization
 
     @property
     def strict_loading(self) -> bool:
-        """Whether the keys of a file must be exactly the guest's, as Lightning has it."""
+        """Return whether the keys of a file must be exactly the guest's, as Lightning has it."""
         return self.lightning_module.strict_loading
 
     def to(self, device: torch.device) -> Any:
@@ -206,7 +206,7 @@ class GuestModule:
 
     @property
     def brings_optimizers(self) -> bool:
-        """Whether the guest's own ``configure_optimizers`` says what trains."""
+        """Return whether the guest's own ``configure_optimizers`` says what trains."""
         return self._given is None
 
     @property

@@ -38,7 +38,7 @@ class GuestDriver(RunDriver):
 
     @property
     def validates(self) -> bool:
-        """Whether the run does."""
+        """Return whether the run does."""
         return self._run.loops["val"] is not None
 
     @property

@@ -264,7 +264,7 @@ class MMLightningModule(EvaluatedModule):
 
     @property
     def makes_own_optimizers(self) -> bool:
-        """Whether a subclass, or LightningCLI's ``--optimizer``, says what trains."""
+        """Return whether a subclass, or LightningCLI's ``--optimizer``, says what trains."""
         method = getattr(self.configure_optimizers, "__func__", None)
         return method is not MMLightningModule.configure_optimizers
 
@@ -383,7 +383,7 @@ class MMLightningModule(EvaluatedModule):
 
     @property
     def holds_back_gradients(self) -> bool:
-        """Whether an optimizer wrapper is about to add gradients that are not to be averaged yet."""
+        """Return whether an optimizer wrapper is about to add gradients that are not to be averaged yet."""
         wrappers = wrappers_of(self.optim_wrapper).values()
         return self.driver.holds_back or any(
             has_executor(each) and getattr(each.executor, "holds_back", False) for each in wrappers

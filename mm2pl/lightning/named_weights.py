@@ -25,7 +25,7 @@ class NamedWeights(FromKnownNames, LeanModule):
 
     @property
     def strict_loading(self) -> bool:
-        """Whether a Trainer's checkpoint must fit exactly: only if that was asked for, since MMEngine's need not."""
+        """Return whether a Trainer's checkpoint must fit exactly: only on demand, since MMEngine's need not."""
         return self._loads_strictly
 
     @strict_loading.setter

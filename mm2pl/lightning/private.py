@@ -207,7 +207,7 @@ class FitLoop(_FitLoop):
 
     @property
     def is_to_end(self) -> bool:
-        """Whether a callback or ``max_steps`` has ended the fit."""
+        """Return whether a callback or ``max_steps`` has ended the fit."""
         epochs = self.epoch_loop
         limited = epochs.max_steps is not None and epochs.max_steps >= 0
         over = limited and epochs.global_step >= epochs.max_steps

@@ -55,7 +55,7 @@ class RunTrainer(Trainer):
 
     @property
     def training(self) -> bool:
-        """Whether batches are being trained on; Lightning 2.6 asks thirteen times for each."""
+        """Return whether batches are being trained on; Lightning 2.6 asks thirteen times for each."""
         return self.state.stage is RunningStage.TRAINING
 
     @training.setter

@@ -111,7 +111,7 @@ class HistoryBuffer:
         self._start, self._stop = 0, len(self._values)
 
     def update(self, log_val: Any, count: float = 1) -> None:
-        """Append a value (number or one-element tensor).
+        """Append ``log_val``, a number or one-element tensor, that stands for ``count`` values.
 
         Raises:
             TypeError: It is neither, or ``count`` is not a number.
@@ -192,7 +192,9 @@ class HistoryBuffer:
         return method
 
     def statistics(self, method_name: str, *arg: Any, **kwargs: Any) -> Any:
-        """Return a statistic by name: mean, max, min, current or a registered one.
+        """Return the statistic ``method_name``: mean, max, min, current or a registered one.
+
+        Further arguments are the statistic's; the first is the window, in values from the newest backwards.
 
         Raises:
             ReadableKeyError: There is none of that name.

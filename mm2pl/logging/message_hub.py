@@ -80,6 +80,8 @@ class MessageHub(ManagerMixin):
     def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
         """Append ``value`` (number, array or tensor of one element) to the scalar ``key``.
 
+        ``count`` is how many samples the value stands for, in a mean. ``resumed`` tells whether a checkpoint keeps it.
+
         Raises:
             ArgumentError: ``value`` has more elements, ``count`` is not an int, or ``resumed`` is not
                 what it was for this key.
@@ -112,6 +114,8 @@ class MessageHub(ManagerMixin):
     def update_scalars(self, log_dict: dict[str, Any], resumed: bool = True) -> None:
         """Append to several scalars; a value may be ``dict(value=…, count=…)``.
 
+        ``resumed``: see :meth:`update_scalar`.
+
         Raises:
             ArgumentError: ``log_dict`` is not a dict, or a value of it is not a number or has none.
         """
@@ -129,7 +133,7 @@ class MessageHub(ManagerMixin):
             self.update_scalar(name, value["value"], count, resumed)  # type: ignore[arg-type]
 
     def update_info(self, key: str, value: Any, resumed: bool = True) -> None:
-        """Set the fact ``key``.
+        """Set the fact ``key`` to ``value``; ``resumed`` tells whether a checkpoint keeps it.
 
         Raises:
             ArgumentError: ``resumed`` is not what it was before.
@@ -150,7 +154,7 @@ class MessageHub(ManagerMixin):
             self.update_info(key, value, resumed)
 
     def pop_info(self, key: str, default: Any = None) -> Any:
-        """Remove and return the fact ``key``."""
+        """Remove and return the fact ``key``, or return ``default``."""
         # MMEngine 0.10.7 leaves it among the resumed keys, and warns of each without a value when it reads the file.
         self._resumed_keys.pop(key, None)
         return self._runtime_info.pop(key, default)
@@ -169,7 +173,7 @@ class MessageHub(ManagerMixin):
         return self._log_scalars[key]
 
     def get_info(self, key: str, default: Any = None) -> Any:
-        """Return the fact ``key``; not a copy."""
+        """Return the fact ``key``, not a copy of it, or ``default``."""
         return self._runtime_info.get(key, default)
 
     def state_dict(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 
     @property
     def is_init(self) -> bool:
-        """Whether :meth:`init_weights` was called; True keeps a parent from calling it."""
+        """Return whether :meth:`init_weights` was called; True keeps a parent from calling it."""
         return self._is_init
 
     @is_init.setter

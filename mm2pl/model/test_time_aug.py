@@ -73,6 +73,8 @@ class BaseTTAModel(BaseModel):
     def test_step(self, data: Any) -> Any:
         """Predict each version by ``test_step`` of the model, and return the merged predictions.
 
+        ``data`` is a batch of versions: each field holds one value per version.
+
         Raises:
             TypeError: The batch is not a dict, list or tuple.
             ValueError: The versions have different numbers of predictions.

@@ -48,7 +48,7 @@ class Choice:
 
     @property
     def replans(self) -> bool:
-        """Whether the plan is the config's and the progress the checkpoint's."""
+        """Return whether the plan is the config's and the progress the checkpoint's."""
         return self.resume_param_scheduler == "replan"
 
 

@@ -51,12 +51,12 @@ class BaseLoop:
 
     @property
     def overrides_run_iter(self) -> bool:
-        """Whether a user's class replaces the single step."""
+        """Return whether a user's class replaces the single step."""
         return type(self).run_iter is not self.standard.get("run_iter")
 
     @property
     def drives(self) -> bool:
-        """Whether a user's class goes through the data itself; else the Trainer stands for these methods."""
+        """Return whether a user's class goes through the data itself; else the Trainer stands for these methods."""
         names = ("run", "run_epoch")
         return any(getattr(type(self), name, None) is not self.standard.get(name) for name in names)
 
@@ -106,7 +106,7 @@ class ForeignTrainLoop(BaseLoop):
 
     @_Unless
     def by_epoch(self) -> bool:
-        """Whether it counts epochs: MMEngine's loop by iterations has an iterator that never ends."""
+        """Return whether it counts epochs: MMEngine's loop by iterations has an iterator that never ends."""
         return not hasattr(self, "dataloader_iterator")
 
     @_Unless

@@ -297,7 +297,7 @@ class Continuing:
 
     @property
     def _trainer_restores(self) -> bool:
-        """Whether a fit is being prepared that continues a run: the Trainer reads the file when all is built."""
+        """Return whether a fit is being prepared that continues a run: the Trainer reads the file when all is built."""
         return self._run.stage == "fit" and self.resuming
 
     def resume(self, filename: str, map_location: Any, choice: Choice) -> None:

@@ -167,12 +167,12 @@ class RunnerFacade(RunnerView):
 
     @property
     def has_val_loop(self) -> bool:
-        """Whether the run validates; asking builds nothing."""
+        """Return whether the run validates; asking builds nothing."""
         return self._val_loop is not None
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the training loop counts epochs."""
+        """Return whether the training loop counts epochs."""
         return self._run.by_epoch
 
     def limit_train_batches(self, length: int) -> int:

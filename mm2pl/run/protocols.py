@@ -242,7 +242,7 @@ class StartLike(Protocol):
 
     @property
     def distributed(self) -> bool:
-        """Whether several processes train together."""
+        """Return whether several processes train together."""
 
     @property
     def seed(self) -> int | None:
@@ -250,11 +250,11 @@ class StartLike(Protocol):
 
     @property
     def deterministic(self) -> bool:
-        """Whether deterministic algorithms were asked for."""
+        """Return whether deterministic algorithms were asked for."""
 
     @property
     def diff_rank_seed(self) -> bool:
-        """Whether every process seeds differently."""
+        """Return whether every process seeds differently."""
 
 
 class RunnerLike(PositionLike, PartsLike, ServicesLike, StartLike, Protocol):
@@ -293,7 +293,7 @@ class RunnerOfRunLike(RunnerLike, Protocol):
 
     @property
     def has_val_loop(self) -> bool:
-        """Whether the run validates; asking builds nothing."""
+        """Return whether the run validates; asking builds nothing."""
 
     def limit_train_batches(self, length: int) -> int:
         """Apply the Trainer's limits to a number of batches."""
@@ -339,7 +339,7 @@ class StrategyLike(Protocol):
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:
-        """Whether it shards the model, and so reads a checkpoint only once that is done."""
+        """Return whether it shards the model, and so reads a checkpoint only once that is done."""
 
     def broadcast(self, obj: object) -> Any:
         """Give every process the first one's object."""
@@ -401,19 +401,19 @@ class ModuleLike(Protocol):
 
     @property
     def follows_lightning(self) -> bool:
-        """Whether the model is trained as by Lightning alone: nobody calls its ``train()`` or ``init_weights()``."""
+        """Return whether nobody calls the model's ``train()`` or ``init_weights()``, as under Lightning alone."""
 
     @property
     def brings_optimizers(self) -> bool:
-        """Whether Lightning asks the model for its optimizers, so that there is nothing to build."""
+        """Return whether Lightning asks the model for its optimizers, so that there is nothing to build."""
 
     @property
     def automatic_optimization(self) -> bool:
-        """Whether Lightning drives the optimizer."""
+        """Return whether Lightning drives the optimizer."""
 
     @property
     def strict_loading(self) -> bool:
-        """Whether the keys of a file must be exactly the model's."""
+        """Return whether the keys of a file must be exactly the model's."""
 
     def choose_optimization(self) -> list[str]:
         """Decide who drives the optimizer, and return what follows Lightning instead of MMEngine."""

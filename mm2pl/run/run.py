@@ -184,12 +184,12 @@ class Run:
 
     @property
     def is_first_process(self) -> bool:
-        """Whether this process writes what all have in common; also before Lightning has joined its processes."""
+        """Return whether this process writes what all share; known before Lightning has joined its processes."""
         return get_rank() == 0 and inherited_time_and_seed() is None
 
     @property
     def has_values(self) -> bool:
-        """Whether this process makes the weights, and not only their shapes."""
+        """Return whether this process makes the weights, and not only their shapes."""
         return not self.meta_init or self.is_first_process
 
     def build_model(self) -> nn.Module:
@@ -291,7 +291,7 @@ class Run:
 
     @property
     def distributed(self) -> bool:
-        """Whether several processes train together."""
+        """Return whether several processes train together."""
         return self.launcher != "none" or self.world_size > 1
 
     # Loops
@@ -303,7 +303,7 @@ class Run:
 
     @property
     def by_epoch(self) -> bool:
-        """Whether the training loop, or the config of one, counts epochs."""
+        """Return whether the training loop, or the config of one, counts epochs."""
         loop = self.loops["train"]
         if isinstance(loop, dict):
             return loop.get("by_epoch", "max_epochs" in loop)

@@ -72,7 +72,7 @@ class TrainerView(RunnerView):
 
     @property
     def distributed(self) -> bool:  # type: ignore[override]
-        """Whether several processes train together."""
+        """Return whether several processes train together."""
         return self.world_size > 1
 
     @property
@@ -235,7 +235,7 @@ class TrainerLoop:
 
     @property
     def stop_training(self) -> bool:
-        """Whether the run was asked to end."""
+        """Return whether the run was asked to end."""
         return self._trainer.should_stop
 
     @stop_training.setter

@@ -71,12 +71,12 @@ class Training:
 
     @property
     def clocked(self) -> bool:
-        """Whether what follows a batch is known: not where a custom loop's own ``run`` decides it."""
+        """Return whether what follows a batch is known: not where a custom loop's own ``run`` decides it."""
         return not self.driven or getattr(self._run.train_loop, "follows_clock", False)
 
     @property
     def keeps_place(self) -> bool:
-        """Whether the stream knows which batches the run has had, and can go on behind them."""
+        """Return whether the stream knows which batches the run has had, and can go on behind them."""
         return not self.driven or (self.clocked and self.stream is not None and self.stream.endless)
 
     def forget_interruption(self) -> None:

@@ -107,12 +107,12 @@ class RunnerView:
 
     @property
     def is_trial(self) -> bool:
-        """Whether a trial goes on, such as ``Trainer(fast_dev_run=…)``: it writes and deletes no checkpoint."""
+        """Return whether a trial goes on, such as ``Trainer(fast_dev_run=…)``: it writes and deletes no checkpoint."""
         return any(getattr(self.trainer, name, False) for name in ("fast_dev_run", "is_trial"))
 
     @property
     def writes_later(self) -> bool:
-        """Whether a plugin such as Lightning's ``AsyncCheckpointIO`` hands checkpoints on to what writes them."""
+        """Return whether a plugin such as Lightning's ``AsyncCheckpointIO`` passes checkpoints to what writes them."""
         strategy = getattr(self.trainer, "strategy", None)
         return hasattr(getattr(strategy, "checkpoint_io", None), "checkpoint_io")
 

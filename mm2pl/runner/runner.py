@@ -217,7 +217,7 @@ class Runner(RunnerFacade):
         return check_runner(self)
 
     def build_evaluator(self, evaluator: Evaluator | dict | list) -> Evaluator:
-        """Build an evaluator from a metric dict, a list of them, or ``dict(type=…, metrics=…)``.
+        """Build an evaluator; ``evaluator`` is a metric's dict, a list of them, or ``dict(type=…, metrics=…)``.
 
         Raises:
             TypeError: It is none of these. A metric alone, which a LightningModule may be given, is none in MMEngine.

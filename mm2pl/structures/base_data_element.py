@@ -231,7 +231,7 @@ class BaseDataElement:
         return dict(self.metainfo_items())
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a field, or ``default``."""
+        """Return the field ``key``, or ``default``."""
         return getattr(self, key, default)
 
     def pop(self, *args: Any) -> Any:

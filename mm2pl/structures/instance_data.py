@@ -73,7 +73,9 @@ class InstanceData(BaseDataElement):
 
     @staticmethod
     def cat(instances_list: Sequence[InstanceData]) -> InstanceData:
-        """Put elements with the same fields one behind another; the first one's meta information is kept.
+        """Put the elements of ``instances_list``, which have the same fields, one behind another.
+
+        The first one's meta information is kept.
 
         Raises:
             ArgumentError: There is none, or they differ in their fields.

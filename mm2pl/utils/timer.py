@@ -37,7 +37,7 @@ class Timer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the timer was started."""
+        """Return whether the timer was started."""
         return self._is_running
 
     def __enter__(self) -> Timer:

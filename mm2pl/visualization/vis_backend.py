@@ -73,18 +73,21 @@ class BaseVisBackend:
     def add_graph(
         self, model: torch.nn.Module, data_batch: Sequence[dict] | None, **kwargs: Any
     ) -> None:
-        """Record the model's graph."""
+        """Record the graph of ``model`` for the inputs in ``data_batch``."""
 
     def add_image(self, name: str, image: np.ndarray, step: int = 0, **kwargs: Any) -> None:
-        """Record an RGB image ``(H, W, 3)`` of bytes."""
+        """Record ``image``, RGB ``(H, W, 3)`` of bytes, as ``name`` at ``step``."""
 
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Record a number."""
+        """Record the number ``value`` as ``name`` at ``step``, in iterations."""
 
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Record several numbers; ``file_path`` names a second file for them, if there are files."""
+        """Record the numbers of ``scalar_dict`` by name at ``step``.
+
+        ``file_path`` names a second file for them, if there are files.
+        """
 
     def close(self) -> None:
         """Finish writing."""

@@ -125,7 +125,7 @@ class Visualizer(Drawing, ManagerMixin):
 
     @master_only
     def get_backend(self, name: str) -> BaseVisBackend | None:
-        """Return a backend by its name, by default that of its class."""
+        """Return the backend called ``name``: the ``name`` of its config, by default that of its class."""
         return self._vis_backends.get(name)
 
     @master_only
@@ -138,19 +138,19 @@ class Visualizer(Drawing, ManagerMixin):
     def add_graph(
         self, model: torch.nn.Module, data_batch: Sequence[dict] | None, **kwargs: Any
     ) -> None:
-        """Record the model's graph."""
+        """Hand ``model`` and ``data_batch`` to every backend's ``add_graph``."""
         for backend in self._vis_backends.values():
             backend.add_graph(model, data_batch, **kwargs)
 
     @master_only
     def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
-        """Record an RGB image ``(H, W, 3)`` of bytes."""
+        """Record ``image``, RGB ``(H, W, 3)`` of bytes, as ``name`` at ``step`` in every backend."""
         for backend in self._vis_backends.values():
             backend.add_image(name, image, step)
 
     @master_only
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
-        """Record a number."""
+        """Record the number ``value`` as ``name`` at ``step`` in every backend."""
         for backend in self._vis_backends.values():
             backend.add_scalar(name, value, step, **kwargs)
 
@@ -158,7 +158,7 @@ class Visualizer(Drawing, ManagerMixin):
     def add_scalars(
         self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any
     ) -> None:
-        """Record several numbers; local files write them to ``file_path`` too."""
+        """Record the numbers of ``scalar_dict`` by name at ``step``; local files write them to ``file_path`` too."""
         for backend in self._vis_backends.values():
             # A backend of the real MMEngine does not say what it is.
             is_logger = getattr(backend, "is_logger", False)
@@ -186,7 +186,18 @@ class Visualizer(Drawing, ManagerMixin):
         wait_time: int = 0,
         step: int = 0,
     ) -> None:
-        """Draw a sample and its prediction: for subclasses."""
+        """Draw a sample and its prediction: for subclasses.
+
+        Args:
+            name: Of the image in the backends.
+            image: RGB ``(H, W, 3)`` of bytes.
+            data_sample: A data element with ground truth, prediction or both.
+            draw_gt: Draw the ground truth.
+            draw_pred: Draw the prediction.
+            show: Show it in a window too.
+            wait_time: Seconds that the window stays; 0: until a key is pressed.
+            step: The iteration, for the backends.
+        """
 
     # On every rank, as in MMEngine: a backend that was never opened has nothing to close.
     def close(self) -> None:

@@ -31,7 +31,7 @@ def masked(text: str) -> list[str]:
 
 
 def difference(shown: str, printed: str) -> str | None:
-    """Return the first shown line that was not printed in its place, else the first printed one too many, else None.
+    """Return the first shown line that was not printed in its place, else the first one too many, else ``None``.
 
     A line ``…`` in the page stands for any number of lines, ``…`` within a line for any text in it. Without
     such a line at the beginning or end the page shows all that was printed.

@@ -16,7 +16,7 @@ from tests.documents.pages import ROOT, anchors, blocks, links, pages
 EACH = pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 
 #: Languages of blocks that hold no command and no program.
-SHOWN = {"text", "yaml", "json", "toml", "html", "diff"}
+SHOWN = {"text", "console", "yaml", "json", "toml", "html", "diff"}
 
 
 @EACH

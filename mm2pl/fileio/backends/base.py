@@ -24,7 +24,7 @@ class BaseStorageBackend(metaclass=ABCMeta):
 
     @property
     def allow_symlink(self) -> bool:
-        """Whether links can be made there."""
+        """Return whether links can be made there."""
         return self._allow_symlink
 
     @property

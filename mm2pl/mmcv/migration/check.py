@@ -44,7 +44,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether both sides ran and are equal."""
+        """Return whether both sides ran and are equal."""
         return not self.error and not any(row.difference for row in self.rows)
 
     def __str__(self) -> str:

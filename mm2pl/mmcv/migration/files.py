@@ -55,7 +55,7 @@ class MigratedFile:
 
     @property
     def migrated(self) -> bool:
-        """Whether it was migrated, and not copied as it is."""
+        """Return whether it was migrated, and not copied as it is."""
         return not (self.error or self.copied)
 
 

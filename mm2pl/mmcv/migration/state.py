@@ -129,7 +129,7 @@ class State(Part):
 
     @property
     def by_iteration(self) -> bool:
-        """Whether the old run counted iterations."""
+        """Return whether the old run counted iterations."""
         runner = self.old.get("runner")
         if isinstance(runner, Mapping):
             # A runner of one's own has another type, but its length

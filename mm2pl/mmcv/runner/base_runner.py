@@ -138,7 +138,7 @@ class BaseRunner(HookRegistration, Checkpoints):
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to train."""
+        """Return whether there is nothing left to train."""
         raise NotImplementedError
 
     def current_lr(self) -> Any:

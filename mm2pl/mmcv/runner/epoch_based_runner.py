@@ -33,7 +33,7 @@ class EpochBasedRunner(BaseRunner):
 
     @property
     def is_over(self) -> bool:
-        """Whether all epochs are trained."""
+        """Return whether all epochs are trained."""
         assert self._max_epochs is not None
         return self._epoch >= self._max_epochs
 

@@ -59,7 +59,7 @@ class IterBasedRunner(BaseRunner):
 
     @property
     def is_over(self) -> bool:
-        """Whether all iterations are done."""
+        """Return whether all iterations are done."""
         assert self._max_iters is not None
         return self._iter >= self._max_iters
 

@@ -81,7 +81,15 @@ class BaseModel(BaseModule):
     def train_step(
         self, data: dict[str, Any] | tuple[Any, ...] | list[Any], optim_wrapper: OptimWrapper
     ) -> dict[str, torch.Tensor]:
-        """Update the parameters with one batch, and return what is to be logged."""
+        """Update the parameters with one batch, and return what is to be logged.
+
+        Args:
+            data: A batch as the loader gives it; ``data_preprocessor`` moves it to the device.
+            optim_wrapper: Makes the update.
+
+        Returns:
+            The sum of the losses as ``loss``, and each value by name, as tensors that are still on the device.
+        """
         with optim_wrapper.optim_context(self):
             data = self.data_preprocessor(data, True)
             losses = self._run_forward(data, mode="loss")
@@ -91,11 +99,11 @@ class BaseModel(BaseModule):
         return log_vars
 
     def val_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> Any:
-        """Return the predictions for one batch."""
+        """Return the predictions for ``data``, a batch as the loader gives it."""
         return self._run_forward(self.data_preprocessor(data, False), mode="predict")
 
     def test_step(self, data: dict[str, Any] | tuple[Any, ...] | list[Any]) -> Any:
-        """Return the predictions for one batch."""
+        """Return the predictions for ``data``, as :meth:`val_step` does."""
         return self._run_forward(self.data_preprocessor(data, False), mode="predict")
 
     def parse_losses(

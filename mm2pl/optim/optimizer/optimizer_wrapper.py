@@ -121,7 +121,10 @@ class OptimWrapper(BaseOptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the forward pass in here: no gradient is synchronised before the window's end."""
+        """Run the forward pass in here: no gradient is synchronised before the window's end.
+
+        ``model`` is what the forward pass runs, inside its wrapper if it has one.
+        """
         # Before the backward of this iteration: `should_sync` asks about the next count.
         if self.should_sync():
             yield
@@ -144,7 +147,9 @@ class OptimWrapper(BaseOptimWrapper):
                 self.message_hub.update_scalar(f"train/{self.grad_name}", whole(grad))
 
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
-        """Say how many iterations are done and how many the run has.
+        """Note that ``init_counts`` of the run's ``max_counts`` iterations are done.
+
+        A ``model`` with BatchNorms, which see single iterations, gets a warning if gradients are accumulated.
 
         If ``max_counts`` is not a multiple of the window, the run's last iterations are a shorter
         window, divided by its own length. A count that was restored stays: a model may update more than once per
