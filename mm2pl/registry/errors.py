@@ -184,7 +184,8 @@ def where_defined(key: str, registry: Registry) -> str | None:
     if module := _defined_in_sys_modules(name):
         return f"{module} defines {name} but does not register it: @...register_module() there."
     module = _defined_near(name)
-    return _IMPORT.format(module) if module else None
+    # It may have no decorator either; an import path needs none.
+    return f"{_IMPORT.format(module)} Or type='{module}.{name}'." if module else None
 
 
 def _defined_in_sys_modules(name: str) -> str | None:

@@ -67,6 +67,7 @@ def test_the_module_that_defines_it_is_found_below_the_working_directory(
     monkeypatch.chdir(tmp_path)
     message = str(NotRegisteredError("FarAwayNet", MODELS))
     assert "custom_imports=dict(imports=['mylib.nets'])" in message
+    assert message.endswith(" Or type='mylib.nets.FarAwayNet'.")
 
 
 def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
