@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.dataset.utils import length_of
+from mm2pl.lightning.guest import is_guest
 from mm2pl.plan.fault import Fault
 from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Timetable
@@ -235,12 +236,18 @@ class _Probe(Checkpoint):
         several = hasattr(loop, "parts")
         sets = zip(loop.names(), loop.parts, strict=True) if several else [("", loop)]
         parts = {f"{name}/" if several else "": part for name, part in sets}
-        if any(map(drives, parts.values())):
+        guest = is_guest(runner.model)
+        if guest or any(map(drives, parts.values())):
+            whose = (
+                "Lightning calls its validation_step"
+                if guest
+                else "it goes through the data itself"
+            )
             trial.faults.append(
                 Fault(
                     path="val_cfg",
-                    given=type(loop).__name__,
-                    why="it goes through the data itself, so its validation is not tried out",
+                    given=type(runner.model if guest else loop).__name__,
+                    why=f"{whose}, so its validation is not tried out",
                     severity="note",
                 )
             )
@@ -282,8 +289,9 @@ def _unknown_metrics(runner: Runner, metrics: list[str], logged: list[str]) -> I
 
 
 def _rates(wrapper: Any) -> Iterator[tuple[str, float]]:
-    wrappers = wrapper.items() if hasattr(wrapper, "items") else [("", wrapper)]
-    for name, each in wrappers:
+    # A LightningModule makes its own optimizers later, in configure_optimizers.
+    one = [] if wrapper is None else [("", wrapper)]
+    for name, each in wrapper.items() if hasattr(wrapper, "items") else one:
         groups = each.param_groups
         if groups:
             yield name, groups[0].get("initial_lr", groups[0]["lr"])

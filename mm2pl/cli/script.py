@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mm2pl.closest import closest, did_you_mean
-from mm2pl.errors import ArgumentError, MissingFileError, MissingModuleError
+from mm2pl.errors import ArgumentError, MissingFileError, MissingModuleError, add_note
 
 USAGE = """usage: mm2pl run SCRIPT [ARGS…]
        mm2pl run -m MODULE [ARGS…]
@@ -19,6 +19,10 @@ USAGE = """usage: mm2pl run SCRIPT [ARGS…]
 Run a script as `python SCRIPT` does, with `import mmengine` served by mm2pl: also where MMEngine is installed, and in
 the processes that the script starts. All words after SCRIPT are the script's own.
 """
+
+_NO_MMCV = """mm2pl run serves mmengine alone.
+A project of MMCV 1.x is rewritten once: mm2pl migrate --code FOLDER --write
+For MMCV 2.x: pip install addict yapf opencv-python-headless && pip install --no-deps mmcv-lite==2.1.0"""
 
 
 def run(command: str, arguments: list[str]) -> None:
@@ -41,11 +45,16 @@ def run(command: str, arguments: list[str]) -> None:
     # As Python sets it: the folder of the script, its links followed, or the current one.
     folder = os.getcwd() if as_module else str(Path(target).resolve().parent)
     with as_python_starts([target, *rest], folder), served_to_children():
-        if as_module:
-            require_module(target)
-            runpy.run_module(target, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(target, run_name="__main__")
+        try:
+            if as_module:
+                require_module(target)
+                runpy.run_module(target, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(target, run_name="__main__")
+        except ModuleNotFoundError as error:
+            if error.name == "mmcv":
+                add_note(error, _NO_MMCV)
+            raise
 
 
 def require_script(path: str) -> None:

@@ -74,8 +74,9 @@ class EvaluatorCallback(Callback):
         samples: Any = outputs if self.samples is None else self.samples(outputs, batch)
         if not isinstance(samples, list | tuple):
             raise ArgumentError(
-                f"{stage} step returned {type(outputs).__name__} → metrics take a list with one prediction per sample "
-                "→ return one, or give EvaluatorCallback(samples=…) that makes it of (outputs, batch)"
+                f"{stage} step returned {type(outputs).__name__} → metrics take a list with one prediction per sample, "
+                "torchmetrics a pair (preds, target) → return one, or give EvaluatorCallback(samples=…) that makes it "
+                "of (outputs, batch)"
             )
         self._evaluator.process(data_samples=samples, data_batch=batch)
 

@@ -184,6 +184,14 @@ class GuestModule:
                 raise ArgumentError(
                     f"the run has a {stage}_cfg, and {self._name} no {STEPS[stage]} → add one, or leave out {stage}_cfg"
                 )
+        if (
+            verb == "fit"
+            and not validates
+            and is_overridden("validation_step", self.lightning_module)
+        ):
+            self.driver.logger.warning(
+                f"{self._name} has a validation_step, and nothing validates: the config has no val_cfg → val_cfg=dict()"
+            )
         if verb == "fit" and self.brings_optimizers and not self._configures:
             raise ArgumentError(
                 f"{self._name} has no configure_optimizers, and the config no optim_wrapper → one of the two is "

@@ -13,6 +13,8 @@ from mm2pl.lightning.private import logged_values
 from mm2pl.lightning.run_driver import RunDriver
 
 if TYPE_CHECKING:
+    import logging
+
     from lightning.pytorch import LightningModule, Trainer
 
     from mm2pl.lightning.guest import GuestModule
@@ -38,6 +40,11 @@ class GuestDriver(RunDriver):
     def validates(self) -> bool:
         """Return whether the run does."""
         return self._run.loops["val"] is not None
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The log of the run."""
+        return self._run.logger
 
     @property
     def hooks(self) -> list[Any]:

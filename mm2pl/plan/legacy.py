@@ -14,7 +14,7 @@ LEGACY: dict[str, str] = {
     "optimizer_config": "optim_wrapper=dict(clip_grad=…, accumulative_counts=…)",
     "fp16": "optim_wrapper=dict(type='AmpOptimWrapper', loss_scale=…)",
     "evaluation": "val_evaluator, train_cfg.val_interval, CheckpointHook(save_best=…)",
-    "data": "train_dataloader, val_dataloader, test_dataloader",
+    "data": "train_dataloader, val_dataloader, test_dataloader; a LightningDataModule: datamodule=dict(type=…)",
     "workflow": "train_cfg.val_interval",
     "checkpoint_config": "default_hooks=dict(checkpoint=dict(type='CheckpointHook', …))",
     "log_config": "default_hooks=dict(logger=dict(type='LoggerHook', interval=…)), visualizer",
@@ -46,14 +46,16 @@ def is_legacy(config: Mapping[str, Any]) -> bool:
     """Return whether a config, or a base file with a part of one, is of MMCV 1.x rather than of MMEngine.
 
     The data, the optimizer, the schedule and the evaluation decide: without MMEngine's keys for them MMEngine has
-    nothing to run. Only where a config has none of these, old or new, do the keys of the runtime.
+    nothing to run. Only where a config has none of these, old or new, do the keys of the runtime. In 1.x `data` holds
+    the data sets and has no type; with one it is somebody's LightningDataModule.
 
     >>> is_legacy({"data": {}, "default_scope": "mmdet"}), is_legacy({"data": {}, "optim_wrapper": {}})
     (True, False)
     """
     given = set(config)
     old = given & LEGACY.keys()
-    if given & _MODERN:
+    data = config.get("data")
+    if given & _MODERN or (isinstance(data, Mapping) and "type" in data):
         return False
     return bool(old - _LEGACY_RUNTIME) or (bool(old) and not given & _MODERN_RUNTIME)
 

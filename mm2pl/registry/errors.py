@@ -52,6 +52,8 @@ SUBSTITUTES = (
 )
 """Modules whose classes have no short name here; looked at only if they are imported already."""
 
+_LIBRARIES = {module.partition(".")[0] for module in SUBSTITUTES}
+
 _IMPORT = (
     "If it is defined in a module of yours, that module must be imported first: "
     "custom_imports=dict(imports=['{0}']) in the config, or `import {0}` in code."
@@ -182,11 +184,15 @@ def where_defined(key: str, registry: Registry) -> str | None:
     if module := _defined_in_sys_modules(name):
         return f"{module} defines {name} but does not register it: @...register_module() there."
     module = _defined_near(name)
-    return _IMPORT.format(module) if module else None
+    # It may have no decorator either; an import path needs none.
+    return f"{_IMPORT.format(module)} Or type='{module}.{name}'." if module else None
 
 
 def _defined_in_sys_modules(name: str) -> str | None:
     for module_name, module in list(sys.modules.items()):
+        # Nobody can register a class there.
+        if module_name.partition(".")[0] in _LIBRARIES:
+            continue
         # Reading __dict__ keeps lazy modules lazy.
         found = getattr(module, "__dict__", {}).get(name)
         if callable(found) and getattr(found, "__module__", None) == module_name:

@@ -87,8 +87,9 @@ class TrainerView(RunnerView):
 
     @property
     def _is_ours(self) -> bool:
-        # As an MMLightningModule has, which imports this room.
-        return hasattr(self.module, "optim_wrapper")
+        # As an MMLightningModule has, which imports this room. One alone may be a user's attribute.
+        names = ("model", "optim_wrapper", "param_schedulers", "loops")
+        return all(hasattr(self.module, name) for name in names)
 
     @property
     def model(self) -> nn.Module:  # type: ignore[override]

@@ -122,6 +122,11 @@ ENDS = {
         1,
         "mm2pl run: failed in tools/train.py:2, in broken: return {}['x']\nTraceback",
     ),
+    "no MMCV": (
+        "raise ModuleNotFoundError('', name='mmcv')",
+        1,
+        "mm2pl run: failed in tools/train.py:1",
+    ),
     "what mm2pl lacks": (
         "import mmengine.nothing",
         2,
@@ -134,6 +139,7 @@ ENDS = {
 def test_how_a_script_ends(text: str, code: int, said: str, tmp_path: Path) -> None:
     _, error = run(tmp_path, text, code=code)
     assert error.startswith(said)
+    assert ("mm2pl migrate --code FOLDER" in error) is ("name='mmcv'" in text)
 
 
 def test_a_launched_process_tells_a_mistake_in_one_message(tmp_path: Path) -> None:

@@ -148,6 +148,13 @@ def test_the_average_is_validated_and_resumed(trainer, tmp_path):
     assert resumed.ema_model.module.weight.item() == pytest.approx(-2.515625)
 
 
+def test_a_module_may_keep_its_settings_as_mmengine_names_them(trainer):
+    hook, module = EMAHook(momentum=0.5), Line()
+    module.optim_wrapper = {"optimizer": {"type": "SGD", "lr": 1.0}}
+    trainer(hook).fit(module, loader(), loader(2))
+    assert hook.ema_model.module.weight.item() == -1.5625
+
+
 def test_checkpoints(trainer, tmp_path):
     hook = CheckpointHook(interval=1, save_best="acc", max_keep_ckpts=1)
     fitted = trainer(hook, enable_checkpointing=True)

@@ -161,7 +161,8 @@ def test_torchmetrics() -> None:
 def test_steps_that_return_something_else() -> None:
     run = trainer(callbacks=[EvaluatorCallback(Seen())])
     with pytest.raises(
-        TypeError, match=r"val step returned dict → .* → return one, or give Evalua"
+        TypeError,
+        match=r"val step returned dict → .* a pair \(preds, target\) → return one, or give Evalua",
     ):
         run.validate(ByHand(lambda batch: {"loss": 1}), loader(16), verbose=False)
 

@@ -296,6 +296,22 @@ def test_the_command_line_trains_tests_and_predicts(tmp_path: Path, capsys: Any)
     assert out.stat().st_size > 0
 
 
+@pytest.mark.parametrize("val_cfg", [None, {}], ids=["no val_cfg", "val_cfg"])
+def test_a_validation_that_never_comes_is_told(val_cfg: Any, tmp_path: Path, capsys: Any) -> None:
+    trained(Stepwise, tmp_path, val_cfg=val_cfg, log_level="WARNING")
+    told = "Stepwise has a validation_step, and nothing validates: the config has no val_cfg"
+    assert (told in capsys.readouterr().out) is (val_cfg is None)
+
+
+@pytest.mark.parametrize("model", [Classifier, Steps], ids=["its optimizer", "an optim_wrapper"])
+def test_a_check_finds_no_fault_in_a_sound_run(model: Any, tmp_path: Path) -> None:
+    given = {"optim_wrapper": {"optimizer": SGD}} if model is Steps else {}
+    report = Runner.from_cfg(config(model, tmp_path, **given)).check()
+    assert [(f.severity, f.path, f.given) for f in report.faults] == [
+        ("note", "val_cfg", model.__name__)
+    ]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_by_hand(tmp_path: Path) -> None:
     root = Path(guests.__file__).parents[2]

@@ -23,6 +23,7 @@ CONFIGS = {
     "a base with the runtime": ({"log_config": {}, "dist_params": {}}, True),
     "a base with both runtimes": ({"dist_params": {}, "default_hooks": {}}, False),
     "a base with the model": ({"model": {}, "train_cfg": {}}, False),
+    "a data module under the old name": ({"model": {}, "data": {"type": "my.Data"}}, False),
     "nothing": ({}, False),
 }
 

@@ -67,6 +67,7 @@ def test_the_module_that_defines_it_is_found_below_the_working_directory(
     monkeypatch.chdir(tmp_path)
     message = str(NotRegisteredError("FarAwayNet", MODELS))
     assert "custom_imports=dict(imports=['mylib.nets'])" in message
+    assert message.endswith(" Or type='mylib.nets.FarAwayNet'.")
 
 
 def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
@@ -76,6 +77,13 @@ def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
     assert "forgetful defines ForgottenNet but does not register it" in str(
         NotRegisteredError("ForgottenNet", MODELS)
     )
+
+
+def test_nobody_is_told_to_change_a_library() -> None:
+    pytest.importorskip("torchmetrics")
+    message = str(NotRegisteredError("Accuracy", METRICS))
+    assert "For torchmetrics's, write type='torchmetrics.Accuracy'." in message
+    assert "register_module() there" not in message
 
 
 def test_another_registry_that_has_it_is_named() -> None:

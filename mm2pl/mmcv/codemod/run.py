@@ -88,7 +88,7 @@ class CodeReport:
             names = len({finding.what for finding in self.unchanged})
             lines.append(
                 f"{names} names stay MMCV's, in {len(self.unchanged)} places: MMCV 2.x has them unchanged → "
-                "pip install --no-deps mmcv-lite==2.1.0"
+                "pip install addict yapf opencv-python-headless && pip install --no-deps mmcv-lite==2.1.0"
             )
         return "\n".join(lines)
 

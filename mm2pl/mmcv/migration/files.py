@@ -383,5 +383,5 @@ def _refuse_overwriting(targets: Iterable[Path], force: bool) -> None:
     if existing and not force:
         shown = ", ".join(existing[:3]) + (", …" if len(existing) > 3 else "")
         raise ExistingFileError(
-            f"{shown}: exists already → write somewhere else, or overwrite with force."
+            f"{shown}: exists already → write somewhere else, or overwrite with --force (force=True)."
         )

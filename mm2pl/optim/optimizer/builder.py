@@ -81,6 +81,8 @@ def as_optim_wrapper(model: nn.Module, value: object) -> OptimWrapper:
     if unbuilt:
         close = closest("optimizer", unbuilt, 1)
         hint = f" Or is {close[0]!r} a misspelt 'optimizer'?" if close else ""
+        if "lr" in value:
+            hint = " If this is the optimizer itself, it belongs one level down: optim_wrapper=dict(optimizer=dict(…))"
         # As MMEngine 0.10.7 writes it: its issues are found by these words.
         raise ArgumentError(
             "optim_wrapper has neither 'optimizer' nor 'constructor', so that each item mush be an optimizer object, "

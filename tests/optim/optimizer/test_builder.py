@@ -62,8 +62,9 @@ def test_several_built_wrappers() -> None:
             r"\['disc'\] are not → for several optimizers give a constructor",
         ),
         ({"optimiser": {}}, ValueError, "Or is 'optimiser' a misspelt 'optimizer'"),
+        ({"type": "SGD", "lr": 0.1}, ValueError, r"one level down: optim_wrapper=dict\(optimizer="),
     ],
-    ids=["optimizer", "unbuilt", "misspelt"],
+    ids=["optimizer", "unbuilt", "misspelt", "one level too high"],
 )
 def test_refuses(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
