@@ -74,7 +74,7 @@ def test_what_is_not_run_is_counted() -> None:
 
 
 #: Blocks that need what CI has not: GPUs, other machines, a service, a toolbox's data.
-NOT_RUN = 11
+NOT_RUN = 12
 
 
 @pytest.mark.parametrize(
