@@ -106,7 +106,7 @@ def misfit_of(method: Callable[..., None], runner: Any, arguments: Mapping[str, 
     >>> class Short:
     ...     def after_train_iter(self, runner): ...
     >>> misfit_of(Short().after_train_iter, "a runner", {"batch_idx": 0, "outputs": None})
-    "Short.after_train_iter(runner) → is called with (runner, batch_idx, outputs): it must take these, or **kwargs"
+    'Short.after_train_iter(runner) → is called with (runner, batch_idx, outputs): it must take these, or **kwargs'
     """
     signature = inspect.signature(method)
     try:
