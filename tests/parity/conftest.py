@@ -21,6 +21,14 @@ def _modules_are_not_garbage() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _workers_are_not_waited_for() -> Iterator[None]:
+    """Give workers half a second to end by themselves: in these loaders each takes all of torch 2.13's five."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _restored_mmengine() -> Iterator[None]:
     """Forget the loggers, hubs and scopes that a test makes in MMEngine, and close their files."""
