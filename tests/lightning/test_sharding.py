@@ -28,7 +28,7 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def test_every_argument_of_a_flexible_runners_config() -> None:
-    FUNCTIONS.register_module(name="by_size", module=size_based_auto_wrap_policy)
+    FUNCTIONS.register_module(name="by_number", module=size_based_auto_wrap_policy)
     FUNCTIONS.register_module(name="is_linear", module=is_linear)
     config: dict[str, Any] = {
         "type": "FSDPStrategy",
@@ -37,7 +37,7 @@ def test_every_argument_of_a_flexible_runners_config() -> None:
             "use_orig_params": True,
             "sharding_strategy": "SHARD_GRAD_OP",
             "cpu_offload": True,
-            "auto_wrap_policy": {"type": "by_size", "min_num_params": 100},
+            "auto_wrap_policy": {"type": "by_number", "min_num_params": 100},
             "backward_prefetch": "BACKWARD_POST",
             "mixed_precision": {"param_dtype": "bfloat16", "reduce_dtype": "float32"},
             "param_init_fn": "is_linear",
