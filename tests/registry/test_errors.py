@@ -81,8 +81,8 @@ def test_a_module_that_forgets_to_register_is_named(monkeypatch) -> None:
 
 def test_nobody_is_told_to_change_a_library() -> None:
     pytest.importorskip("torchmetrics")
-    message = str(NotRegisteredError("Accuracy", METRICS))
-    assert "For torchmetrics's, write type='torchmetrics.Accuracy'." in message
+    message = str(NotRegisteredError("CohenKappa", METRICS))
+    assert "For torchmetrics's, write type='torchmetrics.CohenKappa'." in message
     assert "register_module() there" not in message
 
 
