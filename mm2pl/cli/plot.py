@@ -62,9 +62,7 @@ def run(command: str, arguments: list[str]) -> int:
     # Only here, because torch comes with it.
     from mm2pl.plan.plot import measured_epoch_length, plot_schedule, schedule_data
 
-    length = options.epoch_length
-    if options.build:
-        length = measured_epoch_length(cfg)
+    length = measured_epoch_length(cfg) if options.build else options.epoch_length
     if options.json:
         print(json.dumps(schedule_data(cfg, epoch_length=length), ensure_ascii=False))
         return 0

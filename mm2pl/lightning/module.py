@@ -85,22 +85,12 @@ class MMLightningModule(EvaluatedModule):
             needs a loop in which the ``optim_wrapper``'s own methods would not be called.
 
     Example:
-    >>> import torch
     >>> from mm2pl.model import BaseModel
-    >>> class Line(BaseModel):
-    ...     def __init__(self):
-    ...         super().__init__()
-    ...         self.layer = torch.nn.Linear(2, 1)
+    >>> class Mean(BaseModel):
     ...     def forward(self, inputs, mode="tensor"):
-    ...         outputs = self.layer(inputs)
-    ...         return {"loss": outputs.square().mean()} if mode == "loss" else outputs
-    >>> module = MMLightningModule(
-    ...     Line(),
-    ...     optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
-    ...     param_scheduler={"type": "MultiStepLR", "milestones": [8]},
-    ... )
-    >>> sorted(module.state_dict())
-    ['model.layer.bias', 'model.layer.weight']
+    ...         return {"loss": inputs.mean()} if mode == "loss" else inputs
+    >>> MMLightningModule(Mean(), {"optimizer": {"type": "SGD", "lr": 0.1}}).automatic_optimization
+    True
     """
 
     follows_lightning = brings_optimizers = False
