@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import Pool
 from typing import Any
 
 from mm2pl.utils.progressbar import ProgressBar
@@ -40,6 +40,7 @@ def track_progress_rich(
     Raises:
         TypeError: ``func`` cannot be called, or ``tasks`` not iterated.
         ValueError: The number of tasks is not known or contradicted, or ``nproc`` is not positive.
+        concurrent.futures.process.BrokenProcessPool: One of the processes died.
     """
     if not callable(func):
         raise TypeError(f"func must be a callable object, but got {func!r}")
@@ -57,13 +58,15 @@ def track_progress_rich(
         raise ValueError(f"nproc must be a positive number, but got {nproc}")
     call = partial(_call, func)
     results = []
-    with (
-        _advancing(total, description, color) as advance,
-        nullcontext() if nproc == 1 else Pool(nproc) as pool,
-    ):
-        for result in map(call, tasks) if pool is None else pool.imap(call, tasks, chunksize):
-            results.append(result)
-            advance()
+    # Not multiprocessing.Pool: its `with` ends by killing processes that may hold a lock, which can
+    # block for ever, and it waits for a result of a process that died.
+    with nullcontext() if nproc == 1 else ProcessPoolExecutor(nproc) as pool:
+        # Before the bar: the processes are forked here, and rich draws in a thread.
+        done = map(call, tasks) if pool is None else pool.map(call, tasks, chunksize=chunksize)
+        with _advancing(total, description, color) as advance:
+            for result in done:
+                results.append(result)
+                advance()
     return results
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -214,6 +216,11 @@ def test_track_progress_rich(nproc: int, capsys: pytest.CaptureFixture[str]) -> 
     assert utils.track_progress_rich(int, task_num=2) == [0, 0]
     assert utils.track_progress_rich(abs, iter([-1]), task_num=1) == [1]
     assert "Processing" in capsys.readouterr().out
+
+
+def test_a_process_that_dies_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BrokenProcessPool):
+        utils.track_progress_rich(os._exit, [1, 1], nproc=2)
 
 
 def test_without_rich_the_bar_is_plain(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
