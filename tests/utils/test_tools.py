@@ -197,6 +197,8 @@ def test_track_iter_progress(capsys: pytest.CaptureFixture[str]) -> None:
 def test_init_pool() -> None:
     with progressbar.init_pool(1, math.sqrt, (4,)) as pool:
         assert pool.starmap(divmod, [(7, 2)]) == [(3, 1)]
+        pool.close()
+        pool.join()
     with pytest.raises(TypeError, match='"initargs" must be a tuple'):
         progressbar.init_pool(1, math.sqrt, [4])  # type: ignore[arg-type]
 
