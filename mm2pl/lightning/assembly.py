@@ -13,9 +13,10 @@ from mm2pl.lightning.datamodule import MMDataModule
 from mm2pl.lightning.guest import GuestModule, is_guest
 from mm2pl.lightning.guest_data import build_data
 from mm2pl.lightning.module import MMLightningModule
-from mm2pl.lightning.trainer import make_trainer
+from mm2pl.lightning.trainer import class_with_arguments, make_trainer
 from mm2pl.model.meta import refuse_meta
 from mm2pl.plan.containers import live_objects
+from mm2pl.plan.processes import strategy_of
 from mm2pl.run.undo import undone_on_failure
 
 if TYPE_CHECKING:
@@ -102,12 +103,27 @@ def _datamodule(run: Run, parts: Parts) -> Any:
     )
 
 
+def _tell_mistakes_of_unused_strategy(run: Run) -> None:
+    """Say what several processes would refuse; one has no strategy that would.
+
+    It trains all the same: a project's own wrapper, which MMEngine does not even look up here, is no fault.
+    """
+    asked = run.cfg.get("strategy") or run.cfg.get("model_wrapper_cfg")
+    if not asked or "strategy" in run.plan.trainer:
+        return
+    try:
+        class_with_arguments(strategy_of(run.cfg.to_dict()))
+    except ArgumentError as error:
+        run.logger.warning(f"one process needs no strategy; several will refuse this one: {error}")
+
+
 def assemble(run: Run) -> None:
     """Open a run, build its model, make its Lightning objects and bind them together."""
     parts, plan = current_parts(), run.plan
     with undone_on_failure():
         # First: it seeds the generators from which the model's own `__init__` draws its weights.
         run.open()
+        _tell_mistakes_of_unused_strategy(run)
         module, datamodule = _module(run, parts), _datamodule(run, parts)
         callback = RunCallback(**plan.run)
         trainer = parts.trainer(plan.trainer, callback)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -165,19 +165,19 @@ def instantiate(node: object) -> Any:
         return [instantiate(item) for item in node]
     if not (isinstance(node, dict) and "class_path" in node):
         return node
-    module, _, name = node["class_path"].rpartition(".")
-    cls = getattr(importlib.import_module(module), name)
-    given = node.get("init_args", {})
-    _require_accepted(cls, given)
-    return cls(**{key: instantiate(value) for key, value in given.items()})
+    cls = class_with_arguments(node)
+    return cls(**{key: instantiate(value) for key, value in node.get("init_args", {}).items()})
 
 
-def _require_accepted(cls: type, given: Iterable[str]) -> None:
-    """Refuse arguments of a config that a class does not take.
+def class_with_arguments(node: Mapping[str, Any]) -> type:
+    """Return the class of ``{"class_path": …, "init_args": {…}}``, having seen that it takes these arguments.
 
     Raises:
-        ArgumentError: Naming what it takes.
+        ArgumentError: It does not; the message names those it takes.
     """
+    module, _, name = node["class_path"].rpartition(".")
+    cls: type = getattr(importlib.import_module(module), name)
+    given = node.get("init_args", {})
     takers = (cls, *getattr(cls, "hands_on_to", ()))
     parameters = [each for taker in takers for each in inspect.signature(taker).parameters.values()]
     if takers[1:] or all(each.kind is not each.VAR_KEYWORD for each in parameters):
@@ -188,6 +188,7 @@ def _require_accepted(cls: type, given: Iterable[str]) -> None:
                 raise ArgumentError(
                     f"{cls.__name__} has no argument {name!r} → one of {known}.{guess}"
                 )
+    return cls
 
 
 class TrialTrainer(RunTrainer):

@@ -216,3 +216,22 @@ def test_a_mistyped_argument_of_a_strategy(kind: str) -> None:
     arguments, message = MISTYPED[kind]
     with pytest.raises(ValueError, match=message):
         instantiate(strategy_of({"strategy": {"type": kind, **arguments}}))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"strategy": {"type": "DDPStrategy", "find_unused": True}}, "no argument 'find_unused'"),
+        (
+            {"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "static_grph": True}},
+            "Did you mean 'static_graph'",
+        ),
+        ({"model_wrapper_cfg": {"type": "MyOwnWrapper"}}, "model_wrapper_cfg has type="),
+        ({"model_wrapper_cfg": {"type": "MMDistributedDataParallel", "static_graph": True}}, None),
+    ],
+)
+def test_one_process_tells_what_several_would_refuse(tmp_path, config, message) -> None:
+    make(tmp_path, cfg=config, log_level="WARNING").train()
+    log = next(tmp_path.rglob("*.log")).read_text()
+    assert ("several will refuse this one" in log) == (message is not None)
+    assert message is None or message in log
