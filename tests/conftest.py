@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,18 @@ def _restored_registries() -> Iterator[None]:
         registry._module_dict.update({**getattr(registry, "_own", {}), **modules})
         registry._children.clear()
         registry._children.update(children)
+
+
+@pytest.fixture(autouse=True)
+def _kept_signal_handlers() -> Iterator[None]:
+    """Fail where a test leaves a handler: with Lightning's, no forked process of a later test ends by SIGTERM."""
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in watched]
+    yield
+    left = [signal.getsignal(number) for number in watched]
+    for number, handler in zip(watched, before, strict=True):
+        signal.signal(number, handler)
+    assert left == before
 
 
 @pytest.fixture(autouse=True, scope="session")

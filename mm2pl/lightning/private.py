@@ -63,7 +63,7 @@ NEEDED: dict[str, str] = {
     "Trainer._logger_connector": "_first_loop_iter on_batch_start on_batch_end update_train_step_metrics"
     " update_eval_step_metrics",
     "Trainer._data_connector": "_prepare_dataloader",
-    "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm",
+    "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm teardown",
     "Trainer.fit_loop": "_should_accumulate _combined_loader_states_to_load _load_combined_loader_states"
     " _data_fetcher _combined_loader _restarting _can_stop_early",
     "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
@@ -447,6 +447,11 @@ class SignalConnector(_SignalConnector):
 def signal_connector(trainer: Trainer) -> Any:
     """Return what handles the Trainer's signals."""
     return trainer._signal_connector
+
+
+def take_back_signal_handlers(trainer: Trainer) -> None:
+    """Put back the handlers from before the Trainer's run, if they are not yet."""
+    trainer._signal_connector.teardown()
 
 
 def let_device_choose_backend(strategy: DDPStrategy | ModelParallelStrategy) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
 
-from mm2pl.lightning.private import SignalConnector, signal_connector
+from mm2pl.lightning.private import SignalConnector, signal_connector, take_back_signal_handlers
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -80,6 +81,33 @@ class StopTogether(Callback):
         """Ask; processes may have had different numbers of batches."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self.ask(trainer)
+
+
+_RUNNING: list[Trainer] = []
+
+
+@contextmanager
+def handlers_of_a_run(trainer: Trainer) -> Iterator[None]:
+    """Keep Lightning's signal handlers to this process, and to the time of one call of the Trainer.
+
+    Its SIGTERM handler only notes the signal. Lightning 2.6 leaves it behind if a late step of its teardown fails, and
+    a process that is forked in a run has it too: a metric's ``with multiprocessing.Pool(…)`` would never end.
+    """
+    _RUNNING.append(trainer)
+    try:
+        yield
+    finally:
+        _RUNNING.remove(trainer)
+        take_back_signal_handlers(trainer)
+
+
+def _take_back_in_child() -> None:
+    for trainer in reversed(_RUNNING):
+        take_back_signal_handlers(trainer)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_take_back_in_child)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from mm2pl.lightning.private import has_writer
 from mm2pl.lightning.progress_bar import with_progress_bar
 from mm2pl.lightning.ranks import Ranks
 from mm2pl.lightning.refused import refused_options, refused_run
-from mm2pl.lightning.signals import StopTogether, session_goes_on
+from mm2pl.lightning.signals import StopTogether, handlers_of_a_run, session_goes_on
 from mm2pl.run.environment import telling_children
 from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.trainer_view import run_of
@@ -132,6 +132,7 @@ def _for_a_run(verb: str) -> Any:
                 with (
                     without_adverts(),
                     session_goes_on(),
+                    handlers_of_a_run(self),
                     refused_run(self),
                     copied(run, self, verb),
                     ExitStack() as around,

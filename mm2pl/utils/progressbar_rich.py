@@ -58,8 +58,7 @@ def track_progress_rich(
         raise ValueError(f"nproc must be a positive number, but got {nproc}")
     call = partial(_call, func)
     results = []
-    # Not multiprocessing.Pool: its `with` ends by killing processes that may hold a lock, which can
-    # block for ever, and it waits for a result of a process that died.
+    # Not multiprocessing.Pool, which waits for ever for the result of a process that has died.
     with nullcontext() if nproc == 1 else ProcessPoolExecutor(nproc) as pool:
         # Before the bar: the processes are forked here, and rich draws in a thread.
         done = map(call, tasks) if pool is None else pool.map(call, tasks, chunksize=chunksize)

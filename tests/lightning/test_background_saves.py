@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -164,6 +165,7 @@ def test_what_could_not_be_written_ends_the_run(tmp_path):
         runner_with(tmp_path, AsyncCheckpointIO(Full())).train()
     assert not list(tmp_path.glob("*.pth"))
     assert not (tmp_path / "last_checkpoint").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 
+import pytest
 from lightning.pytorch import Trainer
 
+from mm2pl.hooks import Hook
 from mm2pl.lightning.signals import NotedSignals
+from tests.scenarios import Scenario, build
 
 
 def test_a_signal_is_left_to_the_question_in_training_only() -> None:
@@ -27,3 +31,42 @@ def test_the_next_stage_begins_without_a_signal() -> None:
     signals.register_signal_handlers()
     signals.teardown()
     assert (signals.noted, signals.received_sigterm) == (False, False)
+
+
+class Forks(Hook):
+    """Fork a process in a run, as a metric does that computes in a Pool."""
+
+    def __init__(self) -> None:
+        self.handlers: list = []
+        self.ends: list = []
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Let a process tell its handler and wait for good, and end it by SIGTERM."""
+        context = multiprocessing.get_context("fork")
+        told, never = context.SimpleQueue(), context.Event()
+
+        def wait() -> None:
+            told.put(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+            never.wait()
+
+        process = context.Process(target=wait)
+        process.start()
+        self.handlers.append(told.get())
+        process.terminate()
+        process.join(5)
+        self.ends.append(process.exitcode)
+        process.kill()
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
+def test_a_process_that_is_forked_in_a_run_ends_by_sigterm(tmp_path) -> None:
+    forks = Forks()
+    scenario = Scenario(
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.05}},
+        custom_hooks=[forks],
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+    )
+    book: dict = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    build("mm2pl", scenario, str(tmp_path), book).train()
+    assert (forks.handlers, forks.ends) == ([True], [-signal.SIGTERM])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
