@@ -39,6 +39,9 @@ PATIENCE = 3.0
 GRACE = 20.0
 """Seconds after which a process ends itself when another one has said how the run has failed."""
 
+STORE_TIMEOUT = 5.0
+"""Seconds after which a question to the store is given up."""
+
 _ENDED = "see why (dmesg, if memory ran out), then --resume"
 _ABORTED = "see what it said before that, and whether another process hangs, then --resume"
 
@@ -63,6 +66,7 @@ class Ranks:
         self._over = threading.Event()
         self._store: Any = None
         self._listener: socket.socket
+        self._thread: threading.Thread
         self._joining = threading.Lock()
         self._told = self._condemned = 0.0
         # The last note of the first process, which may hold the store, and whether it has left in good order.
@@ -79,7 +83,8 @@ class Ranks:
             start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             self._prefix = f"mm2pl/ranks/{start}/{next(_NUMBERS)}"
             self._run.others = self
-            threading.Thread(target=self._watch, name="mm2pl-ranks", daemon=True).start()
+            self._thread = threading.Thread(target=self._watch, name="mm2pl-ranks", daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
@@ -87,12 +92,16 @@ class Ranks:
         if not self._prefix:
             return
         self._run.others = None
+        # Python ends a daemon thread wherever it is; within the store's C++ that aborts the process.
+        self._thread.join(STORE_TIMEOUT + BEAT)
         if kind is not None:
             # Those that still wait for this one; after a good end they may have work left.
             atexit.register(_end, self._children())
         elif self._store is not None and self._has_store():
             with contextlib.suppress(RuntimeError):
                 self._store.set(self._key("done", self._rank), "")
+        if self._store is not None:
+            self._listener.close()
 
     # While the run goes on
 
@@ -111,13 +120,12 @@ class Ranks:
                 if self._rank == 1 and not (self._told or self._has_store()):
                     self._say(f"{_described(0, self._first, 'is gone')} → {_ENDED}")
                 os._exit(1)
-        self._listener.close()
 
     def _join(self) -> bool:
         """Connect to the store as soon as the processes have met; return whether that is done."""
         with self._joining:  # the thread asks, and a process that fails before it has
             if self._store is None and torch_dist.is_initialized():
-                store = store_of_run(timeout=datetime.timedelta(seconds=5))
+                store = store_of_run(timeout=datetime.timedelta(seconds=STORE_TIMEOUT))
                 with contextlib.suppress(OSError):
                     if store is not None:
                         self._listener = socket.create_connection((store.host, store.port), 5)
