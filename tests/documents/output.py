@@ -18,6 +18,10 @@ _MASKS = [
     (re.compile(r"[ \t]+"), " "),
 ]
 
+#: A line with a score or a speed; these may be whole numbers.
+_WHOLE = re.compile(r"(?<![\w/.\[])\d{2,}(?![\w/.\]])")
+_MEASURED = re.compile(r"accuracy|it/s|\(val\)|of SIZE")
+
 
 #: What stands before each line of a run's log; a page may leave it out.
 _LOGGED = re.compile(r"\d\d/\d\d TIME - mmengine - \w+ - ")
@@ -27,7 +31,8 @@ def masked(text: str) -> list[str]:
     """Return the lines with what may differ replaced by one word."""
     for pattern, word in _MASKS:
         text = pattern.sub(word, text)
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return [_WHOLE.sub("NUMBER", x) if _MEASURED.search(x) else x for x in lines]
 
 
 def difference(shown: str, printed: str) -> str | None:
