@@ -104,9 +104,9 @@ def _datamodule(run: Run, parts: Parts) -> Any:
 
 
 def _tell_mistakes_of_unused_strategy(run: Run) -> None:
-    """Say what several processes would refuse; one has no strategy that would.
+    """Warn of a strategy that several processes would refuse; one process makes none, so nothing else would tell.
 
-    It trains all the same: a project's own wrapper, which MMEngine does not even look up here, is no fault.
+    This is not an error: with one process MMEngine ignores the wrapper of a project, and so trains.
     """
     asked = run.cfg.get("strategy") or run.cfg.get("model_wrapper_cfg")
     if not asked or "strategy" in run.plan.trainer:

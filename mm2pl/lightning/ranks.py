@@ -128,7 +128,9 @@ class Ranks:
                 store = store_of_run(timeout=datetime.timedelta(seconds=STORE_TIMEOUT))
                 with contextlib.suppress(OSError):
                     if store is not None:
-                        self._listener = socket.create_connection((store.host, store.port), 5)
+                        self._listener = socket.create_connection(
+                            (store.host, store.port), STORE_TIMEOUT
+                        )
                         self._store = store
             return self._store is not None
 

@@ -84,6 +84,7 @@ class StopTogether(Callback):
 
 
 _RUNNING: list[Trainer] = []
+"""The Trainers that this process is in a call of, the innermost last."""
 
 
 @contextmanager

@@ -18,10 +18,11 @@ _MASKS = [
     (re.compile(r"[ \t]+"), " "),
 ]
 
-#: A line with a score or a speed; these may be whole numbers.
-_WHOLE = re.compile(r"(?<![\w/.\[])\d{2,}(?![\w/.\]])")
+#: A line with a score or a speed.
 _MEASURED = re.compile(r"accuracy|it/s|\(val\)|of SIZE")
 
+#: What a score or a speed is where it has no decimals; not a part of a date, of ``[15]`` or of ``10/12``.
+_WHOLE = re.compile(r"(?<![\w/.\[])\d{2,}(?![\w/.\]])")
 
 #: What stands before each line of a run's log; a page may leave it out.
 _LOGGED = re.compile(r"\d\d/\d\d TIME - mmengine - \w+ - ")
