@@ -83,7 +83,9 @@ def _verified(
     if path is not None and not path.is_file():
         if path.is_dir():
             raise MissingFileError(f"{path} is a folder → name a checkpoint in it")
-        raise MissingFileError(f"{path} can not be found.")
+        near = files_beside(path)
+        hint = f" → one that is there: {', '.join(near)}" if near else "."
+        raise MissingFileError(f"{path} can not be found{hint}")
     try:
         _refuse_bomb(file)
         if check_bits:
@@ -93,6 +95,11 @@ def _verified(
         message = f"{name or path} {error}"
         # The cause is torch's or zipfile's own error; `_Unreadable` itself would tell nothing more.
         raise CheckpointError(message + _hint(path)) from error.__cause__
+
+
+def files_beside(path: Path) -> list[str]:
+    """Return the names of the checkpoints in the folder of one that is not there."""
+    return sorted(each.name for each in path.parent.glob("*") if each.suffix in (".pth", ".ckpt"))
 
 
 def read_outline(file: File, name: str | None = None, *, check_bits: bool = True) -> dict[Any, Any]:

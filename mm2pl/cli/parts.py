@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from mm2pl.checkpoint.latest import find_latest_checkpoint
+from mm2pl.checkpoint.reader import files_beside
 from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.lightning.assembly import Parts
 from mm2pl.lightning.callbacks import RunCallback
@@ -105,8 +106,7 @@ def require_checkpoint(path: str | None, work_dir: str) -> None:
     meant = Path(work_dir, path)
     if meant.is_file():
         raise MissingFileError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
-    near = sorted(each.name for each in Path(path).parent.glob("*.pth"))
-    if near:
+    if near := files_beside(Path(path)):
         raise MissingFileError(
             f"{path} can not be found → last, best, or one that is there: {', '.join(near)}"
         )

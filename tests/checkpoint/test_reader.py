@@ -106,7 +106,12 @@ def test_files_without_checksums_are_read(tmp_path):
 
 
 def test_a_missing_file_is_not_found(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing\.pth can not be found"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.pth can not be found\.$"):
+        read_checkpoint(tmp_path / "nothing.pth")
+    for name in ("epoch_2.pth", "last.ckpt", "notes.txt"):
+        (tmp_path / name).touch()
+    near = r"nothing\.pth can not be found → one that is there: epoch_2\.pth, last\.ckpt$"
+    with pytest.raises(FileNotFoundError, match=near):
         read_checkpoint(tmp_path / "nothing.pth")
     with pytest.raises(FileNotFoundError, match="is a folder → name a checkpoint in it"):
         read_checkpoint(tmp_path)
