@@ -61,7 +61,7 @@ def total(losses: dict[str, Any]) -> torch.Tensor:
 
 def by_hand(task: Task, log: bool) -> Sample:
     """Run a LightningModule written by hand, with or without ``self.log``."""
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import LightningModule
 
     watch = Stopwatch(task.device)
 
@@ -103,12 +103,47 @@ def by_hand(task: Task, log: bool) -> Sample:
         def on_validation_end(self) -> None:
             watch.stop()
 
-    trainer = Trainer(
-        max_epochs=1, accelerator=task.device, devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-        precision="bf16-mixed" if task.dtype else 32,
-    )  # fmt: skip
+    trainer = own_trainer(task, "bf16-mixed" if task.dtype else "32-true")
     (trainer.validate if task.validate else trainer.fit)(Module(), task.batches())
+    return watch.sample
+
+
+def own_trainer(task: Task, precision: Any, *callbacks: Any) -> Any:
+    """Make the Trainer that somebody writes who wants only the loop."""
+    from lightning.pytorch import Trainer
+
+    return Trainer(
+        max_epochs=1, accelerator=task.device, devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, precision=precision,
+        callbacks=list(callbacks),
+    )  # fmt: skip
+
+
+def module(task: Task) -> Sample:
+    """Run mm2pl's LightningModule in such a Trainer, under Lightning's automatic optimization and without hooks."""
+    from lightning.pytorch import Callback
+
+    from mm2pl.lightning import MMLightningModule
+
+    watch = Stopwatch(task.device)
+
+    class Clock(Callback):
+        def on_train_epoch_start(self, *_: Any) -> None:
+            watch.start()
+
+        def on_train_epoch_end(self, *_: Any) -> None:
+            watch.stop()
+
+        def on_validation_epoch_start(self, *_: Any) -> None:
+            watch.start()
+
+        def on_validation_end(self, *_: Any) -> None:
+            watch.stop()
+
+    evaluator = {"val_evaluator": {"type": accuracy("mm2pl")}} if task.validate else {}
+    made = MMLightningModule(model_of(task, "mm2pl"), wrapper_of(task), **evaluator)  # type: ignore[arg-type]
+    trainer = own_trainer(task, "32-true", Clock())
+    (trainer.validate if task.validate else trainer.fit)(made, task.batches())
     return watch.sample
 
 

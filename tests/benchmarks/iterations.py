@@ -70,6 +70,7 @@ def scenario(name: str, quick: bool = False) -> Scenario:
             "bare PyTorch loop": functools.partial(drivers.bare, task),
             "Lightning by hand": functools.partial(drivers.by_hand, task, log=False),
             "Lightning by hand, self.log": functools.partial(drivers.by_hand, task, log=True),
+            "mm2pl, own Trainer": functools.partial(drivers.module, task),
         }
     )
     if importlib.util.find_spec("mmengine"):
