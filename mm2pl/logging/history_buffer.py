@@ -27,6 +27,7 @@ class Pending:
         if not buffer._waiting:
             self.buffers.append(buffer)
         buffer._waiting.append((value, count))
+        buffer._room = 0  # what comes now waits behind it
         self.size += 1
         if self.size >= _MAX_PENDING:
             self.fetch()
@@ -109,6 +110,7 @@ class HistoryBuffer:
         self._values = np.asarray(values).flatten()
         self._counts = np.asarray(counts).flatten()
         self._start, self._stop = 0, len(self._values)
+        self._room = 0
 
     def update(self, log_val: Any, count: float = 1) -> None:
         """Append ``log_val``, a number or one-element tensor, that stands for ``count`` values.
@@ -116,6 +118,12 @@ class HistoryBuffer:
         Raises:
             TypeError: It is neither, or ``count`` is not a number.
         """
+        fits = self._stop < self._room and self._stop - self._start < self.max_length
+        if fits and type(log_val) is float and type(count) is int:
+            # The usual case, several times per iteration: nothing else is to be done.
+            self._values[self._stop], self._counts[self._stop] = log_val, count
+            self._stop += 1
+            return
         if not isinstance(count, (int, float)):
             raise TypeError(f"count must be int but got {type(count)}: {count!r}")
         if isinstance(log_val, (int, float)):
@@ -149,6 +157,9 @@ class HistoryBuffer:
         self._stop += 1
         if self._stop - self._start > self.max_length:
             self._start += 1
+        plain = self._values.dtype.char == "d" and self._counts.dtype.char in "lq"
+        # Up to here a float and an int can be written as they are.
+        self._room = len(self._values) if plain else 0
 
     def _make_room(self) -> None:
         import numpy as np

@@ -86,12 +86,16 @@ class MessageHub(ManagerMixin):
             ArgumentError: ``value`` has more elements, ``count`` is not an int, or ``resumed`` is not
                 what it was for this key.
         """
-        if self._resumed_keys.setdefault(key, resumed) != resumed:
+        try:
+            known, buffer = self._resumed_keys[key], self._log_scalars[key]
+        except KeyError:
+            known, buffer = self._resumed_keys.setdefault(key, resumed), self._log_scalars.get(key)
+        if known != resumed:
             raise self._changed_resumed(key, resumed)
         if type(count) is not int and not isinstance(count, int):
             raise ArgumentError(f"The type of count must be int. but got {type(count)}: {count}")
-        value = _one_number(key, value)
-        buffer = self._log_scalars.get(key)
+        if type(value) is not float:
+            value = _one_number(key, value)
         if buffer is not None:
             buffer.update(value, count)
         elif isinstance(value, (int, float)):
@@ -138,7 +142,11 @@ class MessageHub(ManagerMixin):
         Raises:
             ArgumentError: ``resumed`` is not what it was before.
         """
-        if self._resumed_keys.setdefault(key, resumed) != resumed:
+        try:
+            known = self._resumed_keys[key]
+        except KeyError:
+            known = self._resumed_keys[key] = resumed
+        if known != resumed:
             raise self._changed_resumed(key, resumed)
         self._runtime_info[key] = value
 

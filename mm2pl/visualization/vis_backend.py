@@ -205,8 +205,7 @@ class LocalVisBackend(BaseVisBackend):
         # Opened for each line: a killed run loses nothing, and a resumed one goes on in the file.
         try:
             with open(file_path, "a") as file:
-                dump(value_dict, file, file_format=file_format)
-                file.write("\n")
+                file.write(f"{dump(value_dict, file_format=file_format)}\n")
         except OSError as error:
             if error.filename is not None:
                 raise
