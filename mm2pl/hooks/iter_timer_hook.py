@@ -30,6 +30,7 @@ class IterTimerHook(Hook):
         self.time_sec_test_val = 0.0
         self.start_iter = 0
         self.t = time.time()
+        self._batches: int | None = None
 
     def before_train(self, runner: RunnerLike) -> None:
         """Average over the iterations of this process only, not those before a resume."""
@@ -59,13 +60,16 @@ class IterTimerHook(Hook):
         runner.message_hub.update_scalar(f"{mode}/time", elapsed)
         if mode == "train":
             self.time_sec_tot += elapsed
-            average = self.time_sec_tot / (runner.iter - self.start_iter + 1)
-            left = runner.max_iters - runner.iter - 1
+            iteration = runner.iter
+            average = self.time_sec_tot / (iteration - self.start_iter + 1)
+            left = runner.max_iters - iteration - 1
         else:
             self.time_sec_test_val += elapsed
             average = self.time_sec_test_val / (batch_idx + 1)
-            total = length_of(getattr(runner, f"{mode}_dataloader"))
-            left = -1 if total is None else total - batch_idx - 1
+            if batch_idx == 0:
+                # Once per evaluation: a loader asks its samplers and its data set.
+                self._batches = length_of(getattr(runner, f"{mode}_dataloader"))
+            left = -1 if self._batches is None else self._batches - batch_idx - 1
         if left >= 0:
             runner.message_hub.update_info("eta", average * left)
         else:

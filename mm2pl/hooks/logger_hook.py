@@ -101,6 +101,7 @@ class LoggerHook(Hook):
         self.log_metric_by_epoch = log_metric_by_epoch
         self.json_log_path: str | None = None
         self._seen = 0
+        self._epoch_length: int | None = None
         self._losses = LossWatch()
         self._out_root = out_dir
         self.out_dir: str | Path | None = out_dir
@@ -126,14 +127,14 @@ class LoggerHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Log a line every ``interval`` iterations of an epoch."""
-        dataloader = runner.train_dataloader
-        last = self.end_of_epoch(dataloader, batch_idx)
+        due = self.every_n_inner_iters(batch_idx, self.interval)
+        if due or batch_idx == 0 or self._epoch_length is None:
+            # Not in each iteration: a loader asks its samplers and its data set.
+            self._epoch_length = length_of(runner.train_dataloader) or 0
+        last = batch_idx + 1 == self._epoch_length
         if last or self.every_n_train_iters(runner, self.interval_exp_name):
             runner.logger.info(f"Exp name: {runner.experiment_name}")
-        due = self.every_n_inner_iters(batch_idx, self.interval)
-        if not due and last:
-            due = not self.ignore_last or len(dataloader) <= self.interval
-        if due:
+        if due or (last and (not self.ignore_last or self._epoch_length <= self.interval)):
             tag, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
             runner.logger.info(line)
             said = self._losses.look(tag, lambda: runner.message_hub.log_scalars, runner.iter + 1)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
 
-from mm2pl.run.points import methods_by_point, named
+from mm2pl.run.points import methods_by_point
 from mm2pl.run.priority import get_priority
 from mm2pl.run.trainer_view import runner_of
 
@@ -84,6 +84,8 @@ class HookStages(Callback):
     _batch: tuple[Any, int] | None = None
     """The batch whose end the hooks have still to be told of."""
     _metrics_before: dict[str, Any]
+    _tells = True
+    """Whether the evaluation that goes on is one that hooks are told of, and not a sanity check."""
 
     # Its place in the Trainer
 
@@ -160,10 +162,10 @@ class HookStages(Callback):
         """Return whether no hook does anything at any point."""
         return not self._calls
 
-    def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
-        """Call the hooks' methods for a point."""
+    def reach(self, trainer: Trainer, point: str, **arguments: Any) -> None:
+        """Call the hooks' methods for a point: by name, as MMEngine does, for hooks that take ``**kwargs`` too."""
         for call in (self._calls or {}).get(point, ()):
-            call(self._runner, **named(point, args))
+            call(self._runner, **arguments)
 
     # From here on: LIGHTNING_POINTS, stage by stage.
 
@@ -195,7 +197,7 @@ class HookStages(Callback):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self.open_batch(batch, batch_idx)
-        self.reach(trainer, "before_train_iter", batch_idx, batch)
+        self.reach(trainer, "before_train_iter", batch_idx=batch_idx, data_batch=batch)
 
     def open_batch(self, batch: Any, batch_idx: int) -> None:
         """Remember a batch whose end is to be told."""
@@ -220,7 +222,9 @@ class HookStages(Callback):
         if self.is_idle():
             return
         self._epoch_ends = trainer.is_last_batch
-        self.reach(trainer, "after_train_iter", batch_idx, batch, outputs)
+        self.reach(
+            trainer, "after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs
+        )
         if self._epoch_ends:
             loop = self._runner.train_loop
             loop.batch_counted = True
@@ -245,7 +249,7 @@ class HookStages(Callback):
     def on_save_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.reach(trainer, "before_save_checkpoint", checkpoint)
+        self.reach(trainer, "before_save_checkpoint", checkpoint=checkpoint)
 
     def on_load_checkpoint(  # noqa: D102
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -253,7 +257,7 @@ class HookStages(Callback):
         if "after_load_checkpoint" not in (self._calls or {}):
             return
         self._runner._resume = trainer.state.fn == "fit"
-        self.reach(trainer, "after_load_checkpoint", checkpoint)
+        self.reach(trainer, "after_load_checkpoint", checkpoint=checkpoint)
         # MMEngine's hooks may change the file before it is loaded; Lightning has loaded it by now.
         pl_module.load_state_dict(checkpoint["state_dict"], strict=pl_module.strict_loading)
 
@@ -265,14 +269,17 @@ def _others(trainer: Trainer) -> list[Callback]:
 
 def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
     """Write five stages of ``on_validation_*`` or ``on_test_*``; sanity checks reach no point."""
+    before_iter, after_iter = f"before_{mode}_iter", f"after_{mode}_iter"
 
     def start(self: HookStages, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        # Asked once per evaluation: Lightning compares the names of its stages in lower case.
+        self._tells = not trainer.sanity_checking
+        if self._tells:
             self._metrics_before = dict(trainer.callback_metrics)
             self.reach(trainer, f"before_{mode}")
 
     def epoch_start(self: HookStages, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if self._tells:
             self.reach(trainer, f"before_{mode}_epoch")
 
     def batch_start(
@@ -283,8 +290,8 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not trainer.sanity_checking:
-            self.reach(trainer, f"before_{mode}_iter", batch_idx, batch)
+        if self._tells:
+            self.reach(trainer, before_iter, batch_idx=batch_idx, data_batch=batch)
 
     def batch_end(
         self: HookStages,
@@ -295,12 +302,13 @@ def _evaluation_stages(stage: str, mode: str) -> dict[str, Callable[..., None]]:
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not trainer.sanity_checking:
-            self.reach(trainer, f"after_{mode}_iter", batch_idx, batch, outputs)
+        if self._tells:
+            self.reach(trainer, after_iter, batch_idx=batch_idx, data_batch=batch, outputs=outputs)
 
     def end(self: HookStages, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.is_idle() and not trainer.sanity_checking:
-            self.reach(trainer, f"after_{mode}_epoch", self.eval_metrics(trainer, pl_module))
+        if not self.is_idle() and self._tells:
+            metrics = self.eval_metrics(trainer, pl_module)
+            self.reach(trainer, f"after_{mode}_epoch", metrics=metrics)
             self.reach(trainer, f"after_{mode}")
 
     stages = (start, epoch_start, batch_start, batch_end, end)

@@ -99,8 +99,7 @@ class ModuleDriver(HookStages):
 
     def open_batch(self, batch: Any, batch_idx: int) -> None:
         """Remember a batch whose end is to be told."""
-        self.has_stepped = False
-        super().open_batch(batch, batch_idx)
+        self.has_stepped, self._batch = False, (batch, batch_idx)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """See who steps the schedules from now on: StochasticWeightAveraging replaces them at this moment."""
@@ -221,7 +220,8 @@ class ModuleDriver(HookStages):
         """Take note of what a training step returns."""
         if isinstance(outputs, torch.Tensor):
             outputs = {"loss": outputs}
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else None
+        named = isinstance(outputs, (dict, Mapping))
+        loss = outputs.get("loss") if named else None
         if isinstance(loss, torch.Tensor) and loss.requires_grad:
             # The graph would stay in memory until the next step is over.
             outputs = {**outputs, "loss": loss.detach()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule
@@ -57,6 +58,7 @@ class LeanEpochLoop(EpochLoop):
             self._convert = trainer.precision_plugin.convert_input
             self._connector, self._logged = logger_connector(trainer), logged_values(self)
             self._start = listeners(trainer, "on_train_batch_start")
+            self._asks = is_overridden("on_train_batch_start", module, LightningModule)
             self._end = listeners(trainer, "on_train_batch_end")
 
     def advance(self, data_fetcher: DataFetcher) -> None:
@@ -79,8 +81,11 @@ class LeanEpochLoop(EpochLoop):
         progress.increment_ready()
         begin_batch(self._connector, logged, batch)
         state[CURRENT_HOOK] = "on_train_batch_start"
-        # Only the module's answer counts, as in Lightning: -1 from a callback is ignored.
-        skipped = [call(batch, batch_idx) for call in self._start][-1] == -1
+        answer = None
+        for call in self._start:
+            # The module's counts, the last one, as in Lightning: -1 from a callback is ignored.
+            answer = call(batch, batch_idx)
+        skipped = answer == -1 and self._asks
         outputs = None
         if skipped:
             progress.increment_by(0, is_last_batch=True)
@@ -119,16 +124,14 @@ class LeanEpochLoop(EpochLoop):
 
 
 def listeners(trainer: Trainer, hook: str) -> list[Callable[..., Any]]:
-    """Return, in Lightning's order, the methods for a hook of those who override it; the module's is always last."""
+    """Return, in Lightning's order, the methods for a hook of those who override it; the module's is the last."""
     module: Any = trainer.lightning_module
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    bound = [
-        _with_trainer(getattr(callback, hook), trainer, module)
+    bound: list[Callable[..., Any]] = [
+        partial(getattr(callback, hook), trainer, module)
         for callback in callbacks
         if is_overridden(hook, callback, Callback)
     ]
-    return [*bound, getattr(module, hook)]
-
-
-def _with_trainer(method: Callable[..., Any], trainer: Trainer, module: LightningModule) -> Any:
-    return lambda *args: method(trainer, module, *args)
+    if is_overridden(hook, module, LightningModule):
+        bound.append(getattr(module, hook))
+    return bound

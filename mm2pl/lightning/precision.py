@@ -47,17 +47,20 @@ class ManualPrecision(Precision):
 
     def is_heard(self, hook: str, module: LightningModule) -> bool:
         """Return whether the module or a callback overrides a hook; looked up once per fit."""
-        heard = self._heard.get(hook)
-        if heard is None:
+        try:
+            return self._heard[hook]
+        except KeyError:
             callbacks = module.trainer.callbacks  # type: ignore[attr-defined]
             heard = self._heard[hook] = is_overridden(hook, module, LightningModule) or any(
                 is_overridden(hook, callback, Callback) for callback in callbacks
             )
-        return heard
+            return heard
 
     def train_step_context(self) -> AbstractContextManager[Any]:  # type: ignore[override]
-        """Do nothing: what casts is ``optim_context``."""
+        """Do nothing: what casts is ``optim_context``, and ``val_cfg.fp16``, which the loop sees to."""
         return _NOTHING
+
+    val_step_context = test_step_context = predict_step_context = train_step_context  # type: ignore[assignment]
 
     def pre_backward(self, tensor: torch.Tensor, module: LightningModule) -> torch.Tensor:  # type: ignore[override]
         """Call ``on_before_backward``, if anybody listens."""

@@ -19,7 +19,6 @@ from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Event
 from mm2pl.run.collation import unstacked
-from mm2pl.run.points import named
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -66,10 +65,11 @@ class RunDriver(ModuleDriver):
 
     # What the stages of the base class ask for
 
-    def reach(self, trainer: Trainer, point: str, *args: Any) -> None:
+    def reach(self, trainer: Trainer, point: str, **arguments: Any) -> None:
         """Call the hooks of the run through its runner, whose ``call_hook`` a subclass may override."""
-        self._run.runner.call_hook(point, **named(point, args))
-        self._run.presence.beat()
+        run = self._run
+        run.runner.call_hook(point, **arguments)
+        run.presence.beat()
 
     def is_idle(self) -> bool:
         """Return False: there is always a run to be told."""
@@ -274,13 +274,14 @@ class RunDriver(ModuleDriver):
 
     def end_batch(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Call the hooks after a batch, and do what follows it: Lightning closes its own epoch by itself."""
-        events = self._run.training.end_batch(batch_idx, batch, outputs)
-        self._run.presence.beat()
+        run = self._run
+        events = run.training.end_batch(batch_idx, batch, outputs)
+        run.presence.beat()
         if events or trainer.check_val_every_n_epoch != NEVER:
             self._let_validate(trainer, Event.VALIDATE in events)
             # Lightning leaves an epoch at once when it sees `should_stop`; MMEngine's epoch loop reads
             # `stop_training` only between epochs, so there the end of the epoch sets it.
-            if Event.STOP in events and not self._run.train_loop.by_epoch:
+            if Event.STOP in events and not run.train_loop.by_epoch:
                 trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mm2pl.evaluator import Evaluator
     from mm2pl.run.protocols import RunnerLike
 
+# One for all: it keeps no state, and is entered for each batch.
+_NOTHING = nullcontext()
+
 
 class EvalLoop(BaseLoop):
     """What validation and test share: an evaluator, and losses that a model may report.
@@ -53,7 +56,7 @@ class EvalLoop(BaseLoop):
     def step(self, data_batch: object) -> Any:
         """Run the model on one batch, feed the evaluator, return the predictions."""
         step = getattr(self.runner.model, f"{self.stage}_step")
-        with torch.autocast(self.runner.device.type) if self.fp16 else nullcontext():
+        with torch.autocast(self.runner.device.type) if self.fp16 else _NOTHING:
             try:
                 outputs = step(data_batch)
             except (TypeError, AttributeError) as error:
@@ -142,7 +145,8 @@ def mean_losses(losses: dict[str, HistoryBuffer], stage: str) -> dict[str, Any]:
 
 def split_losses(outputs: object, losses: dict[str, HistoryBuffer]) -> Any:
     """Move a last element that carries only ``loss`` from the predictions into ``losses``."""
-    if not isinstance(outputs, Sequence) or not len(outputs):
+    # A list first: Sequence asks through Python's abstract classes, which takes longer.
+    if not isinstance(outputs, (list, Sequence)) or not outputs:
         return outputs
     last: Any = outputs[-1]
     if not (isinstance(last, BaseDataElement) and last.keys() == ["loss"]):

@@ -153,17 +153,20 @@ class RunnerFacade(RunnerView):
     @property
     def train_loop(self) -> TrainLoop | Any:
         """The training loop, built when it is first read; ``None`` for a run without ``train_cfg``."""
-        return None if self._train_loop is None else self.loop_of("train")
+        loop = self._run.loops["train"]
+        return self.loop_of("train") if isinstance(loop, dict) else loop
 
     @property
     def val_loop(self) -> EvalLoop | Any:
         """The validation loop, built when it is first read; ``None`` for a run without ``val_cfg``."""
-        return None if self._val_loop is None else self.loop_of("val")
+        loop = self._run.loops["val"]
+        return self.loop_of("val") if isinstance(loop, dict) else loop
 
     @property
     def test_loop(self) -> EvalLoop | Any:
         """The test loop, built when it is first read; ``None`` for a run without ``test_cfg``."""
-        return None if self._test_loop is None else self.loop_of("test")
+        loop = self._run.loops["test"]
+        return self.loop_of("test") if isinstance(loop, dict) else loop
 
     @property
     def has_val_loop(self) -> bool:
@@ -374,13 +377,13 @@ class RunnerFacade(RunnerView):
     def publish_scalars(self, scalars: Mapping[str, Any]) -> None:
         """Show a line of the training log to Lightning's callbacks too: ``EarlyStopping(monitor="loss")``."""
         super().publish_scalars(scalars)
-        self.trainer.callback_metrics.update(
-            {
-                name: torch.tensor(value)
-                for name, value in scalars.items()
-                if isinstance(value, int | float) and name not in ("epoch", "iter")
-            }
-        )
+        metrics = self.trainer.callback_metrics
+        floats = {name: value for name, value in scalars.items() if isinstance(value, float)}
+        # One tensor, not one for each: making it is what takes time.
+        metrics.update(zip(floats, torch.tensor(list(floats.values())).unbind(), strict=True))
+        for name, value in scalars.items():
+            if isinstance(value, int) and name not in ("epoch", "iter"):
+                metrics[name] = torch.tensor(value)
 
     def dump_config(self) -> None:
         """Write the config into the work folder, under its own name."""

@@ -40,21 +40,6 @@ GENERIC = {
 }
 """The method a point falls back on: overriding ``_before_iter`` is to override three points."""
 
-_ARGUMENTS = {
-    "iter": ("batch_idx", "data_batch", "outputs"),
-    "epoch": ("metrics",),
-    "checkpoint": ("checkpoint",),
-}
-
-
-def named(point: str, args: tuple) -> dict[str, Any]:
-    """Return a point's arguments by name: MMEngine passes them so, to hooks that take ``**kwargs`` too.
-
-    >>> named("after_train_iter", (3, "batch", "loss"))
-    {'batch_idx': 3, 'data_batch': 'batch', 'outputs': 'loss'}
-    """
-    return dict(zip(_ARGUMENTS[point.rpartition("_")[2]], args, strict=False)) if args else {}
-
 
 def overridden_stages(hook: object) -> list[str]:
     """List the points ``hook`` does something at, in the order of :data:`STAGES`.
@@ -62,11 +47,11 @@ def overridden_stages(hook: object) -> list[str]:
     Overriding a generic (``_after_epoch``) counts for the three points behind it. Hooks of a real
     MMEngine and objects that only look like a hook are understood too.
     """
-    return [
-        point
-        for point in STAGES
-        if _defines(hook, point) or (point in GENERIC and _defines(hook, GENERIC[point]))
-    ]
+    return [point for point in STAGES if _acts_at(hook, point)]
+
+
+def _acts_at(hook: object, point: str) -> bool:
+    return _defines(hook, point) or (point in GENERIC and _defines(hook, GENERIC[point]))
 
 
 def _defines(hook: object, name: str) -> bool:
@@ -95,8 +80,7 @@ def methods_at(hooks: Iterable[Any], point: str) -> list[Callable[..., None]]:
     return [
         getattr(hook, point)
         for hook in hooks
-        if callable(getattr(hook, point, None))
-        and (point not in STAGES or point in overridden_stages(hook))
+        if callable(getattr(hook, point, None)) and (point not in STAGES or _acts_at(hook, point))
     ]
 
 

@@ -179,8 +179,9 @@ class RunnerView:
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call one point of every hook that has it, in priority order; users may invent points."""
-        methods = self._methods.get(fn_name)
-        if methods is None:
+        try:
+            methods = self._methods[fn_name]
+        except KeyError:
             methods = self._methods[fn_name] = methods_at(self.hooks, fn_name)
         for method in methods:
             try:
