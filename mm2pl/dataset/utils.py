@@ -133,16 +133,19 @@ def _collate(batch: Sequence, leaf: Callable[[Sequence], Any]) -> Any:
     """Transpose nested sequences and mappings; ``leaf`` says what becomes of the innermost."""
     first = batch[0]
     kind: Any = type(first)
+    # The usual ones first: Sequence and Mapping ask through Python's abstract classes, which takes longer.
+    if isinstance(first, torch.Tensor):
+        return leaf(batch)
     # Before Sequence: a string would be taken apart into characters.
     if isinstance(first, (str, bytes)):
         return batch
     # A named tuple takes its fields one by one, not as one iterable.
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return kind(*(_collate(column, leaf) for column in zip(*batch, strict=False)))
+    if isinstance(first, (dict, Mapping)):
+        return kind({key: _collate([sample[key] for sample in batch], leaf) for key in first})
     if isinstance(first, Sequence):
         return _collate_sequences(batch, leaf)
-    if isinstance(first, Mapping):
-        return kind({key: _collate([sample[key] for sample in batch], leaf) for key in first})
     return leaf(batch)
 
 

@@ -118,7 +118,8 @@ class BaseModel(BaseModule):
         Raises:
             TypeError: ``losses`` is not a dict, or a value is neither a tensor nor a list of tensors.
         """
-        if not isinstance(losses, Mapping):
+        # A dict first: Mapping asks through Python's abstract classes, which takes longer.
+        if not isinstance(losses, (dict, Mapping)):
             raise ArgumentError(
                 f"{type(self).__name__}.forward(mode='loss') returned {type(losses).__name__}: a dict is needed that "
                 f"maps names to tensors, such as dict(loss=...); is there a branch for mode == 'loss'?"

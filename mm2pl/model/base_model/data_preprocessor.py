@@ -65,6 +65,10 @@ class BaseDataPreprocessor(nn.Module):
                 return data
             # Only from pinned memory can CUDA copy while the program goes on.
             return data.to(device, non_blocking=self._non_blocking or data.is_pinned())
+        kind: Any = type(data)
+        # Before the questions that follow, which would take longer than the work.
+        if kind is list or kind is tuple:
+            return kind([self.cast_data(part) for part in data])
         if is_data_element(data):
             return data.to(self.device, non_blocking=self._non_blocking)
         if isinstance(data, Mapping):
@@ -73,7 +77,7 @@ class BaseDataPreprocessor(nn.Module):
         if isinstance(data, (str, bytes)) or not isinstance(data, Sequence):
             return data
         parts = (self.cast_data(part) for part in data)
-        return type(data)(*parts) if hasattr(data, "_fields") else type(data)(parts)  # type: ignore[call-arg]
+        return kind(*parts) if hasattr(data, "_fields") else kind(parts)
 
     def forward(self, data: Any, training: bool = False) -> Any:
         """Return what the model's ``forward`` gets, unpacked.

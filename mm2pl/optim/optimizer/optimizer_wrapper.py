@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ from mm2pl.logging import MessageHub, print_log
 from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.optimizer.executor import TorchExecutor
 from mm2pl.registry import OPTIM_WRAPPERS
+
+# One for all: it keeps no state, and is entered in each iteration.
+_NOTHING = nullcontext()
 
 _CLIPPERS: dict[str, tuple[Callable[..., Any], str]] = {
     "norm": (torch.nn.utils.clip_grad_norm_, "grad_norm"),
@@ -119,18 +122,13 @@ class OptimWrapper(BaseOptimWrapper):
             self._clip_grad()
         self.executor.step(self.optimizer, **kwargs)
 
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
+    def optim_context(self, model: nn.Module) -> AbstractContextManager[Any]:
         """Run the forward pass in here: no gradient is synchronised before the window's end.
 
         ``model`` is what the forward pass runs, inside its wrapper if it has one.
         """
         # Before the backward of this iteration: `should_sync` asks about the next count.
-        if self.should_sync():
-            yield
-        else:
-            with self.executor.no_sync(model):
-                yield
+        return _NOTHING if self.should_sync() else self.executor.no_sync(model)
 
     def _clip_grad(self) -> None:
         params = [
