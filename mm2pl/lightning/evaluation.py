@@ -13,8 +13,6 @@ from mm2pl.lightning.named_weights import NamedWeights
 from mm2pl.lightning.private import trainer_of
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from mm2pl.lightning.driver import ModuleDriver
     from mm2pl.run.eval_loops import EvalLoop
 
@@ -77,8 +75,10 @@ class EvaluatedModule(NamedWeights):
                 sync_dist=True,
             )
             return log_vars
-        with NoStopIteration(f"{stage}_step"):
+        try:
             return loop.run_iter(batch_idx, batch) if loop.overrides_run_iter else loop.step(batch)
+        except StopIteration as error:
+            raise ran_out(f"{stage}_step") from error
 
     def _say_who_is_not_asked(self, stage: str) -> None:
         if self.evaluators[stage] is not None:
@@ -110,29 +110,14 @@ def samples_in(batch: object) -> int:
     return 1
 
 
-class NoStopIteration:
-    """Let a StopIteration of the user's code be an error, as in MMEngine; Lightning would end the epoch silently.
+def ran_out(step: str) -> StateError:
+    """Return what to raise for a StopIteration of the user's code: Lightning would end the epoch silently.
 
-    Raises:
-        RuntimeError: In its place.
+    MMEngine's loops fail with it.
     """
-
-    def __init__(self, step: str) -> None:
-        self.step = step
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, StopIteration):
-            raise StateError(
-                f"{self.step} raised StopIteration → an iterator in it has run out: begin it again, or make it endless"
-            ) from error
+    return StateError(
+        f"{step} raised StopIteration → an iterator in it has run out: begin it again, or make it endless"
+    )
 
 
 def scalars_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
-from mm2pl.lightning.evaluation import EvaluatedModule, NoStopIteration
+from mm2pl.lightning.evaluation import EvaluatedModule, ran_out
 from mm2pl.lightning.optimization import (
     is_config,
     let_trainer_clip_and_accumulate,
@@ -356,8 +356,10 @@ class MMLightningModule(EvaluatedModule):
             data = self.model.data_preprocessor(batch, True)
             loss, log_vars = self.model.parse_losses(self.model._run_forward(data, mode="loss"))
             return {**log_vars, "loss": require_loss(loss)}
-        with NoStopIteration("train_step"):
+        try:
             return with_tensor_loss(self.driver.train(batch, batch_idx))
+        except StopIteration as error:
+            raise ran_out("train_step") from error
 
     def compile_step(self, stage: str) -> None:
         """Compile the model's own ``train_step``, ``val_step`` or ``test_step``, if ``compile`` asks for it."""

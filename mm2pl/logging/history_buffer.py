@@ -155,9 +155,8 @@ class HistoryBuffer:
         self._values[self._stop] = value
         self._counts[self._stop] = count
         self._stop += 1
-        if self._stop - self._start > self.max_length:
-            self._start += 1
-        plain = self._values.dtype.char == "d" and self._counts.dtype.char in "lq"
+        self._start = max(self._start, self._stop - self.max_length)
+        plain = self._values.dtype.char == "d" and self._counts.dtype.char in "lqd"
         # Up to here a float and an int can be written as they are.
         self._room = len(self._values) if plain else 0
 

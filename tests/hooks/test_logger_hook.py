@@ -183,3 +183,18 @@ def test_loggers_get_the_iteration_of_a_validation(tmp_path, train_cfg, logged, 
     (file,) = tmp_path.glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines if "accuracy" in line] == written
+
+
+def test_an_epoch_is_as_long_as_the_loader_of_its_own(make_runner):
+    hook = LoggerHook(interval=4, ignore_last=False)
+    runner = make_runner(hook, batches=5, epochs=1)
+    runner.train()
+    runner.logger.clear()
+    for length in (3, 6):  # a hook has exchanged the loader between two epochs
+        runner.train_dataloader = range(length)
+        for batch_idx in range(length):
+            hook.after_train_iter(runner, batch_idx)
+    assert [line for line in runner.logger if line.startswith("train")] == [
+        *("train 2",),
+        *("train 3", "train 5"),
+    ]

@@ -170,6 +170,8 @@ def test_tensors_on_a_device_wait_until_a_statistic_is_asked(transfers: list[int
     pending = Pending()
     loss, acc = HistoryBuffer(), HistoryBuffer()
     loss._pending = acc._pending = pending
+    acc.update(8.0)
+    acc.update(9.0)
     for step in range(5):
         loss.update(DeviceTensor(step))
         acc.update(DeviceTensor(10 + step), 2)
@@ -177,8 +179,8 @@ def test_tensors_on_a_device_wait_until_a_statistic_is_asked(transfers: list[int
     assert transfers == []
     assert loss.mean() == 2.0
     assert transfers == [10]
-    assert acc.data[0].tolist() == [10, 11, 12, 13, 14, 99]
-    assert acc.data[1].tolist() == [2, 2, 2, 2, 2, 1]
+    assert acc.data[0].tolist() == [8, 9, 10, 11, 12, 13, 14, 99]
+    assert acc.data[1].tolist() == [1, 1, 2, 2, 2, 2, 2, 1]
     assert transfers == [10]
 
 
@@ -230,3 +232,15 @@ def test_updating_never_waits_for_the_gpu(monkeypatch) -> None:
         torch.cuda.set_sync_debug_mode("default")
     losses.zero_()
     assert buffer.data[0].tolist() == list(range(64))
+
+
+def test_a_bound_that_is_set_later_holds_from_then_on() -> None:
+    buffer = HistoryBuffer()
+    for value in range(8):
+        buffer.update(float(value))
+    buffer.max_length = 3
+    for value in range(8, 40):
+        buffer.update(float(value))
+        values, counts = buffer.data
+        assert values.tolist() == [value - 2.0, value - 1.0, value]
+        assert counts.tolist() == [1, 1, 1]

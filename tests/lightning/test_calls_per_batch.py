@@ -1,0 +1,28 @@
+"""What a run adds to a batch, counted in function calls: a figure that a busy machine does not change."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.benchmarks import drivers
+from tests.benchmarks.iterations import MLP
+from tests.benchmarks.measure import Stopwatch, quiet
+
+
+def calls_per_batch(run, *arguments, validate: bool) -> float:
+    """Return the calls of one more batch: those of 80 without those of 40, so that starting does not count."""
+    counts = []
+    for iterations in (40, 80):
+        task = dataclasses.replace(MLP, iterations=iterations, validate=validate)
+        with quiet():
+            counts.append(run(task, *arguments).calls)
+    return (counts[1] - counts[0]) / 40
+
+
+@pytest.mark.parametrize(("validate", "added"), [(False, 320), (True, 162)])
+def test_a_batch_of_a_run_adds_few_calls_to_the_bare_loop(monkeypatch, validate, added):
+    monkeypatch.setattr(Stopwatch, "counting", True)
+    bare = calls_per_batch(drivers.bare, validate=validate)
+    assert calls_per_batch(drivers.runner, "mm2pl", validate=validate) - bare < added
