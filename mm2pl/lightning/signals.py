@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -102,13 +103,31 @@ def handlers_of_a_run(trainer: Trainer) -> Iterator[None]:
         take_back_signal_handlers(trainer)
 
 
+_forking = threading.local()  # a thread goes on as itself in the child
+
+
+def _hold_sigterm() -> None:
+    """Let a SIGTERM for the child wait until it has its handlers: Lightning's would note it, and no one look."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]) if _RUNNING else None
+
+
+def _let_sigterm_through() -> None:
+    if _forking.mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
 def _take_back_in_child() -> None:
     for trainer in reversed(_RUNNING):
         take_back_signal_handlers(trainer)
+    _let_sigterm_through()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_take_back_in_child)
+    os.register_at_fork(
+        before=_hold_sigterm,
+        after_in_parent=_let_sigterm_through,
+        after_in_child=_take_back_in_child,
+    )
 
 
 @contextmanager

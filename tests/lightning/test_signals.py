@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 
 import pytest
 from lightning.pytorch import Trainer
 
 from mm2pl.hooks import Hook
+from mm2pl.lightning import signals
 from mm2pl.lightning.signals import NotedSignals
 from tests.scenarios import Scenario, build
 
@@ -56,6 +58,31 @@ class Forks(Hook):
         process.join(5)
         self.ends.append(process.exitcode)
         process.kill()
+
+
+class Slow:
+    """Stands for a Trainer whose handlers are put back in a forked process just after SIGTERM has reached it."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.parent = os.getpid()
+        before = signal.signal(signal.SIGTERM, lambda *_: None)  # as Lightning's, it only notes
+        monkeypatch.setattr(signals, "take_back_signal_handlers", lambda _: self.take_back(before))
+
+    def take_back(self, before) -> None:
+        if os.getpid() != self.parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_sigterm_on_the_way_into_a_forked_process_ends_it(monkeypatch) -> None:
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=context.Event().wait)
+    with signals.handlers_of_a_run(Slow(monkeypatch)):
+        process.start()
+        process.join(5)
+        ended, mask = process.exitcode, signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        process.kill()
+    assert (ended, mask) == (-signal.SIGTERM, set())
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
