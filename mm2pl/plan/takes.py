@@ -12,12 +12,8 @@ from mm2pl.registry.errors import accepted_arguments
 
 _PACKAGE = __name__.partition(".")[0]
 _METHODS = (
-    "add_scalars",
-    "full_init",
-    "get_last_lr",
-    "get_last_value",
-    "train_step",
-    "training_step",
+    *("add_scalars", "full_init", "get_last_lr", "get_last_value", "logger"),
+    *("train_step", "training_step"),
 )
 
 
@@ -34,7 +30,8 @@ class Takes:
         kinds: Parameter → the kinds of its values, where the annotation says them.
         booleans: Parameters that are annotated as ``bool``.
         unset: Parameters whose default is None.
-        methods: Those of its methods by which it is known what it is.
+        methods: Those of its methods and properties by which it is known what it is.
+        logger: Of a visualizer's backend: the class of Lightning's that it writes through.
     """
 
     name: str
@@ -46,6 +43,7 @@ class Takes:
     booleans: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    logger: str = ""
 
     def refuses(self, argument: str, value: object) -> bool:
         """Return whether no value like this one is meant by the annotation of an argument."""
@@ -61,11 +59,12 @@ def taken_by(factory: Any) -> Takes:
     name = getattr(factory, "__name__", repr(factory))
     # That of a function of torch's that is written in C is None.
     ours = str(getattr(factory, "__module__", "")).partition(".")[0] == _PACKAGE
+    logger = str(getattr(factory, "lightning_logger", ""))
     try:
         signature = inspect.signature(factory)
     # Some classes that are written in C do not tell their signature.
     except (TypeError, ValueError):
-        return Takes(name=name, ours=ours, kinds={}, methods=methods)
+        return Takes(name=name, ours=ours, kinds={}, methods=methods, logger=logger)
     parameters, hints = signature.parameters, hints_of(factory)
     accepted = accepted_arguments(factory)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -82,6 +81,7 @@ def taken_by(factory: Any) -> Takes:
         booleans=tuple(n for n, known in kinds.items() if known and hints[n] in (bool, "bool")),
         unset=tuple(n for n, p in parameters.items() if p.default is None),
         methods=methods,
+        logger=logger,
     )
 
 

@@ -99,7 +99,7 @@ class Types:
         self, registry: str, path: str, entry: str, cfg: Mapping[str, Any]
     ) -> Iterator[Fault]:
         """Check an entry that is the name of a class, whose arguments stand elsewhere."""
-        _, wrong = self._look_up(ROOTS[registry], cfg[entry], cfg.get("_scope_"))
+        _, wrong = self.look_up(ROOTS[registry], cfg[entry], cfg.get("_scope_"))
         if wrong:
             where = join(path, entry)
             yield from self._unknown(ROOTS[registry], cfg[entry], where, cfg.get("_scope_"))
@@ -116,7 +116,7 @@ class Types:
         """Check one call of a type that is looked up in the registry ``name``."""
         if isinstance(kind, str) and kind in UNSUPPORTED:
             return
-        known, wrong = self._look_up(ROOTS[name], kind, scope)
+        known, wrong = self.look_up(ROOTS[name], kind, scope)
         if wrong:
             yield from self._unknown(ROOTS[name], kind, join(path, "type"), scope)
         error = self._broken.get((name, scope or self.scope))
@@ -153,7 +153,7 @@ class Types:
         """Check a call of a type that somebody builds, from a registry or not: only a near miss is certainly wrong."""
         found: list[Takes] = []
         for registry in ROOTS.values():
-            known, _ = self._look_up(registry, kind, scope)
+            known, _ = self.look_up(registry, kind, scope)
             if known is not None and known not in found:
                 found.append(known)
         for argument, value in arguments.items():
@@ -167,7 +167,7 @@ class Types:
                     yield Fault(path=where, given=short(value), advice=note, severity="warning")
         yield from self._parts("", None, path, arguments)
 
-    def _look_up(
+    def look_up(
         self, registry: Registry, kind: Any, scope: str | None
     ) -> tuple[Takes | None, bool]:
         """Return what a ``type`` takes, if that can be known, and whether it is certainly wrong."""
