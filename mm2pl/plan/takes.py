@@ -57,7 +57,7 @@ def taken_by(factory: Any) -> Takes:
     """Return what a class or a function takes."""
     methods = tuple(name for name in _METHODS if hasattr(factory, name))
     name = getattr(factory, "__name__", repr(factory))
-    # That of a function of torch's that is written in C is None.
+    # That of a class method of `dict` is None.
     ours = str(getattr(factory, "__module__", "")).partition(".")[0] == _PACKAGE
     logger = str(getattr(factory, "lightning_logger", ""))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -118,13 +119,42 @@ log_processor = dict(type='LogProcessor', window_size=5)
 )
 def test_known_types_need_no_torch(tmp_path, text, code, told):
     (tmp_path / "run.py").write_text(RUN)
-    (tmp_path / "config.py").write_text(text)
+    rows, last = explained(tmp_path / "config.py", text)
+    assert last == f"{code} set()", rows
+    assert told in rows
+
+
+def explained(config, text):
+    """Explain a config in a process of its own; return the table, and the code and the packages imported by then."""
+    config.write_text(text)
     program = (
         "import sys; from mm2pl.cli import main; code = main(['explain', sys.argv[1]]);"
         "print(code, {'torch', 'lightning', 'numpy'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "config.py")]
+    command = [sys.executable, "-c", program, str(config)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-    *rows, last = done.stdout.splitlines()
-    assert last == f"{code} set()", done.stdout
-    assert told in "\n".join(rows)
+    rows, _, last = done.stdout.strip().rpartition("\n")
+    return rows, last
+
+
+def test_the_neighbours_of_a_wrong_name_are_told(tmp_path):
+    text = "custom_hooks = [dict(type='EMAHok'), dict(type='EpochBasedTrainLoop')]\n"
+    rows, last = explained(tmp_path / "config.py", RUN + text)
+    assert "Did you mean 'EMAHook'" in rows
+    # A registry that was asked for a name which it knew.
+    assert "EpochBasedTrainLoop is registered in mm2pl::loop, which was not searched." in rows
+    assert "'torch'" in last
+
+
+def test_a_project_that_imports_torch_gets_no_lightning(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    (tmp_path / "told_net.py").write_text(
+        "import torch\nfrom mm2pl.registry import MODELS\n@MODELS.register_module()\n"
+        "class ToldNet(torch.nn.Module):\n    def __init__(self, head, width: int = 1): ...\n"
+    )
+    model = "model = dict(type='ToldNet', head=dict(type='Head'), depth=3)\n"
+    imports = "custom_imports = dict(imports=['told_net'])\n"
+    rows, last = explained(tmp_path / "config.py", RUN + model + imports)
+    assert "unknown to ToldNet → head, width" in rows
+    assert "'torch'" in last
+    assert "'lightning'" not in last
