@@ -61,6 +61,12 @@ _OPTIMIZERS = {
     **{name: f"bitsandbytes.optim.{name}" for name in _BITSANDBYTES},
 }
 
+RENAMED = {"Adafactor": "TorchAdafactor"}
+"""A class of ``torch.optim`` → its registered name.
+
+torch 2.5 brought an Adafactor. The short name meant transformers' before, and still does, as in MMEngine.
+"""
+
 BY_NAME: dict[str, dict[str, str]] = {
     "dataset": {
         name: f"mm2pl.mmcv.adapters.{name}" for name in ("MMCVConcatDataset", "MMCVRepeatDataset")

@@ -1,4 +1,4 @@
-"""Tell from an annotation that a value is clearly of another type."""
+"""Tell from an annotation of which kinds the values are that it allows."""
 
 from __future__ import annotations
 
@@ -44,42 +44,22 @@ def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
         return Any
 
 
-def clearly_wrong(value: object, hint: Any, default: object = None) -> bool:
-    """Return whether no value like ``value`` is meant by an annotation; of one that says nothing certain, never.
-
-    >>> clearly_wrong("x", int), clearly_wrong(1, float), clearly_wrong([1], tuple[int, int])
-    (True, False, False)
-    >>> clearly_wrong("x", int | str), clearly_wrong(None, int, default=None), clearly_wrong("x", "Any")
-    (False, False, False)
-    """
-    kind = kind_of(value)
-    allowed = _allowed(hint)
-    if kind is None or allowed is None or (value is None and default is None):
-        return False
-    return kind not in allowed
-
-
 def kind_of(value: object) -> str | None:
     """Return what a value is, roughly; None if it is something else."""
     return next((name for name, kind in _KINDS if isinstance(value, kind)), None)
 
 
-def words_of(hint: Any) -> str:
-    """Return what an annotation means.
+def allowed(hint: Any) -> list[str] | None:
+    """Return the kinds of values that an annotation allows; None if it may allow any.
 
-    >>> words_of(int | None)
-    'a number or None'
+    >>> allowed(int | None), allowed(tuple[int, int]), allowed("Any")
+    (['a number', 'None'], ['a list'], None)
     """
-    return " or ".join(_allowed(hint) or ("anything",))
-
-
-def _allowed(hint: Any) -> list[str] | None:
-    """Return the kinds that an annotation allows; None if it may allow any."""
     if hint in (None, type(None)):
         return ["None"]
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
-        parts = [_allowed(part) for part in typing.get_args(hint)]
+        parts = [allowed(part) for part in typing.get_args(hint)]
         return None if None in parts else [*dict.fromkeys(k for p in parts for k in p or ())]
     if origin is Literal:
         kinds = [kind_of(choice) for choice in typing.get_args(hint)]

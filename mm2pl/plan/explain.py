@@ -15,7 +15,11 @@ from mm2pl.plan.fault import Fault, short
 from mm2pl.plan.key import Inside
 from mm2pl.plan.keys import KEYS
 from mm2pl.plan.legacy import is_legacy
+from mm2pl.plan.registered import ours
 from mm2pl.plan.schema import Placing, faults_of, refuse
+from mm2pl.plan.takes import Takes
+from mm2pl.plan.typed import Types
+from mm2pl.registry import VISBACKENDS
 
 Status = Literal["exact", "equivalent", "ignored", "unused", "warning", "error"]
 
@@ -64,6 +68,9 @@ def explain(
         note = "this is an MMCV 1.x config as a whole → mm2pl migrate OLD -o NEW"
         return [entry(name, value, "—", "error", note) for name, value in config.items()]
     table_rows = [row for name, value in config.items() for row in top_level(name, value)]
+    if "visualizer" in config:
+        after = [row.key for row in table_rows].index("visualizer") + 1
+        table_rows[after:after] = loggers(dict(config.items()), types)
     placing = Placing(config, origins)
     placed = [replace(row, origin=_placed(placing.of(row.key))) for row in table_rows]
     return with_faults(placed, [*faults_of(config, types, origins, trusted=types), *doubts])
@@ -117,6 +124,35 @@ def top_level(name: str, value: object) -> Iterator[Entry]:
             yield from inside(key.inside, name, value, key.fidelity)
     else:
         yield entry(name, value, "—", "unused", "a variable of the config's own")
+
+
+def loggers(config: Mapping[str, Any], types: bool) -> Iterator[Entry]:
+    """Explain which of the Trainer's loggers each backend of the visualizer becomes.
+
+    Args:
+        config: Its keys.
+        types: Look up each type; without it only mm2pl's own are known.
+    """
+    path = "visualizer.vis_backends"
+    value = config.get("visualizer")
+    backends = value.get("vis_backends") if isinstance(value, Mapping) else None
+    look_up = Types(config).look_up
+    for i, backend in enumerate(backends if isinstance(backends, list | tuple) else ()):
+        kind = backend.get("type") if isinstance(backend, Mapping) else None
+        if kind is None:
+            continue
+        known = ours()[VISBACKENDS.name].get(kind) if isinstance(kind, str) else None
+        if types or not isinstance(kind, str):
+            known = look_up(VISBACKENDS, kind, backend.get("_scope_"))[0] or known
+        target = f"{_logger(known, kind)} in trainer.loggers"
+        yield entry(join(path, i), backend, target, "exact")
+
+
+def _logger(known: Takes | None, kind: object) -> str:
+    """Name what `connect_loggers` of the bridge makes of a backend."""
+    if known is None or "logger" not in known.methods:
+        return f"BackendLogger({known.name if known is not None else kind})"
+    return known.logger or f"the logger of {known.name}"
 
 
 def inside(known: Inside, path: str, value: object, fidelity: Status) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mm2pl.plan.registered import taken_by_type
 from mm2pl.registry import MODELS
 
 
@@ -22,8 +23,9 @@ def has_own_steps(model: object, trusted: bool = True) -> bool:
         if not trusted and "." in kind:
             return False
         try:
-            kind = MODELS.get(kind)
+            found = taken_by_type(MODELS, kind)
         # Anything may happen in a module of the user's; it is said better when the model is built.
         except Exception:
             return False
+        return found is not None and "training_step" in found.methods
     return hasattr(kind, "training_step")

@@ -30,8 +30,8 @@ def faults_of(
     Args:
         config: A :class:`~mm2pl.config.Config`, whose files then tell where a value is set, or its keys. Values may be
             live objects.
-        types: Also look up every ``type`` and compare its arguments with its signature. That imports what registers
-            the type, torch for nearly all.
+        types: Also look up every ``type`` and compare its arguments with its signature. That imports what the config
+            names, and all that mm2pl registers where a name is wrong.
         origins: Dotted key → the word of a command line that has set it.
         trusted: Whether modules that the config names may be imported; without it no type is looked up.
     """

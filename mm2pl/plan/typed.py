@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mm2pl import registry as registries
 from mm2pl.closest import closest, did_you_mean, misspelt
-from mm2pl.plan.annotations import clearly_wrong, hints_of, words_of
 from mm2pl.plan.classes import CLASSES
 from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, Severity, short
 from mm2pl.plan.key import Key
 from mm2pl.plan.keys import KEYS, UNSUPPORTED
+from mm2pl.plan.registered import ROOTS, taken_by_type
 from mm2pl.plan.tabled import of_key
+from mm2pl.plan.takes import Takes, taken_by
 from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry
-from mm2pl.registry.errors import RegistryKeyError, accepted_arguments, resembling, where_defined
-
-ROOTS = {r.name: r for r in vars(registries).values() if isinstance(r, Registry)}
-"""The root registries by their names."""
+from mm2pl.registry.errors import RegistryKeyError, resembling, where_defined
 
 # A data set builds these by registries, with the arguments that stand there; so do a Compose and a visualizer.
 _SUPPLIED = {"vis_backend": ("save_dir",)}
@@ -60,7 +56,9 @@ class Types:
         # Registry and scope → why the modules that register something there cannot be imported.
         self._broken: dict[tuple[str, str | None], Exception] = {}
         self._told: set[str] = set()
-        self._found: dict[tuple[str, str, str | None], tuple[Any, tuple[str, str] | None]] = {}
+        # Registries that were asked for something, and have not imported what mm2pl registers.
+        self._spared: list[Registry] = []
+        self._found: dict[tuple[str, str, str | None], tuple[Takes | None, bool]] = {}
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with the types and their arguments."""
@@ -101,11 +99,10 @@ class Types:
         self, registry: str, path: str, entry: str, cfg: Mapping[str, Any]
     ) -> Iterator[Fault]:
         """Check an entry that is the name of a class, whose arguments stand elsewhere."""
-        _, problem = self._look_up(ROOTS[registry], cfg[entry], cfg.get("_scope_"))
-        if problem is not None:
-            accepted, advice = problem
-            given = short(cfg[entry])
-            yield Fault(path=join(path, entry), given=given, accepted=accepted, advice=advice)
+        _, wrong = self.look_up(ROOTS[registry], cfg[entry], cfg.get("_scope_"))
+        if wrong:
+            where = join(path, entry)
+            yield from self._unknown(ROOTS[registry], cfg[entry], where, cfg.get("_scope_"))
 
     def _call(
         self,
@@ -119,28 +116,26 @@ class Types:
         """Check one call of a type that is looked up in the registry ``name``."""
         if isinstance(kind, str) and kind in UNSUPPORTED:
             return
-        factory, problem = self._look_up(ROOTS[name], kind, scope)
-        if problem is not None:
-            accepted, advice = problem
-            yield Fault(
-                path=join(path, "type"), given=short(kind), accepted=accepted, advice=advice
-            )
+        known, wrong = self.look_up(ROOTS[name], kind, scope)
+        if wrong:
+            yield from self._unknown(ROOTS[name], kind, join(path, "type"), scope)
         error = self._broken.get((name, scope or self.scope))
         if error is not None and str(error) not in self._told:
             self._told.add(str(error))
             yield _broken(join(path, "type"), kind, error)
-        if factory is not None:
-            if name == "parameter scheduler" and _is_torchs(factory):
+        if known is not None:
+            if name == "parameter scheduler" and _is_torchs(known):
                 yield _torchs_schedule(path, kind)
                 return
-            yield from _arguments(name, factory, path, arguments, supplied)
-        yield from self._parts(name, factory, path, arguments)
+            yield from _arguments(name, known, path, arguments, supplied)
+        yield from self._parts(name, known, path, arguments)
 
     def _parts(
-        self, name: str, factory: Any, path: str, arguments: Mapping[str, Any]
+        self, name: str, builder: Takes | None, path: str, arguments: Mapping[str, Any]
     ) -> Iterator[Fault]:
         """Check what stands inside a call: exactly where it is known who builds it, else by near misses."""
-        known = _PARTS.get(name, {}) if hasattr(factory, _BUILDERS.get(name, "")) else {}
+        is_known = builder is not None and _BUILDERS.get(name) in builder.methods
+        known = _PARTS[name] if is_known else {}
         for argument, value in arguments.items():
             for where, cfg in typed_dicts(join(path, argument), value):
                 inner = {k: v for k, v in cfg.items() if k not in _NOT_ARGUMENTS}
@@ -156,64 +151,82 @@ class Types:
         self, kind: Any, path: str, arguments: Mapping[str, Any], scope: str | None
     ) -> Iterator[Fault]:
         """Check a call of a type that somebody builds, from a registry or not: only a near miss is certainly wrong."""
-        factories = []
+        found: list[Takes] = []
         for registry in ROOTS.values():
-            factory, _ = self._look_up(registry, kind, scope)
-            if factory is not None and factory not in factories:
-                factories.append(factory)
-        accepted = [accepted_arguments(factory) for factory in factories]
+            known, _ = self.look_up(registry, kind, scope)
+            if known is not None and known not in found:
+                found.append(known)
         for argument, value in arguments.items():
-            if factories and all(known is not None and argument not in known for known in accepted):
-                names = [name for known in accepted for name in known or ()]
+            if found and all(
+                known.accepted is not None and argument not in known.accepted for known in found
+            ):
+                names = [name for known in found for name in known.accepted or ()]
                 if meant := misspelt(str(argument), [n for n in names if n not in arguments]):
-                    note = f"unknown to {_named(factories[0])}.{did_you_mean([meant])}"
+                    note = f"unknown to {found[0].name}.{did_you_mean([meant])}"
                     where = join(path, argument)
                     yield Fault(path=where, given=short(value), advice=note, severity="warning")
         yield from self._parts("", None, path, arguments)
 
-    def _look_up(
+    def look_up(
         self, registry: Registry, kind: Any, scope: str | None
-    ) -> tuple[Any, tuple[str, str] | None]:
-        """Return what a ``type`` means, if it can be known, or what is accepted in its place and what to do."""
+    ) -> tuple[Takes | None, bool]:
+        """Return what a ``type`` takes, if that can be known, and whether it is certainly wrong."""
         if not isinstance(kind, str):
-            known = callable(kind)
-            words = "a registered name, an import path, a class or a function"
-            return (kind if known else None), (None if known else (words, ""))
+            return (taken_by(kind), False) if callable(kind) else (None, True)
         scope = scope or self.scope
         # A scope that is not installed is looked for, and not found, for as long as an import takes.
         if scope in self._missing or (registry.name, scope) in self._broken:
-            return None, None
+            return None, False
         asked = (registry.name, kind, scope)
         if asked not in self._found:
             self._found[asked] = self._named(registry, kind, scope)
         return self._found[asked]
 
-    def _named(
-        self, registry: Registry, kind: str, scope: str | None
-    ) -> tuple[Any, tuple[str, str] | None]:
+    def _named(self, registry: Registry, kind: str, scope: str | None) -> tuple[Takes | None, bool]:
         try:
             with registry.switch_scope_and_registry(scope) as scoped:
-                found = scoped.get(kind)
-                if found is not None or not self._must_be_known(kind, scoped):
-                    return found, None
-                hints = resembling(kind, scoped)
-                if near := where_defined(kind, scoped):
-                    hints.append(near)
+                if scoped.awaited(kind) is not None:
+                    self._spared.append(scoped.root)
+                found = taken_by_type(scoped, kind)
+                return found, found is None and self._must_be_known(kind)
         # No registry has the scope: its package is not installed here.
         except RegistryKeyError:
             self._missing.add(scope)
-            return None, None
         # A module that the look-up imports may fail in any way; building says how.
         except Exception as error:
             # A short name is imported from nowhere: what fails is the registry's own modules, for each name anew.
             if "." not in kind:
                 self._broken[registry.name, scope] = error
-            return None, None
+        return None, False
+
+    def _unknown(
+        self, registry: Registry, kind: Any, path: str, scope: str | None
+    ) -> Iterator[Fault]:
+        """Say what is accepted in the place of a wrong ``type``."""
+        if not isinstance(kind, str):
+            words = "a registered name, an import path, a class or a function"
+            yield Fault(path=path, given=short(kind), accepted=words)
+            return
+        scope = scope or self.scope
+        try:
+            # What resembles a name is told by those that are registered.
+            for root in self._spared:
+                root.import_from_location()
+        except Exception as error:
+            self._broken[registry.name, scope] = error
+            return
+        with registry.switch_scope_and_registry(scope) as scoped:
+            # A torch of another time may have an optimizer that is not found in its sources.
+            if "." not in kind and scoped.get(kind) is not None:
+                return
+            hints = resembling(kind, scoped)
+            if near := where_defined(kind, scoped):
+                hints.append(near)
         words = f"a name of the {scoped.scope}::{scoped.name} registry or an import path"
         hint = " ".join(hints) or "import the module that registers it: custom_imports"
-        return None, (words, hint)
+        yield Fault(path=path, given=short(kind), accepted=words, advice=hint)
 
-    def _must_be_known(self, kind: str, registry: Registry) -> bool:
+    def _must_be_known(self, kind: str) -> bool:
         """Return whether what registers ``kind`` would have been imported by now."""
         package, dot, _ = kind.partition(".")
         # A scope or an import path of a package that is not installed here.
@@ -244,68 +257,42 @@ def typed_dicts(
             yield from typed_dicts(join(path, i), item)
 
 
-def _parameters(factory: Any) -> Mapping[str, inspect.Parameter] | None:
-    try:
-        return inspect.signature(factory).parameters
-    # Some classes that are written in C do not tell their signature.
-    except (TypeError, ValueError):
-        return None
-
-
 def _arguments(
     name: str,
-    factory: Any,
+    known: Takes,
     path: str,
     arguments: Mapping[str, Any],
     supplied: Sequence[str],
 ) -> Iterator[Fault]:
-    """Compare the arguments of a call with the signature of what is called."""
-    parameters = _parameters(factory)
-    if parameters is None:
-        return
-    known = CLASSES.get(name, {}).get(_named(factory)) if _is_ours(factory) else None
-    accepted = accepted_arguments(factory)
+    """Compare the arguments of a call with what is taken."""
+    table = CLASSES.get(name, {}).get(known.name) if known.ours else None
+    accepted = known.accepted
     # A class that takes any argument, and hands it to one that we know.
-    if accepted is None and known is not None and known.closed:
-        own = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-        accepted = [*dict.fromkeys([*own, *known.keys, *supplied])]
+    if accepted is None and table is not None and table.closed:
+        accepted = tuple(dict.fromkeys([*known.names, *table.keys, *supplied]))
     for argument in arguments if accepted is not None else ():
         if argument not in accepted:  # type: ignore[operator]
             hint = did_you_mean(closest(argument, accepted or (), 1))
             names = ", ".join(n for n in accepted or () if n not in supplied) or "no argument"
-            note = f"unknown to {_named(factory)} → {names}.{hint}"
+            note = f"unknown to {known.name} → {names}.{hint}"
             yield Fault(path=join(path, argument), given=short(arguments[argument]), advice=note)
-    first = next(iter(parameters), "")
     # An optimizer may call its parameters otherwise, and MMEngine gives them by that name.
-    given = {*arguments, *supplied, *([first] if "params" in supplied else [])}
+    given = {*arguments, *supplied, *(known.names[:1] if "params" in supplied else [])}
     # A function is called later, by torch's DataLoader, with what it still needs.
-    missing = [
-        n
-        for n, p in parameters.items()
-        if name != "function"
-        and p.default is p.empty
-        and n not in given
-        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    ]
+    missing = [n for n in known.required if name != "function" and n not in given]
     if missing:
-        note = f"{_named(factory)} needs {', '.join(missing)} → add {missing[0]}=…"
+        note = f"{known.name} needs {', '.join(missing)} → add {missing[0]}=…"
         yield Fault(path=path, given=short(dict(arguments)), advice=note)
-    hints = hints_of(factory)
     for argument, value in arguments.items():
-        if known is not None and argument in known.keys:
-            yield from of_key(known.keys[argument], join(path, argument), value)
-        elif (
-            argument in parameters
-            # Toolboxes declare a dict where they take a list too; a text in the place of a number is none.
-            and (isinstance(value, str) or _is_ours(factory))
-            and clearly_wrong(value, hints.get(argument, Any), parameters[argument].default)
-        ):
-            yield _wrong_kind(factory, join(path, argument), value, hints[argument])
+        if table is not None and argument in table.keys:
+            yield from of_key(table.keys[argument], join(path, argument), value)
+        # Toolboxes declare a dict where they take a list too; a text in the place of a number is none.
+        elif (isinstance(value, str) or known.ours) and known.refuses(argument, value):
+            yield _wrong_kind(known, join(path, argument), argument, value)
 
 
-def _wrong_kind(factory: Any, path: str, value: object, hint: Any) -> Fault:
-    ours, words = _is_ours(factory), words_of(hint)
-    if ours and hint in (bool, "bool"):
+def _wrong_kind(known: Takes, path: str, argument: str, value: object) -> Fault:
+    if known.ours and argument in known.booleans:
         note = f"MMEngine takes it for {is_true(value)}"
         return Fault(
             path=path,
@@ -314,9 +301,10 @@ def _wrong_kind(factory: Any, path: str, value: object, hint: Any) -> Fault:
             advice=note,
             severity="warning",
         )
+    words = " or ".join(known.kinds[argument])
     # What a class of the user's declares is not what it checks: MMEngine calls it all the same.
-    note = "" if ours else f"as {_named(factory)} declares it"
-    severity: Severity = "error" if ours else "warning"
+    note = "" if known.ours else f"as {known.name} declares it"
+    severity: Severity = "error" if known.ours else "warning"
     return Fault(path=path, given=short(value), accepted=words, advice=note, severity=severity)
 
 
@@ -326,22 +314,14 @@ def _broken(path: str, kind: Any, error: Exception) -> Fault:
     return Fault(path=path, given=short(kind), why=why, advice=advice, severity="warning")
 
 
-def _named(factory: Any) -> str:
-    return getattr(factory, "__name__", repr(factory))
-
-
-def _is_ours(factory: Any) -> bool:
-    return getattr(factory, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
-
-
-def _is_torchs(factory: Any) -> bool:
+def _is_torchs(known: Takes) -> bool:
     """Return whether a scheduler schedules a torch optimizer itself."""
-    return hasattr(factory, "get_last_lr") and not hasattr(factory, "get_last_value")
+    return "get_last_lr" in known.methods and "get_last_value" not in known.methods
 
 
 def _torchs_schedule(path: str, kind: Any) -> Fault:
-    short_name = _named(kind) if not isinstance(kind, str) else kind.rpartition(".")[2]
-    ours = ROOTS["parameter scheduler"].get(short_name)
+    short_name = getattr(kind, "__name__", str(kind)).rpartition(".")[2]
+    ours = taken_by_type(ROOTS["parameter scheduler"], short_name)
     use = f"type={short_name!r}, MMEngine's" if ours is not None else "one of MMEngine's"
     note = f"torch's schedulers take a torch optimizer, and a param_scheduler schedules the wrapper → {use}"
     return Fault(path=join(path, "type"), given=repr(kind), advice=note)

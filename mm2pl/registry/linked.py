@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from mm2pl.registry.located import locations
-from mm2pl.registry.registry import SCOPE, Registry
+from mm2pl.registry.registry import SCOPE, Registry, canonical
 from mm2pl.utils import get_object_from_string
 
 _SCOPES = itertools.count()
@@ -82,6 +82,14 @@ class RootRegistry(LinkedRegistry):
             path = locations().BY_NAME.get(self._name, {}).get(name)
             ours = None if path is None else get_object_from_string(path)
         return found if ours is None else ours
+
+    def awaited(self, key: str) -> str | None:
+        """Return the name for which :meth:`get` would import the rooms that register something here, or None."""
+        scope, name = self.split_scope_key(key)
+        theirs = self._theirs()
+        known = name in self._module_dict or (theirs is not None and name in theirs.module_dict)
+        here = scope is None or (canonical(scope) == SCOPE and "." not in name)
+        return name if here and not known and not self._imported else None
 
     def _import_object(self, path: str) -> Any:
         found = super()._import_object(path)

@@ -199,6 +199,17 @@ class Registry:
         found = self._get_scoped(canonical(scope), name)
         return self._import_object(key) if found is None else found
 
+    def awaited(self, key: str) -> str | None:
+        """Return the name for which :meth:`get` would import what mm2pl itself registers; None if it would not.
+
+        No room of mm2pl's is imported to find out. A toolbox's registry may import what registers something there.
+        """
+        scope, name = self.split_scope_key(key)
+        # A dotted name is asked of another registry, or is an import path.
+        if scope is not None or self.parent is None or self._find(name) is not None:
+            return None
+        return self.parent.awaited(name)
+
     def _find(self, name: str) -> Any:
         """Return what is registered as ``name`` in this very registry."""
         # MMEngine 0.10.7 imports the locations at the first get, even for a name that is registered already.

@@ -6,22 +6,19 @@ import inspect
 
 import torch
 
+from mm2pl.registry.located import locations
 from mm2pl.registry.root import OPTIMIZERS
 
 
 def register_torch_optimizers() -> list[str]:
-    """Register the classes of `torch.optim` and return their names there.
-
-    torch's Adafactor is registered as ``TorchAdafactor``, as in MMEngine.
-    """
+    """Register the classes of `torch.optim` and return their names there."""
     optimizers = {
         name: found
         for name, found in vars(torch.optim).items()
         if inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)
     }
     for name, optimizer in sorted(optimizers.items()):
-        # torch 2.5 brought an Adafactor. The short name meant transformers' before, and still does.
-        OPTIMIZERS._register_own(optimizer, "TorchAdafactor" if name == "Adafactor" else name)
+        OPTIMIZERS._register_own(optimizer, locations().RENAMED.get(name, name))
     return sorted(optimizers)
 
 

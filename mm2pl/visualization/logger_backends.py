@@ -68,6 +68,7 @@ class TensorboardVisBackend(LoggerVisBackend):
     """
 
     package = "tensorboard"
+    lightning_logger = "TensorBoardLogger"
 
     def _make_logger(self) -> Any:
         # Lightning's own message would not name this backend.
@@ -130,6 +131,7 @@ class WandbVisBackend(LoggerVisBackend, OfServer):
     """
 
     package = "wandb"
+    lightning_logger = "WandbLogger"
 
     def __init__(
         self,
@@ -239,6 +241,7 @@ class MLflowVisBackend(LoggerVisBackend, OfServer):
     """
 
     package = "mlflow"
+    lightning_logger = "MLFlowLogger"
 
     def __init__(
         self,

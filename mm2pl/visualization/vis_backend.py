@@ -55,6 +55,9 @@ class BaseVisBackend:
     is_logger: ClassVar[bool] = False
     """Whether it writes to a logger or a service, with an axis of steps, and not to a file as MMEngine does."""
 
+    lightning_logger: ClassVar[str] = ""
+    """The class of ``lightning.pytorch.loggers`` that it writes through, if it does."""
+
     def __init__(self, save_dir: str | None) -> None:
         self._save_dir = save_dir
         self._env_initialized = False

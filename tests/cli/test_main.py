@@ -45,6 +45,45 @@ def test_help_imports_neither_torch_nor_lightning():
     assert done.stdout.strip().endswith("[]")
 
 
+OLD = """
+model = dict(type='Classifier', backbone=dict(type='Net'))
+data = dict(samples_per_gpu=2, train=dict(type='Pictures'))
+optimizer = dict(type='SGD', lr=0.1)
+lr_config = dict(policy='step', step=[2], warmup='linear', warmup_iters=5, warmup_ratio=0.1)
+total_epochs = 3
+checkpoint_config = dict(interval=1)
+log_config = dict(interval=10, hooks=[dict(type='TextLoggerHook')])
+"""
+TODAY = """
+train_cfg = dict(by_epoch=True, max_epochs=3)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+param_scheduler = dict(type='CosineAnnealingLR', T_max=3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "imported"),
+    [
+        (["migrate", "old.py", "-o", "new.py"], set()),
+        (["explain", "today.py"], set()),
+        (["convert", "today.py", "-o", "flat.py"], set()),
+        # The classes of schedules know torch's optimizers.
+        (["plot", "schedule", "today.py"], {"torch"}),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_what_only_reads_a_config_imports_no_lightning(words, imported, tmp_path):
+    (tmp_path / "old.py").write_text(OLD)
+    (tmp_path / "today.py").write_text(TODAY)
+    code = (
+        "import sys; from mm2pl.cli import main; assert main(sys.argv[1:]) == 0;"
+        "print({'torch', 'lightning'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, check=True)
+    assert done.stdout.splitlines()[-1] == str(imported)
+
+
 @pytest.mark.parametrize(
     "option", ["--amp", "--auto-scale-lr", "--no-validate", "--cfg-options=work_dir=a"]
 )

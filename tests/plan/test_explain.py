@@ -100,3 +100,53 @@ def test_tables():
     rows = explain({"norm_cfg": {"a": "x|y"}})
     assert table(rows).splitlines()[0].startswith("key")
     assert r"x\|y" in table(rows, "md")
+
+
+class Theirs:
+    """A backend of a user's, with a logger of its own."""
+
+    logger = None
+
+
+class Plain:
+    """A backend of a user's, without one."""
+
+
+def test_the_logger_that_a_backend_becomes():
+    kinds = [
+        *("LocalVisBackend", "TensorboardVisBackend", "mmengine.WandbVisBackend", "AimVisBackend"),
+        *("mm2pl.visualization.MLflowVisBackend", Theirs, Plain),
+    ]
+    backends = [{"type": kind} for kind in kinds]
+    config = {"resume": False, "visualizer": {"type": "Visualizer", "vis_backends": backends}}
+    targets = [row.target for row in explain({**config, "launcher": "none"}, types=True)]
+    assert targets[1:-1] == [
+        "Trainer(logger=…)",
+        "BackendLogger(LocalVisBackend) in trainer.loggers",
+        "TensorBoardLogger in trainer.loggers",
+        "WandbLogger in trainer.loggers",
+        "BackendLogger(AimVisBackend) in trainer.loggers",
+        "MLFlowLogger in trainer.loggers",
+        "the logger of Theirs in trainer.loggers",
+        "BackendLogger(Plain) in trainer.loggers",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("backend", "target"),
+    [
+        ({"type": "TensorboardVisBackend"}, "TensorBoardLogger in trainer.loggers"),
+        ({"type": "subprocess.call"}, "BackendLogger(subprocess.call) in trainer.loggers"),
+    ],
+)
+def test_the_logger_of_a_strangers_config_is_not_looked_up(backend, target):
+    config = {"visualizer": {"type": "Visualizer", "vis_backends": [backend]}}
+    assert row(config, "visualizer.vis_backends.0").target == target
+
+
+@pytest.mark.parametrize(
+    "visualizer",
+    [None, "Visualizer", {"type": "V"}, {"vis_backends": 3}, {"vis_backends": [3, {}]}],
+)
+def test_visualizers_without_backends(visualizer):
+    assert [entry.key for entry in explain({"visualizer": visualizer})] == ["visualizer"]

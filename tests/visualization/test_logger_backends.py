@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import loggers
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from mm2pl.config import Config
@@ -44,6 +45,18 @@ def test_tensorboards_logger_serves_a_trainer_too(tmp_path):
     assert isinstance(backend.logger, TensorBoardLogger)
     assert os.path.samefile(backend.logger.log_dir, tmp_path)
     assert backend.experiment is backend.logger.experiment
+
+
+@pytest.mark.parametrize("backend", [TensorboardVisBackend, WandbVisBackend, MLflowVisBackend])
+@pytest.mark.filterwarnings("ignore:.*filesystem tracking backend:FutureWarning")
+def test_the_logger_is_the_one_that_is_named(backend, tmp_path, monkeypatch):
+    named = getattr(loggers, backend.lightning_logger)
+    pytest.importorskip(backend.package)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    made = backend(str(tmp_path))
+    assert isinstance(made.logger, named)
+    made.close()
 
 
 def test_step_goes_elsewhere(tmp_path):

@@ -1,0 +1,78 @@
+"""What torch's optimizers take, read from the sources of the installed torch, since importing it takes seconds."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import collections.abc
+import typing
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mm2pl.plan.takes import Takes, taken_by
+from mm2pl.registry.located import locations
+
+_NAMES = {**vars(builtins), **vars(typing), **vars(collections.abc), "__name__": "torch.optim"}
+"""Names of annotations that mean what they mean in torch."""
+
+
+@cache
+def sources() -> dict[str, tuple[str, Path]]:
+    """Return the names that the optimizers' registry may find in ``torch.optim``: the name there, and the source."""
+    # Of a top-level package nothing is imported for that.
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return {}
+    folder = Path(spec.origin).with_name("optim")
+    imports = [node for node in _body(folder / "__init__.py") if isinstance(node, ast.ImportFrom)]
+    return {
+        locations().RENAMED.get(alias.name, alias.name): (
+            alias.name,
+            folder / f"{(node.module or '').rpartition('.')[2]}.py",
+        )
+        for node in imports
+        for alias in node.names
+    }
+
+
+@cache
+def taken_by_torchs(name: str) -> Takes | None:
+    """Return what the optimizer of torch takes that is registered as ``name``; None if no source says it."""
+    own, source = sources().get(name, ("", None))
+    classes = [n for n in _body(source) if isinstance(n, ast.ClassDef) and n.name == own]
+    for node in [n for each in classes for n in each.body if isinstance(n, ast.FunctionDef)]:
+        if node.name == "__init__":
+            return taken_by(_without_effect(own, node))
+    return None
+
+
+def _body(source: Path | None) -> Sequence[ast.stmt]:
+    if source is None or not source.is_file():
+        return []
+    return ast.parse(source.read_text(encoding="utf-8")).body
+
+
+def _without_effect(name: str, constructor: ast.FunctionDef) -> Any:
+    """Return a function with the parameters of a constructor that does nothing."""
+    constructor.name, constructor.body, constructor.decorator_list = name, [ast.Pass()], []
+    arguments = constructor.args
+    del arguments.args[0]  # self
+    arguments.defaults = [_plain(each) for each in arguments.defaults]
+    arguments.kw_defaults = [each and _plain(each) for each in arguments.kw_defaults]
+    future = ast.parse("from __future__ import annotations").body
+    module = ast.fix_missing_locations(ast.Module(body=[*future, constructor], type_ignores=[]))
+    names = dict(_NAMES)
+    for node in ast.walk(arguments):
+        if isinstance(node, ast.Name):
+            # Such as Tensor: a class of which no value of a config is.
+            names.setdefault(node.id, type(node.id, (), {}))
+    exec(compile(module, name, "exec"), names)
+    return names[name]
+
+
+def _plain(default: ast.expr) -> ast.expr:
+    # It may name a constant of its module; whether there is one, and whether it is None, is all that is asked.
+    return default if isinstance(default, ast.Constant) else ast.Constant(value=0)
