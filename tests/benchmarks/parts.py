@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,30 +113,52 @@ def scheduler_stepping(times: int) -> Scenario:
     return by_package(title, tick, {"each lr read and written once": touch})
 
 
-def checkpoint_writing(times: int, width: int = 32, size: str = "94 MB") -> Scenario:
+def checkpoint_writing(times: int, width: int) -> Scenario:
     """Write weights and momenta, with all else that a periodic checkpoint holds."""
 
     def bare() -> Sample:
-        model = ResNet((3, 4, 6, 3), width, True)
-        torch_optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        (x, y) = next(iter(images(2, 32)(1, "cpu")))
-        model.losses(x, y)["loss"].backward()
-        torch_optimizer.step()
-        state = {"state_dict": model.state_dict(), "optimizer": torch_optimizer.state_dict()}
+        state = weights_and_momenta(width)
         with tempfile.TemporaryDirectory() as folder:
             return timed(lambda: save_durably(state, f"{folder}/checkpoint.pth"), times)
 
+    def copying() -> Sample:
+        tensors = [*tensors_of(weights_and_momenta(width))]
+        copies = [tensor.clone() for tensor in tensors]
+        return timed(lambda: [c.copy_(t) for c, t in zip(copies, tensors, strict=True)], times)
+
     rows = {
         "torch.save, fsync": bare,
+        "a copy into memory that is there": copying,
         "mm2pl, AsyncCheckpointIO: the loop waits": lambda: save_in_a_run(
-            "mm2pl", times, width, later=True
+            "mm2pl", times, width, later=1
         ),
+        "the same, for the first file": lambda: save_in_a_run("mm2pl", times, width, later=0),
     }
+    size = sum(tensor.nbytes for tensor in tensors_of(weights_and_momenta(width))) / 1e6
     return by_package(
-        f"Writing a checkpoint of {size} (a ResNet-50, momenta)",
+        f"Writing a checkpoint of {size:.0f} MB (layers of a ResNet-50, momenta)",
         lambda package: save_in_a_run(package, times, width),
         rows,
     )
+
+
+def weights_and_momenta(width: int) -> dict[str, Any]:
+    """Return the states of a network and its optimizer after a step."""
+    model = ResNet((3, 4, 6, 3), width, True)
+    torch_optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    (x, y) = next(iter(images(2, 32)(1, "cpu")))
+    model.losses(x, y)["loss"].backward()
+    torch_optimizer.step()
+    return {"state_dict": model.state_dict(), "optimizer": torch_optimizer.state_dict()}
+
+
+def tensors_of(state: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in nested dicts."""
+    for value in state.values():
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, dict):
+            yield from tensors_of(value)
 
 
 def save_durably(state: object, path: str) -> None:
@@ -147,8 +169,11 @@ def save_durably(state: object, path: str) -> None:
         os.fsync(file.fileno())
 
 
-def save_in_a_run(package: str, times: int, width: int, later: bool = False) -> Sample:
-    """Train two iterations, and write checkpoints in the second; ``later``: what the loop waits for one."""
+def save_in_a_run(package: str, times: int, width: int, later: int | None = None) -> Sample:
+    """Train two iterations, and write checkpoints in the second.
+
+    ``later``: another thread writes, and the sample is what the loop waits for the file of that number.
+    """
     samples: list[Sample] = []
 
     class Model(importlib.import_module(f"{package}.model").BaseModel):
@@ -164,15 +189,17 @@ def save_in_a_run(package: str, times: int, width: int, later: bool = False) -> 
             if batch_idx != 1:
                 return
             save = functools.partial(runner.save_checkpoint, runner.work_dir, by_epoch=False)
-            if later:  # a file of before has its memory then
-                save("first.pth")
-                while not Path(runner.work_dir, "first.pth").exists():
+            if later is None:
+                samples.append(timed(lambda: save("checkpoint.pth"), times))
+            for number in range(0 if later is None else later + 1):
+                path = Path(runner.work_dir, f"{number}.pth")
+                samples.append(timed(lambda path=path: save(path.name), 1))
+                while not path.exists():
                     time.sleep(0.1)
-                time.sleep(0.5)
-            samples.append(timed(lambda: save("checkpoint.pth"), 1 if later else times))
+                time.sleep(0.5)  # until what has written it has handed its memory on
 
     more: dict[str, Any] = {}
-    if later:
+    if later is not None:
         from lightning.pytorch.plugins import AsyncCheckpointIO
 
         more["trainer"] = {"plugins": [AsyncCheckpointIO()]}
@@ -188,7 +215,7 @@ def save_in_a_run(package: str, times: int, width: int, later: bool = False) -> 
             experiment_name=f"save-{package}{next(NUMBERS)}",
             **more,
         ).train()
-    return samples[0]
+    return samples[-1]
 
 
 def many_files(times: int) -> Scenario:
@@ -221,8 +248,8 @@ SCENARIOS: dict[str, tuple[Callable[[int], Scenario], int]] = {
     "print": (config_printing, 20),
     "schedules": (scheduler_stepping, 20),
     "config-files": (many_files, 1),
-    "checkpoint": (checkpoint_writing, 3),
-    "checkpoint-1gb": (lambda times: checkpoint_writing(times, 104, "1 GB"), 1),
+    "checkpoint": (lambda times: checkpoint_writing(times, 45), 3),
+    "checkpoint-1gb": (lambda times: checkpoint_writing(times, 148), 1),
 }
 """Option → what makes the table, and how often it is done per turn."""
 

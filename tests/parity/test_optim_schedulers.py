@@ -18,6 +18,7 @@ theirs = pytest.importorskip("mmengine.optim", reason="needs mmengine")
 
 STACKS = 5000
 NAMES = ("lr", "momentum", "weight_decay")
+OPTIMIZERS = ["SGD", "AdamW", "SGD, equal groups", "AdamW, equal groups"]
 
 
 def random_policy(rng: random.Random, by_epoch: bool) -> tuple[str, dict[str, Any]]:
@@ -77,8 +78,9 @@ def random_stack(rng: random.Random) -> list[tuple[str, dict[str, Any], int | No
 
 def make_optimizer(kind: str, lr: float = 0.1) -> torch.optim.Optimizer:
     params = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
-    groups = [{"params": params[0]}, {"params": params[1], "lr": 0.037, "weight_decay": 0.011}]
-    if kind == "SGD":
+    own = {} if kind.endswith("equal groups") else {"lr": 0.037, "weight_decay": 0.011}
+    groups = [{"params": params[0]}, {"params": params[1], **own}]
+    if kind.startswith("SGD"):
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, weight_decay=5e-4)
     return torch.optim.AdamW(groups, lr=lr, betas=(0.87, 0.999), weight_decay=5e-4)
 
@@ -145,7 +147,7 @@ def test_random_stacks(part: int) -> None:
     rng = random.Random(part)
     for index in range(STACKS // 10):
         stack = random_stack(rng)
-        kind, wrapped = rng.choice(["SGD", "AdamW"]), rng.random() < 0.5
+        kind, wrapped = rng.choice(OPTIMIZERS), rng.random() < 0.5
         expected = outcome(theirs, stack, kind, wrapped)
         assert outcome(ours, stack, kind, wrapped) == expected, (part, index, stack)
 
@@ -170,7 +172,7 @@ def test_random_stacks_resumed(part: int) -> None:
     rng = random.Random(1000 + part)
     for index in range(100):
         stack, at = random_stack(rng), rng.randint(1, 30)
-        more = stack, rng.choice(["SGD", "AdamW"]), rng.random() < 0.5, at
+        more = stack, rng.choice(OPTIMIZERS), rng.random() < 0.5, at
         expected = outcome(theirs, theirs, *more, function=resumed)
         for saved_by in (ours, theirs):
             mine = outcome(ours, saved_by, *more, function=resumed)

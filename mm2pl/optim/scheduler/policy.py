@@ -34,11 +34,12 @@ class PolicyScheduler(_ParamScheduler):
     _inputs: ClassVar[tuple[str, ...]]
 
     def _get_value(self) -> list[float]:
-        return self._next([group[self.param_name] for group in self.optimizer.param_groups])
+        values = [group[self.param_name] for group in self.optimizer.param_groups]
+        return self._next(values, self.base_values)
 
-    def _next(self, values: list[float]) -> list[float]:
+    def _next(self, values: list[float], bases: list[float]) -> list[float]:
         # Read anew each time: a loaded state brings its own settings, and they win in MMEngine too.
-        return type(self)._transition(self.last_step, values, self.base_values, **self.settings)
+        return type(self)._transition(self.last_step, values, bases, **self.settings)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -49,14 +50,22 @@ class PolicyScheduler(_ParamScheduler):
         # A user's subclass computes its own values.
         if type(self)._get_value is not PolicyScheduler._get_value:
             return super()._update(values)
-        updated = self._next(values)
-        if updated is not values:
-            groups = self.optimizer.param_groups
-            # A deque of length 0 runs an iterator without a Python loop.
-            deque(map(setitem, groups, repeat(self.param_name), updated), maxlen=0)
-            # A group that was added to the optimizer later has no base value, and some policies pass over it.
-            updated += values[len(updated) :]
-        return updated
+        groups, name, bases = self.optimizer.param_groups, self.param_name, self.base_values
+        one = values[:1]
+        updated = self._next(one, bases[:1])
+        if updated is one:
+            # No policy looks at the values to see whether it acts.
+            return values
+        if _is_one_number(values, len(values)) and _is_one_number(bases, len(values)):
+            # Hundreds of groups mostly share one value, which has been computed by now.
+            for group in groups:
+                group[name] = updated[0]
+            return updated * len(values)
+        updated = self._next(values, bases)
+        # A deque of length 0 runs an iterator without a Python loop.
+        deque(map(setitem, groups, repeat(name), updated), maxlen=0)
+        # A group that was added to the optimizer later has no base value, and some policies pass over it.
+        return updated + values[len(updated) :]
 
     @classmethod
     def build_iter_from_epoch(
@@ -88,6 +97,12 @@ class PolicyScheduler(_ParamScheduler):
                 # `T_max=None` and `total_steps=None` follow the span, which is scaled already.
                 kwargs[name] = _scaled(kwargs[name], epoch_length)
         return cls(*args, **kwargs)
+
+
+def _is_one_number(values: list[Any], count: int) -> bool:
+    """Return whether ``values`` are ``count`` times one number."""
+    # Not a tensor, which somebody may change in place. A comparison of lists ends at the first difference.
+    return bool(values) and type(values[0]) is float and values[:1] * count == values
 
 
 def is_pure(scheduler: object) -> bool:

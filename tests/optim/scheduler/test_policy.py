@@ -118,3 +118,38 @@ def test_a_class_that_a_subclass_skips_says_nothing_of_its_own() -> None:
     scheduler.step()
     assert (scheduler.get_last_value(), scheduler.end) == ([0.05], 6)
     assert list(inspect.signature(AnyStep).parameters) == ["optimizer", "param_name", "kwargs"]
+
+
+def two_groups(first: Any, second: Any) -> torch.optim.SGD:
+    params = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (first, second)]
+    return torch.optim.SGD(params)
+
+
+EQUAL = {
+    "all": ((0.1, 0.1), (0.1, 0.1), [0.05, 0.05]),
+    "now, not at the start": ((0.1, 0.2), (0.1, 0.1), [0.05, 0.1]),
+    "at the start, not now": ((0.1, 0.1), (0.1, 0.2), [0.05, 0.05]),
+}
+
+
+@pytest.mark.parametrize(("bases", "values", "expected"), EQUAL.values(), ids=EQUAL)
+def test_a_restart_gives_each_group_its_own_base_value(
+    bases: tuple, values: tuple, expected: list[float]
+) -> None:
+    optimizer = two_groups(*bases)
+    scheduler = schedulers.CosineRestartLR(optimizer, [1, 9], [1, 0.5], eta_min=0)
+    for group, value in zip(optimizer.param_groups, values, strict=True):
+        group["lr"] = value
+    optimizer.step()
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == expected
+
+
+def test_groups_do_not_share_a_tensor() -> None:
+    optimizer = two_groups(torch.tensor(1.0), torch.tensor(1.0))
+    scheduler = schedulers.ExponentialLR(optimizer, gamma=0.5)
+    optimizer.step()
+    scheduler.step()
+    first, second = (group["lr"] for group in optimizer.param_groups)
+    assert first is not second
+    assert first == second == 0.5
