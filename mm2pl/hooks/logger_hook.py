@@ -110,6 +110,7 @@ class LoggerHook(Hook):
 
     def before_run(self, runner: RunnerLike) -> None:
         """Name the files of this run."""
+        self._epoch_length = None
         if self._out_root is not None:
             self.out_dir = self.file_backend.join_path(
                 self._out_root, os.path.basename(runner.work_dir.rstrip(os.sep))

@@ -194,7 +194,12 @@ def test_an_epoch_is_as_long_as_the_loader_of_its_own(make_runner):
         runner.train_dataloader = range(length)
         for batch_idx in range(length):
             hook.after_train_iter(runner, batch_idx)
+    hook.before_run(runner)
+    runner.train_dataloader = range(7)
+    for batch_idx in (5, 6):  # another run of the same hook, resumed within an epoch
+        hook.after_train_iter(runner, batch_idx)
     assert [line for line in runner.logger if line.startswith("train")] == [
         *("train 2",),
         *("train 3", "train 5"),
+        *("train 6",),
     ]
