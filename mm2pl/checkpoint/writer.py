@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import logging
 import os
@@ -114,10 +113,13 @@ def write_atomically(
 def _remove_left_over(path: Path) -> None:
     """Remove what processes of this host that are gone have left of a file, and those of mm2pl 0.1."""
     start = f".{path.name}."
-    for left in path.parent.glob(f"{glob.escape(start)}*tmp"):
-        _, _, pid = left.name.removeprefix(start).removesuffix(".tmp").rpartition(f"{_HOST}-")
-        if left.name == f"{start}tmp" or (pid.isdigit() and not is_alive(int(pid))):
-            left.unlink(missing_ok=True)
+    # Not a glob: each name of a file would be another pattern, which is compiled and stays in a cache.
+    for name in os.listdir(path.parent):
+        if not (name.startswith(start) and name.endswith("tmp")):
+            continue
+        _, _, pid = name.removeprefix(start).removesuffix(".tmp").rpartition(f"{_HOST}-")
+        if name == f"{start}tmp" or (pid.isdigit() and not is_alive(int(pid))):
+            path.with_name(name).unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

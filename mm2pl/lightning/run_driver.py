@@ -210,7 +210,7 @@ class RunDriver(ModuleDriver):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and how it goes on."""
+        """Say where a run stands that was stopped by Ctrl-C or SIGTERM, and let the data's workers end."""
         if self.run is None:
             return
         if self.run.others is not None:
@@ -221,6 +221,8 @@ class RunDriver(ModuleDriver):
             if stopped and self.run.stage == "fit":
                 self.run.continuing.log_interruption()
         finally:
+            if self.run.training.stream is not None:
+                self.run.training.stream.leave_epoch()
             self.run.leave(exception)
 
     # Training

@@ -159,6 +159,15 @@ class TrainStream:
             self._batches = None
         self.consumed = 0
 
+    def leave_epoch(self) -> None:
+        """Let the loader's iterator go, and its worker processes with it; where the stream stands is still known.
+
+        One that the garbage collector finds in a cycle waits 5 s for each worker (torch 2.13). A stream that goes on in
+        the same pass keeps it.
+        """
+        if not (self.endless or self.goes_on):
+            self._batches = None
+
     def state_dict(self, untrained: bool = False) -> dict[str, Any]:
         """Say where the stream stands: pass, batches taken of it, and the random state it was opened with.
 
