@@ -84,7 +84,7 @@ def _verified(
         if path.is_dir():
             raise MissingFileError(f"{path} is a folder → name a checkpoint in it")
         near = files_beside(path)
-        hint = f" → one that is there: {', '.join(near)}" if near else "."
+        hint = f" → one that is there: {near}" if near else "."
         raise MissingFileError(f"{path} can not be found{hint}")
     try:
         _refuse_bomb(file)
@@ -97,9 +97,18 @@ def _verified(
         raise CheckpointError(message + _hint(path)) from error.__cause__
 
 
-def files_beside(path: Path) -> list[str]:
-    """Return the names of the checkpoints in the folder of one that is not there."""
-    return sorted(each.name for each in path.parent.glob("*") if each.suffix in (".pth", ".ckpt"))
+_SHOWN = 5
+
+
+def files_beside(path: Path) -> str:
+    """Name the checkpoints in the folder of one that is not there, if there are any; of many the last ones.
+
+    So ``epoch_2.pth`` comes before ``epoch_10.pth``.
+    """
+    names = [each.name for each in path.parent.glob("*") if each.suffix in (".pth", ".ckpt")]
+    names.sort(key=lambda name: (len(name), name))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[-_SHOWN:]) + more
 
 
 def read_outline(file: File, name: str | None = None, *, check_bits: bool = True) -> dict[Any, Any]:

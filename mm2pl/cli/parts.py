@@ -108,7 +108,7 @@ def require_checkpoint(path: str | None, work_dir: str) -> None:
         raise MissingFileError(f"{path} can not be found → did you mean {os.path.relpath(meant)}?")
     if near := files_beside(Path(path)):
         raise MissingFileError(
-            f"{path} can not be found → last, best, or one that is there: {', '.join(near)}"
+            f"{path} can not be found → last, best, or one that is there: {near}"
         )
 
 

@@ -37,7 +37,7 @@ class IterTimerHook(Hook):
         self.start_iter = runner.iter
 
     def _before_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
-        self.t = time.time()
+        self.t, self._batches = time.time(), None
 
     def _after_epoch(self, runner: RunnerLike, mode: str = "train") -> None:
         self.time_sec_test_val = 0.0
@@ -66,7 +66,7 @@ class IterTimerHook(Hook):
         else:
             self.time_sec_test_val += elapsed
             average = self.time_sec_test_val / (batch_idx + 1)
-            if batch_idx == 0:
+            if batch_idx == 0 or self._batches is None:
                 # Once per evaluation: a loader asks its samplers and its data set.
                 self._batches = length_of(getattr(runner, f"{mode}_dataloader"))
             left = -1 if self._batches is None else self._batches - batch_idx - 1

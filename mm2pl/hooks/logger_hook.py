@@ -133,6 +133,8 @@ class LoggerHook(Hook):
             # Not in each iteration: a loader asks its samplers and its data set.
             self._epoch_length = length_of(runner.train_dataloader) or 0
         last = batch_idx + 1 == self._epoch_length
+        if type(self).end_of_epoch is not Hook.end_of_epoch:  # of a project's subclass
+            last = self.end_of_epoch(runner.train_dataloader, batch_idx)
         if last or self.every_n_train_iters(runner, self.interval_exp_name):
             runner.logger.info(f"Exp name: {runner.experiment_name}")
         if due or (last and (not self.ignore_last or self._epoch_length <= self.interval)):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import Strategy
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from mm2pl.lightning.listening import listeners, overrides
 from mm2pl.lightning.private import (
     CURRENT_HOOK,
     EpochLoop,
@@ -22,8 +20,6 @@ from mm2pl.lightning.private import (
 from mm2pl.lightning.profiler import NoProfiler
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-
     from mm2pl.lightning.private import DataFetcher
 
 NEVER = sys.maxsize
@@ -51,14 +47,14 @@ class LeanEpochLoop(EpochLoop):
             and getattr(module, "batches_stay_raw", False)
             and not hands_out_iterator(data_fetcher)
             # No strategy of Lightning 2.6 listens; a user's may, and `advance` does not call it.
-            and not is_overridden("on_train_batch_start", trainer.strategy, Strategy)
+            and not overrides(trainer.strategy, "on_train_batch_start", Strategy)
         )
         if self.lean:
             self._state, self._strategy = vars(module), trainer.strategy
             self._convert = trainer.precision_plugin.convert_input
             self._connector, self._logged = logger_connector(trainer), logged_values(self)
             self._start = listeners(trainer, "on_train_batch_start")
-            self._asks = is_overridden("on_train_batch_start", module, LightningModule)
+            self._asks = overrides(module, "on_train_batch_start", LightningModule)
             self._end = listeners(trainer, "on_train_batch_end")
 
     def advance(self, data_fetcher: DataFetcher) -> None:
@@ -83,7 +79,7 @@ class LeanEpochLoop(EpochLoop):
         state[CURRENT_HOOK] = "on_train_batch_start"
         answer = None
         for call in self._start:
-            # The module's counts, the last one, as in Lightning: -1 from a callback is ignored.
+            # Only the module's answer counts, and it is called last: as in Lightning, -1 from a callback is ignored.
             answer = call(batch, batch_idx)
         skipped = answer == -1 and self._asks
         outputs = None
@@ -121,17 +117,3 @@ class LeanEpochLoop(EpochLoop):
             super().on_advance_end(data_fetcher)
         else:
             self.count_step()
-
-
-def listeners(trainer: Trainer, hook: str) -> list[Callable[..., Any]]:
-    """Return, in Lightning's order, the methods for a hook of those who override it; the module's is the last."""
-    module: Any = trainer.lightning_module
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    bound: list[Callable[..., Any]] = [
-        partial(getattr(callback, hook), trainer, module)
-        for callback in callbacks
-        if is_overridden(hook, callback, Callback)
-    ]
-    if is_overridden(hook, module, LightningModule):
-        bound.append(getattr(module, hook))
-    return bound

@@ -58,6 +58,11 @@ class EvaluatedModule(NamedWeights):
         return self.model.test_step(batch)
 
     def _evaluate(self, stage: str, batch: object, batch_idx: int) -> Any:
+        """Run one batch through the loop of ``val`` or ``test``; without one, log the loss.
+
+        Raises:
+            StateError: An iterator in the model's step has run out.
+        """
         loop = self.loops.get(stage)
         if loop is None:
             self._say_who_is_not_asked(stage)
@@ -113,7 +118,7 @@ def samples_in(batch: object) -> int:
 def ran_out(step: str) -> StateError:
     """Return what to raise for a StopIteration of the user's code: Lightning would end the epoch silently.
 
-    MMEngine's loops fail with it.
+    MMEngine's loops let it through as an error.
     """
     return StateError(
         f"{step} raised StopIteration → an iterator in it has run out: begin it again, or make it endless"

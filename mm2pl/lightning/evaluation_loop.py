@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from mm2pl.lightning.epoch_loop import listeners
+from mm2pl.lightning.listening import listeners
 from mm2pl.lightning.private import (
     CURRENT_HOOK,
     EvaluationLoop,

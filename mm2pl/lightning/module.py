@@ -350,7 +350,11 @@ class MMLightningModule(EvaluatedModule):
         return self.model(*args, **kwargs)
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
-        """Return the model's log variables; under automatic optimization the loss keeps its graph."""
+        """Return the model's log variables; under automatic optimization the loss keeps its graph.
+
+        Raises:
+            StateError: An iterator in the model's step has run out.
+        """
         self.driver.before_step()
         if self.automatic_optimization:
             data = self.model.data_preprocessor(batch, True)

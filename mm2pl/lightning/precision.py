@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.core.optimizer import do_nothing_closure
 from lightning.pytorch.plugins.precision import MixedPrecision, Precision
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from mm2pl.errors import ArgumentError
+from mm2pl.lightning.listening import overrides
 from mm2pl.lightning.private import before_optimizer_step
 from mm2pl.optim.optimizer import casts, has_executor
 from mm2pl.optim.optimizer.autocast import autocast, default_dtype
@@ -51,8 +51,8 @@ class ManualPrecision(Precision):
             return self._heard[hook]
         except KeyError:
             callbacks = module.trainer.callbacks  # type: ignore[attr-defined]
-            heard = self._heard[hook] = is_overridden(hook, module, LightningModule) or any(
-                is_overridden(hook, callback, Callback) for callback in callbacks
+            heard = self._heard[hook] = overrides(module, hook, LightningModule) or any(
+                overrides(callback, hook, Callback) for callback in callbacks
             )
             return heard
 

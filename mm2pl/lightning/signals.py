@@ -107,7 +107,7 @@ _forking = threading.local()  # a thread goes on as itself in the child
 
 
 def _hold_sigterm() -> None:
-    """Let a SIGTERM for the child wait until it has its handlers: Lightning's would note it, and no one look."""
+    """Block SIGTERM until the child has its own handlers: nothing there reads what Lightning's would note."""
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]) if _RUNNING else None
 
 
@@ -117,9 +117,11 @@ def _let_sigterm_through() -> None:
 
 
 def _take_back_in_child() -> None:
-    for trainer in reversed(_RUNNING):
-        take_back_signal_handlers(trainer)
-    _let_sigterm_through()
+    try:
+        for trainer in reversed(_RUNNING):
+            take_back_signal_handlers(trainer)
+    finally:
+        _let_sigterm_through()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

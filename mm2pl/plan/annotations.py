@@ -1,4 +1,4 @@
-"""Tell from an annotation of which kinds the values are that it allows."""
+"""Return the kinds of values that an annotation allows."""
 
 from __future__ import annotations
 

@@ -141,7 +141,10 @@ def loggers(config: Mapping[str, Any], types: bool) -> Iterator[Entry]:
         kind = backend.get("type") if isinstance(backend, Mapping) else None
         if kind is None:
             continue
-        known = ours()[VISBACKENDS.name].get(kind) if isinstance(kind, str) else None
+        known = None
+        if isinstance(kind, str):
+            bare = kind.removeprefix("mmengine.").removeprefix("mm2pl.")
+            known = ours()[VISBACKENDS.name].get(bare)
         if types or not isinstance(kind, str):
             known = look_up(VISBACKENDS, kind, backend.get("_scope_"))[0] or known
         target = f"{_logger(known, kind)} in trainer.loggers"

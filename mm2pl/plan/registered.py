@@ -1,7 +1,7 @@
 """What a registered class takes, without importing it where that is known.
 
-Of each class that mm2pl registers ``registered.json`` tells it, and of torch's optimizers their sources. A name that a
-user or a toolbox has registered is asked of its registry, and so is one whose class is imported already.
+``registered.json`` describes the classes that mm2pl registers; torch's optimizers are read from their sources. Names of
+users and toolboxes are looked up in their registry, and so are classes that are already imported.
 
 ``python -m mm2pl.plan.registered`` writes the file anew; a test holds it to the classes.
 """

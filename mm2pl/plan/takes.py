@@ -61,12 +61,11 @@ def taken_by(factory: Any) -> Takes:
     ours = str(getattr(factory, "__module__", "")).partition(".")[0] == _PACKAGE
     logger = str(getattr(factory, "lightning_logger", ""))
     try:
-        signature = inspect.signature(factory)
-    # Some classes that are written in C do not tell their signature.
-    except (TypeError, ValueError):
+        parameters, hints = inspect.signature(factory).parameters, hints_of(factory)
+        accepted = accepted_arguments(factory)
+    # Some classes that are written in C do not tell their signature; that of a user's may fail in any way.
+    except Exception:
         return Takes(name=name, ours=ours, kinds={}, methods=methods, logger=logger)
-    parameters, hints = signature.parameters, hints_of(factory)
-    accepted = accepted_arguments(factory)
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     kinds = {n: _kinds(hints[n]) for n in parameters if n in hints}
     return Takes(

@@ -67,7 +67,7 @@ def _without_effect(name: str, constructor: ast.FunctionDef) -> Any:
     names = dict(_NAMES)
     for node in ast.walk(arguments):
         if isinstance(node, ast.Name):
-            # Such as Tensor: a class of which no value of a config is.
+            # A name such as Tensor: no value in a config is of that class.
             names.setdefault(node.id, type(node.id, (), {}))
     exec(compile(module, name, "exec"), names)
     return names[name]

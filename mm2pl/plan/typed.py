@@ -19,10 +19,10 @@ from mm2pl.plan.values import is_true
 from mm2pl.registry import Registry
 from mm2pl.registry.errors import RegistryKeyError, resembling, where_defined
 
-# A data set builds these by registries, with the arguments that stand there; so do a Compose and a visualizer.
 _SUPPLIED = {"vis_backend": ("save_dir",)}
 """What a class gives to the parts that it builds."""
 
+# A data set builds these by registries, with the arguments that stand there; so do a Compose and a visualizer.
 _PARTS = {
     "dataset": {"pipeline": "transform", "dataset": "dataset", "datasets": "dataset"},
     "visualizer": {"vis_backends": "vis_backend"},

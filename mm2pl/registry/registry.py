@@ -203,6 +203,9 @@ class Registry:
         """Return the name for which :meth:`get` would import what mm2pl itself registers; None if it would not.
 
         No room of mm2pl's is imported to find out. A toolbox's registry may import what registers something there.
+
+        Raises:
+            Exception: What such an import raises.
         """
         scope, name = self.split_scope_key(key)
         # A dotted name is asked of another registry, or is an import path.

@@ -378,11 +378,12 @@ class RunnerFacade(RunnerView):
         """Show a line of the training log to Lightning's callbacks too: ``EarlyStopping(monitor="loss")``."""
         super().publish_scalars(scalars)
         metrics = self.trainer.callback_metrics
-        floats = {name: value for name, value in scalars.items() if isinstance(value, float)}
+        shown = {name: each for name, each in scalars.items() if name not in ("epoch", "iter")}
+        floats = {name: value for name, value in shown.items() if isinstance(value, float)}
         # One tensor, not one for each: making it is what takes time.
         metrics.update(zip(floats, torch.tensor(list(floats.values())).unbind(), strict=True))
-        for name, value in scalars.items():
-            if isinstance(value, int) and name not in ("epoch", "iter"):
+        for name, value in shown.items():
+            if isinstance(value, int):
                 metrics[name] = torch.tensor(value)
 
     def dump_config(self) -> None:

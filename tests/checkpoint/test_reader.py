@@ -110,8 +110,13 @@ def test_a_missing_file_is_not_found(tmp_path):
         read_checkpoint(tmp_path / "nothing.pth")
     for name in ("epoch_2.pth", "last.ckpt", "notes.txt"):
         (tmp_path / name).touch()
-    near = r"nothing\.pth can not be found → one that is there: epoch_2\.pth, last\.ckpt$"
+    near = r"nothing\.pth can not be found → one that is there: last\.ckpt, epoch_2\.pth$"
     with pytest.raises(FileNotFoundError, match=near):
+        read_checkpoint(tmp_path / "nothing.pth")
+    for epoch in range(3, 13):
+        (tmp_path / f"epoch_{epoch}.pth").touch()
+    last = "epoch_8.pth, epoch_9.pth, epoch_10.pth, epoch_11.pth, epoch_12.pth and 7 more"
+    with pytest.raises(FileNotFoundError, match=f"there: {last}$"):
         read_checkpoint(tmp_path / "nothing.pth")
     with pytest.raises(FileNotFoundError, match="is a folder → name a checkpoint in it"):
         read_checkpoint(tmp_path)

@@ -185,6 +185,21 @@ def test_loggers_get_the_iteration_of_a_validation(tmp_path, train_cfg, logged, 
     assert [line["step"] for line in lines if "accuracy" in line] == written
 
 
+class Fifths(LoggerHook):
+    """A project's idea of the end of an epoch."""
+
+    def end_of_epoch(self, dataloader, batch_idx):
+        assert len(dataloader) == 7
+        return batch_idx + 1 == 5
+
+
+def test_a_subclass_says_where_an_epoch_ends(make_runner):
+    runner = make_runner(Fifths(interval=4, ignore_last=False), batches=7, epochs=1)
+    runner.train()
+    lines = [line for line in runner.logger if line.startswith("train")]
+    assert lines == ["train 3", "train 4"]
+
+
 def test_an_epoch_is_as_long_as_the_loader_of_its_own(make_runner):
     hook = LoggerHook(interval=4, ignore_last=False)
     runner = make_runner(hook, batches=5, epochs=1)

@@ -98,6 +98,20 @@ def test_eta_counts_what_is_left(make_runner, monkeypatch, mode, eta):
     assert runner.message_hub.get_info("eta") == eta
 
 
+def test_eta_of_an_evaluation_is_that_of_its_own_data(make_runner, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    hook = IterTimerHook()
+    runner = make_runner(hook)
+    runner.val_dataloader, runner.test_dataloader = range(3), range(9)
+    for mode, left in (("val", 1), ("test", 7)):
+        hook._before_epoch(runner, mode)
+        hook._before_iter(runner, 1, mode=mode)  # a loop of a project's that counts from 1
+        hook._after_iter(runner, 1, mode=mode)
+        assert runner.message_hub.get_info("eta") == left * 2 / 2
+        hook._after_epoch(runner, mode)
+
+
 def test_eta_leaves_out_what_was_done_before_a_resume(make_runner, monkeypatch):
     clock = iter((0, 0, 1, 2))
     monkeypatch.setattr(time, "time", lambda: next(clock))

@@ -1,4 +1,7 @@
-"""What a run adds to a batch, counted in function calls: a figure that a busy machine does not change."""
+"""What a run adds to a batch, counted in function calls: a figure that a busy machine does not change.
+
+The limits hold for the versions in ``constraints.txt`` and Python 3.11; later ones of Python make fewer calls.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.profilers import SimpleProfiler
@@ -132,6 +132,28 @@ def test_a_plain_run_is_lean(tmp_path, monkeypatch) -> None:
 def test_the_module_can_end_an_epoch(tmp_path) -> None:
     runner = built(tmp_path, train_cfg={"by_epoch": False, "max_iters": 14, "val_interval": 50})
     runner.module.on_train_batch_start = lambda batch, batch_idx: -1 if batch_idx == 3 else None
+    runner.train()
+    assert runner.iter == 3
+
+
+class Ends:
+    """An object that can be called, as a profiler or a mock puts it in a method's place."""
+
+    def __call__(self, batch: object, batch_idx: int) -> int | None:
+        return -1 if batch_idx == 3 else None
+
+
+def wrapped(batch: object, batch_idx: int) -> int | None:
+    return Ends()(batch, batch_idx)
+
+
+wrapped.__wrapped__ = LightningModule.on_train_batch_start  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", [Ends(), wrapped], ids=["object", "wraps"])
+def test_a_hook_of_any_kind_is_called(tmp_path, method) -> None:
+    runner = built(tmp_path, train_cfg={"by_epoch": False, "max_iters": 14, "val_interval": 50})
+    runner.module.on_train_batch_start = method
     runner.train()
     assert runner.iter == 3
 

@@ -136,6 +136,7 @@ def test_the_logger_that_a_backend_becomes():
     ("backend", "target"),
     [
         ({"type": "TensorboardVisBackend"}, "TensorBoardLogger in trainer.loggers"),
+        ({"type": "mmengine.WandbVisBackend"}, "WandbLogger in trainer.loggers"),
         ({"type": "subprocess.call"}, "BackendLogger(subprocess.call) in trainer.loggers"),
     ],
 )

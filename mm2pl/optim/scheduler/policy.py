@@ -100,9 +100,12 @@ class PolicyScheduler(_ParamScheduler):
 
 
 def _is_one_number(values: list[Any], count: int) -> bool:
-    """Return whether ``values`` are ``count`` times one number."""
-    # Not a tensor, which somebody may change in place. A comparison of lists ends at the first difference.
-    return bool(values) and type(values[0]) is float and values[:1] * count == values
+    """Return whether ``values`` are ``count`` times one Python float."""
+    # The sum is one only if all are plain numbers: a tensor may be changed in place, NumPy's numbers round in their own
+    # way. A comparison of lists ends at the first difference.
+    if not values or type(values[0]) is not float or type(sum(values)) is not float:
+        return False
+    return values[:1] * count == values
 
 
 def is_pure(scheduler: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,6 +144,17 @@ def test_a_restart_gives_each_group_its_own_base_value(
     optimizer.step()
     scheduler.step()
     assert [group["lr"] for group in optimizer.param_groups] == expected
+
+
+@pytest.mark.parametrize("other", [torch.tensor(1.0), np.float64(1.0), np.float32(1.0)])
+def test_an_equal_number_of_another_type_keeps_its_type(other: object) -> None:
+    optimizer = two_groups(1.0, other)
+    scheduler = schedulers.ExponentialLR(optimizer, gamma=0.5)
+    optimizer.step()
+    scheduler.step()
+    first, second = (group["lr"] for group in optimizer.param_groups)
+    assert (type(first), type(second)) == (float, type(other * 0.5))  # type: ignore[operator]
+    assert first == second == 0.5
 
 
 def test_groups_do_not_share_a_tensor() -> None:
