@@ -151,7 +151,6 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.runs.tables": {"rich": "optional"},
     "mm2pl.testing._internal": {"torch": "optional: its test parts need expecttest"},
     "mm2pl.utils.dl_utils.collect_env": {"torch": "0.14 s: torch.utils.cpp_extension"},
-    "mm2pl.utils.dl_utils.setup_env": {"cv2": "optional"},
     "mm2pl.utils.package_utils": {"importlib": "0.02 s: importlib.metadata"},
     "mm2pl.utils.progressbar_rich": {"rich": "optional"},
     "mm2pl.utils.version_utils": {"packaging": "0.01 s"},
