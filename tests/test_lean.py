@@ -1,12 +1,16 @@
-"""What importing torchmetrics and Lightning draws in, in new processes."""
+"""What importing torch, Lightning and torchmetrics takes and draws in, in new processes."""
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from mm2pl.lean import collected_later
 
 HEAVY = ("matplotlib.pyplot", "scipy.signal", "scipy.stats", "torchvision")
 
@@ -55,3 +59,65 @@ def test_the_package_is_found_as_python_finds_it():
     assert spec is not None
     assert spec.origin == torchmetrics.__file__
     assert importlib.util.find_spec("torchmetrics.nothing") is None
+
+
+def test_nothing_is_collected_while_torch_and_lightning_are_imported():
+    source = """
+import gc, sys
+collections = []
+gc.callbacks.append(lambda phase, info: phase == "start" and collections.append(info["generation"]))
+import mm2pl
+before = len(collections)
+import torch, lightning, torch._dynamo
+print(len(collections) - before, gc.isenabled(), gc.get_freeze_count())
+print(gc.get_count()[0] < 1000, len(gc.get_objects(2)) > 100_000)
+"""
+    during, *rest = run(source).split()
+    assert int(during) < 20
+    assert rest == ["True", "0", "True", "True"]
+
+
+@pytest.fixture
+def collector():
+    """Leave the garbage collector as it was."""
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_what_has_been_made_meanwhile_is_old_and_still_collected(collector):
+    class Part:
+        pass
+
+    with collected_later():
+        assert not gc.isenabled()
+        part = Part()
+        part.itself = part
+    assert gc.isenabled()
+    assert any(each is part for each in gc.get_objects(2))
+    gone = weakref.ref(part)
+    del part
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_collector_that_is_switched_off_stays_so(collector):
+    gc.disable()
+    with collected_later():
+        pass
+    assert not gc.isenabled()
+
+
+def test_what_a_user_has_frozen_stays_frozen(collector):
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with collected_later():
+        made = [[]]
+    assert gc.get_freeze_count() >= frozen - 100
+    assert not any(each is made for each in gc.get_objects(2))
+
+
+def test_an_import_that_fails_switches_the_collector_on_again(collector):
+    with pytest.raises(ImportError), collected_later():
+        raise ImportError("on purpose")
+    assert gc.isenabled()
