@@ -22,7 +22,7 @@ from mm2pl.check.trial import Enough, keep_inside, peak_of_process, quiet
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.assembly import Parts, made_by
 from mm2pl.lightning.trainer import TrialTrainer, make_trainer
-from mm2pl.optim.optimizer import wrappers_of
+from mm2pl.optim.abilities import wrappers_of
 from mm2pl.run.base_loop import drives
 from mm2pl.run.points import overridden_stages
 from mm2pl.run.undo import undone

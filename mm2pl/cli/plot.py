@@ -13,6 +13,7 @@ from mm2pl.cli import plot_log
 from mm2pl.cli.options import CONFIG_ENDINGS
 from mm2pl.cli.reading import add_options, read
 from mm2pl.errors import ArgumentError
+from mm2pl.plan.plot import measured_epoch_length, plot_schedule, schedule_data
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -59,9 +60,6 @@ def run(command: str, arguments: list[str]) -> int:
     cfg = read(options)
     if cfg is None:
         return 0
-    # Only here, because torch comes with it.
-    from mm2pl.plan.plot import measured_epoch_length, plot_schedule, schedule_data
-
     length = measured_epoch_length(cfg) if options.build else options.epoch_length
     if options.json:
         print(json.dumps(schedule_data(cfg, epoch_length=length), ensure_ascii=False))

@@ -12,7 +12,7 @@ from mm2pl.errors import ArgumentError, StateError
 from mm2pl.lightning.ddp import averaged_outside
 from mm2pl.lightning.executor import told_of_accumulation
 from mm2pl.optim import TorchExecutor
-from mm2pl.optim.optimizer import has_executor, is_optim_wrapper, wrappers_of
+from mm2pl.optim.abilities import has_executor, is_optim_wrapper, wrappers_of
 
 if TYPE_CHECKING:
     from mm2pl.run.run import Run

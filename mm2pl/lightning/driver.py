@@ -20,7 +20,7 @@ from mm2pl.lightning.optimization import (
 from mm2pl.lightning.parameters import NamedGroups
 from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import are_replaced
-from mm2pl.optim.optimizer import has_executor, wrappers_of
+from mm2pl.optim.abilities import has_executor, wrappers_of
 from mm2pl.run.model import train_step
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from mm2pl.lightning.precision import use_wrappers_precision
 from mm2pl.lightning.private import has_gradients_waiting, trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, are_built, split_schedulers
 from mm2pl.optim import OptimWrapper, OptimWrapperDict
-from mm2pl.optim.optimizer import casts, has_executor, wrappers_of
+from mm2pl.optim.abilities import casts, has_executor, wrappers_of
 
 if TYPE_CHECKING:
     import torch

@@ -40,7 +40,7 @@ from mm2pl.lightning.schedules import (
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.model.utils import set_preprocessor_device
 from mm2pl.optim import OptimWrapper, _ParamScheduler, require_loss
-from mm2pl.optim.optimizer import has_executor, wrappers_of
+from mm2pl.optim.abilities import has_executor, wrappers_of
 from mm2pl.plan.containers import live_objects
 from mm2pl.registry import DefaultScope
 from mm2pl.run.model import build_model

@@ -13,7 +13,8 @@ from mm2pl.errors import ArgumentError
 from mm2pl.lightning.precision import trainers_precision
 from mm2pl.model import BaseModel
 from mm2pl.optim import AmpOptimWrapper, OptimWrapper
-from mm2pl.optim.optimizer import DeepSpeedOptimWrapper, has_executor, holds_several
+from mm2pl.optim.abilities import has_executor, holds_several
+from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

@@ -14,7 +14,7 @@ from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import SchedulesOfOptimizer, ScheduleTicks, schedules_for
 from mm2pl.lightning.settings import Settings, SettingsList
 from mm2pl.optim import OptimWrapper, _ParamScheduler, as_optim_wrapper, scale_lr
-from mm2pl.optim.optimizer import wrappers_of
+from mm2pl.optim.abilities import wrappers_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

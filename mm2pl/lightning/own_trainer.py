@@ -28,7 +28,7 @@ from mm2pl.optim import (
     OptimWrapperDict,
     as_optim_wrapper,
 )
-from mm2pl.optim.optimizer import wrappers_of
+from mm2pl.optim.abilities import wrappers_of
 from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from mm2pl.errors import ArgumentError
 from mm2pl.lightning.listening import overrides
 from mm2pl.lightning.private import before_optimizer_step
-from mm2pl.optim.optimizer import casts, has_executor
+from mm2pl.optim.abilities import casts, has_executor
 from mm2pl.optim.optimizer.autocast import autocast, default_dtype
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from torch import nn
 from mm2pl.errors import ArgumentError
 from mm2pl.model import BaseModel
 from mm2pl.optim import OptimWrapper
-from mm2pl.optim.optimizer import casts, holds_several, wrappers_of
+from mm2pl.optim.abilities import casts, holds_several, wrappers_of
 
 Method = Callable[..., Any]
 

@@ -8,14 +8,17 @@ bound (``min_lr``), a warm-up counted in epochs, an exponential warm-up or a cyc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.mmcv.policies import LR, PER_GROUP, WARMUP_RATIO, WARMUPS, check_warmup, formula
-from mm2pl.optim.scheduler.base import INF, OptimizerType, _ParamScheduler
+from mm2pl.optim.scheduler.base import INF, _ParamScheduler
 from mm2pl.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mm2pl.optim.scheduler.momentum_scheduler import MomentumSchedulerMixin
 from mm2pl.optim.scheduler.policy import named, span_in_iterations
 from mm2pl.registry import PARAM_SCHEDULERS
+
+if TYPE_CHECKING:
+    from mm2pl.optim.optimizer.base import OptimizerType
 
 
 @PARAM_SCHEDULERS.register_module()

@@ -1,22 +1,13 @@
-"""Optimizer wrappers, and schedules of what they optimize with."""
+"""Optimizer wrappers, and schedules of what they optimize with.
+
+Schedules are numbers: they are imported without torch. What optimizes is imported on first use.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from mm2pl.optim.optimizer import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS
-from mm2pl.optim.optimizer import OPTIMIZERS as OPTIMIZERS
-from mm2pl.optim.optimizer import AmpOptimWrapper as AmpOptimWrapper
-from mm2pl.optim.optimizer import ApexOptimWrapper as ApexOptimWrapper
-from mm2pl.optim.optimizer import BaseOptimWrapper as BaseOptimWrapper
-from mm2pl.optim.optimizer import DefaultOptimWrapperConstructor as DefaultOptimWrapperConstructor
-from mm2pl.optim.optimizer import OptimWrapper as OptimWrapper
-from mm2pl.optim.optimizer import OptimWrapperDict as OptimWrapperDict
-from mm2pl.optim.optimizer import TorchExecutor as TorchExecutor
-from mm2pl.optim.optimizer import as_optim_wrapper as as_optim_wrapper
-from mm2pl.optim.optimizer import build_optim_wrapper as build_optim_wrapper
-from mm2pl.optim.optimizer import require_loss as require_loss
-from mm2pl.optim.optimizer import scale_lr as scale_lr
 from mm2pl.optim.scheduler import ConstantLR as ConstantLR
 from mm2pl.optim.scheduler import ConstantMomentum as ConstantMomentum
 from mm2pl.optim.scheduler import ConstantParamScheduler as ConstantParamScheduler
@@ -50,11 +41,17 @@ from mm2pl.optim.scheduler import _ParamScheduler as _ParamScheduler
 from mm2pl.optim.scheduler.builder import build_param_schedulers as build_param_schedulers
 from mm2pl.optim.simulate import simulate as simulate
 
+if TYPE_CHECKING:
+    # What `__getattr__` finds, for type checkers and editors.
+    from mm2pl.optim.optimizer import *  # noqa: F403
+else:
 
-def __getattr__(name: str) -> Any:
-    # torch.distributed.optim takes as long to import as torch itself.
-    if name == "ZeroRedundancyOptimizer":
-        from mm2pl.optim.optimizer.zero_optimizer import ZeroRedundancyOptimizer
-
-        return ZeroRedundancyOptimizer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        """Return a public name of `mm2pl.optim.optimizer`."""
+        if name == "__all__":
+            optimizer = import_module("mm2pl.optim.optimizer")
+            return [n for n in {**globals(), **vars(optimizer)} if not n.startswith("_")]
+        # Python and its tools ask modules for names such as __path__, which must not import torch.
+        if not name.startswith("_"):
+            return getattr(import_module("mm2pl.optim.optimizer"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

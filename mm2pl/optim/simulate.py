@@ -5,11 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import torch
-
 from mm2pl.errors import ArgumentError
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.base import BaseOptimWrapper
 from mm2pl.optim.scheduler.builder import build_param_schedulers
 from mm2pl.optim.scheduler.tick import tick
 from mm2pl.registry import PARAM_SCHEDULERS
@@ -127,35 +124,17 @@ def trace(
     return curves
 
 
-class Groups(BaseOptimWrapper):
-    """Param groups without parameters: all that a scheduler needs of an optimizer."""
+class Groups:
+    """Param groups without parameters: all that a scheduler needs of an optimizer.
+
+    Attributes:
+        param_groups: The groups; an entry that was not given is 1.
+        defaults: They have momentum, so that a momentum schedule takes the entry as it is, without ``betas``.
+    """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
-        # Without `super().__init__`: there is no torch optimizer, so nothing watches for its first step either.
-        self._groups: list[dict[str, Any]] = [_Group(group) for group in groups]
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """The groups; an entry that was not given is 1."""
-        return self._groups
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Defaults that have momentum."""
-        # So that a momentum schedule takes the entry as it is, without `betas`.
-        return {"momentum": 1.0}
-
-    def update_params(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing, as the methods below."""
-
-    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
-        """Do nothing."""
-
-    def zero_grad(self, **kwargs: Any) -> None:
-        """Do nothing."""
-
-    def step(self, **kwargs: Any) -> None:
-        """Do nothing."""
+        self.param_groups: list[dict[str, Any]] = [_Group(group) for group in groups]
+        self.defaults = {"momentum": 1.0}
 
 
 class _Group(dict[str, Any]):

@@ -9,23 +9,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from mm2pl.closest import closest, did_you_mean
-from mm2pl.dataset.build import data_of
-from mm2pl.dataset.utils import length_of
 from mm2pl.errors import ArgumentError
-from mm2pl.optim.optimizer.builder import build_optim_wrapper
-from mm2pl.optim.optimizer.default_constructor import DefaultOptimWrapperConstructor
+from mm2pl.optim.paramwise import ParamwiseSettings
 from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.optim.simulate import trace
 from mm2pl.plan.length import length_of_run
+from mm2pl.plan.registered import optimizer_of
 from mm2pl.registry import OPTIMIZERS
 from mm2pl.utils.picture_path import check_picture_path
 from mm2pl.utils.sparkline import COLUMNS, sparkline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from torch import nn
 
     from mm2pl.config import Config
 
@@ -156,6 +153,10 @@ def measured_epoch_length(cfg: Mapping[str, Any] | Config) -> int:
     Raises:
         ArgumentError: The config has no such loader, its data cannot be built, or its epochs never end.
     """
+    # Not above: both import torch, which the curves of a config do without.
+    from mm2pl.dataset.build import data_of
+    from mm2pl.dataset.utils import length_of
+
     config: Any = getattr(cfg, "_cfg_dict", cfg)
     advice = "mm2pl plot schedule --epoch-length says how long an epoch is"
     with data_of(config, "train", advice) as loader:
@@ -214,10 +215,8 @@ def _groups(optim_wrapper: Mapping[str, Any]) -> _Groups:
     base = _settings(optimizer)
     groups: _Groups = {tuple(base.items()): ["others" if options else "all"]}
     # The constructor multiplies only the lr that a config gives; here that of the class counts too.
-    constructor = DefaultOptimWrapperConstructor(
-        {"optimizer": {**optimizer, "lr": base["lr"]}}, options
-    )
-    for label, own in constructor.settings_by_rule().items():
+    rules = ParamwiseSettings({"optimizer": {**optimizer, "lr": base["lr"]}}, options)
+    for label, own in rules.settings_by_rule().items():
         settings = {entry: own.get(entry, value) for entry, value in base.items()}
         groups.setdefault(tuple(settings.items()), []).append(label)
     return groups
@@ -227,7 +226,7 @@ def _doubts(optim_wrapper: Mapping[str, Any]) -> Iterator[str]:
     """Say what a config alone leaves open."""
     for name, each in _optimizers(optim_wrapper):
         kind = each["optimizer"]["type"]
-        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        if optimizer_of(kind) is None:
             hint = did_you_mean(closest(kind, OPTIMIZERS.module_dict, 1))
             yield f"note: no optimizer {kind!r} is registered; its defaults are unknown.{hint}"
         constructor = each.get("constructor", "DefaultOptimWrapperConstructor")
@@ -245,7 +244,7 @@ def _settings(optimizer: object) -> dict[str, float]:
         )
     kind = optimizer["type"]
     given = {k: v for k, v in optimizer.items() if k not in ("type", "params")}
-    cls = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+    cls = optimizer_of(kind)
     if cls is not None:
         parameters = inspect.signature(cls).parameters.items()
         given = {**{k: p.default for k, p in parameters if p.default is not p.empty}, **given}
@@ -260,6 +259,8 @@ def _settings(optimizer: object) -> dict[str, float]:
 
 def _model_groups(optim_wrapper: Mapping[str, Any], model: nn.Module) -> _Groups:
     """Build the groups, and call each by its parameters."""
+    from mm2pl.optim.optimizer.builder import build_optim_wrapper
+
     wrapper = build_optim_wrapper(model, optim_wrapper)
     # By identity: torch's groups hold parameters without their names.
     names = {id(param): name for name, param in model.named_parameters()}

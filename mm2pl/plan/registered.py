@@ -17,7 +17,7 @@ from typing import Any
 
 from mm2pl import registry as registries
 from mm2pl.plan.takes import Takes, taken_by
-from mm2pl.plan.torch_source import sources, taken_by_torchs
+from mm2pl.plan.torch_source import constructor_of, sources, taken_by_torchs
 from mm2pl.registry import OPTIMIZERS, Registry
 from mm2pl.registry.located import locations
 
@@ -45,6 +45,15 @@ def taken_by_type(registry: Registry, key: str) -> Takes | None:
             return None
     found = registry.get(key)
     return None if found is None else taken_by(found)
+
+
+def optimizer_of(kind: object) -> Any:
+    """Return an optimizer's class, or None; of one of torch's a function with its parameters."""
+    if not isinstance(kind, str):
+        return kind
+    name = OPTIMIZERS.awaited(kind)
+    known = None if name is None else constructor_of(name)
+    return OPTIMIZERS.get(kind) if known is None else known
 
 
 def _may_be_registered(root: str, name: str) -> bool:

@@ -38,14 +38,23 @@ def sources() -> dict[str, tuple[str, Path]]:
     }
 
 
-@cache
 def taken_by_torchs(name: str) -> Takes | None:
     """Return what the optimizer of torch takes that is registered as ``name``; None if no source says it."""
+    constructor = constructor_of(name)
+    return None if constructor is None else taken_by(constructor)
+
+
+@cache
+def constructor_of(name: str) -> Any:
+    """Return a function that takes what the optimizer of torch takes that is registered as ``name``, or None.
+
+    It does nothing. A default that is not a plain value is 0.
+    """
     own, source = sources().get(name, ("", None))
     classes = [n for n in _body(source) if isinstance(n, ast.ClassDef) and n.name == own]
     for node in [n for each in classes for n in each.body if isinstance(n, ast.FunctionDef)]:
         if node.name == "__init__":
-            return taken_by(_without_effect(own, node))
+            return _without_effect(own, node)
     return None
 
 
@@ -74,5 +83,9 @@ def _without_effect(name: str, constructor: ast.FunctionDef) -> Any:
 
 
 def _plain(default: ast.expr) -> ast.expr:
-    # It may name a constant of its module; whether there is one, and whether it is None, is all that is asked.
-    return default if isinstance(default, ast.Constant) else ast.Constant(value=0)
+    try:
+        ast.literal_eval(default)
+    # It names something in its module.
+    except ValueError:
+        return ast.Constant(value=0)
+    return default

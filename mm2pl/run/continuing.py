@@ -15,7 +15,7 @@ from mm2pl.checkpoint.reader import CheckpointError, naming
 from mm2pl.checkpoint.schema import check
 from mm2pl.checkpoint.weights import load_checkpoint_to_model
 from mm2pl.errors import MissingFileError
-from mm2pl.optim.optimizer import wrappers_of
+from mm2pl.optim.abilities import wrappers_of
 from mm2pl.plan.resume import Choice, Resume
 from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption

@@ -17,7 +17,7 @@ from mm2pl.errors import ArgumentError, under_key
 from mm2pl.model import revert_sync_batchnorm
 from mm2pl.optim import as_optim_wrapper, build_param_schedulers
 from mm2pl.optim import scale_lr as scale_rates
-from mm2pl.optim.optimizer import holds_several, is_optim_wrapper, wrappers_of
+from mm2pl.optim.abilities import holds_several, is_optim_wrapper, wrappers_of
 from mm2pl.optim.scheduler.builder import per_optimizer
 from mm2pl.plan.resume import Choice
 from mm2pl.plan.translate import check_schedules

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.checkpoint.compare import groups_of, versions
 from mm2pl.dataset import batch_size_of
 from mm2pl.errors import ArgumentError
-from mm2pl.optim.optimizer import wrappers_of
+from mm2pl.optim.abilities import wrappers_of
 
 if TYPE_CHECKING:
     from mm2pl.run.view import RunnerView

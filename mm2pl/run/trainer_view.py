@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.config import Config
 from mm2pl.logging import MessageHub, MMLogger
-from mm2pl.optim.optimizer import wrappers_of
+from mm2pl.optim.abilities import wrappers_of
 from mm2pl.run.log_processor import LogProcessor
 from mm2pl.run.other_package import refuse_other_package
 from mm2pl.run.priority import get_priority

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+import mm2pl.optim
 from mm2pl.logging import MMLogger
-from mm2pl.optim import simulate
+from mm2pl.optim import BaseOptimWrapper, simulate
 from mm2pl.optim.scheduler import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
 
@@ -98,3 +101,37 @@ def test_a_users_scheduler_takes_part() -> None:
             return [base / (1 + self.last_step) for base in self.base_values]
 
     assert simulate({"type": "Inverse"}, 6.0, iters=3, epoch_length=1) == [6.0, 3.0, 2.0]
+
+
+def test_a_schedule_may_ask_for_the_class_of_the_optimizer() -> None:
+    @PARAM_SCHEDULERS.register_module(force=True)
+    class Suspicious(_ParamScheduler):
+        def __init__(self, optimizer: Any, **kwargs: Any) -> None:
+            assert isinstance(optimizer, BaseOptimWrapper)
+            super().__init__(optimizer, "lr", **kwargs)
+
+        def _get_value(self) -> list[float]:
+            return [group["lr"] / 2 for group in self.optimizer.param_groups]
+
+    assert simulate({"type": "Suspicious"}, 1.0, iters=2, epoch_length=1) == [0.5, 0.25]
+
+
+def test_optimizers_are_imported_on_first_use() -> None:
+    code = """if True:
+        import sys
+        import mm2pl.optim
+
+        mm2pl.optim.simulate({"type": "StepLR", "step_size": 1}, 0.1, iters=2, epoch_length=1)
+        assert "torch" not in sys.modules
+        assert not hasattr(mm2pl.optim, "_OptimWrapper")
+        before = set(dir())
+        from mm2pl.optim import *
+        assert {"OptimWrapper", "OPTIMIZERS", "LinearLR", "build_param_schedulers"} <= set(dir()) - before
+        from mm2pl.optim import ZeroRedundancyOptimizer
+    """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="OptimWraper"):
+        _ = mm2pl.optim.OptimWraper  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ from mm2pl import locations
 from mm2pl.plan import registered, typed
 from mm2pl.plan.registered import taken_by_type
 from mm2pl.plan.takes import Takes, taken_by
-from mm2pl.plan.torch_source import sources, taken_by_torchs
+from mm2pl.plan.torch_source import constructor_of, sources, taken_by_torchs
 from mm2pl.plan.typed import Types
 from mm2pl.registry import OPTIMIZERS, Registry
 from mm2pl.registry.linked import RootRegistry
@@ -45,6 +46,20 @@ def test_torchs_sources_say_what_its_optimizers_take() -> None:
         kinds = {argument: kinds for argument, kinds in real.kinds.items() if argument != "params"}
         assert taken_by_torchs(name) == replace(real, kinds=kinds), name
     assert {"SGD", "AdamW", "TorchAdafactor"} <= names <= set(sources())
+
+
+@pytest.mark.parametrize("argument", ["lr", "momentum", "betas"])
+def test_torchs_sources_say_its_optimizers_defaults(argument: str) -> None:
+    from mm2pl.registry.torch_optimizers import TORCH_OPTIMIZERS
+
+    seen = 0
+    for name in {locations.RENAMED.get(name, name) for name in TORCH_OPTIMIZERS}:
+        real = inspect.signature(OPTIMIZERS.get(name)).parameters
+        read = inspect.signature(constructor_of(name)).parameters
+        if argument in real:
+            seen += 1
+            assert read[argument].default == real[argument].default, name
+    assert seen
 
 
 def test_what_is_no_optimizer_of_torch() -> None:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mm2pl.optim.optimizer.abilities import casts as casts
-from mm2pl.optim.optimizer.abilities import has_executor as has_executor
-from mm2pl.optim.optimizer.abilities import holds_several as holds_several
-from mm2pl.optim.optimizer.abilities import is_optim_wrapper as is_optim_wrapper
-from mm2pl.optim.optimizer.abilities import wrappers_of as wrappers_of
 from mm2pl.optim.optimizer.amp_optimizer_wrapper import AmpOptimWrapper as AmpOptimWrapper
 from mm2pl.optim.optimizer.base import BaseOptimWrapper as BaseOptimWrapper
 from mm2pl.optim.optimizer.builder import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from mm2pl.optim.simulate import Groups
+
 
 class BaseOptimWrapper(ABC):
     """A torch optimizer behind MMEngine's interface; stands for `mmengine.optim.BaseOptimWrapper`.
@@ -80,6 +82,13 @@ class BaseOptimWrapper(ABC):
     def get_momentum(self) -> dict[str, list[float]]:
         """Return ``momentum``, one per group: SGD's, else Adam's ``betas[0]``, else 0."""
         return {"momentum": [_momentum(group) for group in self.optimizer.param_groups]}
+
+
+# A schedule may ask for the class, and a simulated one has groups alone.
+BaseOptimWrapper.register(Groups)
+
+OptimizerType = BaseOptimWrapper | torch.optim.Optimizer
+"""What a schedule takes."""
 
 
 def _momentum(group: dict[str, Any]) -> float:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from mm2pl.closest import closest
 from mm2pl.errors import ArgumentError, StateError
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.abilities import is_optim_wrapper, wrappers_of
+from mm2pl.optim.abilities import is_optim_wrapper, wrappers_of
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 from mm2pl.optim.optimizer.optimizer_wrapper_dict import OptimWrapperDict
 from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS as OPTIM_WRAPPER_CONSTRUCTORS

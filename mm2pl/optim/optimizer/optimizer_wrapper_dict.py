@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mm2pl.errors import ArgumentError, ReadableKeyError
-from mm2pl.optim.optimizer.abilities import is_optim_wrapper
+from mm2pl.optim.abilities import is_optim_wrapper
 from mm2pl.optim.optimizer.optimizer_wrapper import OptimWrapper
 
 

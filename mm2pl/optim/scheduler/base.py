@@ -6,20 +6,21 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch.optim import Optimizer
 
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.abilities import holds_several
-from mm2pl.optim.optimizer.base import BaseOptimWrapper
+from mm2pl.optim.abilities import holds_several
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from mm2pl.optim.optimizer.base import OptimizerType
 
 INF = int(1e9)
 """The `end` of a scheduler that never ends; MMEngine's number, in steps of the scheduler's clock."""
-
-OptimizerType = BaseOptimWrapper | Optimizer
 
 
 class _ParamScheduler:
@@ -235,7 +236,7 @@ class _FirstStep:
         """Watch the torch optimizer in ``optimizer``, if there is one."""
         # The inner optimizer: an engine may step it without the wrapper.
         raw = getattr(optimizer, "optimizer", optimizer)
-        return cls(raw) if isinstance(raw, Optimizer) else None
+        return cls(raw) if hasattr(raw, "register_step_post_hook") else None
 
     def _note(self, *_: Any) -> None:
         self._seen = True

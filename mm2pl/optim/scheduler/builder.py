@@ -11,7 +11,7 @@ from typing import Any
 
 from mm2pl.errors import ArgumentError, ReadableKeyError, under_key
 from mm2pl.logging import print_log
-from mm2pl.optim.optimizer.abilities import holds_several, is_optim_wrapper, wrappers_of
+from mm2pl.optim.abilities import holds_several, is_optim_wrapper, wrappers_of
 from mm2pl.optim.scheduler.base import _ParamScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
 

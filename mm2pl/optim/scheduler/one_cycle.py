@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ArgumentError
-from mm2pl.optim.scheduler.base import INF, OptimizerType, check_optimizer, per_group
+from mm2pl.optim.scheduler.base import INF, check_optimizer, per_group
 from mm2pl.optim.scheduler.policy import PolicyScheduler
 from mm2pl.registry import PARAM_SCHEDULERS
+
+if TYPE_CHECKING:
+    from mm2pl.optim.optimizer.base import OptimizerType
 
 
 @PARAM_SCHEDULERS.register_module()

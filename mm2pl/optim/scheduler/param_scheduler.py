@@ -14,7 +14,6 @@ from typing import Any
 
 from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler.base import INF as INF
-from mm2pl.optim.scheduler.base import OptimizerType as OptimizerType
 from mm2pl.optim.scheduler.base import _ParamScheduler as _ParamScheduler
 from mm2pl.optim.scheduler.one_cycle import OneCycleParamScheduler as OneCycleParamScheduler
 from mm2pl.optim.scheduler.plateau import (

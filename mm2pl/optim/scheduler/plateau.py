@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.errors import ArgumentError, ReadableKeyError
 from mm2pl.logging import print_log
-from mm2pl.optim.scheduler.base import (
-    INF,
-    OptimizerType,
-    _ParamScheduler,
-    check_optimizer,
-    per_group,
-)
+from mm2pl.optim.scheduler.base import INF, _ParamScheduler, check_optimizer, per_group
 from mm2pl.registry import PARAM_SCHEDULERS
 from mm2pl.utils.numbers import number_of
+
+if TYPE_CHECKING:
+    from mm2pl.optim.optimizer.base import OptimizerType
 
 _IS_BETTER = {
     ("less", "rel"): lambda a, best, threshold: a < best * (1.0 - threshold),

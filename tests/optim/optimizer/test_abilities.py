@@ -21,7 +21,7 @@ from mm2pl.optim import (
     build_param_schedulers,
     scale_lr,
 )
-from mm2pl.optim.optimizer import has_executor, holds_several, is_optim_wrapper, wrappers_of
+from mm2pl.optim.abilities import has_executor, holds_several, is_optim_wrapper, wrappers_of
 from tests.bridges import loader, module, trainer
 from tests.scenarios import models
 
