@@ -49,8 +49,13 @@ else:
     def __getattr__(name):
         """Return a public name of `mm2pl.optim.optimizer`."""
         if name == "__all__":
-            optimizer = import_module("mm2pl.optim.optimizer")
-            return [n for n in {**globals(), **vars(optimizer)} if not n.startswith("_")]
+            known = {**globals(), **vars(import_module("mm2pl.optim.optimizer"))}
+            ours = [
+                n
+                for n, v in known.items()
+                if str(getattr(v, "__module__", "")).startswith("mm2pl.")
+            ]
+            return [n for n in ours if not n.startswith("_")]
         # Python and its tools ask modules for names such as __path__, which must not import torch.
         if not name.startswith("_"):
             return getattr(import_module("mm2pl.optim.optimizer"), name)
