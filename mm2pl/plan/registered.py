@@ -56,6 +56,15 @@ def optimizer_of(kind: object) -> Any:
     return OPTIMIZERS.get(kind) if known is None else known
 
 
+def names_in(registry: Registry) -> set[str]:
+    """Return the names of a registry, with those that a root registry would register at its first miss."""
+    names = {*registry.module_dict}
+    if registry.parent is None:
+        names.update(ours().get(registry.name, {}))
+        names.update(sources() if registry.name == OPTIMIZERS.name else ())
+    return names
+
+
 def _may_be_registered(root: str, name: str) -> bool:
     by_name = locations().BY_NAME.get(root, {})
     return name in ours().get(root, {}) or name in by_name or _is_torchs(root, name)

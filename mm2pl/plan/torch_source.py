@@ -6,14 +6,13 @@ import ast
 import builtins
 import collections.abc
 import typing
-from collections.abc import Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mm2pl.plan.takes import Takes, taken_by
 from mm2pl.registry.located import locations
+from mm2pl.utils.sources import source_of, statements
 
 _NAMES = {**vars(builtins), **vars(typing), **vars(collections.abc), "__name__": "torch.optim"}
 """Names of annotations that mean what they mean in torch."""
@@ -22,16 +21,14 @@ _NAMES = {**vars(builtins), **vars(typing), **vars(collections.abc), "__name__":
 @cache
 def sources() -> dict[str, tuple[str, Path]]:
     """Return the names that the optimizers' registry may find in ``torch.optim``: the name there, and the source."""
-    # Of a top-level package nothing is imported for that.
-    spec = find_spec("torch")
-    if spec is None or spec.origin is None:
+    package = source_of("torch.optim")
+    if package is None:
         return {}
-    folder = Path(spec.origin).with_name("optim")
-    imports = [node for node in _body(folder / "__init__.py") if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in statements(package) if isinstance(node, ast.ImportFrom)]
     return {
         locations().RENAMED.get(alias.name, alias.name): (
             alias.name,
-            folder / f"{(node.module or '').rpartition('.')[2]}.py",
+            package.with_name(f"{(node.module or '').rpartition('.')[2]}.py"),
         )
         for node in imports
         for alias in node.names
@@ -51,17 +48,11 @@ def constructor_of(name: str) -> Any:
     It does nothing. A default that is not a plain value is 0.
     """
     own, source = sources().get(name, ("", None))
-    classes = [n for n in _body(source) if isinstance(n, ast.ClassDef) and n.name == own]
+    classes = [n for n in statements(source) if isinstance(n, ast.ClassDef) and n.name == own]
     for node in [n for each in classes for n in each.body if isinstance(n, ast.FunctionDef)]:
         if node.name == "__init__":
             return _without_effect(own, node)
     return None
-
-
-def _body(source: Path | None) -> Sequence[ast.stmt]:
-    if source is None or not source.is_file():
-        return []
-    return ast.parse(source.read_text(encoding="utf-8")).body
 
 
 def _without_effect(name: str, constructor: ast.FunctionDef) -> Any:

@@ -12,11 +12,11 @@ from mm2pl.plan.containers import join
 from mm2pl.plan.fault import Fault, Severity, short
 from mm2pl.plan.key import Key
 from mm2pl.plan.keys import KEYS, UNSUPPORTED
-from mm2pl.plan.registered import ROOTS, taken_by_type
+from mm2pl.plan.registered import ROOTS, names_in, taken_by_type
 from mm2pl.plan.tabled import of_key
 from mm2pl.plan.takes import Takes, taken_by
 from mm2pl.plan.values import is_true
-from mm2pl.registry import Registry
+from mm2pl.registry import OPTIMIZERS, Registry
 from mm2pl.registry.errors import RegistryKeyError, resembling, where_defined
 
 _SUPPLIED = {"vis_backend": ("save_dir",)}
@@ -56,8 +56,6 @@ class Types:
         # Registry and scope → why the modules that register something there cannot be imported.
         self._broken: dict[tuple[str, str | None], Exception] = {}
         self._told: set[str] = set()
-        # Registries that were asked for something, and have not imported what mm2pl registers.
-        self._spared: list[Registry] = []
         self._found: dict[tuple[str, str, str | None], tuple[Takes | None, bool]] = {}
 
     def faults(self) -> Iterator[Fault]:
@@ -185,8 +183,6 @@ class Types:
     def _named(self, registry: Registry, kind: str, scope: str | None) -> tuple[Takes | None, bool]:
         try:
             with registry.switch_scope_and_registry(scope) as scoped:
-                if scoped.awaited(kind) is not None:
-                    self._spared.append(scoped.root)
                 found = taken_by_type(scoped, kind)
                 return found, found is None and self._must_be_known(kind)
         # No registry has the scope: its package is not installed here.
@@ -208,19 +204,17 @@ class Types:
             yield Fault(path=path, given=short(kind), accepted=words)
             return
         scope = scope or self.scope
-        try:
-            # What resembles a name is told by those that are registered.
-            for root in self._spared:
-                root.import_from_location()
-        except Exception as error:
-            self._broken[registry.name, scope] = error
-            return
         with registry.switch_scope_and_registry(scope) as scoped:
             # A torch of another time may have an optimizer that is not found in its sources.
-            if "." not in kind and scoped.get(kind) is not None:
-                return
-            hints = resembling(kind, scoped)
-            if near := where_defined(kind, scoped):
+            if registry.name == OPTIMIZERS.name and "." not in kind:
+                try:
+                    if scoped.get(kind) is not None:
+                        return
+                except Exception as error:
+                    self._broken[registry.name, scope] = error
+                    return
+            hints = resembling(kind, scoped, names_in)
+            if near := where_defined(kind, scoped, names_in):
                 hints.append(near)
         words = f"a name of the {scoped.scope}::{scoped.name} registry or an import path"
         hint = " ".join(hints) or "import the module that registers it: custom_imports"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mm2pl.closest import closest, did_you_mean
 from mm2pl.errors import ArgumentError, ReadableKeyError, add_note
 from mm2pl.utils.package_utils import MODULE2PACKAGE
+from mm2pl.utils.sources import exports
 
 if TYPE_CHECKING:
     from mm2pl.registry.registry import Registry
@@ -50,7 +51,7 @@ SUBSTITUTES = (
     "torchmetrics",
     "torchmetrics.classification",
 )
-"""Modules whose classes have no short name here; looked at only if they are imported already."""
+"""Modules whose classes have no short name here."""
 
 _LIBRARIES = {module.partition(".")[0] for module in SUBSTITUTES}
 
@@ -137,11 +138,23 @@ def _import_problem(path: str) -> list[str]:
     return [f"The module {module} has no {name}.{close}"]
 
 
-def resembling(key: str, registry: Registry) -> list[str]:
-    """Return sentences on what a name that ``registry`` does not have may stand for."""
+def _registered(registry: Registry) -> Iterable[str]:
+    return registry.module_dict
+
+
+def resembling(
+    key: str, registry: Registry, names_in: Callable[[Registry], Iterable[str]] = _registered
+) -> list[str]:
+    """Return sentences on what a name that ``registry`` does not have may stand for.
+
+    Args:
+        key: The name.
+        registry: Where it was looked for.
+        names_in: Returns the names of a registry; default: those that are registered by now.
+    """
     name = key.rpartition(".")[2]
-    names = {n for r in _chain(registry) for n in r.module_dict}
-    found = _registries_with(name, registry)
+    names = {n for r in _chain(registry) for n in names_in(r)}
+    found = _registries_with(name, registry, names_in)
     if name in names:
         return [f"{name} without {key.removesuffix(name)!r} is in {', '.join(found)}."]
     lines = [close.strip()] if (close := did_you_mean(_meant(name, names))) else []
@@ -154,16 +167,18 @@ def resembling(key: str, registry: Registry) -> list[str]:
             break
     # A param_scheduler schedules the wrapper, which torch's own schedulers do not take.
     for module in SUBSTITUTES if registry.name != "parameter scheduler" else ():
-        if hasattr(sys.modules.get(module), name):
+        if name in exports(module):
             lines.append(f"For {module.partition('.')[0]}'s, write type='{module}.{name}'.")
             break
     return lines
 
 
-def _registries_with(name: str, registry: Registry) -> list[str]:
+def _registries_with(
+    name: str, registry: Registry, names_in: Callable[[Registry], Iterable[str]] = _registered
+) -> list[str]:
     # By its type, since registry.py imports this file.
     everywhere = list(type(registry)._all)
-    return sorted({f"{r.scope}::{r.name}" for r in everywhere if name in r.module_dict})
+    return sorted({f"{r.scope}::{r.name}" for r in everywhere if name in names_in(r)})
 
 
 def _meant(name: str, names: Iterable[str]) -> list[str]:
@@ -176,10 +191,15 @@ def _meant(name: str, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(filter(None, [known, *closest(name, names)])))
 
 
-def where_defined(key: str, registry: Registry) -> str | None:
-    """Return what would register a class of the user's; None if some registry has it, or no file near defines it."""
+def where_defined(
+    key: str, registry: Registry, names_in: Callable[[Registry], Iterable[str]] = _registered
+) -> str | None:
+    """Return what would register a class of the user's; None if some registry has it, or no file near defines it.
+
+    The arguments are those of :func:`resembling`.
+    """
     name = key.rpartition(".")[2]
-    if _registries_with(name, registry):
+    if _registries_with(name, registry, names_in):
         return None
     if module := _defined_in_sys_modules(name):
         return f"{module} defines {name} but does not register it: @...register_module() there."

@@ -138,12 +138,21 @@ def explained(config, text):
 
 
 def test_the_neighbours_of_a_wrong_name_are_told(tmp_path):
-    text = "custom_hooks = [dict(type='EMAHok'), dict(type='EpochBasedTrainLoop')]\n"
+    names = ("EMAHok", "EpochBasedTrainLoop", "ModelCheckpoint")
+    text = f"custom_hooks = [dict(type=name) for name in {names}]\n"
     rows, last = explained(tmp_path / "config.py", RUN + text)
     assert "Did you mean 'EMAHook'" in rows
-    # A registry that was asked for a name which it knew.
     assert "EpochBasedTrainLoop is registered in mm2pl::loop, which was not searched." in rows
+    assert "write type='lightning.pytorch.callbacks.ModelCheckpoint'" in rows
+    assert last == "2 set()"
+
+
+def test_only_torch_itself_knows_that_it_has_no_such_optimizer(tmp_path):
+    text = "optim_wrapper['optimizer']['type'] = 'SGDD'\n"
+    rows, last = explained(tmp_path / "config.py", RUN + text)
+    assert "Did you mean 'SGD'" in rows
     assert "'torch'" in last
+    assert "'lightning'" not in last
 
 
 def test_a_project_that_imports_torch_gets_no_lightning(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mm2pl.errors import ArgumentError
 from mm2pl.optim.scheduler.base import INF as INF
@@ -20,6 +20,10 @@ from mm2pl.optim.scheduler.plateau import (
     ReduceOnPlateauParamScheduler as ReduceOnPlateauParamScheduler,
 )
 from mm2pl.optim.scheduler.policy import policy_scheduler
+
+if TYPE_CHECKING:
+    # The constructors that are made here name it.
+    from mm2pl.optim.optimizer.base import OptimizerType as OptimizerType
 
 Values = list[float]
 
