@@ -47,16 +47,16 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        """Return a public name of `mm2pl.optim.optimizer`."""
-        if name == "__all__":
-            known = {**globals(), **vars(import_module("mm2pl.optim.optimizer"))}
-            ours = [
-                n
-                for n, v in known.items()
-                if str(getattr(v, "__module__", "")).startswith("mm2pl.")
-            ]
-            return [n for n in ours if not n.startswith("_")]
+        """Take over the public names of `mm2pl.optim.optimizer`, and return one of them."""
         # Python and its tools ask modules for names such as __path__, which must not import torch.
-        if not name.startswith("_"):
-            return getattr(import_module("mm2pl.optim.optimizer"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name.startswith("_") and name != "__all__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        optimizer = import_module("mm2pl.optim.optimizer")
+        globals().update({**_public(vars(optimizer)), **globals()})
+        return list(_public(globals())) if name == "__all__" else getattr(optimizer, name)
+
+    def _public(names):
+        def is_ours(value):
+            return str(getattr(value, "__module__", "")).startswith("mm2pl.")
+
+        return {n: v for n, v in names.items() if not n.startswith("_") and is_ours(v)}

@@ -30,6 +30,8 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
+        # As in a terminal, where a line comes out when it is printed.
+        "PYTHONUNBUFFERED": "1",
         "MPLBACKEND": "agg",
         "COLUMNS": "100",
     }
