@@ -132,7 +132,12 @@ def checkpoint_writing(times: int, width: int) -> Scenario:
         "mm2pl, AsyncCheckpointIO: the loop waits": lambda: save_in_a_run(
             "mm2pl", times, width, later=1
         ),
-        "the same, for the first file": lambda: save_in_a_run("mm2pl", times, width, later=0),
+        "the same, where torch may use every core": lambda: on_every_core(
+            lambda: save_in_a_run("mm2pl", times, width, later=1)
+        ),
+        "the same on one core, for the first file": lambda: save_in_a_run(
+            "mm2pl", times, width, later=0
+        ),
     }
     size = sum(tensor.nbytes for tensor in tensors_of(weights_and_momenta(width))) / 1e6
     return by_package(
@@ -140,6 +145,16 @@ def checkpoint_writing(times: int, width: int) -> Scenario:
         lambda package: save_in_a_run(package, times, width),
         rows,
     )
+
+
+def on_every_core(run: Run) -> Sample:
+    """Measure with as many threads as torch would take by itself; the other rows have one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(before)
 
 
 def weights_and_momenta(width: int) -> dict[str, Any]:
