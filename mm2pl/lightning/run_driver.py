@@ -97,6 +97,10 @@ class RunDriver(ModuleDriver):
         """Leave in a checkpoint what the optimizers of the run can take."""
         self._run.continuing.fit_optimizers(checkpoint, self.trained())
 
+    def take_optimizer(self, state: Any) -> None:
+        """Forget what has been read for the optimizer, since somebody sets its learning rate now."""
+        self._run.continuing.leave_optimizer()
+
     # What Lightning is told of validations and of the length of the run
 
     def claim_validation(self, trainer: Trainer) -> None:

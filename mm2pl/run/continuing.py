@@ -227,6 +227,10 @@ class Continuing:
             facts = {**facts_of(run.runner), "seed": run.randomness.get("seed")}
             run.logger.info(resumption.report(facts))
 
+    def leave_optimizer(self) -> None:
+        """Leave the optimizer and the schedules as they are, whatever has been read."""
+        self._optimizer_state = self._resumption = None
+
     def restore_exact_state(self) -> bool:
         """Continue the data, the random numbers and each process's buffers where the checkpoint was written.
 

@@ -191,6 +191,8 @@ class TrainStream:
         """
         self.passes = state["passes"]
         self.before = state.get("before", 0)
+        # Lightning's learning rate finder trains on this very stream, and then goes back.
+        self.consumed, self._batches = state["consumed"], None
         if self.endless and self.passes:
             set_sampler_epoch(self.loader, self.passes)
         # A pass that goes on is opened here also between two epochs: later it would draw a seed for its workers.

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import LearningRateFinder, StochasticWeightAveraging
 
 from mm2pl.hooks import Hook
 from mm2pl.lightning import MMDataModule, MMLightningModule, RunCallback
@@ -235,3 +235,44 @@ def test_one_process_tells_what_several_would_refuse(tmp_path, config, message) 
     log = next(tmp_path.rglob("*.log")).read_text()
     assert ("several will refuse this one" in log) == (message is not None)
     assert message is None or message in log
+
+
+class Batches(Hook):
+    """Keep what each iteration has trained on, and at which learning rate."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+        self.rates: set[float] = set()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append(data_batch["inputs"].clone())
+        self.rates.update(runner.optim_wrapper.get_lr()["lr"])
+
+
+@pytest.mark.parametrize("steps", [4, 9, 20], ids=["inside", "an epoch", "further"])
+@pytest.mark.parametrize("by_epoch", [True, False])
+def test_a_run_begins_anew_with_the_rate_that_the_finder_has_found(tmp_path, by_epoch, steps):
+    length = {"max_epochs": 3} if by_epoch else {"max_iters": 27, "val_interval": 9}
+    finder = {
+        "type": "lightning.pytorch.callbacks.LearningRateFinder",
+        "max_lr": 0.01,
+        "num_training_steps": steps,
+        "early_stop_threshold": None,
+    }
+    book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
+    trained = {}
+    for name, hooks in {"plain": [], "finder": [finder]}.items():
+        batches = trained[name] = Batches()
+        scenario = Scenario(
+            optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.05}},
+            train_cfg={"by_epoch": by_epoch, **length},
+            custom_hooks=[*hooks, batches],
+        )
+        runner = build("mm2pl", scenario, str(tmp_path / name), book)
+        runner.train()
+    assert len(trained["finder"].seen) == 27
+    assert all(map(torch.equal, trained["finder"].seen, trained["plain"].seen))
+    (used,) = (c for c in runner.trainer.callbacks if isinstance(c, LearningRateFinder))
+    assert used.optimal_lr is not None
+    # Of fewer than a dozen steps Lightning suggests none.
+    assert trained["finder"].rates == {used.optimal_lr.suggestion() or 0.05}
