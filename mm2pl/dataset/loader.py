@@ -47,8 +47,10 @@ def build_dataloader(
     sampler = _build_sampler(cfg, dataset, None if diff_rank_seed else seed)
     batch_sampler = cfg.pop("batch_sampler", None)
     if isinstance(batch_sampler, dict):
-        # Popped, because torch's DataLoader refuses a batch size next to a batch sampler.
-        defaults = {"sampler": sampler, "batch_size": cfg.pop("batch_size")}
+        defaults = {"sampler": sampler}
+        if "batch_size" in cfg:
+            # Popped, because torch's DataLoader refuses a batch size next to a batch sampler.
+            defaults["batch_size"] = cfg.pop("batch_size")
         with under_key("batch_sampler"):
             batch_sampler = DATA_SAMPLERS.build(batch_sampler, default_args=defaults)
     init_fn = _build_worker_init_fn(cfg, seed)

@@ -190,8 +190,9 @@ def trainer_arguments(
     arguments = {**FIXED, "default_root_dir": work_dir, **length_of_run(config.get("train_cfg"))}
     # `logger=None` in default_hooks removes the hook.
     logger_hook = (config.get("default_hooks") or {}).get("logger") or {}
+    own = logger_hook if isinstance(logger_hook, Mapping) else vars(logger_hook)
     # 10 is the default of MMEngine's LoggerHook; the Trainer's is 50.
-    arguments["log_every_n_steps"] = logger_hook.get("interval", 10)
+    arguments["log_every_n_steps"] = own.get("interval", 10)
     started = processes(config, environ)
     own = {"class_path": "mm2pl.lightning.MMCheckpointIO"}
     arguments["plugins"] = [own, *started.pop("plugins", ())]

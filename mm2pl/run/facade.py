@@ -340,7 +340,6 @@ class RunnerFacade(RunnerView):
         refuse_other_package(made)
         if hasattr(made, "get_triggered_stages"):
             building.insert_by_priority(self.hooks, made)
-            self._methods.clear()
         elif hasattr(made, "on_exception"):
             self._run.callbacks.append(made)
         else:

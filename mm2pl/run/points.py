@@ -32,6 +32,9 @@ STAGES = (
 )
 """Every point, in the order of ``mmengine.hooks.Hook.stages``."""
 
+OF_ITERATIONS = {point for point in STAGES if point.endswith("_iter")}
+"""The points that are called for each batch."""
+
 GENERIC = {
     f"{when}_{mode}_{what}": f"_{when}_{what}"
     for when in ("before", "after")

@@ -19,7 +19,7 @@ from mm2pl.evaluator import Evaluator
 from mm2pl.evaluator.torchmetric import is_torchmetric
 from mm2pl.registry import EVALUATOR
 from mm2pl.run.facts import facts_of
-from mm2pl.run.points import methods_at, misfit_of
+from mm2pl.run.points import OF_ITERATIONS, methods_at, misfit_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,6 +70,7 @@ class RunnerView:
 
     def __init__(self) -> None:
         self._methods: dict[str, list[Callable[..., None]]] = {}
+        self._listed: list[Any] = []
 
     # Where the run is
 
@@ -179,6 +180,9 @@ class RunnerView:
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
         """Call one point of every hook that has it, in priority order; users may invent points."""
+        if self._listed != self.hooks or fn_name not in OF_ITERATIONS:
+            # Within an epoch a hook may come or go; a method that somebody puts on a hook is seen at the next point.
+            self._listed, self._methods = [*self.hooks], {}
         try:
             methods = self._methods[fn_name]
         except KeyError:

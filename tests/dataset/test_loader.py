@@ -91,6 +91,16 @@ def test_batches(changes, expected, registered):
     assert list(built) == (expected or [[0, 1, 2], [3, 4, 5], [6]])
 
 
+def test_a_batch_sampler_may_have_the_batch_size_alone(registered):
+    sampler = {"type": "Batches", "batch_size": 4, "drop_last": False}
+    config = cfg(batch_sampler=sampler)
+    del config["batch_size"]
+    assert list(build_dataloader(config)) == [[0, 1, 2, 3], [4, 5, 6]]
+    del sampler["batch_size"]
+    with pytest.raises(TypeError, match="batch_size"):
+        build_dataloader(config)
+
+
 def test_defaults():
     built = build_dataloader(cfg(), seed=5)
     assert built.collate_fn is pseudo_collate

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mm2pl.config import Config
-from mm2pl.hooks import Hook
+from mm2pl.hooks import Hook, LoggerHook
 from mm2pl.lightning import MMLightningModule
 from mm2pl.lightning.assembly import Parts, made_by
 from mm2pl.registry import MODELS, DefaultScope, Registry
@@ -149,6 +149,64 @@ def test_hooks_see_mmengines_order_in_an_epoch_run(tmp_path):
     ]  # fmt: skip
     assert ("after_train_epoch", 0, 9) in calls.seen
     assert ("before_val", 1, 9) in calls.seen
+
+
+class Told(Hook):
+    """Count the iterations that it is told of."""
+
+    count = 0
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.count += 1
+
+
+def leave(runner, told):
+    runner._hooks = [hook for hook in runner.hooks if hook is not told]
+
+
+def leave_in_place(runner, told):
+    runner._hooks.remove(told)
+
+
+def be_another(runner, told):
+    told.after_train_iter = lambda *args, **kwargs: None
+
+
+@pytest.mark.parametrize("change", [leave, leave_in_place, be_another])
+@pytest.mark.parametrize(("point", "seen"), [("after_train_epoch", 9), ("before_train_iter", 4)])
+def test_hooks_may_go_and_change_while_it_trains(tmp_path, change, point, seen):
+    if change is be_another and point == "before_train_iter":
+        seen = 9  # a method that is put on a hook within an epoch is seen at its end
+    told, changed = Told(), []
+
+    class Change(Hook):
+        priority = "VERY_LOW"
+
+    def once(self, runner, batch_idx=4, **kwargs):
+        if batch_idx == 4 and not changed:
+            changed.append(change(runner, told))
+
+    setattr(Change, point, once)
+    scenario = Scenario(
+        optim_wrapper=SGD,
+        train_cfg={"by_epoch": True, "max_epochs": 2},
+        custom_hooks=[told, Change()],
+    )
+    build("mm2pl", scenario, str(tmp_path), fresh_book()).train()
+    assert (told.count, len(changed)) == (seen, 1)
+
+
+def test_a_default_hook_may_be_built_already(tmp_path):
+    logger = LoggerHook(interval=3)
+    scenario = Scenario(
+        optim_wrapper=SGD,
+        train_cfg={"by_epoch": True, "max_epochs": 1},
+        default_hooks={"logger": logger},
+    )
+    runner = build("mm2pl", scenario, str(tmp_path), fresh_book())
+    assert logger in runner.hooks
+    assert runner.trainer.log_every_n_steps == 3
+    runner.train()
 
 
 def test_custom_run_iter_is_honoured(tmp_path):
