@@ -86,7 +86,6 @@ LATE: dict[str, dict[str, str]] = {
         "mm2pl.mmcv.migration.files": "0.20 s",
         "mm2pl.mmcv.migration.html": "0.20 s",
     },
-    "mm2pl.cli.plot": {"mm2pl.plan.plot": "2.30 s: torch"},
     "mm2pl.cli.plot_log": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
     "mm2pl.cli.profile": {
         "mm2pl.check.profile": "4.88 s: lightning",
@@ -137,12 +136,16 @@ LATE: dict[str, dict[str, str]] = {
     "mm2pl.model.wrappers": {
         "mm2pl.model.wrappers.fully_sharded_distributed": "1.26 s: torch.distributed.fsdp",
     },
-    "mm2pl.optim": {"mm2pl.optim.optimizer.zero_optimizer": "1.76 s: torch.distributed.optim"},
     "mm2pl.optim.optimizer": {
         "mm2pl.optim.optimizer.zero_optimizer": "1.76 s: torch.distributed.optim",
     },
     "mm2pl.optim.optimizer.amp_optimizer_wrapper": {"torch": "1.28 s: torch.distributed.fsdp"},
-    "mm2pl.plan.plot": {"matplotlib": "optional"},
+    "mm2pl.plan.plot": {
+        "matplotlib": "optional",
+        "mm2pl.dataset.build": "0.90 s: torch",
+        "mm2pl.dataset.utils": "0.90 s: torch",
+        "mm2pl.optim.optimizer.builder": "0.90 s: torch",
+    },
     "mm2pl.plan.processes": {"torch": "2.30 s"},
     "mm2pl.run.environment": {"resource": "optional: not on Windows"},
     "mm2pl.runs.page": {"mm2pl.runs.picture": "0.01 s: matplotlib"},
