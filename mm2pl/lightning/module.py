@@ -276,6 +276,7 @@ class MMLightningModule(EvaluatedModule):
         if trainer_of(self) is None:
             self.driver.build_alone()
         else:
+            self.driver.catch_up()
             self.driver.before_optimizers()
             self.driver.follow_parameters()
         if self.automatic_optimization:
