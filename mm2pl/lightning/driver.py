@@ -146,9 +146,13 @@ class ModuleDriver(HookStages):
         self._restored_wrapper = state
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
-        """Return a training step's outputs with the loss as it was: Lightning divides it by the window."""
-        whole = isinstance(outputs, dict) and self.module.automatic_optimization
-        return {**outputs, "loss": self.outputs["loss"]} if whole else outputs
+        """Return a training step's outputs with the loss as it was: Lightning divides it by the window.
+
+        A step that returns None leaves its batch out. Then the hooks get None too, in which Lightning puts ``{}``.
+        """
+        if not isinstance(outputs, dict) or not self.module.automatic_optimization:
+            return outputs
+        return None if self.outputs is None else {**outputs, "loss": self.outputs["loss"]}
 
     def refuse_callbacks(self) -> None:
         """Refuse callbacks of the Trainer that cannot work."""
