@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
+from mm2pl.lightning.compiling import CompiledStep
 from mm2pl.lightning.evaluation import EvaluatedModule, ran_out
 from mm2pl.lightning.optimization import (
     is_config,
@@ -376,7 +377,7 @@ class MMLightningModule(EvaluatedModule):
             return
         # Once per step: at a second fit, torch.compile would wrap the compiled one again.
         self._compiled.add(step)
-        setattr(self.model, step, torch.compile(getattr(self.model, step), **options))
+        setattr(self.model, step, CompiledStep(getattr(self.model, step), options))
 
     @property
     def holds_back_gradients(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -295,11 +296,14 @@ def test_inside_another_module_it_is_a_part_like_any_other(tmp_path: Path) -> No
 # Copies
 
 
-@pytest.mark.parametrize(
+COPIES = pytest.mark.parametrize(
     "copied",
     [copy.deepcopy, lambda bridge: pickle.loads(pickle.dumps(bridge))],
     ids=["deepcopy", "pickle"],
 )
+
+
+@COPIES
 def test_a_trained_module_can_be_copied_and_trained(copied: Callable[[Any], Any]) -> None:
     bridge = made(val_evaluator=Share())
     run = trainer(max_epochs=3)
@@ -310,6 +314,28 @@ def test_a_trained_module_can_be_copied_and_trained(copied: Callable[[Any], Any]
     trainer(max_epochs=1).fit(other, loader())
     assert not equal(weights(other), trained)
     assert equal(weights(bridge), trained)
+
+
+@COPIES
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_a_copy_with_a_compiled_step_trains_itself(copied: Callable[[Any], Any]) -> None:
+    bridge = made(compile={"backend": "eager"})
+    trainer(max_epochs=1).fit(bridge, loader())
+    other, trained = copied(bridge), weights(bridge)
+    trainer(max_epochs=1).fit(other, loader())
+    assert not equal(weights(other), trained)
+    assert equal(weights(bridge), trained)
+
+
+@COPIES
+def test_a_copys_evaluation_is_compiled_for_its_own_weights(copied: Callable[[Any], Any]) -> None:
+    bridge = made(val_evaluator=Share(), compile={"backend": "eager"})
+    trainer().validate(bridge, loader(), verbose=False)
+    other = copied(bridge)
+    other.model.net = None
+    with pytest.raises(TypeError, match="NoneType"):
+        other.model.val_step(next(iter(loader())))
+    assert inspect.signature(other.model.val_step) == inspect.signature(Net().val_step)
 
 
 # Another Trainer, another module
