@@ -73,6 +73,10 @@ class ModuleDriver(HookStages):
         """The module's Trainer."""
         return self.module.trainer
 
+    def for_copies(self) -> dict[str, Any] | None:
+        """Return what a copy of the module must know of its fits so far; plain data, or copied as the module is."""
+        return None
+
     def join(self, trainer: Trainer) -> None:
         """Take over a Trainer that has just been given the module.
 

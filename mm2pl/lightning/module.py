@@ -187,11 +187,11 @@ class MMLightningModule(EvaluatedModule):
 
     def __getstate__(self) -> dict[str, Any]:
         # Who drives it holds a Trainer, a log and open files; a copy begins without.
-        return {**super().__getstate__(), "driver": None}
+        return {**super().__getstate__(), "driver": self.driver.for_copies()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.driver = OwnTrainer(self)
+        self.driver = OwnTrainer(self, state["driver"])
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls this of children, but never their

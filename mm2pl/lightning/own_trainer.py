@@ -43,9 +43,14 @@ if TYPE_CHECKING:
 
 
 class OwnTrainer(ModuleDriver):
-    """Drive a module in a Trainer that its user has made: on Lightning's clocks, with what the module was given."""
+    """Drive a module in a Trainer that its user has made: on Lightning's clocks, with what the module was given.
 
-    def __init__(self, module: MMLightningModule) -> None:
+    Args:
+        module: The module.
+        known: If it is a copy, what :meth:`for_copies` of the first one's driver has returned.
+    """
+
+    def __init__(self, module: MMLightningModule, known: dict[str, Any] | None = None) -> None:
         super().__init__(module)
         self._built_from: Any = None
         # What was given in the place of the optimizers that the module has made.
@@ -58,6 +63,11 @@ class OwnTrainer(ModuleDriver):
         self._ticks = TickCount()
         self._ticks_owed: dict[str, int] = {}
         self._ended = {"iter": 0, "epoch": 0}  # in this fit
+        vars(self).update(known or {})
+
+    def for_copies(self) -> dict[str, Any]:
+        """Return what the optimizers have been made from, so that a new fit of a copy makes its own anew."""
+        return {name: vars(self)[name] for name in ("_built_from", "_given", "_lr_scaled")}
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""

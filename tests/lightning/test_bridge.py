@@ -316,15 +316,41 @@ def test_a_trained_module_can_be_copied_and_trained(copied: Callable[[Any], Any]
     assert equal(weights(bridge), trained)
 
 
+class MakesOwn(MMLightningModule):
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+
+def with_built_optimizer() -> MMLightningModule:
+    net = Net()
+    built = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    scaled = {"enable": True, "base_batch_size": 4}
+    return MMLightningModule(net, built, auto_scale_lr=scaled)
+
+
+REFITTED: dict[str, Callable[[], MMLightningModule]] = {
+    "a config": made,
+    "a built optimizer": with_built_optimizer,
+    "a configure_optimizers": lambda: MakesOwn(Net()),
+    "a compiled step": lambda: made(compile={"backend": "eager"}),
+}
+
+
 @COPIES
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-def test_a_copy_with_a_compiled_step_trains_itself(copied: Callable[[Any], Any]) -> None:
-    bridge = made(compile={"backend": "eager"})
-    trainer(max_epochs=1).fit(bridge, loader())
+@pytest.mark.parametrize("make", REFITTED.values(), ids=REFITTED)
+def test_a_copy_is_trained_again_as_the_module_itself(
+    make: Callable[[], MMLightningModule], copied: Callable[[Any], Any]
+) -> None:
+    bridge = make()
+    trainer(max_epochs=2).fit(bridge, loader())
     other, trained = copied(bridge), weights(bridge)
-    trainer(max_epochs=1).fit(other, loader())
+    rates = [Rates(), Rates()]
+    for each, seen in zip((other, bridge), rates, strict=True):
+        trainer(max_epochs=2, callbacks=[seen]).fit(each, loader())
+    assert equal(weights(other), weights(bridge))
     assert not equal(weights(other), trained)
-    assert equal(weights(bridge), trained)
+    assert rates[0].seen == rates[1].seen
 
 
 @COPIES
