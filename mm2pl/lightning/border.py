@@ -145,6 +145,8 @@ class Border:
         if weights and not self._keeps_names:
             as_module, as_file = fits(weights, module.own_names())
             checkpoint["state_dict"] = to_file(weights) if as_module > as_file else weights
+        # What is put into the schedules from here on must be put into those that train.
+        self._driver.catch_up()
         runner_of(self._driver.trainer).accept_checkpoint(checkpoint)
         self._driver.accept(checkpoint)
         if weights and not self._keeps_names:

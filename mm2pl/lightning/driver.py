@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,10 +17,11 @@ from mm2pl.lightning.optimization import (
     needs_manual_optimization,
     refuse_flags,
 )
-from mm2pl.lightning.parameters import NamedGroups
+from mm2pl.lightning.parameters import KnownParameters, NamedGroups
 from mm2pl.lightning.private import trainer_of
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.optim.abilities import has_executor, wrappers_of
+from mm2pl.optim.optimizer.default_constructor import unused_keys_told_later
 from mm2pl.run.model import train_step
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class ModuleDriver(HookStages):
         self._restored_wrapper: Any = None
         self._trainer_accumulates: int | None = None
         self._groups: list[NamedGroups] = []
+        self._known: KnownParameters | None = None
+        self._unsaid: list[Callable[[], None]] = []
         self._followed = ExitStack()
         self._followers: list[Follower] = []
 
@@ -69,6 +72,10 @@ class ModuleDriver(HookStages):
     def trainer(self) -> Any:
         """The module's Trainer."""
         return self.module.trainer
+
+    def for_copies(self) -> dict[str, Any] | None:
+        """Return what a copy of the module must know of its fits so far; plain data, or copied as the module is."""
+        return None
 
     def join(self, trainer: Trainer) -> None:
         """Take over a Trainer that has just been given the module.
@@ -143,9 +150,13 @@ class ModuleDriver(HookStages):
         self._restored_wrapper = state
 
     def train_outputs(self, pl_module: LightningModule, outputs: Any) -> Any:
-        """Return a training step's outputs with the loss as it was: Lightning divides it by the window."""
-        whole = isinstance(outputs, dict) and self.module.automatic_optimization
-        return {**outputs, "loss": self.outputs["loss"]} if whole else outputs
+        """Return a training step's outputs with the loss as it was: Lightning divides it by the window.
+
+        A step that returns None leaves its batch out. Then the hooks get None too, in which Lightning puts ``{}``.
+        """
+        if not isinstance(outputs, dict) or not self.module.automatic_optimization:
+            return outputs
+        return None if self.outputs is None else {**outputs, "loss": self.outputs["loss"]}
 
     def refuse_callbacks(self) -> None:
         """Refuse callbacks of the Trainer that cannot work."""
@@ -153,6 +164,32 @@ class ModuleDriver(HookStages):
     def remember_parameters(self, optimizers: Iterable[Optimizer]) -> None:
         """Note by name what was given to the optimizers that have just been built."""
         self._groups = [NamedGroups(optimizer, self.module) for optimizer in optimizers]
+        self._known = KnownParameters(self.module)
+
+    @contextmanager
+    def parameters_may_follow(self) -> Iterator[None]:
+        """Build an optimizer inside, and warn later of names that no parameter has yet."""
+        with unused_keys_told_later() as self._unsaid:
+            yield
+
+    def catch_up(self) -> None:
+        """Build the optimizer anew if the module has got parameters since.
+
+        They come from its ``setup`` or ``configure_model``, or from another callback's ``setup``. An optimizer of
+        Lightning's, which is made only now, trains them too.
+        """
+        known, self._known = self._known, None
+        if known is None or self.trainer.state.fn != "fit":
+            return
+        if known.are_outdated(self.module):
+            self.build_anew()
+        unsaid, self._unsaid = self._unsaid, []
+        for tell in unsaid:
+            tell()
+
+    def build_anew(self) -> None:
+        """Build the optimizer again, and what depends on it."""
+        raise NotImplementedError
 
     def follow_parameters(self) -> None:
         """Let the optimizers train what now has the names of what they were given."""

@@ -302,6 +302,7 @@ class GuestModule:
 
     def optimizers_of_run(self) -> OptimizerLRScheduler:
         """Return what the guest's ``configure_optimizers`` returns in a run with an ``optim_wrapper``."""
+        self.driver.catch_up()
         self.driver.follow_parameters()
         found, views = [], []
         for name, wrapper in wrappers_of(self._given).items():

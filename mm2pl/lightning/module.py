@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mm2pl.config import ConfigDict, as_config
 from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
+from mm2pl.lightning.compiling import CompiledStep
 from mm2pl.lightning.evaluation import EvaluatedModule, ran_out
 from mm2pl.lightning.optimization import (
     is_config,
@@ -186,11 +187,11 @@ class MMLightningModule(EvaluatedModule):
 
     def __getstate__(self) -> dict[str, Any]:
         # Who drives it holds a Trainer, a log and open files; a copy begins without.
-        return {**super().__getstate__(), "driver": None}
+        return {**super().__getstate__(), "driver": self.driver.for_copies()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.driver = OwnTrainer(self)
+        self.driver = OwnTrainer(self, state["driver"])
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
         # What `.to()`, `.cuda()` and Lightning's strategies end in. torch calls this of children, but never their
@@ -276,6 +277,7 @@ class MMLightningModule(EvaluatedModule):
         if trainer_of(self) is None:
             self.driver.build_alone()
         else:
+            self.driver.catch_up()
             self.driver.before_optimizers()
             self.driver.follow_parameters()
         if self.automatic_optimization:
@@ -375,7 +377,7 @@ class MMLightningModule(EvaluatedModule):
             return
         # Once per step: at a second fit, torch.compile would wrap the compiled one again.
         self._compiled.add(step)
-        setattr(self.model, step, torch.compile(getattr(self.model, step), **options))
+        setattr(self.model, step, CompiledStep(getattr(self.model, step), options))
 
     @property
     def holds_back_gradients(self) -> bool:

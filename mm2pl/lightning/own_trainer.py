@@ -13,7 +13,6 @@ from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
-from mm2pl.lightning.optimization import is_config
 from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.private import (
@@ -28,7 +27,7 @@ from mm2pl.optim import (
     OptimWrapperDict,
     as_optim_wrapper,
 )
-from mm2pl.optim.abilities import wrappers_of
+from mm2pl.optim.abilities import can_be_built, wrappers_of
 from mm2pl.plan.resume import Choice
 from mm2pl.run.eval_loops import TestLoop, ValLoop
 from mm2pl.run.model import require_steps
@@ -44,9 +43,14 @@ if TYPE_CHECKING:
 
 
 class OwnTrainer(ModuleDriver):
-    """Drive a module in a Trainer that its user has made: on Lightning's clocks, with what the module was given."""
+    """Drive a module in a Trainer that its user has made: on Lightning's clocks, with what the module was given.
 
-    def __init__(self, module: MMLightningModule) -> None:
+    Args:
+        module: The module.
+        known: If it is a copy, what :meth:`for_copies` of the first one's driver has returned.
+    """
+
+    def __init__(self, module: MMLightningModule, known: dict[str, Any] | None = None) -> None:
         super().__init__(module)
         self._built_from: Any = None
         # What was given in the place of the optimizers that the module has made.
@@ -59,6 +63,11 @@ class OwnTrainer(ModuleDriver):
         self._ticks = TickCount()
         self._ticks_owed: dict[str, int] = {}
         self._ended = {"iter": 0, "epoch": 0}  # in this fit
+        vars(self).update(known or {})
+
+    def for_copies(self) -> dict[str, Any]:
+        """Return what the optimizers have been made from, so that a new fit of a copy makes its own anew."""
+        return {name: vars(self)[name] for name in ("_built_from", "_given", "_lr_scaled")}
 
     def driven_hooks(self, trainer: Trainer) -> Sequence[Any]:
         """Return the hooks among the callbacks, and who ticks the schedules if none of them does."""
@@ -84,18 +93,24 @@ class OwnTrainer(ModuleDriver):
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
         if stage == "fit":
-            self._build()
+            with self.parameters_may_follow():
+                self._build(anew=self.trainer.global_step == 0)
         self.call_hooks_at_start(trainer)
         if stage == "fit" and module.init_weights and hasattr(module.model, "init_weights"):
             # Once, and before Lightning restores a checkpoint: nothing trained or loaded may be drawn anew.
             module.model.init_weights()
             module.init_weights = False
 
-    def _build(self) -> None:
+    def build_anew(self) -> None:
+        """Build the optimizer wrapper again; the schedules, and what scales the learning rate, come later."""
+        with self.parameters_may_follow():
+            self._build(anew=True)
+
+    def _build(self, anew: bool) -> None:
         module = self.module
         if self._given:
             (module.optim_wrapper,), self._given = self._given, ()
-        if self._built_from is not None and self.trainer.global_step == 0:
+        if self._built_from is not None and anew:
             # What was given built goes on; what was built here is made anew.
             module.optim_wrapper, module.param_schedulers = self._built_from, None
             self._lr_scaled = False
@@ -124,7 +139,7 @@ class OwnTrainer(ModuleDriver):
                 "MMLightningModule got no optim_wrapper → training needs one, such as "
                 "optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01))"
             )
-        if is_config(module.optim_wrapper):
+        if can_be_built(module.optim_wrapper):
             self._built_from = module.optim_wrapper
         module.optim_wrapper = as_optim_wrapper(module.model, module.optim_wrapper)
 

@@ -11,6 +11,27 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+class KnownParameters:
+    """Remember which parameters a module has when its optimizer is built.
+
+    Args:
+        module: Whose parameters the optimizer trains.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        # The parameters themselves: another one may come to the address of one that is gone.
+        self._known = dict(module.named_parameters())
+
+    def are_outdated(self, module: nn.Module) -> bool:
+        """Return whether the module has new parameters, which are neither these nor in the place of one of them."""
+        ids = {id(parameter) for parameter in self._known.values()}
+        # A wrapper changes the names of parameters (checkpointing), a sharding puts others under the same names.
+        return any(
+            name not in self._known and id(parameter) not in ids
+            for name, parameter in module.named_parameters()
+        )
+
+
 class NamedGroups:
     """Remember by name what an optimizer was built for.
 

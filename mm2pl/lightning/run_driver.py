@@ -15,6 +15,7 @@ from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.lightning.parameters import KnownParameters
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Event
@@ -93,6 +94,11 @@ class RunDriver(ModuleDriver):
                 raise plainer from error
             raise
 
+    def build_anew(self) -> None:
+        """Build the optimizer and the schedules of the run again."""
+        with self.parameters_may_follow():
+            self._run.build_optimizer_anew()
+
     def fit_optimizers(self, checkpoint: dict[str, Any]) -> None:
         """Leave in a checkpoint what the optimizers of the run can take."""
         self._run.continuing.fit_optimizers(checkpoint, self.trained())
@@ -162,7 +168,11 @@ class RunDriver(ModuleDriver):
             run.presence.begin()
             self.claim_validation(trainer)
             self._agree_on_length(trainer, run.loop_of("train"))
-        run.prepare(stage)
+        with self.parameters_may_follow():
+            run.prepare(stage)
+        if self._known is not None:
+            # What the model gets until here, from its `init_weights` for instance, MMEngine 0.10.7 does not train.
+            self._known = KnownParameters(self.module)
         stand_in(self, trainer, stage)
         # The counters follow a loop that drives.
         if stage == "fit" and not drives(run.train_loop):

@@ -17,6 +17,15 @@ def holds_several(value: object) -> bool:
     return is_optim_wrapper(value) and hasattr(value, "items")
 
 
+def can_be_built(value: object) -> bool:
+    """Return whether an optimizer wrapper can be built from this as often as one likes: no part of it is built."""
+    if not isinstance(value, dict):
+        return False
+    if "optimizer" in value:
+        return isinstance(value["optimizer"], dict)
+    return "constructor" in value
+
+
 def wrappers_of(optim_wrapper: Any) -> dict[str, Any]:
     """Return the single wrappers by name; one alone has the name ``""``.
 

@@ -18,6 +18,7 @@ from mm2pl.dist import broadcast, get_rank, get_world_size
 from mm2pl.errors import ArgumentError, under_key
 from mm2pl.logging.message_hub import share_with_mmengine
 from mm2pl.model.meta import parameters_on_meta
+from mm2pl.optim.abilities import can_be_built
 from mm2pl.plan.explain import typed_doubts, warn
 from mm2pl.plan.length import length_of_run
 from mm2pl.plan.resume import resume_of
@@ -143,6 +144,7 @@ class Run:
     def serve(self, runner: RunnerFacade) -> None:
         """Take the facade through which the run is seen and its parts are built."""
         self.runner = runner
+        self._optimizer_from: tuple[Any, Any] | None = None
 
     def open(self) -> None:
         """Set up the process and the services, before anything is built that could draw a random number.
@@ -398,28 +400,47 @@ class Run:
         self.training.forget_interruption()
         stream = self.training.open_stream(loop)
         self.datamodule.use_loader("train", stream)
-        brought = self.module.brings_optimizers
-        if not brought:
-            with under_key("optim_wrapper"):
-                self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
-        for note in self.module.choose_optimization():
+        for note in self._build_optimizer():
             self.logger.warning(note)
         if self.module.automatic_optimization and (drives(loop) or loop.overrides_run_iter):
             raise ArgumentError(
                 f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
                 f"clip, accumulate or scale, and set them in optim_wrapper"
             )
-        if not brought:
-            runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
-        if self.param_schedulers is not None:
-            with under_key("param_scheduler"):
-                self.param_schedulers = runner.build_param_scheduler(self.param_schedulers)
+        self._build_schedules()
         if self.loops["val"] is not None:
             self._prepare_evaluation("val")
         warn_of_faults(self)
         runner.call_hook("before_run")
         runner._init_model_weights()
         change_model(self.model, self.options)
+
+    def _build_optimizer(self) -> list[str]:
+        """Build the optimizer wrapper, and return what :meth:`choose_optimization` has to say of it."""
+        if not self.module.brings_optimizers:
+            if can_be_built(self.optim_wrapper):
+                self._optimizer_from = self.optim_wrapper, self.param_schedulers
+            with under_key("optim_wrapper"):
+                self.optim_wrapper = self.runner.build_optim_wrapper(self.optim_wrapper)
+        return self.module.choose_optimization()
+
+    def _build_schedules(self) -> None:
+        """Scale the learning rates, and build the schedules that start from them."""
+        if not self.module.brings_optimizers:
+            self.runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
+        if self.param_schedulers is not None:
+            with under_key("param_scheduler"):
+                self.param_schedulers = self.runner.build_param_scheduler(self.param_schedulers)
+
+    def build_optimizer_anew(self) -> None:
+        """Build the optimizer and the schedules again for the parameters that there are now, if a config says how."""
+        if self._optimizer_from is None:
+            self.module.choose_optimization()
+            return
+        self.optim_wrapper, self.param_schedulers = self._optimizer_from
+        # What the first building had to say has been said.
+        self._build_optimizer()
+        self._build_schedules()
 
     def _prepare_evaluation(self, stage: str) -> None:
         loop: EvalLoop = self.loop_of(stage)

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 
+from mm2pl.hooks import EMAHook, Hook, LoggerHook, RuntimeInfoHook
 from mm2pl.lightning import MMLightningModule
 from mm2pl.model import BaseModel
 from tests.bridges import loader, trainer
@@ -105,6 +106,41 @@ def test_flags_and_callbacks(flags: Any) -> None:
     (ours, *rest), (theirs, *expected) = fitted(imported(), **flags), fitted(ByHand(), **flags)
     assert all(map(torch.equal, ours, theirs))
     assert rest == expected
+
+
+class Seen(Hook):
+    def __init__(self) -> None:
+        self.outputs: list[Any] = []
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any, outputs: Any) -> None:
+        self.outputs.append(outputs)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.filterwarnings(
+    "ignore:.training_step. returned .None."
+)  # Lightning's, on purpose here
+@pytest.mark.parametrize("skipped", [{0}, {1, 2}, {3, 4, 5}, {7}, set(range(8))], ids=str)
+def test_a_step_that_returns_none_leaves_its_batch_out(
+    skipped: set[int], accumulate: int, tmp_path: Any
+) -> None:
+    def skipping(kind: Any) -> Any:
+        class Skips(kind):
+            def training_step(self, batch: Any, batch_idx: int) -> Any:
+                return None if batch_idx in skipped else super().training_step(batch, batch_idx)
+
+        return Skips
+
+    seen = Seen()
+    hooks = [LoggerHook(interval=1), RuntimeInfoHook(), EMAHook(), seen]
+    ours = skipping(MMLightningModule)(Net(), {"optimizer": {"type": "SGD", "lr": 0.1}})
+    flags = {"accumulate_grad_batches": accumulate, "max_epochs": 2}
+    trainer(**flags, callbacks=hooks, default_root_dir=tmp_path).fit(ours, loader())
+    expected = skipping(ByHand)()
+    expected.configure_optimizers = lambda: torch.optim.SGD(expected.parameters(), lr=0.1)
+    trainer(**flags).fit(expected, loader())
+    assert all(map(torch.equal, ours.parameters(), expected.parameters()))
+    assert [each is None for each in seen.outputs] == 2 * [i in skipped for i in range(8)]
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -295,11 +296,14 @@ def test_inside_another_module_it_is_a_part_like_any_other(tmp_path: Path) -> No
 # Copies
 
 
-@pytest.mark.parametrize(
+COPIES = pytest.mark.parametrize(
     "copied",
     [copy.deepcopy, lambda bridge: pickle.loads(pickle.dumps(bridge))],
     ids=["deepcopy", "pickle"],
 )
+
+
+@COPIES
 def test_a_trained_module_can_be_copied_and_trained(copied: Callable[[Any], Any]) -> None:
     bridge = made(val_evaluator=Share())
     run = trainer(max_epochs=3)
@@ -310,6 +314,54 @@ def test_a_trained_module_can_be_copied_and_trained(copied: Callable[[Any], Any]
     trainer(max_epochs=1).fit(other, loader())
     assert not equal(weights(other), trained)
     assert equal(weights(bridge), trained)
+
+
+class MakesOwn(MMLightningModule):
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+
+def with_built_optimizer() -> MMLightningModule:
+    net = Net()
+    built = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    scaled = {"enable": True, "base_batch_size": 4}
+    return MMLightningModule(net, built, auto_scale_lr=scaled)
+
+
+REFITTED: dict[str, Callable[[], MMLightningModule]] = {
+    "a config": made,
+    "a built optimizer": with_built_optimizer,
+    "a configure_optimizers": lambda: MakesOwn(Net()),
+    "a compiled step": lambda: made(compile={"backend": "eager"}),
+}
+
+
+@COPIES
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("make", REFITTED.values(), ids=REFITTED)
+def test_a_copy_is_trained_again_as_the_module_itself(
+    make: Callable[[], MMLightningModule], copied: Callable[[Any], Any]
+) -> None:
+    bridge = make()
+    trainer(max_epochs=2).fit(bridge, loader())
+    other, trained = copied(bridge), weights(bridge)
+    rates = [Rates(), Rates()]
+    for each, seen in zip((other, bridge), rates, strict=True):
+        trainer(max_epochs=2, callbacks=[seen]).fit(each, loader())
+    assert equal(weights(other), weights(bridge))
+    assert not equal(weights(other), trained)
+    assert rates[0].seen == rates[1].seen
+
+
+@COPIES
+def test_a_copys_evaluation_is_compiled_for_its_own_weights(copied: Callable[[Any], Any]) -> None:
+    bridge = made(val_evaluator=Share(), compile={"backend": "eager"})
+    trainer().validate(bridge, loader(), verbose=False)
+    other = copied(bridge)
+    other.model.net = None
+    with pytest.raises(TypeError, match="NoneType"):
+        other.model.val_step(next(iter(loader())))
+    assert inspect.signature(other.model.val_step) == inspect.signature(Net().val_step)
 
 
 # Another Trainer, another module

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
@@ -21,6 +24,23 @@ from mm2pl.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZER
 _NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 _DCN = ("DeformConv2d", "ModulatedDeformConv2d")
 _MULTS = ("lr_mult", "decay_mult")
+
+_UNSAID: ContextVar[list[Callable[[], None]] | None] = ContextVar("_UNSAID", default=None)
+
+
+@contextmanager
+def unused_keys_told_later() -> Iterator[list[Callable[[], None]]]:
+    """Collect the warnings of what has no effect: inside, a model is built for that has not all its parameters yet.
+
+    Yields:
+        What gives the warnings when it is called, for the parameters that the model has by then.
+    """
+    unsaid: list[Callable[[], None]] = []
+    token = _UNSAID.set(unsaid)
+    try:
+        yield unsaid
+    finally:
+        _UNSAID.reset(token)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -145,7 +165,7 @@ class DefaultOptimWrapperConstructor(ParamwiseSettings):
             self.add_params(params, model)
             # A subclass may have options of its own.
             if type(self) is DefaultOptimWrapperConstructor:
-                self._warn_of_the_unused(model)
+                self._say(functools.partial(self._warn_of_the_unused, model))
         optimizer_cfg = {**self.optimizer_cfg, self._first_argument(): params}
         given = ", ".join(f"{key}={value!r}" for key, value in self.optimizer_cfg.items())
         with refused_values(f"optim_wrapper.optimizer=dict({given})"):
@@ -163,6 +183,13 @@ class DefaultOptimWrapperConstructor(ParamwiseSettings):
             return "params"  # building it will say what is wrong
         # By position, as in MMEngine: an optimizer of the user's own may have another name for it.
         return next(iter(inspect.signature(optimizer).parameters))
+
+    def _say(self, warn: Callable[[], None]) -> None:
+        unsaid = _UNSAID.get()
+        if unsaid is None:
+            warn()
+        else:
+            unsaid.append(warn)
 
     def _warn_of_the_unused(self, model: nn.Module) -> None:
         """Warn of options that have no effect; MMEngine 0.10.7 ignores them silently."""
