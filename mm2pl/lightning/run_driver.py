@@ -14,7 +14,7 @@ from mm2pl.hooks.stages import tell_all_written
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
-from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.lightning.optimization import batches_of_max_steps, refuse_batch_size_finder
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Event
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mm2pl.run.loops import TrainLoop
     from mm2pl.run.run import Run
 
+
+UNKNOWN_END = 10**9
+"""Iterations of a run that ``max_steps`` ends, where no one knows before how many batches that takes."""
 
 _KNOWN = [EarlyStoppingHook.state_dict]
 
@@ -122,8 +125,12 @@ class RunDriver(ModuleDriver):
         told = self._run.length_told
         if drives(loop) and not hasattr(loop, "end_after"):
             return  # not a subclass of the loops that count
+        loop.most_iters = batches_of_max_steps(trainer, self.module, loop)
+        # -1 is Lightning's "no end", also where its user has set `max_steps` alone: the steps are the length then.
+        if trainer.max_epochs == -1 and trainer.max_steps >= 0:
+            loop.end_after_iters(min(loop.most_iters, UNKNOWN_END))
         if loop.by_epoch:
-            # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
+            # Schedules need an end, so -1 alone is the loop's.
             if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
