@@ -9,6 +9,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mm2pl.checkpoint.alike import require_own_kind
 from mm2pl.checkpoint.progress import loops_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.early_stopping_hook import EarlyStoppingHook
 from mm2pl.hooks.stages import tell_all_written
 from mm2pl.lightning.driven_loops import stand_in
@@ -121,7 +122,11 @@ class RunDriver(ModuleDriver):
             trainer.val_check_batch = 1
 
     def _agree_on_length(self, trainer: Trainer, loop: TrainLoop) -> None:
-        """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
+        """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's.
+
+        Raises:
+            ValueError: A flag of the Trainer leaves nothing to train; no schedule could be made for that.
+        """
         told = self._run.length_told
         if drives(loop) and not hasattr(loop, "end_after"):
             return  # not a subclass of the loops that count
@@ -136,7 +141,14 @@ class RunDriver(ModuleDriver):
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
             trainer.fit_loop.max_epochs = loop.max_epochs
             self._run.note_length(max_epochs=loop.max_epochs)
-        else:
+        if loop.max_iters < 1 or trainer.max_epochs == 0:
+            zero = (each for each in ("max_steps", "max_epochs") if getattr(trainer, each) == 0)
+            flag = next(zero, "limit_train_batches")
+            raise ArgumentError(
+                f"Trainer({flag}={getattr(trainer, flag)!r}) → a run with nothing to train → at least one batch; "
+                "mm2pl test evaluates without training"
+            )
+        if not loop.by_epoch:
             # The loop has applied the user's limit; a fraction would be taken of that length once more.
             trainer.limit_train_batches = loop.max_iters
             self._run.note_length(limit_train_batches=loop.max_iters)

@@ -10,6 +10,7 @@ import pytest
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
 
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks import CheckpointHook
 from mm2pl.runner import IterBasedTrainLoop
 from tests.bridges import loader, module, trainer
@@ -218,3 +219,21 @@ def test_in_a_trainer_of_the_users_own(tmp_path, hook, files):
     )
     (folder,) = [path for path, _, names in os.walk(tmp_path) if any(".pth" in n for n in names)]
     assert saved(folder) == files
+
+
+@pytest.mark.parametrize(
+    ("train_cfg", "flags"),
+    [
+        (EPOCHS, {"max_epochs": 0}),
+        (EPOCHS, {"max_steps": 0}),
+        (EPOCHS, {"limit_train_batches": 0}),
+        (ITERS, {"max_steps": 0}),
+        (ITERS, {"limit_train_batches": 0}),
+    ],
+    ids=str,
+)
+def test_a_run_with_nothing_to_train_is_refused(tmp_path, train_cfg, flags):
+    made = scenario(train_cfg, NEVER, param_scheduler={"type": "PolyLR", "by_epoch": False})
+    (flag,) = flags
+    with pytest.raises(ArgumentError, match=rf"^Trainer\({flag}=0\) → a run with nothing to train"):
+        stopped(made, tmp_path, **flags)
