@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dis
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from mm2pl.errors import MissingModuleError, StateError, UserError
+from mm2pl.errors import ArgumentError, MissingModuleError, StateError, UserError
 
 
-class RefusedByLightning(UserError, MisconfigurationException):
+class RefusedByLightning(UserError, MisconfigurationException, TypeError, ValueError):
     """Lightning's own message about options or callbacks that do not go together."""
 
 
+def _says_it_itself(error: BaseException) -> bool:
+    """Return whether Lightning has raised an error in so many words, and no code of the user's that it called.
+
+    Lightning 2.6 has no class of its own for all that it refuses. An error that Python raises in Lightning's code, such
+    as ``None + 1``, has no message for a user.
+    """
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or not last.tb_frame.f_globals.get("__name__", "").startswith("lightning."):
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+DIVISORS = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval")
+"""Arguments by which Lightning 2.6 divides a count, and that it takes at any value."""
+
+
 @contextmanager
-def refused_options() -> Iterator[None]:
+def refused_options(options: Mapping[str, Any]) -> Iterator[None]:
     """Raise what a Trainer refuses while it is made as a :class:`RefusedByLightning`.
+
+    Args:
+        options: The Trainer's arguments.
 
     Raises:
         RefusedByLightning: With Lightning's message.
+        ArgumentError: Lightning takes a value with which its loop fails later.
     """
+    for name in DIVISORS:
+        value = options.get(name)
+        if isinstance(value, int | float) and value <= 0:
+            instead = (
+                "limit_val_batches=0 leaves out validation"
+                if "val" in name
+                else "1 steps after each batch"
+            )
+            raise ArgumentError(f"Trainer({name}={value!r}) → more than 0 → {instead}")
     try:
         yield
     except UserError:
         raise
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        if isinstance(error, TypeError) and not _says_it_itself(error):
+            raise
         raise RefusedByLightning(f"the Trainer refuses its options: {error}") from error
 
 
@@ -45,6 +80,10 @@ def refused_run(trainer: Trainer) -> Iterator[None]:
         raise
     except MisconfigurationException as error:
         raise RefusedByLightning(str(error)) from error
+    except (ValueError, TypeError) as error:
+        if _says_it_itself(error):
+            raise RefusedByLightning(" ".join(str(error).split())) from error
+        raise
     except ModuleNotFoundError as error:
         # An import that fails names its module; whoever raises this by hand has written a message for the user.
         if error.name is None:

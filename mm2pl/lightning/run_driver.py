@@ -110,7 +110,9 @@ class RunDriver(ModuleDriver):
         of epochs, and a run by iterations has only one.
         """
         # 1 and 1.0 are Lightning's defaults, and NEVER is what this callback has left in an earlier stage.
-        given = trainer.check_val_every_n_epoch not in (1, NEVER) or trainer.val_check_interval != 1
+        # A Trainer that validates by time has no `val_check_interval`.
+        interval = getattr(trainer, "val_check_interval", None)
+        given = trainer.check_val_every_n_epoch not in (1, NEVER) or interval != 1
         self._owns_validation = not given
         self._let_validate(trainer, False)
 
