@@ -191,7 +191,7 @@ class RunDriver(ModuleDriver):
         if collect is not None:
             validates = ["val"] if self._run.loops["val"] is not None else []
             stages = {"fit": ["train", *validates], "validate": ["val"], "test": ["test"]}
-            collect(trainer, stages.get(stage, []))
+            collect(trainer, stages.get(stage, []), self._run.take_loader)
 
     def _agree_on_place(self, trainer: Trainer, loop: TrainLoop) -> None:
         """Begin where the loop stands, if a program has moved its counters: MMEngine's loops go on from there."""

@@ -70,6 +70,12 @@ class Training:
                 self.stream = TrainStream(data, len(data), endless=False, stop=loop.epoch_length)
         return self.stream
 
+    def reload(self, loader: Any) -> None:
+        """Take the next epochs from another loader; the stream that the Trainer has stays."""
+        assert self.stream is not None
+        self._opened = loader
+        self.stream.replace(loader)
+
     @property
     def clocked(self) -> bool:
         """Return whether what follows a batch is known: not where a custom loop's own ``run`` decides it."""
