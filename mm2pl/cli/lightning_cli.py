@@ -247,7 +247,7 @@ class MMCLI(LightningCLI):
                 **with_progress_bar(given.enable_progress_bar, given.callbacks),
                 **kwargs,
             }
-        with refused_options():
+        with refused_options(vars(given)):
             return super().instantiate_trainer(**kwargs)
 
     def after_instantiate_classes(self) -> None:

@@ -16,6 +16,7 @@ from mm2pl.errors import ArgumentError, MissingFileError
 from mm2pl.lightning.assembly import Parts
 from mm2pl.lightning.callbacks import RunCallback
 from mm2pl.lightning.trainer import instantiate
+from mm2pl.plan.translate import FOLLOWED_BY_PLAN
 from mm2pl.utils import get_object_from_string
 
 if TYPE_CHECKING:
@@ -36,13 +37,13 @@ class CommandLineParts(Parts):
 
     @property
     def flags(self) -> dict[str, Any]:
-        """How many processes, and what of the length, were given on the command line."""
+        """What was given on the command line of that by which a plan is made."""
         parsed = self.cli.parsed.trainer
         known = {**TRAINER_DEFAULTS, **self.written}
-        names = ("devices", "num_nodes", "strategy", "sync_batchnorm")
+        names = ("devices", "num_nodes", "strategy", "sync_batchnorm", *FOLLOWED_BY_PLAN)
         # jsonargparse does not say who set a value: where it differs from the plan's, the user has.
         given = {name: parsed[name] for name in names if parsed[name] != known[name]}
-        return {k: v for k, v in given.items() if isinstance(v, str | int | list)}
+        return {k: v for k, v in given.items() if isinstance(v, str | int | float | list)}
 
     def module(self, arguments: dict[str, Any]) -> Any:
         """Make the module of the class that the arguments name."""

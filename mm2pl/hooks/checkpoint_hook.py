@@ -45,7 +45,9 @@ class CheckpointHook(Hook, CheckpointCallback):
         out_dir: a directory or URI; checkpoints go to a folder there that is named as the last
             part of ``work_dir``. Default: ``work_dir`` itself.
         max_keep_ckpts: keep only so many periodic checkpoints; -1 keeps all.
-        save_last: save at the end of training too, with any ``interval``.
+        save_last: save at the end of training too, with any ``interval``, and where a Trainer ends it earlier
+            (``max_steps``, ``max_time``, ``EarlyStopping``). By epochs, a file from the middle of one is named by
+            iterations: ``iter_N.pth``.
         save_best: a metric, a list of metrics (one best file each), or ``"auto"`` (the first).
         rule: ``"greater"`` or ``"less"``, one for all or a list; guessed from names by default.
         greater_keys: what the guess takes for "more is better".
@@ -73,6 +75,7 @@ class CheckpointHook(Hook, CheckpointCallback):
     _files: CheckpointFiles
     _is_trial = False
     _unsettled = False  # whether `last_ckpt` has been saved and not been seen yet
+    _saved_iter = -1  # where nothing would be new in a checkpoint
 
     def __init__(
         self,
@@ -176,6 +179,7 @@ class CheckpointHook(Hook, CheckpointCallback):
     def before_train(self, runner: RunnerLike) -> None:
         """Find the folder, and take up what a resumed message hub remembers."""
         self.out_dir = self.checkpoint_folder(runner.work_dir)
+        self._saved_iter = runner.iter  # nothing is lost where nothing is trained
         later = getattr(runner, "writes_later", False) is True
         self._files = CheckpointFiles(self.out_dir, self.file_backend, later)
         # The stub of a runner that a toolbox's tests make may answer anything to anything.
@@ -250,9 +254,12 @@ class CheckpointHook(Hook, CheckpointCallback):
             self._save_best_checkpoint(runner, metrics)
 
     def after_train(self, runner: RunnerLike) -> None:
-        """Publish the last and the best checkpoints."""
+        """Save where a Trainer has ended the run before its end; publish the last and the best checkpoints."""
         if self._is_trial:
             return
+        # The stub of a runner has no such answer, or any.
+        if self.save_last and getattr(runner, "is_cut_short", False) is True:
+            self._save_here(runner)
         self._settle(runner)
         if self.published_keys is None:
             return
@@ -284,6 +291,20 @@ class CheckpointHook(Hook, CheckpointCallback):
         meta["epoch" if self.by_epoch else "iter"] = step
         self._save_checkpoint_with_step(runner, step, meta)
 
+    def _save_here(self, runner: RunnerLike) -> None:
+        """Save the place where the run stands between two batches, unless that is the last checkpoint's."""
+        if runner.iter == self._saved_iter:
+            return
+        runner.logger.info(f"Saving checkpoint at {runner.iter} iterations, where the Trainer ends")
+        meta = {"epoch": runner.epoch, "iter": runner.iter}
+        if self.by_epoch and runner.is_inside_epoch:
+            # No number of epochs names it, so it is none of those that `max_keep_ckpts` counts.
+            self._settle(runner)
+            self._write_last(runner, f"iter_{runner.iter}.pth", meta)
+        else:
+            step = runner.epoch if self.by_epoch else runner.iter
+            self._save_checkpoint_with_step(runner, step, meta)
+
     def _save_checkpoint_with_step(self, runner: RunnerLike, step: int, meta: dict) -> None:
         """Write the periodic checkpoint of ``step``, then delete the one that is too many."""
         self._settle(runner)
@@ -296,11 +317,16 @@ class CheckpointHook(Hook, CheckpointCallback):
             self._outdated = [p for p in self._outdated if not is_among(p, self._kept)]
             self._memory.put("keep_ckpt_ids", list(self.keep_ckpt_ids))
             self._memory.put("outdated_ckpts", list(self._outdated))
+        self._write_last(runner, self.filename_tmpl.format(step), meta)
+
+    def _write_last(self, runner: RunnerLike, name: str, meta: dict) -> None:
+        self.last_ckpt = self._files.path(name)
+        self._saved_iter = meta["iter"]
         self._memory.put("last_ckpt", self.last_ckpt)
         self._files.note(self.last_ckpt)
         runner.save_checkpoint(
             self.out_dir,
-            self.filename_tmpl.format(step),
+            name,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,

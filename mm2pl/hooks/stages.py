@@ -234,8 +234,14 @@ class HookStages(Callback):
                 loop.batch_counted = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
-        if self._epoch_open:
-            self._end_epoch(trainer)
+        if self._epoch_open and not self.is_idle():
+            # Cut short, its last batch was not known as such; by now Lightning has counted the epoch.
+            loop = self._runner.train_loop
+            loop.epoch_counted = True
+            try:
+                self._end_epoch(trainer)
+            finally:
+                loop.epoch_counted = False
 
     def _end_epoch(self, trainer: Trainer) -> None:
         self._epoch_open = self._epoch_ends = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,28 +36,51 @@ class GuestData:
         self.lightning_datamodule = datamodule
         self.seed = seed
         self.configs: dict[str, Any] = dict.fromkeys(STAGES)
+        self._own: dict[str, Any] = {}
+        self._reloaded: Any = None
 
-    def collect(self, trainer: Trainer, stages: Iterable[str]) -> None:
-        """Take the loaders of these stages; each process gets its share.
+    def collect(
+        self, trainer: Trainer, stages: Iterable[str], reloaded: Callable[[str, Any], Any]
+    ) -> None:
+        """Take the loaders of these stages.
+
+        Args:
+            trainer: Whose verb begins.
+            stages: Those that it goes through.
+            reloaded: Takes a stage's loader that is made anew later, and returns what the Trainer is given.
+        """
+        self._reloaded = reloaded
+        for stage in stages:
+            self._own[stage] = getattr(self.lightning_datamodule, f"{stage}_dataloader")
+            if self.configs[stage] is None:
+                self.configs[stage] = self._make(trainer, stage)
+
+    def _make(self, trainer: Trainer, stage: str) -> Any:
+        """Return a loader of the data module's; each process gets its share.
 
         Raises:
             TypeError: There are several for one stage.
         """
-        for stage in stages:
-            if self.configs[stage] is None:
-                loader = getattr(self.lightning_datamodule, f"{stage}_dataloader")()
-                if isinstance(loader, Mapping | list | tuple | CombinedLoader):
-                    raise ArgumentError(
-                        f"{type(self.lightning_datamodule).__name__}.{stage}_dataloader() returned a "
-                        f"{type(loader).__name__} of loaders → a run counts the batches of one → return one loader, "
-                        "of a ConcatDataset for instance"
-                    )
-                self.configs[stage] = dealt_out(trainer, loader, stage == "train", self.seed)
+        loader = self._own[stage]()
+        if isinstance(loader, Mapping | list | tuple | CombinedLoader):
+            raise ArgumentError(
+                f"{type(self.lightning_datamodule).__name__}.{stage}_dataloader() returned a "
+                f"{type(loader).__name__} of loaders → a run counts the batches of one → return one loader, "
+                "of a ConcatDataset for instance"
+            )
+        return dealt_out(trainer, loader, stage == "train", self.seed)
 
     def use_loader(self, stage: str, loader: Any) -> None:
-        """Give the Trainer this loader until the verb ends."""
+        """Give the Trainer this loader until the verb ends, or the Trainer wants a new one."""
+        asked = False
 
         def dataloader() -> Any:
+            nonlocal asked
+            again, asked = asked, True
+            trainer: Any = self.lightning_datamodule.trainer
+            if again and stage in self._own and trainer.reload_dataloaders_every_n_epochs:
+                self.configs[stage] = self._make(trainer, stage)
+                return self._reloaded(stage, self.configs[stage])
             return loader
 
         vars(self.lightning_datamodule)[f"{stage}_dataloader"] = dataloader

@@ -157,7 +157,7 @@ def refuse(trainer: Any, run: Any, stages: list[str]) -> None:
     """
     kinds = {stage: type(run.loops[stage]).__name__ for stage in stages}
     found = [
-        f"Trainer({flag}={getattr(trainer, flag)!r}) → {kind} {why} → {what}"
+        f"Trainer({flag}={getattr(trainer, flag, '…')!r}) → {kind} {why} → {what}"
         for stage, kind in kinds.items()
         for flag, why, what in _out_of_reach(trainer, run, stage)
     ]
@@ -182,7 +182,7 @@ def _out_of_reach(trainer: Any, run: Any, stage: str) -> Iterator[tuple[str, str
         yield limit, "goes through the data itself", f"at least 1, or leave out {stage}_cfg"
     if stage == "train" and run.loops["val"] is not None:
         for name, default in (("check_val_every_n_epoch", 1), ("val_check_interval", 1.0)):
-            if getattr(trainer, name) not in (default, NEVER):
+            if getattr(trainer, name, None) not in (default, NEVER):
                 yield (
                     name,
                     "decides itself when to validate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from mm2pl.model import BaseModel
 from mm2pl.optim import AmpOptimWrapper, OptimWrapper
 from mm2pl.optim.abilities import has_executor, holds_several
 from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
+from mm2pl.run.base_loop import drives
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -193,6 +195,50 @@ def let_trainer_clip_and_accumulate(
     if trainer.accumulate_grad_batches == 1:
         trainer.accumulate_grad_batches = wrapper._accumulative_counts
     return replaced
+
+
+def batches_of_max_steps(trainer: Trainer, module: Any, loop: Any) -> float:
+    """Return after how many batches ``max_steps`` ends a run; ``inf`` without it, and where no one knows before.
+
+    Args:
+        trainer: Counts the steps of the optimizer.
+        module: Of the run; its optimizer wrapper need not be built yet.
+        loop: The train loop.
+    """
+    given, theirs = module.optim_wrapper, module.follows_lightning
+    by_hand = (
+        not module.automatic_optimization
+        if theirs
+        else needs_manual_optimization(module.model, given)
+    )
+    if trainer.max_steps < 0 or by_hand or drives(loop) or loop.overrides_run_iter:
+        return math.inf
+    if "GradientAccumulationScheduler" in kinds_of_callbacks(trainer):
+        return math.inf
+    window = trainer.accumulate_grad_batches
+    if not module.brings_optimizers:
+        own = _window(given)
+        if own is None:
+            return math.inf
+        window = own if window == 1 else window
+    if loop.by_epoch and (theirs or reasons_for_automatic(trainer)):
+        # Lightning's loop also steps after the last batch of an epoch.
+        epochs, rest = divmod(trainer.max_steps, math.ceil(loop.epoch_length / window))
+        return epochs * loop.epoch_length + min(rest * window, loop.epoch_length)
+    return trainer.max_steps * window
+
+
+def _window(optim_wrapper: Any) -> int | None:
+    """Return after how many batches a wrapper, built or not, makes a step; ``None`` if its class decides that."""
+    is_config = isinstance(optim_wrapper, dict)
+    kind = optim_wrapper.get("type", OptimWrapper) if is_config else type(optim_wrapper)
+    if str(getattr(kind, "__name__", kind)).rpartition(".")[2] not in [
+        each.__name__ for each in FOLLOWED
+    ]:
+        return None
+    if is_config:
+        return optim_wrapper.get("accumulative_counts", 1)
+    return optim_wrapper._accumulative_counts
 
 
 def with_tensor_loss(outputs: object) -> Any:

@@ -9,12 +9,13 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from mm2pl.checkpoint.alike import require_own_kind
 from mm2pl.checkpoint.progress import loops_state
 from mm2pl.checkpoint.reader import CheckpointError, naming
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.early_stopping_hook import EarlyStoppingHook
 from mm2pl.hooks.stages import tell_all_written
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
-from mm2pl.lightning.optimization import refuse_batch_size_finder
+from mm2pl.lightning.optimization import batches_of_max_steps, refuse_batch_size_finder
 from mm2pl.lightning.parameters import KnownParameters
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.base_loop import drives
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mm2pl.run.loops import TrainLoop
     from mm2pl.run.run import Run
 
+
+UNKNOWN_END = 10**9
+"""Iterations of a run that ``max_steps`` ends, where no one knows before how many batches that takes."""
 
 _KNOWN = [EarlyStoppingHook.state_dict]
 
@@ -116,7 +120,9 @@ class RunDriver(ModuleDriver):
         of epochs, and a run by iterations has only one.
         """
         # 1 and 1.0 are Lightning's defaults, and NEVER is what this callback has left in an earlier stage.
-        given = trainer.check_val_every_n_epoch not in (1, NEVER) or trainer.val_check_interval != 1
+        # A Trainer that validates by time has no `val_check_interval`.
+        interval = getattr(trainer, "val_check_interval", None)
+        given = trainer.check_val_every_n_epoch not in (1, NEVER) or interval != 1
         self._owns_validation = not given
         self._let_validate(trainer, False)
 
@@ -128,18 +134,33 @@ class RunDriver(ModuleDriver):
             trainer.val_check_batch = 1
 
     def _agree_on_length(self, trainer: Trainer, loop: TrainLoop) -> None:
-        """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's."""
+        """Give Trainer and loop the same length: the Trainer's where its user has set it, else the loop's.
+
+        Raises:
+            ValueError: A flag of the Trainer leaves nothing to train; no schedule could be made for that.
+        """
         told = self._run.length_told
         if drives(loop) and not hasattr(loop, "end_after"):
             return  # not a subclass of the loops that count
+        loop.most_iters = batches_of_max_steps(trainer, self.module, loop)
+        # -1 is Lightning's "no end", also where its user has set `max_steps` alone: the steps are the length then.
+        if trainer.max_epochs == -1 and trainer.max_steps >= 0:
+            loop.end_after_iters(min(loop.most_iters, UNKNOWN_END))
         if loop.by_epoch:
-            # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
+            # Schedules need an end, so -1 alone is the loop's.
             if trainer.max_epochs not in (None, -1, told.get("max_epochs")):
                 loop.end_after(trainer.max_epochs)
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
             trainer.fit_loop.max_epochs = loop.max_epochs
             self._run.note_length(max_epochs=loop.max_epochs)
-        else:
+        if loop.max_iters < 1 or trainer.max_epochs == 0:
+            zero = (each for each in ("max_steps", "max_epochs") if getattr(trainer, each) == 0)
+            flag = next(zero, "limit_train_batches")
+            raise ArgumentError(
+                f"Trainer({flag}={getattr(trainer, flag)!r}) → a run with nothing to train → at least one batch; "
+                "mm2pl test evaluates without training"
+            )
+        if not loop.by_epoch:
             # The loop has applied the user's limit; a fraction would be taken of that length once more.
             trainer.limit_train_batches = loop.max_iters
             self._run.note_length(limit_train_batches=loop.max_iters)
@@ -184,7 +205,7 @@ class RunDriver(ModuleDriver):
         if collect is not None:
             validates = ["val"] if self._run.loops["val"] is not None else []
             stages = {"fit": ["train", *validates], "validate": ["val"], "test": ["test"]}
-            collect(trainer, stages.get(stage, []))
+            collect(trainer, stages.get(stage, []), self._run.take_loader)
 
     def _agree_on_place(self, trainer: Trainer, loop: TrainLoop) -> None:
         """Begin where the loop stands, if a program has moved its counters: MMEngine's loops go on from there."""

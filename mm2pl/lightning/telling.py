@@ -173,8 +173,10 @@ class Teller:
     # Whether it goes on
 
     def _pass_on_stop(self) -> None:
-        if self._training.driven and self._counters.fit.is_to_end:
-            self._train_loop.stop_training = True
+        training, loop = self._training, self._train_loop
+        if training.driven and self._counters.fit.is_to_end:
+            training.stopped = training.stopped or not loop.stop_training
+            loop.stop_training = True
 
     # Training
 

@@ -216,5 +216,5 @@ def make_trainer(
     callbacks = [callback, *(built.pop("callbacks", None) or [])]
     refuse_other_package(*callbacks)
     bar = with_progress_bar(built.pop("enable_progress_bar", None), callbacks)
-    with without_adverts(), refused_options():
+    with without_adverts(), refused_options(built):
         return kind(**built, **bar)

@@ -29,6 +29,15 @@ FIXED: dict[str, Any] = {
 """Trainer arguments of every config-driven run."""
 
 
+FOLLOWED_BY_PLAN = (
+    "log_every_n_steps",
+    "overfit_batches",
+    "reload_dataloaders_every_n_epochs",
+    "use_distributed_sampler",
+)
+"""Trainer arguments that change a plan, or that it has a word about, besides those about processes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a config asks for.
@@ -104,6 +113,15 @@ def translate(
     callbacks, run_hooks = split_callbacks(run.get("custom_hooks"))
     if run_hooks is not None:
         run["custom_hooks"] = run_hooks
+    notes = notes_on_processes(config, trainer or {}) + notes_on_loaders(config, trainer or {})
+    if trainer and trainer.get("log_every_n_steps") is not None:
+        hooks = run.get("default_hooks")
+        run["default_hooks"] = with_log_interval(hooks, trainer["log_every_n_steps"])
+        if run["default_hooks"] is hooks:
+            notes += (
+                f"log_every_n_steps={trainer['log_every_n_steps']!r} has no effect: the config has no LoggerHook as a "
+                "dict, whose interval decides when a line is logged",
+            )
     planned = trainer_arguments(config, run["work_dir"], os.environ if environ is None else environ)
     if callbacks:
         planned["callbacks"] = callbacks
@@ -114,7 +132,7 @@ def translate(
         data=sections["data"],
         run=run,
         warnings=tuple(warnings),
-        notes=notes_on_processes(config, trainer or {}),
+        notes=notes,
     )
 
 
@@ -156,6 +174,27 @@ def with_given(
     return arguments
 
 
+def with_log_interval(default_hooks: Any, every: int) -> Any:
+    """Return ``default_hooks`` whose LoggerHook logs every so many iterations; unchanged if none is a dict.
+
+    Raises:
+        ArgumentError: The number is not positive.
+
+    >>> with_log_interval({"timer": None}, 5)
+    {'timer': None, 'logger': {'type': 'LoggerHook', 'interval': 5}}
+    """
+    if every < 1:
+        raise ArgumentError(
+            f"Trainer(log_every_n_steps={every!r}) → the LoggerHook logs every 1 or more iterations → "
+            "default_hooks=dict(logger=None) leaves it out"
+        )
+    hooks = default_hooks or {}
+    logger = hooks.get("logger", {"type": "LoggerHook"})
+    if not isinstance(logger, Mapping):
+        return default_hooks
+    return {**hooks, "logger": {**logger, "interval": every}}
+
+
 def notes_on_processes(config: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the keys about several processes that have no effect under a strategy given by name."""
     if not are_several(given.get("devices", 1), given.get("num_nodes", 1)):
@@ -166,6 +205,36 @@ def notes_on_processes(config: Mapping[str, Any], given: Mapping[str, Any]) -> t
         return ()
     return (
         f"--trainer.strategy {strategy} does not follow {ignored_keys} of the config → leave the flag out",
+    )
+
+
+def notes_on_loaders(config: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the arguments about loaders that a run does not follow, as it takes its batches by itself.
+
+    >>> notes_on_loaders({"train_dataloader": {"sampler": {"shuffle": False}}}, {"overfit_batches": 2})
+    ()
+    """
+    loader = config.get("train_dataloader")
+    sampler = loader.get("sampler") if isinstance(loader, Mapping) else None
+    # Lightning would put a sampler in its place, which takes the same batches in each epoch.
+    stays = isinstance(sampler, Mapping) and sampler.get("shuffle") is False
+    described = config.get("datamodule") is None
+    sampled = "takes the first batches of each epoch, in the order of the run's own sampler → "
+    why = {
+        "overfit_batches": (not stays, f"{sampled}they are the same with shuffle=False"),
+        "reload_dataloaders_every_n_epochs": (
+            described,
+            "has no effect: the loaders that a config describes stay for the whole run → leave it out",
+        ),
+        "use_distributed_sampler": (
+            described,
+            "has no effect: the config's samplers know their rank → leave it out",
+        ),
+    }
+    return tuple(
+        f"{name}={given[name]!r} {text}"
+        for name, (holds, text) in why.items()
+        if holds and given.get(name)
     )
 
 

@@ -178,6 +178,16 @@ class RunnerFacade(RunnerView):
         """Return whether the training loop counts epochs."""
         return self._run.by_epoch
 
+    @property
+    def is_inside_epoch(self) -> bool:
+        """Return whether an epoch of a run by epochs has begun and not ended."""
+        return self._run.by_epoch and self._run.training.epoch_open
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Return whether the Trainer ends the training here, before the end that the loop or a hook has set."""
+        return self._run.training.is_cut_short
+
     def limit_train_batches(self, length: int) -> int:
         """Apply ``Trainer(limit_train_batches=…)`` and ``fast_dev_run`` to a number of batches."""
         return self._run.limited(length)

@@ -7,6 +7,7 @@ may override. A class with its own ``run`` or ``run_epoch`` drives, and what it 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -44,6 +45,8 @@ class TrainLoop(BaseLoop):
     """Batches of one of Lightning's epochs: of an epoch, or by iterations of the whole run."""
     follows_clock = False
     """Whether MMEngine's ``run`` is on the way, called by a class that drives: what follows a batch is known then."""
+    most_iters: float = math.inf
+    """The iterations after which ``Trainer(max_steps=…)`` ends the run."""
 
     def __init__(
         self,
@@ -82,18 +85,20 @@ class TrainLoop(BaseLoop):
 
     @property
     def max_epochs(self) -> int:
-        """Epochs of the whole run."""
+        """Epochs of the whole run, the last of them maybe cut short."""
+        if self.by_epoch and self.most_iters < self._max_iters:
+            return math.ceil(self.most_iters / self.epoch_length)
         return self._max_epochs
 
     @property
     def max_iters(self) -> int:
         """Iterations of the whole run."""
-        return self._max_iters
+        return int(min(self._max_iters, self.most_iters))
 
     @property
     def length(self) -> int:
         """Epochs or iterations of the whole run, whichever this loop counts."""
-        return self._max_epochs if self.by_epoch else self._max_iters
+        return self.max_epochs if self.by_epoch else self.max_iters
 
     @property
     def times(self) -> Timetable:
@@ -125,6 +130,13 @@ class TrainLoop(BaseLoop):
     def end_after(self, epochs: int) -> None:
         """Change the length of a run by epochs."""
         self._max_epochs, self._max_iters = epochs, epochs * self.epoch_length
+
+    def end_after_iters(self, iters: float) -> None:
+        """Change the length of a run to a number of batches; by epochs, the last epoch may then be cut short."""
+        if self.by_epoch:
+            self.end_after(math.ceil(iters / self.epoch_length))
+        else:
+            self._max_iters = int(iters)
 
     def count_iter(self) -> None:
         """Count one more iteration."""
@@ -291,7 +303,7 @@ class IterBasedTrainLoop(TrainLoop):
     @property
     def epoch_length(self) -> int:  # type: ignore[override]
         """Batches of the one epoch that Lightning sees: those of the whole run."""
-        return self._max_iters
+        return self.max_iters
 
     @property
     def dataloader_iterator(self) -> Any:
@@ -318,7 +330,7 @@ class IterBasedTrainLoop(TrainLoop):
             self._data = _InfiniteDataloaderIterator(self.dataloader)
         stream: TrainStream | None = getattr(self._data, "stream", None)
         if stream is not None:
-            stream.length = stream.stop = self._max_iters
+            stream.length = stream.stop = self.max_iters
         return stream
 
     def run(self) -> Any:

@@ -117,6 +117,18 @@ class HookLike(Protocol):
         """List the points that the hook does something at."""
 
 
+class EndLike(Protocol):
+    """How a training ends: what a hook may ask in ``after_train``."""
+
+    @property
+    def is_inside_epoch(self) -> bool:
+        """Return whether an epoch of a run by epochs has begun and not ended."""
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Return whether the Trainer ends the training here, before the end that the loop or a hook has set."""
+
+
 class PartsLike(Protocol):
     """What a run works with.
 
@@ -257,7 +269,7 @@ class StartLike(Protocol):
         """Return whether every process seeds differently."""
 
 
-class RunnerLike(PositionLike, PartsLike, ServicesLike, StartLike, Protocol):
+class RunnerLike(PositionLike, EndLike, PartsLike, ServicesLike, StartLike, Protocol):
     """The ``runner`` that hooks, loops and models get: of a run, or of a user's own Trainer."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:

@@ -349,6 +349,25 @@ class Run:
             )
         return loader
 
+    def take_loader(self, stage: str, loader: Any) -> Any:
+        """Go on with a loader that has been made anew between two epochs; return what the Trainer is given of it.
+
+        Raises:
+            ValueError: It has another number of batches.
+        """
+        loop = self.loop_of(stage)
+        if stage == "train":
+            length = self.limited(len(loader))
+            if length != loop.epoch_length:
+                raise ArgumentError(
+                    f"reload_dataloaders_every_n_epochs: train_dataloader() returned {length} batches, and "
+                    f"{loop.epoch_length} before → the epochs of a run have one length, by which schedules and "
+                    "validations are planned → return as many, or train by iterations"
+                )
+            self.training.reload(loader)
+        loop.dataloader = loader
+        return self.training.stream if stage == "train" else loader
+
     def evaluation_parts(self, stage: str) -> dict[str, Any]:
         """Return what the loop of ``val`` or ``test`` is made of."""
         return {"dataloader": self.loader_of(stage), "evaluator": self.evaluators[stage]}

@@ -109,6 +109,12 @@ class TrainStream:
         end = {"length": self.length, "stop": self.stop}  # of the run, which stays as long
         vars(self).update({**vars(other), **end})
 
+    def replace(self, loader: LoaderLike) -> None:
+        """Take the next epoch, which has not begun, from another loader."""
+        self.loader, self._batches, self._ahead = loader, None, []
+        if self.goes_on:
+            self.before = self.consumed = 0
+
     def finish(self) -> None:
         """Let the loader's iterator end, as MMEngine's loop does: batch samplers tidy up after their last batch.
 

@@ -127,6 +127,16 @@ class TrainerView(RunnerView):
         """The test loop, or what holds its loader."""
         return self._loop("test")
 
+    @property
+    def is_inside_epoch(self) -> bool:
+        """Return False where it is asked, at the end of a training: the last epoch counts, also if it was cut short."""
+        return False
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Return whether something else than ``max_epochs`` ends the training."""
+        return self.train_loop.epoch < self.max_epochs or self.trainer.should_stop
+
     def _loop(self, stage: str) -> Any:
         loop = self.module.loops.get(stage) if self._is_ours else None
         if loop is not None:
@@ -162,6 +172,8 @@ class TrainerLoop:
     val_begin = 1
     batch_counted = False
     """Set while ``after_train_epoch`` runs, inside the last batch: that one counts already."""
+    epoch_counted = False
+    """Set while it runs after an epoch that was cut short: to MMEngine's hooks that one does not count yet."""
 
     def __init__(self, view: TrainerView) -> None:
         self._view = view
@@ -175,7 +187,7 @@ class TrainerLoop:
         """Epochs finished so far; during the validation at an epoch's end that one counts."""
         epochs: Any = self._trainer.fit_loop.epoch_progress.current
         if epochs.processed == epochs.ready:
-            return epochs.ready
+            return epochs.ready - self.epoch_counted
         batches = self._trainer.fit_loop.epoch_loop.batch_progress
         batches_over = batches.is_last_batch and batches.current.completed == batches.current.ready
         # Between ``ready`` and ``started`` the batches are still those of the epoch before.

@@ -35,6 +35,7 @@ class Training:
         ticks: How often the schedules have ticked, and how often that ought to be.
         loop_steps: Whether a custom loop's ``run_iter`` makes the step, calls the hooks and counts.
         driven: Whether a custom loop goes through the data itself.
+        stopped: Whether the Trainer has told such a loop to end.
     """
 
     def __init__(self, run: Run) -> None:
@@ -45,7 +46,7 @@ class Training:
         self.ahead: tuple[Event, ...] = ()
         self.rng_of_validation: dict[str, Any] | None = None
         self.ticks = TickCount()
-        self._back_from_validation = self.loop_steps = self.driven = False
+        self._back_from_validation = self.loop_steps = self.driven = self.stopped = False
         self._loop: TrainLoop
         self._opened: Any = None
 
@@ -69,10 +70,25 @@ class Training:
                 self.stream = TrainStream(data, len(data), endless=False, stop=loop.epoch_length)
         return self.stream
 
+    def reload(self, loader: Any) -> None:
+        """Take the next epochs from another loader; the stream that the Trainer has stays."""
+        assert self.stream is not None
+        self._opened = loader
+        self.stream.replace(loader)
+
     @property
     def clocked(self) -> bool:
         """Return whether what follows a batch is known: not where a custom loop's own ``run`` decides it."""
         return not self.driven or getattr(self._run.train_loop, "follows_clock", False)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Return whether the Trainer ends the training here, before the end that the loop or a hook has set."""
+        loop = self._run.train_loop
+        if self.driven:
+            return self.stopped
+        # Only a Trainer leaves a run by epochs in the middle of one.
+        return self.epoch_open or not loop.is_over()
 
     @property
     def keeps_place(self) -> bool:
@@ -94,6 +110,7 @@ class Training:
     def prepare(self) -> None:
         """Begin, or continue, counting accumulation windows; compile the step if asked to."""
         run, loop = self._run, self._run.train_loop
+        self.stopped = False
         self._loop, self.loop_steps = loop, self.driven or loop.overrides_run_iter
         run.continuing.restore_optimizer()
         # A run by iterations ticks the schedules by epoch once, at its end.

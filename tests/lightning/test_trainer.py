@@ -118,7 +118,12 @@ def test_weights_are_loaded_after_an_exception(tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "ends"),
-    [({"max_epochs": -1}, (2, 18)), ({"max_steps": 12}, (1, 12)), ({"max_epochs": 1}, (1, 9))],
+    [
+        ({"max_epochs": -1}, (2, 18)),
+        ({"max_steps": 12}, (1, 12)),
+        ({"max_steps": 20}, (2, 20)),
+        ({"max_epochs": 1}, (1, 9)),
+    ],
     ids=str,
 )
 def test_a_trainer_without_a_length_takes_the_loops(tmp_path, flags, ends):
