@@ -315,6 +315,28 @@ class OwnTrainer(ModuleDriver):
             cls = {"val": ValLoop, "test": TestLoop}[stage]
             self.loops[stage] = cls(runner_of(self.trainer), loader, given)
 
+    def _evaluate(self, stage: str) -> None:
+        loop = self.loops.get(stage)
+        if loop is not None and not loop.has_fed and self._has_batches(stage):
+            # A step of the user's own may feed the evaluator by itself, which only metrics that collect tell.
+            metrics = getattr(loop.evaluator, "metrics", [])
+            if metrics and all(getattr(metric, "results", None) == [] for metric in metrics):
+                step = {"val": "validation_step", "test": "test_step"}[stage]
+                raise ArgumentError(
+                    f"{type(self.module).__name__}.{step} gave nothing to {stage}_evaluator → return "
+                    f"super().{step}(batch, batch_idx) in it, or leave out {stage}_evaluator"
+                )
+        super()._evaluate(stage)
+
+    def _has_batches(self, stage: str) -> bool:
+        trainer = self.trainer
+        during_fit = trainer.state.fn == "fit"
+        loops = {
+            "val": trainer.fit_loop.epoch_loop.val_loop if during_fit else trainer.validate_loop,
+            "test": trainer.test_loop,
+        }
+        return loops[stage].batch_progress.current.ready > 0
+
 
 def single(loaders: object, stage: str) -> Any:
     """Return the one loader of an evaluation.
