@@ -218,6 +218,10 @@ class LoggerHook(Hook):
         runner.visualizer.close()
         if self.out_dir is None or not is_main_process():
             return
+        # In a user's own Trainer nobody else writes there; its loggers have folders of their own.
+        if not os.path.isdir(runner.log_dir):
+            runner.logger.info(f"There are no logs in {runner.log_dir} to copy to {self.out_dir}.")
+            return
         copied = []
         for name in scandir(runner.log_dir, self.out_suffix, True):
             source = os.path.join(runner.log_dir, name)

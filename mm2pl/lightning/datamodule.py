@@ -35,7 +35,7 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         diff_rank_seed: Whether every process seeds differently.
 
     Raises:
-        ArgumentError: When a loader is asked for that is neither a dict nor a DataLoader.
+        ArgumentError: When a loader is asked for that was not given, or is neither a dict nor a DataLoader.
 
     Example:
     >>> data = MMDataModule(
@@ -93,13 +93,22 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         self.loaders.pop("train", None)
 
     def loader(self, stage: str) -> Any:
-        """Return the loader of ``train``, ``val`` or ``test``, built on first use; ``[]`` if there is none."""
+        """Return the loader of ``train``, ``val`` or ``test``, built on first use.
+
+        Raises:
+            ArgumentError: It was not given, or cannot be built.
+        """
         if stage in self.loaders_of_run:
             return self.loaders_of_run[stage]
         config, share = self.configs[stage], self._share()
         if config is None:
-            # Lightning takes a list without loaders for "no validation"; None is an error to it.
-            return []
+            # Lightning takes a data module's method for a loader, and an empty one for nothing to do.
+            function = None if self.trainer is None else self.trainer.state.fn
+            reads = f", and Trainer.{function.value} reads it" if function else ""
+            raise ArgumentError(
+                f"MMDataModule got no {stage}_dataloader{reads} → MMDataModule({stage}_dataloader=…) with a DataLoader "
+                "or dict(dataset=…, sampler=…, batch_size=…)"
+            )
         if isinstance(config, list):
             raise ArgumentError(
                 f"{stage}_dataloader is a list of {len(config)} → a run evaluates several sets (mm2pl, or a Runner); "
@@ -126,7 +135,7 @@ class MMDataModule(FromKnownNames, LightningDataModule):
     def setup(self, stage: str) -> None:
         """Take over the transfer of batches from the module, since Lightning warns where both override it."""
         refuse_other_package(self.trainer)
-        if self.configs["val"] is None and "val" not in self.loaders_of_run:
+        if stage == "fit" and self._goes_unvalidated():
             # Lightning would warn of an empty validation; its own method on the instance counts as none, see below.
             plain = MethodType(LightningDataModule.val_dataloader, self)
             self.val_dataloader = plain  # type: ignore[method-assign]
@@ -140,6 +149,11 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         module = self._trainers_module()
         if module is not None:
             vars(module).pop("transfer_batch_to_device", None)
+
+    def _goes_unvalidated(self) -> bool:
+        """Return whether nobody has given validation a loader: neither an argument, a run nor a subclass."""
+        own = type(self).val_dataloader is not MMDataModule.val_dataloader
+        return self.configs["val"] is None and "val" not in self.loaders_of_run and not own
 
     def _trainers_module(self) -> MMLightningModule | None:
         """Return the Trainer's module, if it is ours and no run drives it."""
@@ -158,8 +172,10 @@ class MMDataModule(FromKnownNames, LightningDataModule):
         return self._view("train", fits=True)
 
     def val_dataloader(self) -> Any:
-        """Return the validation loader."""
-        return self._view("val", fits=True)
+        """Return the validation loader; ``[]`` if a fit has none."""
+        fits = self.trainer is not None and self.trainer.state.fn == "fit"
+        # A subclass's `setup` may have left out ours, after which Lightning asks only where there is one.
+        return [] if fits and self._goes_unvalidated() else self._view("val", fits=True)
 
     def test_dataloader(self) -> Any:
         """Return the test loader."""
@@ -197,8 +213,6 @@ class MMDataModule(FromKnownNames, LightningDataModule):
                 "MMDataModule the loader's dict, from which each process builds its own, or make the loader after the "
                 "processes have met"
             )
-        if config is None:
-            return []
         if stage != "train":
             return EvalStream(loader)
         return EndlessView(loader, self._trained) if never_ends(loader) else TrainView(loader)

@@ -37,7 +37,7 @@ class EvaluatorCallback(Callback):
         values: The metrics of the last evaluation, as they were computed.
 
     Raises:
-        ValueError: A stage is neither ``"val"`` nor ``"test"``.
+        ValueError: A stage is neither ``"val"`` nor ``"test"``, or there is no loader of that index.
     """
 
     def __init__(
@@ -59,6 +59,12 @@ class EvaluatorCallback(Callback):
     def _start(self, stage: str, trainer: Trainer, loaders: Any) -> None:
         self._evaluator = None
         if stage in self.stages:
+            count = len(loaders) if isinstance(loaders, list | tuple | dict) else 1
+            if self.dataloader_idx >= count:
+                raise ArgumentError(
+                    f"EvaluatorCallback(dataloader_idx={self.dataloader_idx}) → its metrics would get nothing, as the "
+                    f"{stage} loaders are numbered 0 to {count - 1} → give one of these"
+                )
             # Built anew from a config: what an evaluation has left that was broken off does not count.
             self._evaluator = runner_of(trainer).build_evaluator(as_config(self.metrics))
             metainfo = getattr(getattr(self._loader(loaders), "dataset", None), "metainfo", None)

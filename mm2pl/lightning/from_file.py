@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from io import BytesIO
 from typing import Any
@@ -14,6 +15,8 @@ from mm2pl.checkpoint.download import download
 from mm2pl.checkpoint.errors import CheckpointError
 from mm2pl.checkpoint.reader import naming, read_outline
 from mm2pl.checkpoint.schema import check
+from mm2pl.closest import closest, did_you_mean
+from mm2pl.errors import ArgumentError
 from mm2pl.fileio import get_file_backend
 from mm2pl.registry.known import naming_source, require_known
 
@@ -35,21 +38,42 @@ class FromKnownNames:
         """Make one as Lightning's own method does.
 
         Raises:
+            ArgumentError: An argument is one that the class does not take, which Lightning leaves out silently.
             CheckpointError: The file is damaged or no checkpoint, or none of its weights is the module's.
             UnknownNameError: What a hyper-parameter names is new to this program.
         """
         made: Any = cls
+        loader: Any = super()
+        require_taken(made, loader.load_from_checkpoint, kwargs)
         name = "the checkpoint" if hasattr(checkpoint_path, "read") else os.fspath(checkpoint_path)
         if kwargs.get("weights_only") is not False:
             key = made.CHECKPOINT_HYPER_PARAMS_KEY
             checkpoint_path = with_known_names(checkpoint_path, key, kwargs)
-        loader: Any = super()
         before = reads_file.set(True)
         try:
             with naming(name), naming_source(name):
                 return loader.load_from_checkpoint(checkpoint_path, *args, **kwargs)
         finally:
             reads_file.reset(before)
+
+
+def require_taken(made: type, loads: Callable[..., Any], given: Iterable[str]) -> None:
+    """Refuse arguments that neither Lightning's method nor the class takes.
+
+    Raises:
+        ArgumentError: Naming one of them, and what it may stand for.
+    """
+    of_class = inspect.signature(made.__init__).parameters  # type: ignore[misc]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in of_class.values()):
+        return
+    own = list(of_class)[1:]  # without self
+    known = [*own, *inspect.signature(loads).parameters]
+    for name in given:
+        if name not in known:
+            raise ArgumentError(
+                f"load_from_checkpoint(…, {name}=…) → {made.__name__} takes {', '.join(own)} → leave it out, or give "
+                f"one of these.{did_you_mean(closest(name, known, most=1))}"
+            )
 
 
 def with_known_names(source: Any, key: str, given: Collection[str]) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.strategies import DeepSpeedStrategy
 from torch import nn
 
@@ -171,8 +172,16 @@ def let_trainer_clip_and_accumulate(
         What was replaced, as sentences.
 
     Raises:
-        ValueError: Both were given, and ``flags_win`` is false.
+        ValueError: Both were given, and ``flags_win`` is false; or a callback and the wrapper say how to accumulate.
     """
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        if isinstance(callback, GradientAccumulationScheduler) and wrapper._accumulative_counts > 1:
+            # Lightning would name a flag that nobody has given: below, the Trainer gets the wrapper's setting there.
+            raise ArgumentError(
+                f"{type(callback).__name__}({callback.scheduling}) and optim_wrapper's accumulative_counts="
+                f"{wrapper._accumulative_counts} both say it → keep one of the two"
+            )
     settings = {
         "gradient_clip_val": wrapper.clip_grad_kwargs or None,
         "accumulate_grad_batches": wrapper._accumulative_counts,

@@ -11,17 +11,16 @@ from mm2pl.checkpoint.reader import naming
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.lightning.driver import ModuleDriver
-from mm2pl.lightning.evaluation import scalars_of
 from mm2pl.lightning.executor import LightningExecutor
 from mm2pl.lightning.optimizers import scale_by_batch
 from mm2pl.lightning.parameters import add_own_parameters
 from mm2pl.lightning.private import (
     batches_that_stepped,
-    names_logged_in,
     resume_loaders,
     trainer_of,
 )
 from mm2pl.lightning.schedules import SchedulesOfModule, ScheduleTicks, schedules_for
+from mm2pl.lightning.step_values import StepValues
 from mm2pl.optim import (
     OptimWrapper,
     OptimWrapperDict,
@@ -57,8 +56,7 @@ class OwnTrainer(ModuleDriver):
         self._given: tuple[Any, ...] = ()
         self._lr_scaled = False
         self._started = self._epoch_end_owed = False
-        self._monitored: set[Any] = set()
-        self._logged: set[str] = set()
+        self._values: Any = None  # of a fit
         self._schedules = SchedulesOfModule(module)
         self._ticks = TickCount()
         self._ticks_owed: dict[str, int] = {}
@@ -88,10 +86,8 @@ class OwnTrainer(ModuleDriver):
         require_steps(module.model)
         self._started = self._epoch_end_owed = False
         self._ticks_owed = {}
-        self._logged = set()
         self._restored_wrapper = None
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-        self._monitored = {getattr(callback, "monitor", None) for callback in callbacks}
+        self._values = StepValues(module, trainer)
         if stage == "fit":
             with self.parameters_may_follow():
                 self._build(anew=self.trainer.global_step == 0)
@@ -313,28 +309,11 @@ class OwnTrainer(ModuleDriver):
             )
 
     def publish(self, outputs: Any) -> None:
-        """Log at the Trainer's interval, without a device synchronisation in between.
-
-        Always, for a callback that monitors one of the values; loggers keep to the interval.
-        """
+        """Let callbacks, the progress bar and loggers see what a step has returned."""
         super().publish(outputs)
-        values = self.outputs
-        if not isinstance(values, Mapping):
-            return
-        if self._logs_now() or self.trainer.is_last_batch or not self._monitored.isdisjoint(values):
-            self._log(
-                {name: each for name, each in values.items() if name not in self._own_names()}
-            )
-
-    def _log(self, values: Mapping[str, Any]) -> None:
-        self._logged.update(values)
-        logger = False if self.hooks_log else None
-        values = scalars_of(dict(values))
-        self.module.log_dict(values, prog_bar=True, logger=logger, batch_size=1)
-
-    def _own_names(self) -> set[str]:
-        """Return what a subclass logs in its own step: Lightning refuses a second time with other arguments."""
-        return names_logged_in(self.trainer.fit_loop.epoch_loop, "training_step") - self._logged
+        if isinstance(self.outputs, Mapping):
+            to_loggers = not self.hooks_log and self._logs_now()
+            self._values.hand_out(self.outputs, to_loggers)
 
     def _logs_now(self) -> bool:
         # Lightning 2.6 sends values to loggers in every n-th batch that steps, and 0 means never.
@@ -350,6 +329,28 @@ class OwnTrainer(ModuleDriver):
             loader = single(getattr(self.trainer, f"{stage}_dataloaders"), stage)
             cls = {"val": ValLoop, "test": TestLoop}[stage]
             self.loops[stage] = cls(runner_of(self.trainer), loader, given)
+
+    def _evaluate(self, stage: str) -> None:
+        loop = self.loops.get(stage)
+        if loop is not None and not loop.has_fed and self._has_batches(stage):
+            # A step of the user's own may feed the evaluator by itself, which only metrics that collect tell.
+            metrics = getattr(loop.evaluator, "metrics", [])
+            if metrics and all(getattr(metric, "results", None) == [] for metric in metrics):
+                step = {"val": "validation_step", "test": "test_step"}[stage]
+                raise ArgumentError(
+                    f"{type(self.module).__name__}.{step} gave nothing to {stage}_evaluator → return "
+                    f"super().{step}(batch, batch_idx) in it, or leave out {stage}_evaluator"
+                )
+        super()._evaluate(stage)
+
+    def _has_batches(self, stage: str) -> bool:
+        trainer = self.trainer
+        during_fit = trainer.state.fn == "fit"
+        loops = {
+            "val": trainer.fit_loop.epoch_loop.val_loop if during_fit else trainer.validate_loop,
+            "test": trainer.test_loop,
+        }
+        return loops[stage].batch_progress.current.ready > 0
 
 
 def single(loaders: object, stage: str) -> Any:

@@ -8,7 +8,7 @@ missing, a run goes on with Lightning's own loops, after one warning; what has n
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from operator import attrgetter
@@ -61,7 +61,7 @@ CLASSES = (
 NEEDED: dict[str, str] = {
     "Trainer": "_logger_connector _signal_connector _data_connector",
     "Trainer._logger_connector": "_first_loop_iter on_batch_start on_batch_end update_train_step_metrics"
-    " update_eval_step_metrics",
+    " update_eval_step_metrics _callback_metrics _progress_bar_metrics",
     "Trainer._data_connector": "_prepare_dataloader",
     "Trainer._signal_connector": "_sigterm_notifier_fn register_signal_handlers received_sigterm teardown",
     "Trainer.fit_loop": "_should_accumulate _combined_loader_states_to_load _load_combined_loader_states"
@@ -372,6 +372,23 @@ def names_logged_in(loop: _TrainingEpochLoop | _EvaluationLoop, stage: str) -> s
     """Return what has been logged in a method of the module since the epoch began."""
     metas = [value.meta for value in logged_values(loop).values()]
     return {meta.name for meta in metas if meta.fx == stage}
+
+
+def forget_logged(loop: _TrainingEpochLoop, stage: str, names: Iterable[str]) -> None:
+    """Forget what ``self.log`` got under these names in a method of the module."""
+    logged = logged_values(loop)
+    for name in names:
+        logged[f"{stage}.{name}"].reset()
+
+
+def show_to_callbacks(trainer: Trainer, values: dict[str, torch.Tensor]) -> None:
+    """Put values into ``trainer.callback_metrics``, which itself would first compute all that ``self.log`` has got."""
+    _inside(trainer, "_logger_connector")._callback_metrics.update(values)
+
+
+def show_to_bar(trainer: Trainer, values: dict[str, float]) -> None:
+    """Put values into ``trainer.progress_bar_metrics`` likewise."""
+    _inside(trainer, "_logger_connector")._progress_bar_metrics.update(values)
 
 
 def logger_connector(trainer: Trainer) -> Any:

@@ -8,8 +8,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mm2pl.checkpoint.format import scheduler_states
 from mm2pl.checkpoint.reader import CheckpointError, naming
+from mm2pl.errors import ArgumentError
 from mm2pl.hooks.param_scheduler_hook import ParamSchedulerHook
 from mm2pl.optim import build_param_schedulers
+from mm2pl.optim.scheduler.base import INF
 from mm2pl.plan.resume import Choice
 from mm2pl.run.facts import facts_of
 from mm2pl.run.resuming import Resumption
@@ -180,11 +182,46 @@ def schedules_for(trainer: Trainer | None, param_scheduler: Any, optim_wrapper: 
         trainer: Asked how long that is; without one nobody knows, and a schedule goes on for ever.
         param_scheduler: As in an MMEngine config.
         optim_wrapper: What is scheduled.
+
+    Raises:
+        ArgumentError: The Trainer does not know it either, and a schedule would never move.
     """
     length = {} if trainer is None else length_of(trainer)
     schedules = build_param_schedulers(param_scheduler, optim_wrapper, **length, by_epoch=True)
     leave_steps_to_trainer(schedules)
+    if trainer is not None:
+        _require_end(schedules, length)
     return schedules
+
+
+SPREAD = {
+    "LinearParamScheduler": "total_iters",
+    "PolyParamScheduler": "total_iters",
+    "CosineAnnealingParamScheduler": "T_max",
+    "OneCycleParamScheduler": "total_steps",
+}
+"""Schedules that spread one change over their whole span → the attribute with its length, of mm2pl and MMEngine."""
+
+
+def _require_end(schedules: Any, length: dict[str, Any]) -> None:
+    """Refuse schedules that are spread over the 1e9 steps which stand for no ``end``.
+
+    MMEngine 0.10.7 refuses data without a length in a loop by epochs, whatever the schedule.
+    """
+    for group in schedules.values() if isinstance(schedules, dict) else [schedules]:
+        for schedule in group:
+            known, unit, flag = (
+                ("max_epochs", "epochs", "max_epochs")
+                if schedule.by_epoch
+                else ("max_iters", "iterations", "max_steps")
+            )
+            names = [base.__name__ for base in type(schedule).__mro__]
+            spans = [getattr(schedule, SPREAD[name]) for name in names if name in SPREAD]
+            if length[known] is None and any(span >= INF - schedule.begin - 1 for span in spans):
+                raise ArgumentError(
+                    f"{type(schedule).__name__} has no end, and the number of {unit} is not known: the data have no "
+                    f"length, or the Trainer no limit → give the schedule an end=…, in {unit}, or Trainer({flag}=…)"
+                )
 
 
 def leave_steps_to_trainer(schedules: Any) -> None:

@@ -161,10 +161,15 @@ def build_scheduler_from_cfg(cfg: Any, registry: Registry, default_args: Any = N
             args.pop("epoch_length", None)
             return build_from_cfg(args, scoped)
         # A schedule that does not say otherwise counts epochs.
-        if "epoch_length" not in args or not args.get("by_epoch", True):
+        if not args.get("by_epoch", True):
             raise ArgumentError(
-                f"convert_to_iter_based=True needs `epoch_length` and an epoch-based scheduler, "
-                f"but got {args}: leave convert_to_iter_based out, or set by_epoch=True."
+                f"convert_to_iter_based=True with by_epoch={args['by_epoch']!r} → only a schedule that counts epochs "
+                "can be converted → leave one of the two out"
+            )
+        if "epoch_length" not in args:
+            raise ArgumentError(
+                "convert_to_iter_based=True needs epoch_length, the iterations of an epoch, and data without a length "
+                "have none → give by_epoch=False and count begin and end in iterations"
             )
         scheduler_cls = resolve(args.pop("type"), scoped)
         return construct(scheduler_cls.build_iter_from_epoch, args, scoped)

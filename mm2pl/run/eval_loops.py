@@ -35,9 +35,13 @@ class EvalLoop(BaseLoop):
         dataloader: Of the set, or its dict.
         evaluator: Of the set, or its dict, or a list of metrics.
         fp16: Whether the model's step is cast to half precision; without it nothing is cast.
+
+    Attributes:
+        has_fed: Whether :meth:`step` has given the evaluator anything.
     """
 
     stage: ClassVar[str]
+    has_fed = False
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class EvalLoop(BaseLoop):
                 raise plainer from error
         outputs = split_losses(outputs, self.losses)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.has_fed = True
         return outputs
 
     @torch.no_grad()

@@ -231,3 +231,12 @@ def test_a_trial_or_a_sanity_check_leaves_a_real_run_alone(
         checked.fit(module(), loader(), loader(2))
         runner_of(checked).save_checkpoint(str(tmp_path), "own.pth")
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_logs_are_copied_where_there_are_any(trainer, tmp_path):
+    """Only a test writes one; those of the Trainer's loggers are elsewhere."""
+    logged = trainer(LoggerHook(out_dir=tmp_path / "copies"))
+    logged.fit(Line(), loader(), loader(2))
+    assert not (tmp_path / "copies").exists()
+    logged.test(Line(), loader(2), verbose=False)
+    assert len(list((tmp_path / "copies").rglob("*.json"))) == 1

@@ -216,3 +216,45 @@ def test_a_trainer_of_ones_own_has_one_set() -> None:
     built = DataLoader(Points(20), batch_size=5)
     with pytest.raises(ArgumentError, match=r"val_dataloader is a list of 2 → a run evaluates"):
         trainer(max_epochs=1).fit(module(), datamodule=MMDataModule(built, [built, built]))
+
+
+MISSING = {
+    "train in a fit": ("fit", {"val_dataloader": True}, {}, "train"),
+    "train for overfitting": ("fit", {"val_dataloader": True}, {"overfit_batches": 2}, "train"),
+    "val": ("validate", {"train_dataloader": True}, {}, "val"),
+    "test": ("test", {"train_dataloader": True, "val_dataloader": True}, {}, "test"),
+    "test for predicting": ("predict", {"train_dataloader": True}, {}, "test"),
+}
+
+
+@pytest.mark.parametrize(("function", "given", "flags", "lacks"), MISSING.values(), ids=MISSING)
+def test_a_loader_that_is_missing_is_named(
+    function: str, given: dict[str, bool], flags: dict[str, Any], lacks: str
+) -> None:
+    data = MMDataModule(**{name: loader() for name in given})
+    message = rf"no {lacks}_dataloader, and Trainer.{function} .* MMDataModule\({lacks}_dataloader="
+    with pytest.raises(ArgumentError, match=message):
+        getattr(trainer(max_epochs=1, **flags), function)(module(), datamodule=data)
+
+
+class OwnSetup(MMDataModule):
+    def setup(self, stage: str) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:Total length of .list. across ranks is zero")
+@pytest.mark.parametrize("kind", [MMDataModule, OwnSetup])
+def test_a_fit_needs_no_validation(kind: Any) -> None:
+    run = trainer(max_epochs=1)
+    run.fit(module(), datamodule=kind(loader()))
+    assert (run.global_step, sum(run.num_val_batches)) == (8, 0)
+
+
+class OwnValidation(MMDataModule):
+    def val_dataloader(self) -> Any:
+        return loader(16)
+
+
+def test_a_subclass_may_bring_the_loader_itself() -> None:
+    run = trainer(max_epochs=1)
+    run.fit(module(), datamodule=OwnValidation(loader()))
+    assert run.num_val_batches == [2]

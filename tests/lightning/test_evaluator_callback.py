@@ -12,11 +12,12 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader, IterableDataset
 
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric, Evaluator
 from mm2pl.hooks import CheckpointHook
-from mm2pl.lightning import EvaluatorCallback
+from mm2pl.lightning import EvaluatorCallback, MMLightningModule
 from mm2pl.registry import METRICS
-from tests.bridges import loader, module, trainer
+from tests.bridges import SGD, loader, module, trainer
 from tests.scenarios import Points, accuracy, models
 
 pytestmark = pytest.mark.filterwarnings(
@@ -171,3 +172,60 @@ def test_steps_that_return_something_else() -> None:
 def test_stages_are_checked(stages: Any) -> None:
     with pytest.raises(ValueError, match=r"stages=.* → a list of 'val' and 'test'"):
         EvaluatorCallback(Seen(), stages=stages)
+
+
+class Lenient(Seen):
+    """Has a value for no sample too."""
+
+    def compute_metrics(self, results: list) -> dict:
+        return {"samples": len(results)}
+
+
+LOADERS: dict[str, Any] = {"one": lambda: loader(16), "two": lambda: [loader(16), loader(16)]}
+
+
+@pytest.mark.parametrize("verb", ["validate", "test"])
+@pytest.mark.parametrize(("held", "count"), [("one", 1), ("two", 2)])
+def test_a_loader_that_is_not_there_is_named(verb: str, held: str, count: int) -> None:
+    run = trainer(callbacks=[EvaluatorCallback(Lenient(), dataloader_idx=count)])
+    message = rf"dataloader_idx={count}\) → .* loaders are numbered 0 to {count - 1} →"
+    with pytest.raises(ArgumentError, match=message):
+        getattr(run, verb)(ByHand(), LOADERS[held]())
+
+
+class Bypasses(MMLightningModule):
+    """Returns predictions by itself, with or without the evaluator."""
+
+    feeds = False
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        outputs = self.model.val_step(batch)
+        if self.feeds:
+            self.loops["val"].evaluator.process(data_samples=outputs, data_batch=batch)
+        return outputs
+
+
+def made(metric: Any, kind: Any = Bypasses) -> Any:
+    return kind(models("mm2pl")["plain"](), {"optimizer": SGD}, val_evaluator=metric)
+
+
+@pytest.mark.parametrize("verb", ["validate", "fit"])
+def test_an_evaluator_that_a_step_bypasses_is_named(verb: str) -> None:
+    given = (loader(16),) if verb == "validate" else (loader(16), loader(16))
+    with pytest.raises(ArgumentError, match=r"Bypasses.validation_step gave nothing to val_eva"):
+        getattr(trainer(), verb)(made(Lenient()), *given)
+
+
+def test_a_step_may_feed_the_evaluator_itself() -> None:
+    feeds = type("Feeds", (Bypasses,), {"feeds": True})
+    assert trainer().validate(made(Lenient(), feeds), loader(16)) == [{"samples": 16}]
+
+
+class Idle(Lenient):
+    """Finds nothing to collect."""
+
+    def process(self, data_batch: Any, data_samples: Any) -> None: ...
+
+
+def test_a_metric_may_find_nothing() -> None:
+    assert trainer().validate(made(Idle(), MMLightningModule), loader(16)) == [{"samples": 0}]

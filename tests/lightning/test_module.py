@@ -17,7 +17,8 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.tuner import Tuner
 from torch.utils.data import DataLoader
 
-from mm2pl.lightning import MMLightningModule
+from mm2pl.errors import ArgumentError
+from mm2pl.lightning import MMDataModule, MMLightningModule
 from mm2pl.optim import OptimWrapper
 from mm2pl.registry import DefaultScope
 from tests.bridges import SGD, loader, module, trainer
@@ -384,6 +385,45 @@ def test_a_subclass_renames_what_it_loads(tmp_path: Any) -> None:
         tmp_path / "x.ckpt", model=torch.nn.Linear(2, 1), strict=True
     )
     assert made.model.weight.sum().item() == 2.0
+
+
+class Own(MMLightningModule):
+    def __init__(self, width: int = 2, rate: float = 0.1) -> None:
+        super().__init__(models("mm2pl")["plain"](), {"optimizer": {**SGD, "lr": rate}})
+        self.width = width
+
+
+class Passes(MMLightningModule):
+    def __init__(self, **kwargs: Any) -> None:
+        self.given = kwargs
+        super().__init__(kwargs.get("model"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        (MMLightningModule, "optim_wraper", "optim_wrapper"),
+        (MMLightningModule, "stict", "strict"),
+        (Own, "optim_wrapper", None),
+        (Own, "witdh", "width"),
+        (MMDataModule, "sed", "seed"),
+    ],
+)
+def test_an_argument_that_nobody_takes_is_not_dropped(kind: Any, name: str, meant: Any) -> None:
+    ends = rf"Did you mean '{meant}'\?" if meant else r"one of these\."
+    message = rf"{name}=…\) → {kind.__name__} takes .*{ends}$"
+    with pytest.raises(ArgumentError, match=message):
+        kind.load_from_checkpoint("unread.ckpt", **{name: 1})
+
+
+def test_arguments_of_a_subclass_are_taken(tmp_path: Any) -> None:
+    run = trainer(max_epochs=1)
+    run.fit(module(), loader())
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    made = Own.load_from_checkpoint(tmp_path / "a.ckpt", rate=0.5, map_location="cpu", strict=False)
+    assert made.lr == 0.5
+    plain = {"model": models("mm2pl")["plain"]()}
+    assert Passes.load_from_checkpoint(tmp_path / "a.ckpt", **plain, any=1).given["any"] == 1
 
 
 def test_weights_that_fit_are_not_collected(monkeypatch: Any) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
+from mm2pl.errors import ArgumentError
 from mm2pl.evaluator import BaseMetric
 from mm2pl.hooks import CheckpointHook, EMAHook, IterTimerHook, LoggerHook, RuntimeInfoHook
 from mm2pl.lightning import MMDataModule
@@ -111,3 +113,69 @@ def test_a_run_by_epochs_says_what_it_needs(tmp_path: Path) -> None:
     )
     with pytest.raises(TypeError, match=message):
         runner.train()
+
+
+SPREAD: dict[str, dict[str, Any]] = {
+    "linear": {"type": "LinearLR", "start_factor": 0.1},
+    "poly": {"type": "PolyLR"},
+    "cosine": {"type": "CosineAnnealingLR"},
+    "one cycle": {"type": "OneCycleLR", "eta_max": 1.0},
+}
+
+
+@pytest.mark.parametrize("schedule", SPREAD.values(), ids=SPREAD)
+@pytest.mark.parametrize(
+    ("by_epoch", "flags", "message"),
+    [
+        (False, {}, r"iterations is not .*, in iterations, or Trainer\(max_steps="),
+        (
+            True,
+            {"max_epochs": -1, "max_steps": 9},
+            r"epochs is not .*, in epochs, or Trainer\(max_e",
+        ),
+    ],
+    ids=["iterations", "epochs"],
+)
+def test_a_schedule_spread_over_an_unknown_length_is_refused(
+    schedule: dict[str, Any], by_epoch: bool, flags: dict[str, int], message: str
+) -> None:
+    made = module(param_scheduler={**schedule, "by_epoch": by_epoch})
+    with pytest.raises(
+        ArgumentError, match=f"{schedule['type']} has no end, .* number of {message}"
+    ):
+        trainer(**flags).fit(made, stream())
+
+
+SETTLED: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "its end": ({**SPREAD["linear"], "end": 6}, {}),
+    "the Trainer's steps": (SPREAD["linear"], {"max_steps": 6}),
+    "a period": ({"type": "CosineAnnealingLR", "T_max": 6}, {}),
+    "a factor for all of it": ({"type": "ConstantLR", "factor": 0.5}, {}),
+    "steps": ({"type": "StepLR", "step_size": 2}, {}),
+}
+
+
+@pytest.mark.parametrize(("schedule", "flags"), SETTLED.values(), ids=SETTLED)
+def test_a_schedule_whose_span_is_known_moves(
+    schedule: dict[str, Any], flags: dict[str, int]
+) -> None:
+    made = module(param_scheduler={**schedule, "by_epoch": False})
+    rates = []
+
+    class Note(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            rates.append(made.lr)
+
+    trainer(callbacks=[Note()], **flags).fit(made, stream())
+    known, rates = rates, []
+    trainer(callbacks=[Note()]).fit(made, loader(24))
+    assert len(known) == 6
+    # What a schedule does at its end, after the last batch, trains nothing.
+    assert known[:-1] == pytest.approx(rates[:-1])
+
+
+def test_only_a_length_turns_epochs_into_iterations() -> None:
+    schedule = {**SPREAD["linear"], "end": 1, "convert_to_iter_based": True}
+    with pytest.raises(ArgumentError, match=r"needs epoch_length, .* give by_epoch=False") as error:
+        trainer().fit(module(param_scheduler=schedule), stream())
+    assert "\n" not in str(error.value)

@@ -77,6 +77,13 @@ def test_callbacks_that_a_model_with_its_own_step_cannot_follow(callback, messag
         trainer(callbacks=[callback]).fit(module("own_step"), loader())
 
 
+def test_a_callback_and_the_wrapper_cannot_both_accumulate() -> None:
+    run = trainer(callbacks=[GradientAccumulationScheduler({0: 2})])
+    message = r"GradientAccumulationScheduler\(\{0: 2\}\) .* accumulative_counts=3 both say it"
+    with pytest.raises(ValueError, match=message):
+        run.fit(module(optim_wrapper={"optimizer": SGD, "accumulative_counts": 3}), loader())
+
+
 def test_a_loss_can_be_monitored_though_the_epoch_has_no_log_point() -> None:
     run = trainer(
         max_epochs=4, callbacks=[EarlyStopping("loss", patience=1, min_delta=1e9)], logger=False
