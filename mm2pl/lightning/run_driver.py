@@ -126,6 +126,7 @@ class RunDriver(ModuleDriver):
         told = self._run.length_told
         if drives(loop) and not hasattr(loop, "end_after"):
             return  # not a subclass of the loops that count
+        loop.measure()
         if loop.by_epoch:
             # -1 is Lightning's "no end", also where its user has set `max_steps` alone; schedules need the loop's.
             if trainer.max_epochs not in (None, -1, told.get("max_epochs")):

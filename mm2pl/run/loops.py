@@ -122,6 +122,9 @@ class TrainLoop(BaseLoop):
         """Return whether no batch follows, asked between two epochs, or by iterations between two batches."""
         return bool(ending(self.times, Position(self._epoch, self._iter), self.stop_training))
 
+    def measure(self) -> None:
+        """Take the length of an epoch from the loader, which may be another one than it was, or have been changed."""
+
     def end_after(self, epochs: int) -> None:
         """Change the length of a run by epochs."""
         self._max_epochs, self._max_iters = epochs, epochs * self.epoch_length
@@ -196,6 +199,16 @@ class EpochBasedTrainLoop(TrainLoop):
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self._max_epochs = _whole(max_epochs, "max_epochs")
+        self.measure()
+        # MMEngine 0.10.7 leaves it as it is here, also where the loader is replaced later.
+        self._max_iters = self._max_epochs * self.epoch_length
+
+    def measure(self) -> None:
+        """Take the length of an epoch from the loader, which may be another one than it was, or have been changed.
+
+        Raises:
+            ValueError: The loader has no length.
+        """
         length = length_of(self.dataloader)
         if length is None:
             raise ArgumentError(
@@ -203,8 +216,7 @@ class EpochBasedTrainLoop(TrainLoop):
                 "length → schedules, checkpoints and the log must know where it ends → give the data set a __len__, "
                 "or train by iterations: train_cfg=dict(by_epoch=False, max_iters=…)"
             )
-        self.epoch_length = runner.limit_train_batches(length)
-        self._max_iters = self._max_epochs * self.epoch_length
+        self.epoch_length = self._runner.limit_train_batches(length)
 
     def run(self) -> Any:
         """Train for the rest of the run; for a user's class that calls it, and then drives."""
@@ -219,6 +231,7 @@ class EpochBasedTrainLoop(TrainLoop):
     def run_epoch(self) -> None:
         """Train for one epoch; for a user's class that calls it, and then drives."""
         self._runner.call_hook("before_train_epoch")
+        self.measure()
         self._runner.model.train()
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)

@@ -1,0 +1,74 @@
+"""What programs and hooks change about the loops of a run, before it and while it goes on, bit for bit."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scenarios import Points, Scenario, assert_equal, build
+
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]
+
+SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
+KEYS = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+SCHEDULE = [{"type": "StepLR", "step_size": 1, "gamma": 0.5}]
+
+
+def loader(runner: Any, size: int, batch_size: int = 8, shuffle: bool = True) -> Any:
+    config = {
+        "batch_size": batch_size,
+        "num_workers": 0,
+        "dataset": Points(size),
+        "collate_fn": {"type": "default_collate"},
+        "sampler": {"type": "DefaultSampler", "shuffle": shuffle},
+    }
+    return runner.build_dataloader(config, seed=3)
+
+
+def hook(package: str, **methods: Any) -> Any:
+    return type("Changing", (importlib.import_module(f"{package}.hooks").Hook,), methods)()
+
+
+def run(
+    package: str,
+    folder: Path,
+    before: Callable[[Any], None] = lambda runner: None,
+    train_cfg: dict[str, Any] | None = None,
+    **methods: Any,
+) -> dict[str, Any]:
+    """Train with a program that does ``before`` and a hook of these methods; return all that came of it."""
+    book: dict[str, list] = {key: [] for key in KEYS}
+    scenario = Scenario(
+        optim_wrapper={"optimizer": SGD},
+        param_scheduler=SCHEDULE,
+        train_cfg=train_cfg or {"by_epoch": True, "max_epochs": 3},
+        custom_hooks=[hook(package, **methods)],
+    )
+    runner = build(package, scenario, str(folder), book)
+    before(runner)
+    runner.train()
+    ends = [runner.epoch, runner.iter, sorted(path.name for path in folder.glob("*.pth"))]
+    weights = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    return {**book, "ends": ends, "weights": weights}
+
+
+def assert_as_mmengine(folder: Path, **parts: Any) -> dict[str, Any]:
+    pytest.importorskip("mmengine")
+    theirs = run("mmengine", folder / "theirs", **parts)
+    assert theirs["loss"], "MMEngine recorded nothing"
+    assert_equal(run("mm2pl", folder / "ours", **parts), theirs)
+    return theirs
+
+
+@pytest.mark.parametrize("size", [24, 120], ids=["shorter", "longer"])
+def test_a_loader_assigned_before_the_run(size: int, tmp_path: Path) -> None:
+    def before(runner: Any) -> None:
+        runner.train_loop.dataloader = loader(runner, size)
+
+    theirs = assert_as_mmengine(tmp_path, before=before)
+    # The data set of the config has 9 batches.
+    assert theirs["ends"][:2] == [3, 3 * size // 8]
