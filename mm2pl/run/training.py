@@ -102,11 +102,37 @@ class Training:
         run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
         run.runner._maybe_compile("train_step")
 
-    def begin_epoch(self) -> None:
-        """Begin an epoch; a run by iterations has one."""
+    def begin_epoch(self) -> bool:
+        """Begin an epoch, of which a run by iterations has one.
+
+        Returns:
+            Whether its batches are other ones, or another number, than the Trainer knows of.
+        """
         self.epoch_open = True
         self._run.runner.call_hook("before_train_epoch")
         self._train_mode()
+        return self._take_loader()
+
+    def _take_loader(self) -> bool:
+        """Take the loader that the loop has now, since hooks may have replaced or changed it; return whether they have.
+
+        MMEngine's loop by epochs goes through its loader anew in each; that by iterations has made its iterator long
+        ago.
+        """
+        loop, stream = self._run.train_loop, self.stream
+        if stream is None or self.driven or not loop.by_epoch:
+            return False
+        loop.measure()
+        loader: Any = loop.dataloader
+        known = stream.loader, stream.length, stream.stop
+        if known == (loader, len(loader), loop.epoch_length):
+            return False
+        other = TrainStream(loader, len(loader), endless=False, stop=loop.epoch_length)
+        if stream.loader is loader:
+            other.workers = stream.workers  # persistent ones live on
+        stream.take_over(other)
+        self._opened = loader
+        return True
 
     def _train_mode(self) -> None:
         if not self._run.module.follows_lightning:

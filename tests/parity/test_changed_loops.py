@@ -72,3 +72,61 @@ def test_a_loader_assigned_before_the_run(size: int, tmp_path: Path) -> None:
     theirs = assert_as_mmengine(tmp_path, before=before)
     # The data set of the config has 9 batches.
     assert theirs["ends"][:2] == [3, 3 * size // 8]
+
+
+def once(point: str, epoch: int, change: Callable[[Any], None]) -> dict[str, Any]:
+    """Return the method of a hook that changes something at a point, the first time in an epoch."""
+    done: list[Any] = []
+
+    def method(self: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
+        if runner.epoch == epoch and runner not in done:
+            done.append(runner)
+            change(runner)
+
+    return {point: method}
+
+
+def shorter(runner: Any) -> None:
+    runner.train_loop.dataloader = loader(runner, 24)
+
+
+def smaller_batches(runner: Any) -> None:
+    runner.train_loop.dataloader.batch_sampler.batch_size = 4
+
+
+@pytest.mark.parametrize(
+    ("point", "epoch", "change", "iters"),
+    [
+        ("before_train", 0, shorter, 9),
+        ("before_train_epoch", 0, shorter, 9),
+        ("before_train_epoch", 1, shorter, 15),
+        ("after_train_epoch", 1, shorter, 21),
+        ("after_val_epoch", 1, shorter, 15),
+        ("before_train_epoch", 1, smaller_batches, 45),
+    ],
+)
+def test_a_hook_changes_the_training_loader(
+    point: str, epoch: int, change: Any, iters: int, tmp_path: Path
+) -> None:
+    theirs = assert_as_mmengine(tmp_path, **once(point, epoch, change))
+    assert theirs["ends"][:2] == [3, iters]
+
+
+def smaller_validation(runner: Any) -> None:
+    runner.val_loop.dataloader = loader(runner, 11, shuffle=False)
+
+
+def single_samples(runner: Any) -> None:
+    runner.val_loop.dataloader.batch_sampler.batch_size = 1
+
+
+def other_validation(runner: Any) -> None:
+    parts = {"dataloader": loader(runner, 13, 2, shuffle=False)}
+    evaluator = runner.build_evaluator(runner._val_evaluator)
+    runner._val_loop = runner.build_val_loop({"type": "ValLoop", **parts, "evaluator": evaluator})
+
+
+@pytest.mark.parametrize("change", [smaller_validation, single_samples, other_validation])
+@pytest.mark.parametrize("point", ["before_train_epoch", "before_val", "before_val_epoch"])
+def test_a_hook_changes_the_validation(point: str, change: Any, tmp_path: Path) -> None:
+    assert_as_mmengine(tmp_path, **once(point, 1, change))
