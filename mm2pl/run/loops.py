@@ -137,29 +137,33 @@ class TrainLoop(BaseLoop):
         """Count one more epoch."""
         self._epoch += 1
 
-    def decide_val_interval(self) -> None:
-        """Take up the interval of a dynamic schedule that holds from here on, for hooks that read ``val_interval``."""
-        self._decide_current_val_interval()
-
     def _decide_current_val_interval(self) -> None:
         # MMEngine 0.10.7 calls it after each epoch or iteration, before the validation; projects' loops override it.
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
 
-    def _validate_if_due(self) -> None:
+    def decided(self) -> tuple[Event, ...]:
+        """Return what follows the epoch or the iteration that has just been counted, as MMEngine's loops decide it.
+
+        Unlike :meth:`follows` it takes up the interval that holds from here on, for hooks that read ``val_interval``.
+        """
         self._decide_current_val_interval()
-        count = self._epoch if self.by_epoch else self._iter
         # By the attribute, which a project's `_decide_current_val_interval` may have set in its own way.
         times = _timetable(
             self.by_epoch,
             self.length,
-            self.epoch_length,
+            0,
             self.val_begin,
             (0,),
             (self.val_interval,),
             self._runner.has_val_loop,
         )
-        if validates_after(times, count):
+        count = self._epoch if self.by_epoch else self._iter
+        validation = (Event.VALIDATE,) if validates_after(times, count) else ()
+        return validation + ending(times, Position(self._epoch, self._iter), self.stop_training)
+
+    def _validate_if_due(self) -> None:
+        if Event.VALIDATE in self.decided():
             self._runner.val_loop.run()
 
     def _train_one(self, idx: int, data_batch: object) -> None:

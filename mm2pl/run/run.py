@@ -407,11 +407,7 @@ class Run:
                 self.optim_wrapper = runner.build_optim_wrapper(self.optim_wrapper)
         for note in self.module.choose_optimization():
             self.logger.warning(note)
-        if self.module.automatic_optimization and (drives(loop) or loop.overrides_run_iter):
-            raise ArgumentError(
-                f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
-                f"clip, accumulate or scale, and set them in optim_wrapper"
-            )
+        self.require_known_way(loop, drives(loop))
         if not brought:
             runner.scale_lr(self.optim_wrapper, self.auto_scale_lr)
         if self.param_schedulers is not None:
@@ -434,6 +430,27 @@ class Run:
             self._given.pop(stage, None)  # a data module gives it back when a verb ends
             self.use_loop(stage)
             self.use_loader(stage)
+
+    def require_known_way(self, loop: Any, driven: bool) -> None:
+        """Refuse a train loop that is now other than the Trainer has been made ready for.
+
+        Args:
+            loop: The loop.
+            driven: Whether the Trainer leaves it to the loop to go through the data.
+
+        Raises:
+            ValueError: It goes through the data itself only now, or it steps although Lightning does.
+        """
+        if drives(loop) and not driven:
+            raise ArgumentError(
+                f"{type(loop).__name__} has been given a run or run_epoch of its own within the run → the Trainer "
+                "makes room for it when it begins → assign it before the run"
+            )
+        if self.module.automatic_optimization and (driven or loop.overrides_run_iter):
+            raise ArgumentError(
+                f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
+                f"clip, accumulate or scale, and set them in optim_wrapper"
+            )
 
     def use_loop(self, stage: str) -> None:
         """Evaluate with the loop that the run has now: a hook may have assigned another.

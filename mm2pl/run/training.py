@@ -47,6 +47,7 @@ class Training:
         self.ticks = TickCount()
         self._back_from_validation = self.loop_steps = self.driven = False
         self._loop: TrainLoop
+        self._own: dict[str, Any]
         self._opened: Any = None
 
     def note_elsewhere(self) -> None:
@@ -94,7 +95,7 @@ class Training:
     def prepare(self) -> None:
         """Begin, or continue, counting accumulation windows; compile the step if asked to."""
         run, loop = self._run, self._run.train_loop
-        self._loop, self.loop_steps = loop, self.driven or loop.overrides_run_iter
+        self._loop, self._own = loop, vars(loop)
         run.continuing.restore_optimizer()
         # A run by iterations ticks the schedules by epoch once, at its end.
         place = {"iter": loop.iter, "epoch": loop.epoch if loop.by_epoch else 0}
@@ -110,8 +111,18 @@ class Training:
         """
         self.epoch_open = True
         self._run.runner.call_hook("before_train_epoch")
+        self._choose_step()
         self._train_mode()
         return self._take_loader()
+
+    def _choose_step(self) -> None:
+        """See whether the loop's own ``run_iter`` makes the step: a program may assign one, and take it away again.
+
+        Raises:
+            ValueError: The loop has been given a method that goes through the data, or Lightning drives the optimizer.
+        """
+        self._run.require_known_way(self._loop, self.driven)
+        self.loop_steps = self.driven or self._loop.overrides_run_iter
 
     def _take_loader(self) -> bool:
         """Take the loader that the loop has now, since hooks may have replaced or changed it; return whether they have.
@@ -154,6 +165,8 @@ class Training:
         """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
         self.batch_open, self.batch_counted = True, False
         run = self._run
+        if "run_iter" in self._own and not self.loop_steps:
+            self._choose_step()
         if self._back_from_validation:
             # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
             self._back_from_validation = False
@@ -171,16 +184,15 @@ class Training:
             )
             loop.count_iter()
         self.batch_counted = True
-        # By epochs nothing follows a batch but the last; the clock knows it too, but asking costs two microseconds.
-        if loop.by_epoch and batch_idx + 1 < loop.epoch_length:
-            self.batch_open = False
-            return ()
-        events = loop.follows(batch_idx + 1)
-        if loop.by_epoch and Event.CLOSE_EPOCH in events:
+        if loop.by_epoch:
+            # By epochs nothing follows a batch but the last.
+            if batch_idx + 1 < loop.epoch_length:
+                self.batch_open = False
+                return ()
             assert self.stream is not None
             self.stream.finish()
             self.close_epoch()
-        loop.decide_val_interval()
+        events = loop.decided()
         self.ahead, self.batch_open = events, False
         return events
 

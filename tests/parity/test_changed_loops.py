@@ -130,3 +130,53 @@ def other_validation(runner: Any) -> None:
 @pytest.mark.parametrize("point", ["before_train_epoch", "before_val", "before_val_epoch"])
 def test_a_hook_changes_the_validation(point: str, change: Any, tmp_path: Path) -> None:
     assert_as_mmengine(tmp_path, **once(point, 1, change))
+
+
+def skip_odd(runner: Any) -> None:
+    step = runner.train_loop.run_iter
+
+    def run_iter(*args: Any) -> None:
+        step(*args)
+        if len(runner.message_hub.get_scalar("train/loss").data[0]) % 2:
+            step(*args)  # twice on every second batch
+
+    runner.train_loop.run_iter = run_iter
+
+
+BY_ITER = {"by_epoch": False, "max_iters": 20, "val_interval": 6}
+
+
+@pytest.mark.parametrize("train_cfg", [None, BY_ITER], ids=["by epoch", "by iteration"])
+@pytest.mark.parametrize("point", ["before", "before_train_epoch", "after_train_iter"])
+def test_a_step_that_is_assigned(point: str, train_cfg: Any, tmp_path: Path) -> None:
+    when = {"before": skip_odd} if point == "before" else once(point, 0, skip_odd)
+    assert_as_mmengine(tmp_path, train_cfg=train_cfg, **when)
+
+
+def test_an_epoch_that_is_assigned(tmp_path: Path) -> None:
+    def before(runner: Any) -> None:
+        loop = runner.train_loop
+        epoch = loop.run_epoch
+
+        def run_epoch() -> None:
+            for _ in range(1 + loop.epoch % 2):
+                epoch()
+
+        loop.run_epoch = run_epoch
+
+    assert_as_mmengine(tmp_path, before=before)
+
+
+@pytest.mark.parametrize("by_epoch", [True, False], ids=["by epoch", "by iteration"])
+def test_an_own_interval_of_validations_holds_at_once(by_epoch: bool, tmp_path: Path) -> None:
+    def decide(self: Any) -> None:
+        count = self._epoch if by_epoch else self._iter
+        self.val_interval = 1 if count > 2 * (1 if by_epoch else 5) else 2
+
+    def before(runner: Any) -> None:
+        base = type(runner.train_loop)
+        runner.train_loop.__class__ = type("Own", (base,), {"_decide_current_val_interval": decide})
+
+    cfg = {"by_epoch": True, "max_epochs": 5} if by_epoch else BY_ITER
+    theirs = assert_as_mmengine(tmp_path, before=before, train_cfg=cfg)
+    assert len(theirs["validated_at"]) == (4 if by_epoch else 15)
