@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mm2pl.run.run import Run
 
 
+_METHODS = {"run", "run_epoch", "run_iter"}
+
+
 class Training:
     """Call the hooks around epochs and batches, count them, and ask the clock what comes next.
 
@@ -96,6 +99,7 @@ class Training:
         """Begin, or continue, counting accumulation windows; compile the step if asked to."""
         run, loop = self._run, self._run.train_loop
         self._loop, self._own = loop, vars(loop)
+        self.loop_steps = self.driven or loop.overrides_run_iter
         run.continuing.restore_optimizer()
         # A run by iterations ticks the schedules by epoch once, at its end.
         place = {"iter": loop.iter, "epoch": loop.epoch if loop.by_epoch else 0}
@@ -111,12 +115,13 @@ class Training:
         """
         self.epoch_open = True
         self._run.runner.call_hook("before_train_epoch")
-        self._choose_step()
+        if not self._own.keys().isdisjoint(_METHODS):
+            self._choose_step()
         self._train_mode()
         return self._take_loader()
 
     def _choose_step(self) -> None:
-        """See whether the loop's own ``run_iter`` makes the step: a program may assign one, and take it away again.
+        """See whether the loop's own ``run_iter`` makes the step, since a program has given the loop methods.
 
         Raises:
             ValueError: The loop has been given a method that goes through the data, or Lightning drives the optimizer.
