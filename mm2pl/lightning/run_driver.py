@@ -240,7 +240,14 @@ class RunDriver(ModuleDriver):
         """Start, or continue where the checkpoint was written."""
         run, training = self._run, self._run.training
         self.started = True
+        place = run.epoch, run.iter
         training.begin()
+        if (
+            run.epoch,
+            run.iter,
+        ) != place:  # MMEngine's loops look at their counters after this hook
+            self._agree_on_place(trainer, run.train_loop)
+            trainer.fit_loop.reset()
         if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
             training.close_epoch()
         loop = run.train_loop
@@ -308,6 +315,11 @@ class RunDriver(ModuleDriver):
         if loop.stop_training:
             trainer.should_stop = True
         if loop.by_epoch:
+            # The loop decides when the run ends, and hooks may have moved its counter.
+            epochs: Any = trainer.fit_loop.epoch_progress.current
+            if epochs.processed != loop.epoch:
+                epochs.ready = epochs.started = epochs.processed = loop.epoch
+                epochs.completed = loop.epoch - 1  # which Lightning counts behind this callback
             # Hooks may have changed it; a Trainer without an end of its own asks its callbacks.
             trainer.fit_loop.max_epochs = loop.max_epochs
             run.note_length(max_epochs=loop.max_epochs)

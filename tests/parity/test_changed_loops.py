@@ -180,3 +180,29 @@ def test_an_own_interval_of_validations_holds_at_once(by_epoch: bool, tmp_path: 
     cfg = {"by_epoch": True, "max_epochs": 5} if by_epoch else BY_ITER
     theirs = assert_as_mmengine(tmp_path, before=before, train_cfg=cfg)
     assert len(theirs["validated_at"]) == (4 if by_epoch else 15)
+
+
+def one_epoch_on(runner: Any) -> None:
+    runner.train_loop._epoch += 1
+    runner.train_loop._iter += 9
+
+
+@pytest.mark.parametrize(("point", "epoch"), [("before_train", 0), ("after_train_epoch", 1)])
+def test_a_hook_moves_the_counters(point: str, epoch: int, tmp_path: Path) -> None:
+    cfg = {"by_epoch": True, "max_epochs": 4}
+    theirs = assert_as_mmengine(tmp_path, train_cfg=cfg, **once(point, epoch, one_epoch_on))
+    assert theirs["ends"][:2] == [4, 36]
+    assert len(theirs["loss"]) == 27
+
+
+def test_a_hook_moves_the_counter_of_a_run_by_iterations(tmp_path: Path) -> None:
+    def five_on(runner: Any) -> None:
+        runner.train_loop._iter = 5
+
+    def before(runner: Any) -> None:
+        # MMEngine loads the batches that it leaves out, and we do not, which is seen where they draw random numbers.
+        runner.train_loop.dataloader.dataset.augment = False
+
+    moved = once("before_train", 0, five_on)
+    theirs = assert_as_mmengine(tmp_path, before=before, train_cfg=BY_ITER, **moved)
+    assert len(theirs["loss"]) == 15
