@@ -68,8 +68,8 @@ NEEDED: dict[str, str] = {
     " _data_fetcher _combined_loader _restarting _can_stop_early",
     "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
     "Trainer.fit_loop.epoch_loop.manual_optimization": "on_run_start on_run_end output_result_cls",
-    "Trainer.validate_loop": "_results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn _stage"
-    " _evaluation_step _max_batches _module_mode",
+    "Trainer.validate_loop": "_combined_loader _results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn"
+    " _stage _evaluation_step _max_batches _module_mode",
     "LightningModule": "_trainer _current_fx_name _call_batch_hook",
     "Precision": "_after_closure",
     "DDPStrategy": "_process_group_backend",
@@ -315,6 +315,22 @@ class EvaluationLoop(_EvaluationLoop):
         if logged:
             connector.update_eval_step_metrics(seen[0])
         seen[0] += 1
+
+
+def take_loaders_again(loop: Any) -> None:
+    """Let a fit or an evaluation ask for its loaders, and for how many batches they have, before its first batch.
+
+    Lightning has done so before the hooks were called with which it begins.
+    """
+    _inside(loop, "_combined_loader")
+    loop._combined_loader = None
+    loop.setup_data()
+    if isinstance(loop, _EvaluationLoop):
+        # `reset`, which is over, has made the fetcher.
+        loop._combined_loader.limits = loop.max_batches
+        fetcher: Any = loop._data_fetcher
+        fetcher.setup(loop._combined_loader)
+        iter(fetcher)
 
 
 def hands_out_iterator(fetcher: object) -> bool:

@@ -17,6 +17,7 @@ from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
 from mm2pl.lightning.optimization import batches_of_max_steps, refuse_batch_size_finder
 from mm2pl.lightning.parameters import KnownParameters
+from mm2pl.lightning.private import take_loaders_again
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.base_loop import drives
 from mm2pl.run.clock import Event
@@ -142,6 +143,7 @@ class RunDriver(ModuleDriver):
         told = self._run.length_told
         if drives(loop) and not hasattr(loop, "end_after"):
             return  # not a subclass of the loops that count
+        loop.measure()
         loop.most_iters = batches_of_max_steps(trainer, self.module, loop)
         # -1 is Lightning's "no end", also where its user has set `max_steps` alone: the steps are the length then.
         if trainer.max_epochs == -1 and trainer.max_steps >= 0:
@@ -164,7 +166,10 @@ class RunDriver(ModuleDriver):
             # The loop has applied the user's limit; a fraction would be taken of that length once more.
             trainer.limit_train_batches = loop.max_iters
             self._run.note_length(limit_train_batches=loop.max_iters)
-        # Monitors write where the log has a line; Lightning would warn of an interval beyond the epoch.
+        self._log_within_epoch(trainer, loop)
+
+    def _log_within_epoch(self, trainer: Trainer, loop: TrainLoop) -> None:
+        """Let monitors write where the log has a line; Lightning would warn of an interval beyond the epoch."""
         interval = min(trainer.log_every_n_steps, loop.epoch_length)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
 
@@ -266,13 +271,20 @@ class RunDriver(ModuleDriver):
         """Start, or continue where the checkpoint was written."""
         run, training = self._run, self._run.training
         self.started = True
+        place = run.epoch, run.iter
         training.begin()
+        if (
+            run.epoch,
+            run.iter,
+        ) != place:  # MMEngine's loops look at their counters after this hook
+            self._agree_on_place(trainer, run.train_loop)
+            trainer.fit_loop.reset()
         if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
             training.close_epoch()
         loop = run.train_loop
         finished = loop.by_epoch and loop.epoch >= loop.max_epochs
         if trainer.fit_loop.restarted_mid_epoch and not finished:
-            training.begin_epoch()
+            self._begin_epoch(trainer)
         with naming(str(trainer.ckpt_path)):
             validates = run.continuing.restore_exact_state()
         if validates:
@@ -300,7 +312,12 @@ class RunDriver(ModuleDriver):
         """Begin an epoch; a run by iterations is one epoch of Lightning's."""
         self._batch = None
         self.module.schedules_replaced = are_replaced(trainer, self.module)
-        self._run.training.begin_epoch()
+        self._begin_epoch(trainer)
+
+    def _begin_epoch(self, trainer: Trainer) -> None:
+        if self._run.training.begin_epoch():
+            self._log_within_epoch(trainer, self._run.train_loop)
+            take_loaders_again(trainer.fit_loop)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -329,11 +346,37 @@ class RunDriver(ModuleDriver):
         if loop.stop_training:
             trainer.should_stop = True
         if loop.by_epoch:
+            # The loop decides when the run ends, and hooks may have moved its counter.
+            epochs: Any = trainer.fit_loop.epoch_progress.current
+            if epochs.processed != loop.epoch:
+                epochs.ready = epochs.started = epochs.processed = loop.epoch
+                epochs.completed = loop.epoch - 1  # which Lightning counts behind this callback
             # Hooks may have changed it; a Trainer without an end of its own asks its callbacks.
             trainer.fit_loop.max_epochs = loop.max_epochs
             run.note_length(max_epochs=loop.max_epochs)
 
     # Validation
+
+    def open_evaluation(self, stage: str) -> None:
+        """Evaluate with the loop that the run has now, whatever its hooks assign from here on."""
+        self._run.use_loop(stage)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the loader that the loop has after the hooks of this moment."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        fits = trainer.state.fn == "fit"
+        self._take_loader(
+            "val", trainer.fit_loop.epoch_loop.val_loop if fits else trainer.validate_loop
+        )
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the loader that the loop has after the hooks of this moment."""
+        super().on_test_epoch_start(trainer, pl_module)
+        self._take_loader("test", trainer.test_loop)
+
+    def _take_loader(self, stage: str, loop: Any) -> None:
+        if self._run.use_loader(stage):
+            take_loaders_again(loop)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note in a training where its validation begins."""

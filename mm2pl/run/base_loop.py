@@ -51,14 +51,18 @@ class BaseLoop:
 
     @property
     def overrides_run_iter(self) -> bool:
-        """Return whether a user's class replaces the single step."""
-        return type(self).run_iter is not self.standard.get("run_iter")
+        """Return whether a user's class replaces the single step, or a program has replaced this loop's."""
+        own = "run_iter" in vars(self)
+        return own or type(self).run_iter is not self.standard.get("run_iter")
 
     @property
     def drives(self) -> bool:
         """Return whether a user's class goes through the data itself; else the Trainer stands for these methods."""
-        names = ("run", "run_epoch")
-        return any(getattr(type(self), name, None) is not self.standard.get(name) for name in names)
+        own, kind = vars(self), type(self)
+        return any(
+            name in own or getattr(kind, name, None) is not self.standard.get(name)
+            for name in ("run", "run_epoch")
+        )
 
     @property
     def loader_holders(self) -> list[Any]:

@@ -127,6 +127,9 @@ class TrainLoop(BaseLoop):
         """Return whether no batch follows, asked between two epochs, or by iterations between two batches."""
         return bool(ending(self.times, Position(self._epoch, self._iter), self.stop_training))
 
+    def measure(self) -> None:
+        """Take the length of an epoch from the loader, which may be another one than it was, or have been changed."""
+
     def end_after(self, epochs: int) -> None:
         """Change the length of a run by epochs."""
         self._max_epochs, self._max_iters = epochs, epochs * self.epoch_length
@@ -146,29 +149,33 @@ class TrainLoop(BaseLoop):
         """Count one more epoch."""
         self._epoch += 1
 
-    def decide_val_interval(self) -> None:
-        """Take up the interval of a dynamic schedule that holds from here on, for hooks that read ``val_interval``."""
-        self._decide_current_val_interval()
-
     def _decide_current_val_interval(self) -> None:
         # MMEngine 0.10.7 calls it after each epoch or iteration, before the validation; projects' loops override it.
         times = self.times
         self.val_interval = val_interval_at(times, self._epoch if times.by_epoch else self._iter)
 
-    def _validate_if_due(self) -> None:
+    def decided(self) -> tuple[Event, ...]:
+        """Return what follows the epoch or the iteration that has just been counted, as MMEngine's loops decide it.
+
+        Unlike :meth:`follows` it takes up the interval that holds from here on, for hooks that read ``val_interval``.
+        """
         self._decide_current_val_interval()
-        count = self._epoch if self.by_epoch else self._iter
         # By the attribute, which a project's `_decide_current_val_interval` may have set in its own way.
         times = _timetable(
             self.by_epoch,
             self.length,
-            self.epoch_length,
+            0,
             self.val_begin,
             (0,),
             (self.val_interval,),
             self._runner.has_val_loop,
         )
-        if validates_after(times, count):
+        count = self._epoch if self.by_epoch else self._iter
+        validation = (Event.VALIDATE,) if validates_after(times, count) else ()
+        return validation + ending(times, Position(self._epoch, self._iter), self.stop_training)
+
+    def _validate_if_due(self) -> None:
+        if Event.VALIDATE in self.decided():
             self._runner.val_loop.run()
 
     def _train_one(self, idx: int, data_batch: object) -> None:
@@ -208,6 +215,16 @@ class EpochBasedTrainLoop(TrainLoop):
     ) -> None:
         super().__init__(runner, dataloader, val_begin, val_interval, dynamic_intervals)
         self._max_epochs = _whole(max_epochs, "max_epochs")
+        self.measure()
+        # MMEngine 0.10.7 leaves it as it is here, also where the loader is replaced later.
+        self._max_iters = self._max_epochs * self.epoch_length
+
+    def measure(self) -> None:
+        """Take the length of an epoch from the loader, which may be another one than it was, or have been changed.
+
+        Raises:
+            ValueError: The loader has no length.
+        """
         length = length_of(self.dataloader)
         if length is None:
             raise ArgumentError(
@@ -215,8 +232,7 @@ class EpochBasedTrainLoop(TrainLoop):
                 "length → schedules, checkpoints and the log must know where it ends → give the data set a __len__, "
                 "or train by iterations: train_cfg=dict(by_epoch=False, max_iters=…)"
             )
-        self.epoch_length = runner.limit_train_batches(length)
-        self._max_iters = self._max_epochs * self.epoch_length
+        self.epoch_length = self._runner.limit_train_batches(length)
 
     def run(self) -> Any:
         """Train for the rest of the run; for a user's class that calls it, and then drives."""
@@ -231,6 +247,7 @@ class EpochBasedTrainLoop(TrainLoop):
     def run_epoch(self) -> None:
         """Train for one epoch; for a user's class that calls it, and then drives."""
         self._runner.call_hook("before_train_epoch")
+        self.measure()
         self._runner.model.train()
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)

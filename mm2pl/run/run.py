@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mm2pl.compat import config_for
 from mm2pl.config import Config, as_config
 from mm2pl.dataset import loader_config
+from mm2pl.dataset.utils import length_of
 from mm2pl.dist import broadcast, get_rank, get_world_size
 from mm2pl.errors import ArgumentError, under_key
 from mm2pl.logging.message_hub import share_with_mmengine
@@ -138,6 +139,8 @@ class Run:
         self.training = Training(self)
         self.presence = Presence(self)
         self.returned: dict[str, Any] = {}
+        self._in_use: dict[str, EvalLoop] = {}  # by the Trainer
+        self._given: dict[str, tuple[Any, int | None]] = {}  # loaders and lengths, to the Trainer
 
     # Beginning
 
@@ -421,11 +424,7 @@ class Run:
         self.datamodule.use_loader("train", stream)
         for note in self._build_optimizer():
             self.logger.warning(note)
-        if self.module.automatic_optimization and (drives(loop) or loop.overrides_run_iter):
-            raise ArgumentError(
-                f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
-                f"clip, accumulate or scale, and set them in optim_wrapper"
-            )
+        self.require_known_way(loop, drives(loop))
         self._build_schedules()
         if self.loops["val"] is not None:
             self._prepare_evaluation("val")
@@ -468,8 +467,59 @@ class Run:
         elif not (drives(loop) or loop.overrides_run_iter):
             require_step(self.model, stage)
         if not drives(loop):  # which may have several loaders, and evaluators of any kind
-            self.module.use_loop(stage, loop)
-            self.datamodule.use_loader(stage, loop.dataloader)
+            self._given.pop(stage, None)  # a data module gives it back when a verb ends
+            self.use_loop(stage)
+            self.use_loader(stage)
+
+    def require_known_way(self, loop: Any, driven: bool) -> None:
+        """Refuse a train loop that is now other than the Trainer has been made ready for.
+
+        Args:
+            loop: The loop.
+            driven: Whether the Trainer leaves it to the loop to go through the data.
+
+        Raises:
+            ValueError: It goes through the data itself only now, or it steps although Lightning does.
+        """
+        if drives(loop) and not driven:
+            raise ArgumentError(
+                f"{type(loop).__name__} has been given a run or run_epoch of its own within the run → the Trainer "
+                "makes room for it when it begins → assign it before the run"
+            )
+        if self.module.automatic_optimization and (driven or loop.overrides_run_iter):
+            raise ArgumentError(
+                f"{type(loop).__name__} drives the optimizer itself → drop the Trainer flags that "
+                f"clip, accumulate or scale, and set them in optim_wrapper"
+            )
+
+    def use_loop(self, stage: str) -> None:
+        """Evaluate with the loop that the run has now: a hook may have assigned another.
+
+        Raises:
+            ValueError: It goes through the data itself, for which the Trainer would have to know it from the start.
+        """
+        if self.loops[stage] is None:
+            return
+        loop = self.loop_of(stage)
+        if drives(loop):
+            raise ArgumentError(
+                f"{type(loop).__name__} goes through the data itself → the Trainer makes room for such a loop when it "
+                f"begins → name it in {stage}_cfg, or assign it before the run"
+            )
+        self._in_use[stage] = loop
+        self.module.use_loop(stage, loop)
+
+    def use_loader(self, stage: str) -> bool:
+        """Give the Trainer the loader of an evaluation; return whether it has another one, or another length."""
+        if stage not in self._in_use:
+            return False
+        loader = self._in_use[stage].dataloader
+        given = loader, length_of(loader)
+        if self._given.get(stage) == given:
+            return False
+        self._given[stage] = given
+        self.datamodule.use_loader(stage, loader)
+        return True
 
     def _require_usual_steps(self, loop: Any) -> None:
         """Refuse a loop that calls the steps of an MMEngine model, which a LightningModule of a user's has not."""

@@ -106,7 +106,8 @@ class TrainStream:
 
     def take_over(self, other: TrainStream) -> None:
         """Go on with another stream's loader, where that stands."""
-        end = {"length": self.length, "stop": self.stop}  # of the run, which stays as long
+        # An endless one is as long as the run, which stays so.
+        end = {"length": self.length, "stop": self.stop} if self.endless else {}
         vars(self).update({**vars(other), **end})
 
     def replace(self, loader: LoaderLike) -> None:

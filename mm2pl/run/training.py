@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mm2pl.run.run import Run
 
 
+_METHODS = {"run", "run_epoch", "run_iter"}
+
+
 class Training:
     """Call the hooks around epochs and batches, count them, and ask the clock what comes next.
 
@@ -48,6 +51,7 @@ class Training:
         self.ticks = TickCount()
         self._back_from_validation = self.loop_steps = self.driven = self.stopped = False
         self._loop: TrainLoop
+        self._own: dict[str, Any]
         self._opened: Any = None
 
     def note_elsewhere(self) -> None:
@@ -111,7 +115,8 @@ class Training:
         """Begin, or continue, counting accumulation windows; compile the step if asked to."""
         run, loop = self._run, self._run.train_loop
         self.stopped = False
-        self._loop, self.loop_steps = loop, self.driven or loop.overrides_run_iter
+        self._loop, self._own = loop, vars(loop)
+        self.loop_steps = self.driven or loop.overrides_run_iter
         run.continuing.restore_optimizer()
         # A run by iterations ticks the schedules by epoch once, at its end.
         place = {"iter": loop.iter, "epoch": loop.epoch if loop.by_epoch else 0}
@@ -119,11 +124,48 @@ class Training:
         run.optim_wrapper.initialize_count_status(run.model, loop.iter, loop.max_iters)
         run.runner._maybe_compile("train_step")
 
-    def begin_epoch(self) -> None:
-        """Begin an epoch; a run by iterations has one."""
+    def begin_epoch(self) -> bool:
+        """Begin an epoch, of which a run by iterations has one.
+
+        Returns:
+            Whether its batches are other ones, or another number, than the Trainer knows of.
+        """
         self.epoch_open = True
         self._run.runner.call_hook("before_train_epoch")
+        if not self._own.keys().isdisjoint(_METHODS):
+            self._choose_step()
         self._train_mode()
+        return self._take_loader()
+
+    def _choose_step(self) -> None:
+        """See whether the loop's own ``run_iter`` makes the step, since a program has given the loop methods.
+
+        Raises:
+            ValueError: The loop has been given a method that goes through the data, or Lightning drives the optimizer.
+        """
+        self._run.require_known_way(self._loop, self.driven)
+        self.loop_steps = self.driven or self._loop.overrides_run_iter
+
+    def _take_loader(self) -> bool:
+        """Take the loader that the loop has now, since hooks may have replaced or changed it; return whether they have.
+
+        MMEngine's loop by epochs goes through its loader anew in each; that by iterations has made its iterator long
+        ago.
+        """
+        loop, stream = self._run.train_loop, self.stream
+        if stream is None or self.driven or not loop.by_epoch:
+            return False
+        loop.measure()
+        loader: Any = loop.dataloader
+        known = stream.loader, stream.length, stream.stop
+        if known == (loader, len(loader), loop.epoch_length):
+            return False
+        other = TrainStream(loader, len(loader), endless=False, stop=loop.epoch_length)
+        if stream.loader is loader:
+            other.workers = stream.workers  # persistent ones live on
+        stream.take_over(other)
+        self._opened = loader
+        return True
 
     def _train_mode(self) -> None:
         if not self._run.module.follows_lightning:
@@ -145,6 +187,8 @@ class Training:
         """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
         self.batch_open, self.batch_counted = True, False
         run = self._run
+        if "run_iter" in self._own and not self.loop_steps:
+            self._choose_step()
         if self._back_from_validation:
             # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
             self._back_from_validation = False
@@ -162,16 +206,15 @@ class Training:
             )
             loop.count_iter()
         self.batch_counted = True
-        # By epochs nothing follows a batch but the last; the clock knows it too, but asking costs two microseconds.
-        if loop.by_epoch and batch_idx + 1 < loop.epoch_length:
-            self.batch_open = False
-            return ()
-        events = loop.follows(batch_idx + 1)
-        if loop.by_epoch and Event.CLOSE_EPOCH in events:
+        if loop.by_epoch:
+            # By epochs nothing follows a batch but the last.
+            if batch_idx + 1 < loop.epoch_length:
+                self.batch_open = False
+                return ()
             assert self.stream is not None
             self.stream.finish()
             self.close_epoch()
-        loop.decide_val_interval()
+        events = loop.decided()
         self.ahead, self.batch_open = events, False
         return events
 
