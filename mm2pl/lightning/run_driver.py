@@ -52,6 +52,7 @@ class RunDriver(ModuleDriver):
         self.run = run
         self.starter = starter
         self._owns_validation = True
+        self._called_by_loop: tuple[str, ...] = ()
         self.started = False
 
     @property
@@ -68,7 +69,8 @@ class RunDriver(ModuleDriver):
     def reach(self, trainer: Trainer, point: str, **arguments: Any) -> None:
         """Call the hooks of the run through its runner, whose ``call_hook`` a subclass may override."""
         run = self._run
-        run.runner.call_hook(point, **arguments)
+        if point not in self._called_by_loop:
+            run.runner.call_hook(point, **arguments)
         run.presence.beat()
 
     def is_idle(self) -> bool:
@@ -303,6 +305,12 @@ class RunDriver(ModuleDriver):
             run.note_length(max_epochs=loop.max_epochs)
 
     # Validation
+
+    def open_evaluation(self, stage: str) -> None:
+        """Leave the hooks of a batch to a custom loop's ``run_iter``, which calls them as MMEngine's does."""
+        loop = self.loops.get(stage)
+        own = loop is not None and loop.overrides_run_iter
+        self._called_by_loop = (f"before_{stage}_iter", f"after_{stage}_iter") if own else ()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note in a training where its validation begins."""
