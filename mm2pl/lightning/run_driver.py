@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.checkpoint.alike import require_own_kind
@@ -14,6 +15,7 @@ from mm2pl.hooks.stages import tell_all_written
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
+from mm2pl.lightning.listening import overrides
 from mm2pl.lightning.optimization import refuse_batch_size_finder
 from mm2pl.lightning.schedules import are_replaced
 from mm2pl.run.base_loop import drives
@@ -21,7 +23,7 @@ from mm2pl.run.clock import Event
 from mm2pl.run.collation import unstacked
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
 
     from mm2pl.lightning.callbacks import RunCallback
     from mm2pl.lightning.module import MMLightningModule
@@ -317,6 +319,35 @@ class RunDriver(ModuleDriver):
         if trainer.state.fn == "fit":
             self._run.training.begin_validation()
         super().on_validation_start(trainer, pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Call the hooks, which find the model in the mode it was left in, then its ``eval()``, as MMEngine does."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._eval_mode()
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Call the hooks, then the model's ``eval()``."""
+        super().on_test_epoch_start(trainer, pl_module)
+        self._eval_mode()
+
+    def _eval_mode(self) -> None:
+        if self.has_mmengines_modes():
+            self._run.model.eval()
+
+    def has_mmengines_modes(self) -> bool:
+        """Return whether the evaluation leaves the model in eval mode, until the next epoch calls its ``train()``.
+
+        Lightning puts a module back into its modes. That stays so within an epoch, where only a flag of the Trainer's
+        validates, and where the module has its own hook for the modes.
+        """
+        trainer, run = self.trainer, self._run
+        if run.module.follows_lightning or trainer.sanity_checking:
+            return False
+        if trainer.state.fn == "fit" and run.by_epoch and run.training.epoch_open:
+            return False
+        name = "test" if trainer.testing else "validation"
+        hooks = (f"on_{name}_model_eval", f"on_{name}_model_train")
+        return not any(overrides(self.module, hook, LightningModule) for hook in hooks)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics to the hooks and go back to training."""

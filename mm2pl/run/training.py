@@ -128,8 +128,8 @@ class Training:
         """Call ``before_train_iter``, unless a custom loop's ``run_iter`` does."""
         self.batch_open, self.batch_counted = True, False
         run = self._run
-        if self._back_from_validation:
-            # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
+        # MMEngine's loop by iterations calls it before every batch; it matters only after a validation, a hook's too.
+        if not self._loop.by_epoch and (self._back_from_validation or not run.model.training):
             self._back_from_validation = False
             self._train_mode()
         if not self.loop_steps:
