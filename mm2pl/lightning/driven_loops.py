@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm2pl.lightning.counting import EndOfRun
 from mm2pl.lightning.ddp import averaged_outside
-from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
+from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop, driver_of
 from mm2pl.lightning.limits import limited, refuse
 from mm2pl.lightning.private import FitLoop
 from mm2pl.lightning.telling import Teller
@@ -68,16 +68,11 @@ class DrivenEvaluationLoop(LeanEvaluationLoop):
         put_back = self.keep_modes(driver.module)
         with telling(driver, stage):
             driver.run.returned[stage] = driver.run.loops[stage].run()
-        put_back()
+        if not driver.has_mmengines_modes():
+            put_back()
         if fits:
             driver.go_on_training()
         return [{}]
-
-
-def driver_of(trainer: Trainer) -> Any:
-    """Return who carries a run through this Trainer, if anybody does."""
-    driver = getattr(trainer.lightning_module, "driver", None)
-    return driver if getattr(driver, "run", None) is not None else None
 
 
 @contextmanager

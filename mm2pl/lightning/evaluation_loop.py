@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -16,6 +17,12 @@ from mm2pl.lightning.private import (
     logger_connector,
 )
 from mm2pl.lightning.profiler import NoProfiler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lightning.pytorch import Trainer
+    from torch import nn
 
 
 class LeanEvaluationLoop(EvaluationLoop):
@@ -47,6 +54,12 @@ class LeanEvaluationLoop(EvaluationLoop):
             # Of the strategy, which may have wrapped the module for several processes.
             self._step = getattr(trainer.strategy, f"{self._name}_step")
 
+    def modes_kept(self) -> AbstractContextManager[None]:
+        """Leave the model of a run in its modes, where these are MMEngine's."""
+        driver = driver_of(self.trainer)
+        ours = driver is not None and driver.has_mmengines_modes()
+        return modes_kept(driver.run.model) if ours else nullcontext()
+
     def evaluate(self, batch: object, batch_idx: int) -> None:
         """Evaluate one batch.
 
@@ -76,3 +89,20 @@ class LeanEvaluationLoop(EvaluationLoop):
         # As in Lightning, after the last batch the evaluation finishes, so its metrics are not lost.
         if self.trainer.received_sigterm and not progress.is_last_batch:
             raise SIGTERMException
+
+
+def driver_of(trainer: Trainer) -> Any:
+    """Return who carries a run through this Trainer, if anybody does."""
+    driver = getattr(trainer.lightning_module, "driver", None)
+    return driver if getattr(driver, "run", None) is not None else None
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put each part of a model back into the mode, train or eval, that it is in now."""
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ NEEDED: dict[str, str] = {
     "Trainer.fit_loop.epoch_loop": "_results _batches_that_stepped _skip_next_val",
     "Trainer.fit_loop.epoch_loop.manual_optimization": "on_run_start on_run_end output_result_cls",
     "Trainer.validate_loop": "_combined_loader _results _has_run _seen_batches_per_dataloader _data_fetcher _trainer_fn"
-    " _stage _evaluation_step _max_batches _module_mode",
+    " _stage _evaluation_step _max_batches _module_mode _on_evaluation_model_eval _on_evaluation_model_train",
     "LightningModule": "_trainer _current_fx_name _call_batch_hook",
     "Precision": "_after_closure",
     "DDPStrategy": "_process_group_backend",
@@ -295,6 +295,18 @@ class EvaluationLoop(_EvaluationLoop):
         """Note which parts of a module are in training mode; return what puts them back."""
         self._module_mode.capture(module)
         return lambda: self._module_mode.restore(module)
+
+    def modes_kept(self) -> AbstractContextManager[None]:
+        """Return what Lightning changes the modes of the module in: eval at the start, and back at the end."""
+        raise NotImplementedError
+
+    def _on_evaluation_model_eval(self) -> None:
+        with self.modes_kept():
+            super()._on_evaluation_model_eval()
+
+    def _on_evaluation_model_train(self) -> None:
+        with self.modes_kept():
+            super()._on_evaluation_model_train()
 
     fetcher = property(attrgetter("_data_fetcher"), doc="What the batches come from, in a run.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from mm2pl.checkpoint.alike import require_own_kind
@@ -15,6 +16,7 @@ from mm2pl.hooks.stages import tell_all_written
 from mm2pl.lightning.driven_loops import stand_in
 from mm2pl.lightning.driver import ModuleDriver
 from mm2pl.lightning.epoch_loop import NEVER
+from mm2pl.lightning.listening import overrides
 from mm2pl.lightning.optimization import batches_of_max_steps, refuse_batch_size_finder
 from mm2pl.lightning.parameters import KnownParameters
 from mm2pl.lightning.private import take_loaders_again
@@ -24,7 +26,7 @@ from mm2pl.run.clock import Event
 from mm2pl.run.collation import unstacked
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
 
     from mm2pl.lightning.callbacks import RunCallback
     from mm2pl.lightning.module import MMLightningModule
@@ -58,6 +60,7 @@ class RunDriver(ModuleDriver):
         self.run = run
         self.starter = starter
         self._owns_validation = True
+        self._called_by_loop: tuple[str, ...] = ()
         self.started = False
 
     @property
@@ -74,7 +77,8 @@ class RunDriver(ModuleDriver):
     def reach(self, trainer: Trainer, point: str, **arguments: Any) -> None:
         """Call the hooks of the run through its runner, whose ``call_hook`` a subclass may override."""
         run = self._run
-        run.runner.call_hook(point, **arguments)
+        if point not in self._called_by_loop:
+            run.runner.call_hook(point, **arguments)
         run.presence.beat()
 
     def is_idle(self) -> bool:
@@ -358,8 +362,14 @@ class RunDriver(ModuleDriver):
     # Validation
 
     def open_evaluation(self, stage: str) -> None:
-        """Evaluate with the loop that the run has now, whatever its hooks assign from here on."""
+        """Evaluate with the loop that the run has now, whatever its hooks assign from here on.
+
+        The hooks of a batch are left to a custom loop's ``run_iter``, which calls them as MMEngine's does.
+        """
         self._run.use_loop(stage)
+        loop = self.loops.get(stage)
+        own = loop is not None and loop.overrides_run_iter
+        self._called_by_loop = (f"before_{stage}_iter", f"after_{stage}_iter") if own else ()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the loader that the loop has after the hooks of this moment."""
@@ -383,6 +393,35 @@ class RunDriver(ModuleDriver):
         if trainer.state.fn == "fit":
             self._run.training.begin_validation()
         super().on_validation_start(trainer, pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Call the hooks, which find the model in the mode it was left in, then its ``eval()``, as MMEngine does."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._eval_mode()
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Call the hooks, then the model's ``eval()``."""
+        super().on_test_epoch_start(trainer, pl_module)
+        self._eval_mode()
+
+    def _eval_mode(self) -> None:
+        if self.has_mmengines_modes():
+            self._run.model.eval()
+
+    def has_mmengines_modes(self) -> bool:
+        """Return whether the evaluation leaves the model in eval mode, until the next epoch calls its ``train()``.
+
+        Lightning puts a module back into its modes. That stays so within an epoch, where only a flag of the Trainer's
+        validates, and where the module has its own hook for the modes.
+        """
+        trainer, run = self.trainer, self._run
+        if run.module.follows_lightning or trainer.sanity_checking:
+            return False
+        if trainer.state.fn == "fit" and run.by_epoch and run.training.epoch_open:
+            return False
+        name = "test" if trainer.testing else "validation"
+        hooks = (f"on_{name}_model_eval", f"on_{name}_model_train")
+        return not any(overrides(self.module, hook, LightningModule) for hook in hooks)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the metrics to the hooks and go back to training."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
     from mm2pl.run.run import Run
+
+
+IN_EVAL_MODE = r"Found \d+ module\(s\) in eval mode at the start of training"
+"""Lightning 2.6's warning at the start of a fit."""
 
 
 class RunTrainer(Trainer):
@@ -139,6 +144,9 @@ def _for_a_run(verb: str) -> Any:
                 ):
                     if run is not None:
                         around.enter_context(telling_children(run.timestamp, run.seed))
+                        if not run.module.follows_lightning:
+                            # An earlier evaluation leaves eval mode; each epoch calls the model's `train()`.
+                            warnings.filterwarnings("ignore", IN_EVAL_MODE)
                     for part in (run.module, run.datamodule) if run is not None else ():
                         if hasattr(part, "lent"):  # a module or data module of the user's own
                             around.enter_context(part.lent(self, verb))

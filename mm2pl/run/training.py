@@ -189,8 +189,8 @@ class Training:
         run = self._run
         if "run_iter" in self._own and not self.loop_steps:
             self._choose_step()
-        if self._back_from_validation:
-            # MMEngine's loop by iterations calls it before every batch; it matters only after a validation.
+        # MMEngine's loop by iterations calls it before every batch; it matters only after a validation, a hook's too.
+        if not self._loop.by_epoch and (self._back_from_validation or not run.model.training):
             self._back_from_validation = False
             self._train_mode()
         if not self.loop_steps:

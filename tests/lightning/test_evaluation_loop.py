@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.profilers import SimpleProfiler
 
+from mm2pl.hooks import Hook
 from mm2pl.lightning import private
 from mm2pl.lightning.evaluation_loop import LeanEvaluationLoop
 from tests.scenarios import Points, Scenario, accuracy, build
@@ -126,3 +128,68 @@ def test_a_users_own_loop_stays(tmp_path) -> None:
     runner.trainer.validate_loop = own
     assert set(runner.val()) == {"accuracy"}
     assert runner.trainer.validate_loop is own
+
+
+# Train and eval mode: MMEngine's in a run (tests/parity/test_evaluations.py); here is where they stay Lightning's
+
+
+class Modes(Hook):
+    """Note the mode of the model, and of a batch norm that the first epoch has put into eval mode."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def before_val_epoch(self, runner: Any) -> None:
+        self.seen.append(("before_val_epoch", runner.iter, runner.model.training))
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if batch_idx == 0:
+            runner.model.net[1].eval()
+        norm = runner.model.net[1]
+        self.seen.append(("before_train_iter", runner.iter, runner.model.training, norm.training))
+
+
+def test_an_epoch_goes_on_in_its_modes_where_a_flag_validates_within_it(tmp_path) -> None:
+    scenario = Scenario(
+        optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.1}},
+        train_cfg={"by_epoch": True, "max_epochs": 2},
+        custom_hooks=[modes := Modes()],
+    )
+    book: dict[str, list] = {
+        key: [] for key in ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+    }
+    flags = {"val_check_interval": 4}
+    build("mm2pl", scenario, str(tmp_path), book, trainer=flags).train()
+    assert ("before_val_epoch", 4, False) in modes.seen
+    trained = [(train, norm) for point, *_, train, norm in modes.seen if "iter" in point]
+    assert trained == [(True, False)] * 18
+
+
+def test_a_module_with_a_hook_for_its_modes_decides(tmp_path) -> None:
+    def own(self: Any) -> None:
+        seen.append(self.model.training)
+        self.model.net[1].eval()
+
+    seen: list[bool] = []
+    runner = built(tmp_path)
+    runner.module.__class__ = type("Own", (type(runner.module),), {"on_validation_model_eval": own})
+    runner.val()
+    assert seen == [True]
+    assert [part.training for part in runner.model.net] == [True] * 5
+
+
+def test_a_check_before_the_fit_leaves_no_mode(tmp_path) -> None:
+    runner = built(tmp_path)
+    runner.trainer.num_sanity_val_steps = 2
+    runner.register_hook(modes := Modes())
+    runner.train()
+    assert modes.seen[0] == ("before_train_iter", 0, True, False)
+
+
+def test_a_fit_after_an_evaluation_warns_of_no_mode(tmp_path) -> None:
+    runner = built(tmp_path)
+    runner.val()
+    assert not runner.model.training
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*eval mode")
+        runner.train()
