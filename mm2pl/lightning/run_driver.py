@@ -371,19 +371,6 @@ class RunDriver(ModuleDriver):
         own = loop is not None and loop.overrides_run_iter
         self._called_by_loop = (f"before_{stage}_iter", f"after_{stage}_iter") if own else ()
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the loader that the loop has after the hooks of this moment."""
-        super().on_validation_epoch_start(trainer, pl_module)
-        fits = trainer.state.fn == "fit"
-        self._take_loader(
-            "val", trainer.fit_loop.epoch_loop.val_loop if fits else trainer.validate_loop
-        )
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the loader that the loop has after the hooks of this moment."""
-        super().on_test_epoch_start(trainer, pl_module)
-        self._take_loader("test", trainer.test_loop)
-
     def _take_loader(self, stage: str, loop: Any) -> None:
         if self._run.use_loader(stage):
             take_loaders_again(loop)
@@ -395,13 +382,21 @@ class RunDriver(ModuleDriver):
         super().on_validation_start(trainer, pl_module)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Call the hooks, which find the model in the mode it was left in, then its ``eval()``, as MMEngine does."""
+        """Call the hooks, which find the model in the mode it was left in, then its ``eval()``, as MMEngine does.
+
+        Then the loader counts that the loop has: they may have given it another.
+        """
         super().on_validation_epoch_start(trainer, pl_module)
+        fits = trainer.state.fn == "fit"
+        self._take_loader(
+            "val", trainer.fit_loop.epoch_loop.val_loop if fits else trainer.validate_loop
+        )
         self._eval_mode()
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Call the hooks, then the model's ``eval()``."""
+        """Call the hooks, then the model's ``eval()``, and take the loader that the loop has then."""
         super().on_test_epoch_start(trainer, pl_module)
+        self._take_loader("test", trainer.test_loop)
         self._eval_mode()
 
     def _eval_mode(self) -> None:
