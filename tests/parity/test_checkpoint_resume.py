@@ -369,3 +369,43 @@ def test_other_weights_go_on_as_in_mmengine(tmp_path, trusting, change):
         for package in ("mm2pl", "mmengine")
     )
     tests.scenarios.assert_equal(ours, theirs)
+
+
+# An evaluation before the training that goes on
+
+
+def evaluated_first(package: str, folder: Any, path: str, way: str, verb: str) -> Any:
+    """Resume, evaluate and train; return where, at which rates and with which losses, and the files.
+
+    Without schedules: MMEngine 0.10.7 builds them here after it has loaded the optimizer, and so changes its rates.
+    """
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, default_hooks=saving(True, 1))
+    scenario.options = {"train_dataloader": {**LOADER, "sampler": scenario.sampler}}
+    evaluation = {"test_cfg": {}, "test_evaluator": {"type": tests.scenarios.accuracy(package)}}
+    evaluation["test_dataloader"] = {**LOADER, "sampler": {"type": "DefaultSampler"}}
+    asked = {"load_from": path, "resume": True} if way == "config" else {}
+    keys = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+    book: dict[str, list[Any]] = {key: [] for key in keys}
+    runner = tests.scenarios.build(package, scenario, str(folder), book, **asked, **evaluation)
+    if way == "method":
+        runner.resume(path)
+    getattr(runner, verb)()
+    runner.train()
+    files = sorted(file.name for file in folder.glob("*.pth"))
+    weights = {name: value.tolist() for name, value in runner.model.state_dict().items()}
+    return [book[key] for key in ("place", "lr", "loss")], files, weights
+
+
+@pytest.mark.parametrize("verb", ["val", "test"])
+@pytest.mark.parametrize("way", ["config", "method"])
+def test_an_evaluation_does_not_cancel_a_resume(tmp_path, trusting, way, verb):
+    pytest.importorskip("mmengine")
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, default_hooks=saving(True, 1))
+    run("mmengine", scenario, tmp_path / "whole")
+    path = str(tmp_path / "whole" / "epoch_2.pth")
+    ours, theirs = (
+        evaluated_first(package, tmp_path / package, path, way, verb)
+        for package in ("mm2pl", "mmengine")
+    )
+    assert ours == theirs
+    assert ours[1] == ["epoch_3.pth"]
