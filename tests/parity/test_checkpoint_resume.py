@@ -409,3 +409,52 @@ def test_an_evaluation_does_not_cancel_a_resume(tmp_path, trusting, way, verb):
     )
     assert ours == theirs
     assert ours[1] == ["epoch_3.pth"]
+
+
+# A model that keeps weights out of its files
+
+
+def keeping_out(package: str, way: str) -> Any:
+    """Return a class whose files have the last layer alone."""
+
+    class Adapters(models(package)["plain"]):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            if way == "hook":
+                self._register_state_dict_hook(self.keep_out)
+
+        @staticmethod
+        def keep_out(model: Any, state: Any, prefix: str, metadata: Any) -> None:
+            for name in [name for name in state if name.startswith(("net.0", "net.1"))]:
+                del state[name]
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            state = super().state_dict(*args, **kwargs)
+            if way == "hook":
+                return state
+            return type(state)((name, each) for name, each in state.items() if "net.3" in name)
+
+    return Adapters
+
+
+@pytest.mark.parametrize("resume", [False, True], ids=["load", "resume"])
+@pytest.mark.parametrize("way", ["new dict", "hook"])
+def test_weights_that_a_model_keeps_out_stay_out(tmp_path, trusting, way, resume):
+    pytest.importorskip("mmengine")
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, default_hooks=saving(True, 1))
+    found = []
+    for package in ("mm2pl", "mmengine"):
+        torch.manual_seed(3)
+        wrote, reads = keeping_out(package, way)(), keeping_out(package, way)()
+        before = reads.net[0].weight.detach().clone()
+        run(package, scenario, tmp_path / package / "wrote", model=wrote)
+        path = str(tmp_path / package / "wrote" / "epoch_3.pth")
+        stored = torch.load(path)["state_dict"]
+        folder = tmp_path / package / "reads"
+        options = {"model": reads, "load_from": path, "resume": resume}
+        got = run(package, scenario, folder, **options)
+        assert resume == torch.equal(reads.net[0].weight, before)  # nothing is left to train
+        weights = {name: value.tolist() for name, value in reads.named_parameters()}
+        found.append(({k: v.tolist() for k, v in stored.items()}, got["loss"], weights))
+    assert found[0] == found[1]
+    assert all("net.3" in name for name in found[0][0])
