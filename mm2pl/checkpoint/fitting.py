@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -84,7 +84,8 @@ def take_weights(
     weights = with_own_names(own, state_dict)
     require_tensors(own, weights)
     before = differences(own, weights)
-    if strict and before:
+    # A model that keeps weights out of its files does not miss them there.
+    if strict and replace(before, missing=_wanted(inner, before.missing)):
         raise CheckpointError(
             f"these weights do not fit {type(inner).__name__}: {before}. The module's strict_loading is True → leave "
             "that out to take what overlaps, or load the parts that fit with load_from"
@@ -96,7 +97,7 @@ def take_weights(
         else {}
     )
     mismatch = load_state_dict(model, weights, logger=logger)
-    after = Differences(_wanted(inner, mismatch), mismatch.unexpected, before.shapes)
+    after = Differences(_wanted(inner, mismatch.missing), mismatch.unexpected, before.shapes)
     if saved and _few(_without_converted(after, mismatch), own, weights):
         load_state_dict(inner, {**own, **saved}, logger="silent")
         raise CheckpointError(
@@ -153,12 +154,12 @@ def require_tensors(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             )
 
 
-def _wanted(model: nn.Module, mismatch: Mismatch) -> tuple[str, ...]:
+def _wanted(model: nn.Module, missing: tuple[str, ...]) -> tuple[str, ...]:
     """Return the missing names, except those that the model itself leaves out of its state dict."""
-    if type(model).state_dict is nn.Module.state_dict:
-        return mismatch.missing
+    if not missing:
+        return missing
     saved = model.state_dict()
-    return tuple(name for name in mismatch.missing if name in saved)
+    return tuple(name for name in missing if name in saved)
 
 
 def _without_converted(found: Differences, mismatch: Mismatch) -> Differences:

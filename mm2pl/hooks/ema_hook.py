@@ -201,8 +201,9 @@ class EMAHook(Hook):
     def _swap_ema_state_dict(self, checkpoint: dict) -> None:
         model, ema = checkpoint["state_dict"], checkpoint["ema_state_dict"]
         for key in ema:
-            if key.startswith("module."):
-                name = key.removeprefix("module.")
+            name = key.removeprefix("module.")
+            # A model may keep weights out of its files; of those only the average is stored.
+            if key.startswith("module.") and name in model:
                 ema[key], model[name] = model[name], ema[key]
 
     def _ema_started(self, runner: RunnerLike) -> bool:

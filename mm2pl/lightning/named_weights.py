@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+import torch
+
 from mm2pl.checkpoint.fitting import Differences, misfit, require_tensors, told_by_name
 from mm2pl.checkpoint.names import INNER, OUTER, rename_for_module
 from mm2pl.lightning.from_file import FromKnownNames, reads_file
@@ -14,7 +16,13 @@ from mm2pl.lightning.private import LeanModule
 
 
 class NamedWeights(FromKnownNames, LeanModule):
-    """Load weights under either of their names (:mod:`mm2pl.checkpoint.names`)."""
+    """Load weights under either of their names (:mod:`mm2pl.checkpoint.names`).
+
+    Attributes:
+        model: Has the weights that a file names without a prefix.
+    """
+
+    model: torch.nn.Module
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,6 +30,8 @@ class NamedWeights(FromKnownNames, LeanModule):
         # `load_from_checkpoint`, averaging and `load_state_dict` by hand come past here; a Trainer's files are renamed
         # at its border.
         self.register_load_state_dict_pre_hook(_take_names_of_files)
+        # First of all hooks, so that a subclass changes what the model says.
+        self.register_state_dict_post_hook(_let_the_model_say)
 
     @property
     def strict_loading(self) -> bool:
@@ -68,3 +78,22 @@ def _take_names_of_files(
     rename_for_module(state_dict, prefix, module.own_names())
     own = (*module.named_parameters(), *module.named_buffers())
     require_tensors({prefix + name: tensor for name, tensor in own}, state_dict)
+
+
+def _let_the_model_say(
+    module: NamedWeights, state_dict: dict[str, Any], prefix: str, _: object
+) -> None:
+    """Put what the model's own ``state_dict()`` returns into the module's, in place.
+
+    Of a part torch takes what it adds to the dict of the whole, and not what it returns. Its hooks get the names with a
+    prefix. MMEngine saves the model, where both count.
+    """
+    if prefix:  # itself a part, as of FSDP, whose weights only the whole knows
+        return
+    # torch tells no hook of `keep_vars`.
+    kept = any(isinstance(value, torch.nn.Parameter) for value in state_dict.values())
+    said = module.model.state_dict(keep_vars=kept) if kept else module.model.state_dict()
+    own = {INNER + name: value for name, value in said.items()}
+    for name in [name for name in state_dict if name.startswith(INNER) and name not in own]:
+        del state_dict[name]
+    state_dict.update(own)

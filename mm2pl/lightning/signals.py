@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback
@@ -133,17 +133,14 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 
 @contextmanager
-def session_goes_on() -> Iterator[None]:
-    """Let Ctrl-C end what is done here, and in an interactive session nothing else, as anywhere in Python.
+def interrupt_is_heard() -> Iterator[None]:
+    """Let Ctrl-C end what is done here, and leave to the program what it does then, as anywhere in Python.
 
-    Lightning 2.6 exits, which would end the session with all that it holds, and lets no later Ctrl-C be heard.
+    Lightning 2.6 exits, past every ``except KeyboardInterrupt``, and lets no later Ctrl-C be heard.
 
     Raises:
         KeyboardInterrupt: Lightning has exited for one.
     """
-    if not hasattr(sys, "ps1"):
-        yield
-        return
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -152,3 +149,11 @@ def session_goes_on() -> Iterator[None]:
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt("the run has been stopped") from None
+
+
+def session_goes_on() -> AbstractContextManager[None]:
+    """Return a context in which Ctrl-C does not end an interactive session, with all that it holds.
+
+    Elsewhere a Trainer exits as Lightning's do: ``mm2pl fit`` with code 1.
+    """
+    return interrupt_is_heard() if hasattr(sys, "ps1") else nullcontext()

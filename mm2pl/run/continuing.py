@@ -52,6 +52,7 @@ class Continuing:
         self.choice = resume.choice
         self._required = resume.required
         self.has_loaded = False
+        self._to_continue: str | None = None
         self._restoring: str | None = None
         self._resumed: dict[str, Any] | None = None
         self._optimizer_state: dict[str, Any] | None = None
@@ -85,6 +86,8 @@ class Continuing:
             FileNotFoundError: There is none, and the run was to start from nothing else.
         """
         run = self._run
+        if self._to_continue is not None:  # read already, for an evaluation
+            return self._to_continue
         if not self.resuming or self.has_loaded:
             return None
         if self.load_from:
@@ -124,7 +127,7 @@ class Continuing:
         """
         run = self._run
         fitting = run.trainer.state.fn == "fit"
-        self.resuming = fitting
+        before, self.resuming = self.resuming, fitting
         resumption = Resumption(checkpoint, self.choice)
         path = str(run.trainer.ckpt_path or "The checkpoint")
         with naming(path):
@@ -141,10 +144,13 @@ class Continuing:
                     logger=run.logger,
                     around=run.module.outer_weights(),
                 )
-        self.has_loaded = True
-        if fitting:
-            with naming(path):
-                self._go_to_its_place(checkpoint, resumption)
+        if not fitting:
+            # A resume that is still to come stays so: only a fit continues a run.
+            self.resuming, self.has_loaded = before, self.has_loaded or not before
+            return
+        self.has_loaded, self._to_continue = True, None
+        with naming(path):
+            self._go_to_its_place(checkpoint, resumption)
 
     def _go_to_its_place(self, checkpoint: dict[str, Any], resumption: Resumption) -> None:
         """Stand where the file was written, and leave in it what Lightning restores: progress and optimizers."""
@@ -294,6 +300,7 @@ class Continuing:
                 run.runner.resume(path, **self.choice.arguments())
             else:  # nothing is trained: the weights, and what hooks such as EMAHook keep of a run
                 self.load_weights(path, "cpu", False, [_DDP_PREFIX], resuming=True)
+                self._to_continue = path
 
     def leave_to_trainer(self, path: str | None) -> None:
         """Take note of the file that the Trainer restores in its next verb: its own ``ckpt_path`` is set later."""
@@ -321,6 +328,7 @@ class Continuing:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
         load_checkpoint_to_model(run.model, checkpoint)
         self.resuming, self.load_from, self.has_loaded = True, str(filename), False
+        self._to_continue = None
         run.logger.info(f"the run of {filename} will be continued")
 
     def _resume_within(self, filename: str, map_location: Any) -> None:
@@ -355,7 +363,7 @@ class Continuing:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location=map_location)
         if self._trainer_restores:
             return checkpoint
-        self.resuming = resuming
+        self.resuming, self._to_continue = resuming, None
         with naming(str(filename)):
             run.runner.call_hook("after_load_checkpoint", checkpoint=checkpoint)
             load_checkpoint_to_model(run.model, checkpoint, strict, revise_keys=revise_keys)

@@ -10,6 +10,7 @@ from mm2pl.check import Report, check_runner
 from mm2pl.config import Config
 from mm2pl.errors import ArgumentError, ReadableKeyError, StateError
 from mm2pl.lightning.assembly import assemble, current_parts
+from mm2pl.lightning.signals import interrupt_is_heard
 from mm2pl.plan.combinations import COMPLETE
 from mm2pl.plan.translate import translate
 from mm2pl.registry import RUNNERS
@@ -171,17 +172,20 @@ class Runner(RunnerFacade):
 
     # The three verbs
 
+    @interrupt_is_heard()
     def train(self) -> nn.Module:
         """Train, and return the model.
 
         Raises:
             RuntimeError: If the run was made without ``train_cfg``.
+            KeyboardInterrupt: Ctrl-C, as in MMEngine: the run stands where it was stopped and can be saved.
         """
         self._require("train")
         path = self._run.continuing.path_to_resume()
         self.trainer.fit(self.module, datamodule=self.datamodule, **self._restoring(path))
         return self._run.returned.pop("train", self.model)
 
+    @interrupt_is_heard()
     def val(self) -> dict[str, Any]:
         """Validate, and return the metrics.
 
@@ -195,6 +199,7 @@ class Runner(RunnerFacade):
         )
         return self._run.returned.pop("val", self.mm_module.eval_metrics)
 
+    @interrupt_is_heard()
     def test(self) -> dict[str, Any]:
         """Test, and return the metrics.
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mm2pl.hooks import Hook
-from tests.scenarios import Scenario, build
+from tests.scenarios import Points, Scenario, accuracy, build
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -35,14 +35,24 @@ class Interrupt(Hook):
             os.kill(os.getpid(), self.number)
 
 
-def run(folder, *hooks, **options):
+def made(folder, *hooks, **options):
     book = {k: [] for k in ("loss", "lr", "momentum", "metrics", "place", "validated_at")}
     scenario = Scenario(
         optim_wrapper={"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}},
         custom_hooks=list(hooks),
         options={"log_level": "WARNING"},
     )
-    runner = build("mm2pl", scenario, str(folder), book, **options)
+    loader = {"batch_size": 8, "dataset": Points(30), "collate_fn": {"type": "default_collate"}}
+    test = {
+        "test_dataloader": loader,
+        "test_cfg": {},
+        "test_evaluator": {"type": accuracy("mm2pl")},
+    }
+    return build("mm2pl", scenario, str(folder), book, **test, **options)
+
+
+def run(folder, *hooks, **options):
+    runner = made(folder, *hooks, **options)
     try:
         runner.train()
     finally:
@@ -50,10 +60,14 @@ def run(folder, *hooks, **options):
     return runner.model.state_dict(), log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "ends"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, number, ends):
     whole, _ = run(tmp_path / "whole")
-    with pytest.raises(SystemExit):
+    with pytest.raises(ends):
         run(tmp_path / "run", Interrupt(number))
     (log,) = (tmp_path / "run").glob("*/*.log")
     assert (
@@ -66,19 +80,58 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, number):
 
 def test_an_interrupted_run_whose_files_are_of_no_use_says_so(tmp_path, capsys):
     (tmp_path / "epoch_1.pth").write_bytes(b"PK cut off")
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Interrupt(signal.SIGINT), default_hooks={"checkpoint": None})
     assert "epoch_1.pth is truncated" in capsys.readouterr().out
 
 
 def test_an_interrupt_before_the_first_checkpoint(tmp_path, capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         run(tmp_path, Interrupt(signal.SIGINT), default_hooks={"checkpoint": None})
     assert "there is no checkpoint yet → start again" in capsys.readouterr().out
 
 
+class InterruptEvaluation(Hook):
+    """Send Ctrl-C in the second batch of a validation or test."""
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before_test_iter = before_val_iter
+
+
+@pytest.mark.parametrize("verb", ["train", "val", "test"])
+def test_a_program_hears_the_interrupt(tmp_path, verb):
+    runner = made(tmp_path, Interrupt(signal.SIGINT) if verb == "train" else InterruptEvaluation())
+    with pytest.raises(KeyboardInterrupt):
+        getattr(runner, verb)()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # the next one is heard
+
+
+def test_an_interrupted_program_can_save_and_go_on(tmp_path):
+    whole, _ = run(tmp_path / "whole")
+    runner = made(tmp_path / "run", Interrupt(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    runner.save_checkpoint(runner.work_dir, "interrupted.pth", by_epoch=False)
+    file = str(tmp_path / "run" / "interrupted.pth")
+    stored = torch.load(file, weights_only=True)
+    assert stored["state_dict"].keys() == whole.keys()
+    assert (stored["meta"]["epoch"], stored["meta"]["iter"]) == (1, 14)
+    assert "optimizer" in stored
+
+
+def test_a_trainer_exits_as_lightnings(tmp_path):
+    runner = made(tmp_path, Interrupt(signal.SIGINT))
+    with pytest.raises(SystemExit) as caught:
+        runner.trainer.fit(runner.module, datamodule=runner.datamodule)
+    assert caught.value.code == 1
+
+
 def test_an_interactive_session_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    runner = made(tmp_path, Interrupt(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt, match="the run has been stopped"):
-        run(tmp_path, Interrupt(signal.SIGINT))
+        runner.trainer.fit(runner.module, datamodule=runner.datamodule)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # the next one is heard

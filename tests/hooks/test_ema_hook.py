@@ -84,6 +84,17 @@ def test_a_checkpoint_holds_the_average_as_the_model(make_runner):
     assert other.ema_model.steps == 3
 
 
+def test_weights_that_a_model_keeps_out_of_its_files_are_not_exchanged(make_runner):
+    hook = EMAHook(momentum=0.5)
+    runner = zeroed(make_runner(Train(), hook, epochs=1, batches=3))
+    runner.train()
+    whole = runner.model.state_dict()
+    checkpoint = {"state_dict": {name: whole[name] for name in whole if name != "weight"}}
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert "weight" not in checkpoint["state_dict"]
+    assert checkpoint["ema_state_dict"]["module.weight"][0, 0] == 2.25
+
+
 def test_loading_weights_starts_the_average_from_them(make_runner):
     hook = EMAHook()
     runner = make_runner(hook)

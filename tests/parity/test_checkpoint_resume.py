@@ -369,3 +369,92 @@ def test_other_weights_go_on_as_in_mmengine(tmp_path, trusting, change):
         for package in ("mm2pl", "mmengine")
     )
     tests.scenarios.assert_equal(ours, theirs)
+
+
+# An evaluation before the training that goes on
+
+
+def evaluated_first(package: str, folder: Any, path: str, way: str, verb: str) -> Any:
+    """Resume, evaluate and train; return where, at which rates and with which losses, and the files.
+
+    Without schedules: MMEngine 0.10.7 builds them here after it has loaded the optimizer, and so changes its rates.
+    """
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, default_hooks=saving(True, 1))
+    scenario.options = {"train_dataloader": {**LOADER, "sampler": scenario.sampler}}
+    evaluation = {"test_cfg": {}, "test_evaluator": {"type": tests.scenarios.accuracy(package)}}
+    evaluation["test_dataloader"] = {**LOADER, "sampler": {"type": "DefaultSampler"}}
+    asked = {"load_from": path, "resume": True} if way == "config" else {}
+    keys = ("loss", "lr", "momentum", "metrics", "place", "validated_at")
+    book: dict[str, list[Any]] = {key: [] for key in keys}
+    runner = tests.scenarios.build(package, scenario, str(folder), book, **asked, **evaluation)
+    if way == "method":
+        runner.resume(path)
+    getattr(runner, verb)()
+    runner.train()
+    files = sorted(file.name for file in folder.glob("*.pth"))
+    weights = {name: value.tolist() for name, value in runner.model.state_dict().items()}
+    return [book[key] for key in ("place", "lr", "loss")], files, weights
+
+
+@pytest.mark.parametrize("verb", ["val", "test"])
+@pytest.mark.parametrize("way", ["config", "method"])
+def test_an_evaluation_does_not_cancel_a_resume(tmp_path, trusting, way, verb):
+    pytest.importorskip("mmengine")
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, default_hooks=saving(True, 1))
+    run("mmengine", scenario, tmp_path / "whole")
+    path = str(tmp_path / "whole" / "epoch_2.pth")
+    ours, theirs = (
+        evaluated_first(package, tmp_path / package, path, way, verb)
+        for package in ("mm2pl", "mmengine")
+    )
+    assert ours == theirs
+    assert ours[1] == ["epoch_3.pth"]
+
+
+# A model that keeps weights out of its files
+
+
+def keeping_out(package: str, way: str) -> Any:
+    """Return a class whose files have the last layer alone."""
+
+    class Adapters(models(package)["plain"]):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            if way == "hook":
+                self._register_state_dict_hook(self.keep_out)
+
+        @staticmethod
+        def keep_out(model: Any, state: Any, prefix: str, metadata: Any) -> None:
+            for name in [name for name in state if name.startswith(("net.0", "net.1"))]:
+                del state[name]
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            state = super().state_dict(*args, **kwargs)
+            if way == "hook":
+                return state
+            return type(state)((name, each) for name, each in state.items() if "net.3" in name)
+
+    return Adapters
+
+
+@pytest.mark.parametrize("resume", [False, True], ids=["load", "resume"])
+@pytest.mark.parametrize("way", ["new dict", "hook"])
+def test_weights_that_a_model_keeps_out_stay_out(tmp_path, trusting, way, resume):
+    pytest.importorskip("mmengine")
+    scenario = Scenario(optim_wrapper={"optimizer": SGD}, default_hooks=saving(True, 1))
+    found = []
+    for package in ("mm2pl", "mmengine"):
+        torch.manual_seed(3)
+        wrote, reads = keeping_out(package, way)(), keeping_out(package, way)()
+        before = reads.net[0].weight.detach().clone()
+        run(package, scenario, tmp_path / package / "wrote", model=wrote)
+        path = str(tmp_path / package / "wrote" / "epoch_3.pth")
+        stored = torch.load(path)["state_dict"]
+        folder = tmp_path / package / "reads"
+        options = {"model": reads, "load_from": path, "resume": resume}
+        got = run(package, scenario, folder, **options)
+        assert resume == torch.equal(reads.net[0].weight, before)  # nothing is left to train
+        weights = {name: value.tolist() for name, value in reads.named_parameters()}
+        found.append(({k: v.tolist() for k, v in stored.items()}, got["loss"], weights))
+    assert found[0] == found[1]
+    assert all("net.3" in name for name in found[0][0])

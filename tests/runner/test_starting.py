@@ -51,6 +51,32 @@ def test_a_run_resumed_by_hand_ends_with_the_same_bits(whole, tmp_path):
     assert len(book["loss"]) == len(losses) // 3
 
 
+@pytest.mark.parametrize("way", ["config", "method", "other-file"])
+def test_a_resume_is_still_to_come_after_an_evaluation(whole, tmp_path, way):
+    folder, expected, losses = whole
+    path = str(folder / "epoch_2.pth")
+    run, book = runner(tmp_path, **({} if way == "method" else {"load_from": path, "resume": True}))
+    if way == "method":
+        run.resume(path)
+    if way == "other-file":
+        run.restore(str(folder / "epoch_1.pth"))
+    run.val()
+    run.train()
+    assert torch.equal(weights(run), expected)
+    assert book["loss"] == losses[-len(losses) // 3 :]
+    assert [file.name for file in tmp_path.glob("*.pth")] == ["epoch_3.pth"]
+
+
+def test_weights_loaded_after_an_evaluation_are_not_overwritten_by_a_resume(whole, tmp_path):
+    folder, expected, losses = whole
+    run, book = runner(tmp_path, load_from=str(folder / "epoch_2.pth"), resume=True)
+    run.val()
+    run.load_checkpoint(str(folder / "epoch_1.pth"))
+    run.train()
+    assert not torch.equal(weights(run), expected)
+    assert len(book["loss"]) == len(losses)
+
+
 @pytest.mark.parametrize(
     ("resume", "name"), [(False, "epoch_1.pth"), (True, "epoch_2.pth")], ids=["load", "resume"]
 )
