@@ -204,7 +204,7 @@ class NewLoader(EpochBasedTrainLoop):
     ("loop", "flags", "message"),
     [
         (NewLoader, {"limit_train_batches": 2}, r"limit_train_batches=2\) → NewLoader takes batches from something"),
-        (EachEpoch, {"limit_train_batches": 0.1}, r"limit_train_batches=0\.1\) → none of the 9 batches of DataLoader"),
+        (EachEpoch, {"limit_train_batches": 0.1}, r"limit_train_batches=0\.1\) → a run with nothing to train"),
         (EachEpoch, {"overfit_batches": 1}, r"overfit_batches=1\) → EachEpoch takes its batches in an order"),
         (EachEpoch, {"limit_val_batches": 0, "val_check_interval": 3},
          r"val_check_interval=3\) → EachEpoch decides itself when .*limit_val_batches=0\) → ValLoop goes through"),
