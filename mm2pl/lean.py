@@ -1,7 +1,7 @@
 """Import torch and Lightning in less time: that is what people wait for before a run's first line.
 
 Python collects garbage while they are imported: it looks through all that is there, dozens of times, and hardly
-anything is garbage. That is a quarter of a start. While one of :data:`MANNERS` is imported it waits.
+anything is garbage. That is a quarter of a start. While one of them is imported it waits (:data:`MANNERS`).
 
 And torchmetrics is kept from importing two packages that no training uses: ``scipy.signal`` and ``matplotlib``.
 Lightning compares the version of torchmetrics by importing it, and torchmetrics 1.x imports both where they are
@@ -17,10 +17,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from mm2pl.loading import LoaderWithin, found_behind
 
 PLOT = "torchmetrics.utilities.plot"
 SIGNAL = "scipy.signal"
@@ -76,7 +78,10 @@ def stand_ins() -> Iterator[None]:
 
 @contextmanager
 def collected_later() -> Iterator[None]:
-    """Let the garbage collector wait, and then take what there is for old."""
+    """Let the garbage collector wait, and then take what there is for old.
+
+    It is one switch for the whole process: another thread that uses it meanwhile finds it off, and afterwards it is on.
+    """
     if not gc.isenabled():  # a user has switched it off, or this is an import inside of another one
         yield
         return
@@ -84,7 +89,8 @@ def collected_later() -> Iterator[None]:
     try:
         yield
     finally:
-        if gc.get_freeze_count() == 0:  # a user may have frozen something
+        # A user may have frozen something, which is thousands of objects; Python 3.12 itself begins with 375.
+        if gc.get_freeze_count() < 1000:
             # Both together move all objects to the oldest generation: the next collection looks at new ones only.
             gc.freeze()
             gc.unfreeze()
@@ -93,7 +99,7 @@ def collected_later() -> Iterator[None]:
 
 MANNERS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "torch": collected_later,
-    "torch._dynamo": collected_later,  # imported by the first optimizer
+    "torch._dynamo": collected_later,  # by the first optimizer, where Lightning has not done so
     "lightning": collected_later,
     "torchmetrics": stand_ins,
 }
@@ -106,16 +112,9 @@ class LeanFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return what Python's own finder finds for these modules; None for every other name."""
+        """Return what the other finders find for these modules; None for every other name."""
         manner = MANNERS.get(name)
-        spec = None if manner is None else PathFinder.find_spec(name, path)
-        if spec is None or spec.loader is None or manner is None:
-            return None
-        run = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            with manner():
-                run(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        spec = None if manner is None else found_behind(self, name, path, target)
+        if manner is not None and spec is not None and spec.loader is not None:
+            spec.loader = LoaderWithin(spec.loader, lambda module: manner())
         return spec

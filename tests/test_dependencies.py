@@ -17,7 +17,8 @@ import mm2pl
 ROOT = Path(mm2pl.__file__).parent
 
 ORDER = """
-adverts closest errors lean version
+adverts closest errors loading version
+lean
 ops
 mm2pl manager compat device
 logging dist

@@ -61,6 +61,21 @@ def test_the_package_is_found_as_python_finds_it():
     assert importlib.util.find_spec("torchmetrics.nothing") is None
 
 
+def test_the_finders_of_others_see_what_is_imported():
+    source = """
+import sys
+class Hook:
+    seen = []
+    def find_spec(self, name, path=None, target=None):
+        self.seen.append(name)
+sys.meta_path.insert(0, Hook())
+import mm2pl
+import torch, lightning
+print({"torch", "lightning"} <= set(Hook.seen), type(torch.__spec__.loader).__name__)
+"""
+    assert run(source) == "True SourceFileLoader"
+
+
 def test_nothing_is_collected_while_torch_and_lightning_are_imported():
     source = """
 import gc, sys

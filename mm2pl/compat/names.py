@@ -90,8 +90,7 @@ optim.scheduler.momentum_scheduler: optim.ConstantParamScheduler
     optim.ExponentialParamScheduler optim.LinearParamScheduler optim.MultiStepParamScheduler
     optim.PolyParamScheduler optim.ReduceOnPlateauParamScheduler optim.StepParamScheduler
     registry.PARAM_SCHEDULERS
-optim.scheduler.param_scheduler: OptimizerType=optim.optimizer.base.OptimizerType
-    logging.print_log optim.BaseOptimWrapper
+optim.scheduler.param_scheduler: logging.print_log optim.BaseOptimWrapper
     registry.PARAM_SCHEDULERS
 registry.build_functions: config.Config config.ConfigDict registry.Registry utils.ManagerMixin
     utils.digit_version

@@ -6,6 +6,7 @@ Schedules are numbers: they are imported without torch. What optimizes is import
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mm2pl.optim.scheduler import ConstantLR as ConstantLR
@@ -44,6 +45,9 @@ from mm2pl.optim.simulate import simulate as simulate
 if TYPE_CHECKING:
     # What `__getattr__` finds, for type checkers and editors.
     from mm2pl.optim.optimizer import *  # noqa: F403
+    from mm2pl.optim.optimizer.zero_optimizer import (
+        ZeroRedundancyOptimizer as ZeroRedundancyOptimizer,
+    )
 else:
 
     def __getattr__(name):
@@ -52,8 +56,18 @@ else:
         if name.startswith("_") and name != "__all__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         optimizer = import_module("mm2pl.optim.optimizer")
+        if name == "optimizer":  # the import has put it here
+            return optimizer
         globals().update({**_public(vars(optimizer)), **globals()})
-        return list(_public(globals())) if name == "__all__" else getattr(optimizer, name)
+        if name == "__all__":
+            return [*_public(globals()), "ZeroRedundancyOptimizer", "_ParamScheduler"]
+        found = getattr(optimizer, name)
+        if isinstance(found, ModuleType):  # a file of that package is none of this one
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__getattr__("__all__")})
 
     def _public(names):
         def is_ours(value):

@@ -59,7 +59,7 @@ def optimizer_of(kind: object) -> Any:
 def names_in(registry: Registry) -> set[str]:
     """Return the names of a registry, with those that a root registry would register at its first miss."""
     names = {*registry.module_dict}
-    if registry.parent is None:
+    if registry is ROOTS.get(registry.name):
         names.update(ours().get(registry.name, {}))
         names.update(sources() if registry.name == OPTIMIZERS.name else ())
     return names

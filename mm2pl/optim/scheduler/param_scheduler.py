@@ -22,8 +22,17 @@ from mm2pl.optim.scheduler.plateau import (
 from mm2pl.optim.scheduler.policy import policy_scheduler
 
 if TYPE_CHECKING:
-    # The constructors that are made here name it.
     from mm2pl.optim.optimizer.base import OptimizerType as OptimizerType
+else:
+
+    def __getattr__(name):
+        """Return MMEngine's name for what a schedule takes, for which torch is imported."""
+        if name == "OptimizerType":
+            from mm2pl.optim.optimizer.base import OptimizerType
+
+            return OptimizerType
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 Values = list[float]
 

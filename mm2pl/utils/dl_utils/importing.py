@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from mm2pl.loading import LoaderWithin, found_behind
 
 
 def once_imported(name: str, set_up: Callable[[Any], None]) -> None:
@@ -20,8 +23,9 @@ def once_imported(name: str, set_up: Callable[[Any], None]) -> None:
         name: Of a top-level module.
         set_up: Gets the module.
     """
-    if name in sys.modules:
-        set_up(sys.modules[name])
+    if sys.modules.get(name) is not None:
+        # Imported once more, which waits for another thread that has begun to.
+        set_up(import_module(name))
         return
     _WAITING.calls[name] = set_up
     if _WAITING not in sys.meta_path:
@@ -38,23 +42,24 @@ class _Waiting(MetaPathFinder):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec that the other finders have."""
-        # Taken away first: this search comes here again, and so does OpenCV, which imports a library of its own name.
-        set_up = self.calls.pop(name, None)
-        spec = None if set_up is None else find_spec(name)
-        if spec is None or spec.loader is None or set_up is None:
-            return None
-        run = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            try:
-                run(module)
-            except BaseException:
-                self.calls[name] = set_up  # the next attempt may succeed
-                raise
-            set_up(sys.modules.get(name, module))
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        spec = found_behind(self, name, path, target) if name in self.calls else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LoaderWithin(spec.loader, self._setting_up)
         return spec
+
+    @contextmanager
+    def _setting_up(self, module: ModuleType) -> Iterator[None]:
+        name = module.__name__
+        # Taken away first: OpenCV imports a library of its own name.
+        set_up = self.calls.pop(name, None)
+        try:
+            yield
+        except BaseException:
+            if set_up is not None:
+                self.calls[name] = set_up  # the next attempt may succeed
+            raise
+        if set_up is not None:
+            set_up(sys.modules.get(name, module))
 
 
 _WAITING = _Waiting()
