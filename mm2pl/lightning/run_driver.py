@@ -159,9 +159,14 @@ class RunDriver(ModuleDriver):
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
             trainer.fit_loop.max_epochs = loop.max_epochs
             self._run.note_length(max_epochs=loop.max_epochs)
-        if loop.max_iters < 1 or trainer.max_epochs == 0:
-            zero = (each for each in ("max_steps", "max_epochs") if getattr(trainer, each) == 0)
-            flag = next(zero, "limit_train_batches")
+        # Data that have no batch are told of elsewhere: that is no flag's doing.
+        limited = trainer.limit_train_batches not in (1.0, told.get("limit_train_batches"))
+        leaves_nothing = {
+            "max_steps": trainer.max_steps == 0,
+            "max_epochs": trainer.max_epochs == 0,
+            "limit_train_batches": limited and loop.max_iters < 1,
+        }
+        for flag in [each for each, holds in leaves_nothing.items() if holds]:
             raise ArgumentError(
                 f"Trainer({flag}={getattr(trainer, flag)!r}) → a run with nothing to train → at least one batch; "
                 "mm2pl test evaluates without training"
