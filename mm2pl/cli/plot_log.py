@@ -15,6 +15,7 @@ from mm2pl.errors import ArgumentError, MissingPackageError
 from mm2pl.runs.curves import Curve, as_text, axis_of, curves, smoothed
 from mm2pl.runs.folders import work_dir
 from mm2pl.runs.record import Run
+from mm2pl.utils.numbers import is_number
 from mm2pl.utils.picture_path import check_picture_path
 
 
@@ -83,7 +84,7 @@ def _parsed(command: str, arguments: list[str]) -> argparse.Namespace:
         help="draw again every 5 seconds, until the runs have ended",
     )
     add("--json", action="store_true", help="print the values")
-    words = with_default(arguments, "--watch", "5", _is_number)
+    words = with_default(arguments, "--watch", "5", is_number)
     options = parser.parse_intermixed_args(words)
     _check_together(options)
     if not 0 <= options.smooth < 1:
@@ -97,14 +98,6 @@ def _parsed(command: str, arguments: list[str]) -> argparse.Namespace:
         raise ArgumentError(f"--size {options.size} → width and height in inches, such as 10x6")
     options.size = float(size[1]), float(size[2])
     return options
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_together(options: argparse.Namespace) -> None:

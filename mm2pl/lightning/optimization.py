@@ -17,6 +17,7 @@ from mm2pl.model import BaseModel
 from mm2pl.optim import AmpOptimWrapper, OptimWrapper
 from mm2pl.optim.abilities import has_executor, holds_several
 from mm2pl.optim.optimizer import DeepSpeedOptimWrapper
+from mm2pl.registry import OPTIM_WRAPPERS
 from mm2pl.run.base_loop import drives
 
 if TYPE_CHECKING:
@@ -68,10 +69,13 @@ FOLLOWED = (OptimWrapper, AmpOptimWrapper)
 
 def updates_its_own_way(wrapper: object) -> bool:
     """Return whether a built wrapper does what automatic optimization would leave out."""
-    if holds_several(wrapper) or not has_executor(wrapper):
-        return True
+    return holds_several(wrapper) or not has_executor(wrapper) or _overrides(type(wrapper))
+
+
+def _overrides(kind: Any) -> bool:
+    """Return whether a class has methods of its own in place of those that are followed."""
     return any(
-        all(getattr(type(wrapper), name) is not getattr(kind, name) for kind in FOLLOWED)
+        all(getattr(kind, name, None) is not getattr(each, name) for each in FOLLOWED)
         for name in UPDATES
     )
 
@@ -239,15 +243,12 @@ def batches_of_max_steps(trainer: Trainer, module: Any, loop: Any) -> float:
 
 def _window(optim_wrapper: Any) -> int | None:
     """Return after how many batches a wrapper, built or not, makes a step; ``None`` if its class decides that."""
-    is_config = isinstance(optim_wrapper, dict)
-    kind = optim_wrapper.get("type", OptimWrapper) if is_config else type(optim_wrapper)
-    if str(getattr(kind, "__name__", kind)).rpartition(".")[2] not in [
-        each.__name__ for each in FOLLOWED
-    ]:
-        return None
-    if is_config:
-        return optim_wrapper.get("accumulative_counts", 1)
-    return optim_wrapper._accumulative_counts
+    if not isinstance(optim_wrapper, dict):
+        return None if updates_its_own_way(optim_wrapper) else optim_wrapper._accumulative_counts
+    kind = optim_wrapper.get("type", OptimWrapper)
+    # An unknown name is told of where the wrapper is built.
+    kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+    return None if _overrides(kind) else optim_wrapper.get("accumulative_counts", 1)
 
 
 def with_tensor_loss(outputs: object) -> Any:

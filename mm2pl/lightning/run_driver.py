@@ -159,14 +159,15 @@ class RunDriver(ModuleDriver):
             # `Trainer.max_epochs` cannot be assigned: it reads this attribute of the loop.
             trainer.fit_loop.max_epochs = loop.max_epochs
             self._run.note_length(max_epochs=loop.max_epochs)
-        # Data that have no batch are told of elsewhere: that is no flag's doing.
+        # A loader without any batch has a message of its own, so the flag must have been given.
         limited = trainer.limit_train_batches not in (1.0, told.get("limit_train_batches"))
         leaves_nothing = {
             "max_steps": trainer.max_steps == 0,
             "max_epochs": trainer.max_epochs == 0,
             "limit_train_batches": limited and loop.max_iters < 1,
         }
-        for flag in [each for each, holds in leaves_nothing.items() if holds]:
+        flag = next((each for each, holds in leaves_nothing.items() if holds), None)
+        if flag is not None:
             raise ArgumentError(
                 f"Trainer({flag}={getattr(trainer, flag)!r}) → a run with nothing to train → at least one batch; "
                 "mm2pl test evaluates without training"
@@ -282,10 +283,8 @@ class RunDriver(ModuleDriver):
         self.started = True
         place = run.epoch, run.iter
         training.begin()
-        if (
-            run.epoch,
-            run.iter,
-        ) != place:  # MMEngine's loops look at their counters after this hook
+        # MMEngine's loops look at their counters after `before_train`, which may have moved them.
+        if (run.epoch, run.iter) != place:
             self._agree_on_place(trainer, run.train_loop)
             trainer.fit_loop.reset()
         if training.epoch_open:  # resumed from a file written in the last iteration of an epoch
@@ -367,7 +366,7 @@ class RunDriver(ModuleDriver):
     # Validation
 
     def open_evaluation(self, stage: str) -> None:
-        """Evaluate with the loop that the run has now, whatever its hooks assign from here on.
+        """Evaluate with the run's present loop, also if a hook assigns another one later.
 
         The hooks of a batch are left to a custom loop's ``run_iter``, which calls them as MMEngine's does.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mm2pl.errors import ArgumentError, ReadableKeyError
+from mm2pl.utils.numbers import is_number
 
 OPTIONS = (
     *("bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult"),
@@ -58,7 +59,7 @@ class ParamwiseSettings:
             )
         for key, value in self.optimizer_cfg.items():
             # PyYAML follows YAML 1.1, in which a float needs a dot.
-            if isinstance(value, str) and _is_number(value):
+            if isinstance(value, str) and is_number(value):
                 raise ArgumentError(
                     f"optimizer has {key}={value!r}, a text → a number is needed; YAML reads 1e-3 as a text and "
                     "1.0e-3 as a number."
@@ -116,11 +117,3 @@ class ParamwiseSettings:
         if self.base_lr is None:
             raise ArgumentError("paramwise_cfg multiplies the lr → add lr=... to `optimizer`.")
         return self.base_lr * factor
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

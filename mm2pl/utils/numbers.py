@@ -1,10 +1,23 @@
-"""Which values of metrics can be compared."""
+"""What is a number: of texts, and of metrics that are to be compared."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mm2pl.errors import ArgumentError
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is one number.
+
+    >>> is_number("1e-3"), is_number("fast")
+    (True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def number_of(key: str, value: Any) -> Any:

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from mm2pl.errors import ArgumentError
 from mm2pl.hooks import CheckpointHook
+from mm2pl.optim import OptimWrapper
 from mm2pl.runner import IterBasedTrainLoop
 from tests.bridges import loader, module, trainer
 from tests.lightning.test_resume import SGD, assert_tail, resumed
@@ -162,6 +163,35 @@ PAIR = {
     "generator": {"optimizer": {"type": "Adam", "lr": 1e-3}},
     "discriminator": {"optimizer": SGD},
 }
+
+
+class Telling(OptimWrapper):
+    """Change nothing of how a step is made."""
+
+    def get_lr(self) -> dict[str, list[float]]:
+        return super().get_lr()
+
+
+class Half(OptimWrapper):
+    """Step after every other batch, under the name of a class that does not."""
+
+    def should_update(self) -> bool:
+        return self._inner_count % 2 == 0
+
+
+Half.__name__ = "OptimWrapper"
+
+
+@pytest.mark.parametrize(("kind", "end"), [(Telling, 10), (Half, 23)])
+def test_the_methods_of_a_wrapper_say_whether_steps_are_the_length(tmp_path, kind, end):
+    made = scenario(
+        ITERS,
+        NEVER,
+        optim_wrapper={"type": kind, "optimizer": SGD},
+        param_scheduler={"type": "PolyLR", "by_epoch": False},
+    )
+    runner, _ = stopped(made, tmp_path, max_steps=10)
+    assert runner.param_schedulers[0].end == end
 
 
 @pytest.mark.parametrize(
